@@ -1,0 +1,153 @@
+"""Reading a TIFF block: header, IFDs and values, every access bounds-checked (TIFF 6.0, section 2; EXIF 2.32, 4.5 and 4.6).
+
+A block is bytes, or anything that gives bytes for a slice and has a length (a TIFF file, read piece by piece).  What is
+damaged is left out; nothing here raises for the content of a block, and work and memory are bounded by its length.
+"""
+import struct
+
+from .tags import TAGS
+from .values import ONE_INLINE, WIDTH, decode
+
+NAMES = ("0th", "Exif", "GPS", "Interop", "1st")
+CHILDREN = {"Exif": ("0th", 0x8769), "GPS": ("0th", 0x8825), "Interop": ("Exif", 0xA005)}  # IFD: (parent, its pointer)
+POINTERS = {"0th": (0x8769, 0x8825), "Exif": (0xA005,), "GPS": (), "Interop": (), "1st": (), "other": ()}
+DERIVED = dict(POINTERS, **{"1st": (0x0201, 0x0202)})  # fields that dump() works out by itself
+THUMBNAIL = (0x0201, 0x0202)
+STRIPS = ((0x0111, 0x0117), (0x0144, 0x0145), THUMBNAIL)  # offsets and byte counts (TIFF 6.0, sections 8, 15, 22)
+STRIP_TAGS = {tag for pair in STRIPS for tag in pair}
+SUB_IFDS = 0x014A  # TIFF technical note 1
+
+LONG = {order: struct.Struct(order + "L") for order in "<>"}
+SHORT = {order: struct.Struct(order + "H") for order in "<>"}
+ENTRY = {order: struct.Struct(order + "HHL4s") for order in "<>"}
+MAX_OTHER_ENTRIES = 20000  # of IFDs beyond the five; a block of 64 KB holds 5,461 that do not overlap
+MAX_VALUE = 1 << 24  # bytes; a single larger value exists only in TIFF files, which are read for time and position
+
+
+class Table:
+    """One IFD as it is stored: its offset, its readable entries (tag, type, count, 4 bytes) and the next-IFD offset."""
+
+    __slots__ = ("offset", "entries", "next")
+
+    def __init__(self, offset, entries, following):
+        self.offset = offset
+        self.entries = entries
+        self.next = following
+
+
+def byte_order(block):
+    """"<" or ">" of a TIFF header, or None if there is none (TIFF 6.0, section 2, "Image File Header")."""
+    return {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+
+
+def read_table(block, order, offset):
+    """The IFD at this offset, as far as the block reaches, or None if not even its count is there."""
+    if offset < 8 or offset + 2 > len(block):
+        return None
+    count = SHORT[order].unpack(block[offset:offset + 2])[0]
+    end = offset + 2 + 12 * count
+    raw = block[offset + 2:end + 4]
+    if len(raw) == 12 * count + 4:
+        return Table(offset, list(ENTRY[order].iter_unpack(raw[:-4])), LONG[order].unpack(raw[-4:])[0])
+    return Table(offset, list(ENTRY[order].iter_unpack(raw[:min(len(raw) // 12, count) * 12])), 0)
+
+
+def pointer(table, order, tag):
+    """The offset that a pointer field holds, of whatever type it is, or 0 (of two fields the last counts)."""
+    found = 0
+    for number, kind, count, field in table.entries:
+        if number == tag:
+            found = SHORT[order].unpack(field[:2])[0] if kind in (3, 8) else LONG[order].unpack(field)[0]
+    return found
+
+
+def read_tables(block, order):
+    """{name: Table} of the five IFDs that can be read; one that is reached twice belongs to the first that leads to it."""
+    tables, seen = {}, set()
+
+    def follow(name, offset):
+        table = None if offset in seen else read_table(block, order, offset)
+        if table is not None:
+            seen.add(offset)
+            tables[name] = table
+
+    if order and len(block) >= 8:
+        follow("0th", LONG[order].unpack(block[4:8])[0])
+    for name, (parent, tag) in CHILDREN.items():
+        if parent in tables:
+            follow(name, pointer(tables[parent], order, tag))
+    if "0th" in tables and tables["0th"].next:
+        follow("1st", tables["0th"].next)
+    return tables
+
+
+def read_values(block, order, name, table, room):
+    """{tag: value} of an IFD's known tags, spending at most room[0] bytes on values that stand outside it."""
+    known, length, width_of = TAGS[name], len(block), WIDTH.get
+    unpack_long, unpack_one = LONG[order].unpack, ONE_INLINE[order].get
+    values = {}
+    for tag, kind, count, field in table.entries:
+        if tag not in known:
+            continue
+        unpack = unpack_one(kind)
+        if count == 1 and unpack is not None:
+            values[tag] = unpack(field)[0]
+            continue
+        size = width_of(kind, 0) * count
+        if size > 4:
+            start = unpack_long(field)[0]
+            room[0] -= min(size, length)
+            if start >= length or size > MAX_VALUE or room[0] < 0:
+                continue
+            value = decode(order, kind, count, block[start:start + size])
+        else:
+            value = decode(order, kind, count, field[:size]) if kind in WIDTH else None
+        if value is not None:
+            values[tag] = value
+    for tag in POINTERS[name]:
+        if tag in values or pointer(table, order, tag):
+            values[tag] = pointer(table, order, tag)
+    return values
+
+
+def thumbnail(block, first):
+    """The bytes that IFD1's JPEGInterchangeFormat fields name, as far as the block reaches, or None (EXIF 2.32, 4.5.5)."""
+    start, size = map(first.get, THUMBNAIL)
+    if isinstance(start, int) and isinstance(size, int):
+        return block[start:start + size] if 0 <= start and 0 <= size else b""
+    return None
+
+
+def numbers(block, order, entry):
+    """The whole numbers of an entry as a tuple; empty if it holds none or they are not in the block."""
+    _, kind, count, field = entry
+    if kind not in (1, 3, 4, 13) or WIDTH[kind] * count > len(block):
+        return ()
+    size = WIDTH[kind] * count
+    start = LONG[order].unpack(field)[0]
+    value = decode(order, kind, count, field[:size] if size <= 4 else block[start:start + size])
+    return () if value is None else (value,) if count == 1 else value
+
+
+def other_tables(block, order, tables):
+    """IFDs beyond the five: what IFD1's next-IFD field and SubIFDs lead to, each once."""
+    seen = {table.offset for table in tables.values()}
+    todo = [offset for name, table in tables.items() for offset in _leads(block, order, table, name == "1st")]
+    found, budget = [], MAX_OTHER_ENTRIES
+    while todo and budget > 0:
+        offset = todo.pop()
+        table = None if offset in seen else read_table(block, order, offset)
+        seen.add(offset)
+        if table is not None:
+            budget -= len(table.entries) + 1
+            found.append(table)
+            todo += _leads(block, order, table, True)
+    return found
+
+
+def _leads(block, order, table, chained):
+    leads = [table.next] if chained and table.next else []
+    for entry in table.entries:
+        if entry[0] == SUB_IFDS:
+            leads += numbers(block, order, entry)[:64]
+    return leads
