@@ -1,0 +1,6500 @@
+#!/usr/bin/env python3
+"""Street-level photos from a camera card to Mapillary: geotagged right, never lost.
+
+Three commands to try:
+
+    python mapillary_tools.py process_and_upload --import_path PHOTOS --user_name NAME --stand_in received
+    python mapillary_tools.py process --import_path PHOTOS --user_name NAME --dry_run
+    python mapillary_tools.py --advanced -h
+
+The first does the whole job without an account: the upload goes to a service that this script starts on
+your own computer. The second says what would be done. The third lists every tool.
+
+This file and the folder vendor/ beside it are all that is needed: Python 3.8 or newer, no installation.
+It is laid out in sixteen floors; a floor uses only floors above it in this file.
+
+     0 this text and imports        8 Journal: what has been done to which image
+     1 Errors and constants         9 Sequences: split, directions, duplicates
+     2 Data: the types that flow   10 Steps: option groups and what they do
+     3 Geo: distance, bearing      11 Video: sampling frames
+     4 Time: text and seconds      12 HTTP and upload
+     5 Files and programs          13 Download and report
+     6 EXIF facade                 14 Tools: one function a subcommand
+     7 Track sources               15 Command line
+
+Exit codes: 0 all good, 1 some images failed (each is listed), 2 usage, 3 input not found, 4 bad EXIF,
+5 bad track, 6 outside the track, 7 program missing, 8 upload, 9 not authorized, 10 journal,
+11 cannot write, 130 interrupted.
+
+For embedding: `import mapillary_tools`; what `__all__` names is kept stable. Every tool is a function of
+option groups that returns a Report and raises ToolError; nothing here calls sys.exit, prints, or touches
+sys.path, the environment or logging handlers when it is imported.
+"""
+import argparse
+import bisect
+import contextlib
+import dataclasses
+import datetime
+import errno
+import hashlib
+import importlib
+import io
+import itertools
+import json
+import logging
+import math
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+import threading
+import time
+import typing
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from typing import (Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple,
+                    Type, Union)
+
+__version__ = "1.0.0"
+
+__all__ = [
+    "BadExif", "BadJournal", "BadTrack", "Camera", "CannotWrite", "Fix", "Image", "Input", "Journal", "NotAuthorized",
+    "NotFound", "Outcome", "OutsideTrack", "Problem", "ProgramMissing", "Report", "ToolError", "Track", "Ui",
+    "UploadError", "UsageError", "bearing", "distance", "find_images", "fix_at", "format_time", "main",
+    "mark_duplicates", "parse_time", "read_image", "read_track", "retry_delay", "split", "spread_subseconds", "turn",
+    "write_gpx", "write_image",
+]
+
+LOG = logging.getLogger("mapillary_tools")
+LOG.addHandler(logging.NullHandler())
+
+_HERE = os.path.dirname(os.path.abspath(os.path.realpath(__file__)))
+_loading = threading.Lock()
+
+
+def _zipped(folder: str) -> bool:
+    """Whether the folder lies inside a zip archive, where files cannot be opened by path."""
+    return not os.path.isdir(folder)
+
+
+def _spec(private: str, folder: str) -> Any:
+    """The import specification of the package in folder, under a private name; None where there is none."""
+    import importlib.util
+    if not _zipped(os.path.dirname(folder)):
+        start = os.path.join(folder, "__init__.py")
+        if not os.path.isfile(start):
+            return None
+        return importlib.util.spec_from_file_location(private, start, submodule_search_locations=[folder])
+    return None
+
+
+def _from_zip(private: str, name: str) -> Any:
+    """vendor/NAME from the zip archive this module was imported from, loaded under its private name."""
+    import importlib.util
+    import types
+    import zipimport
+    finder = zipimport.zipimporter(os.path.join(_HERE, "vendor"))
+    package = types.ModuleType(private)
+    package.__path__ = [os.path.join(_HERE, "vendor", name)]  # type: ignore[attr-defined]
+    package.__package__ = private
+    package.__spec__ = importlib.util.spec_from_loader(private, finder, is_package=True)
+    sys.modules[private] = package
+    exec(finder.get_code(name), package.__dict__)
+    return package
+
+
+def _vendored(name: str) -> Any:
+    """The package vendor/NAME, loaded by path under a private name, so that a host's own NAME is left alone."""
+    private = "_mapillary_tools_" + name
+    with _loading:
+        if private in sys.modules:
+            return sys.modules[private]
+        folder = os.path.join(_HERE, "vendor", name)
+        spec = _spec(private, folder)
+        if spec is None:
+            if _zipped(os.path.dirname(_HERE)) or _zipped(_HERE):
+                return _from_zip(private, name)
+            raise ImportError("%s is missing: copy the folder vendor/ together with mapillary_tools.py" % folder)
+        module = importlib.util.module_from_spec(spec)  # type: ignore[attr-defined]
+        sys.modules[private] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[private]
+            raise
+        return module
+
+
+def second_reader(name: str) -> Any:
+    """A well-kept library (gpxpy, exifread) for what the own reader refuses: vendor/NAME, else installed, else None."""
+    try:
+        return _vendored(name)
+    except ImportError:
+        pass
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+# ---- 1. Errors and constants -----------------------------------------------------------------------
+# Here: what can go wrong, with an exit code a class, and named numbers with their unit.
+# Not here: anything that acts.
+
+class Problem(NamedTuple):
+    """What a person can act on; text and --json are both made from it."""
+
+    code: str                       # stable word, such as "no_position"
+    file: str                       # file or folder it is about; "" = none
+    wrong: str                      # what is wrong
+    value: str = ""                 # the value that is wrong
+    remedy: str = ""                # what to do
+
+    def __str__(self) -> str:
+        """One line: `path: what is wrong, with the value (what to do)`."""
+        text = "%s: %s" % (self.file, self.wrong) if self.file else self.wrong
+        if self.value:
+            text += ": " + self.value
+        if self.remedy:
+            text += " (%s)" % self.remedy
+        return " ".join(text.split("\n"))
+
+
+class ToolError(Exception):
+    """Something a person can act on. Takes one Problem, so it pickles."""
+
+    exit_code = 12
+
+    def __init__(self, problem: Union[Problem, Tuple[str, ...]]) -> None:
+        super().__init__(Problem(*problem))
+
+    @property
+    def problem(self) -> Problem:
+        """The Problem this error carries."""
+        return typing.cast(Problem, self.args[0])
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UsageError(ToolError):
+    """The command line, or an option group, asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class NotFound(ToolError):
+    """A file or folder to read is not there, or there is nothing in it."""
+
+    exit_code = 3
+
+
+class BadExif(ToolError):
+    """An image, or the EXIF in it, cannot be read or lacks what is needed."""
+
+    exit_code = 4
+
+
+class BadTrack(ToolError):
+    """A track cannot be read or has no usable point."""
+
+    exit_code = 5
+
+
+class OutsideTrack(ToolError):
+    """An image was taken when the track was not recorded."""
+
+    exit_code = 6
+
+
+class ProgramMissing(ToolError):
+    """A program such as ffmpeg is not on this computer."""
+
+    exit_code = 7
+
+
+class UploadError(ToolError):
+    """The service does not take what was sent, or cannot be reached."""
+
+    exit_code = 8
+
+
+class NotAuthorized(UploadError):
+    """The service does not accept the token, or there is none."""
+
+    exit_code = 9
+
+
+class BadJournal(ToolError):
+    """The journal of a folder is in use, damaged, or from a newer version."""
+
+    exit_code = 10
+
+
+class CannotWrite(ToolError):
+    """A folder is read-only or the disk is full."""
+
+    exit_code = 11
+
+
+EXIT_SOME_FAILED = 1                # some images failed; each is listed
+EXIT_INTERRUPTED = 130              # Ctrl-C
+
+IMAGE_KINDS = ("jpg", "jpeg", "tif", "tiff", "pgm", "pnm", "gif")
+JPEG_KINDS = ("jpg", "jpeg")        # the kinds that can be described and uploaded
+STATE_FOLDER = ".mapillary"         # in each folder of images; never searched for images
+PART_PREFIX, PART_SUFFIX = ".mapillary-", ".part"   # temporary files
+HEAD_BYTES = 65536                  # bytes read at first from the head of a JPEG
+TAIL_BYTES = 65536                  # bytes at the end of a JPEG in which EOI must stand
+COPY_BYTES = 1 << 20                # bytes copied at a time
+SEQUENCE_IMAGES = 500               # images in one sequence at most
+EXTRAPOLATE_S = 1.0                 # seconds a track is continued beyond its ends
+HOLE_S = 60.0                       # seconds; a longer hole in a track is said
+DAY_S = 86400.0                     # seconds
+PROCESS_IMAGES = 2000               # images from which worker processes are worth their start
+ID_NAMESPACE = "8d3e7e7b-6a0b-5c5e-9c5b-3c1f0c1a7d11"   # namespace of the UUIDv5 ids, chosen once
+SKIP_KIND = "not a JPEG (Mapillary takes only JPEG)"
+SKIP_UPLOADED = "already uploaded"
+SKIP_PROCESSED = "already processed"
+SKIP_DUPLICATE = "duplicate"
+SKIP_LEFT = "still to be sent"
+
+
+# ---- 2. Data ---------------------------------------------------------------------------------------
+# Here: the values that flow from floor to floor, and how an option is declared.
+# Not here: reading, writing, computing.
+
+class Fix(NamedTuple):
+    """One place at one time."""
+
+    time: float                     # seconds since 1970-01-01 UTC
+    lat: float                      # degrees WGS-84, north positive
+    lon: float                      # degrees WGS-84, east positive
+    alt: Optional[float] = None     # metres, negative below the reference; None = unknown
+    course: Optional[float] = None  # degrees clockwise from true north, 0 <= x < 360; None = unknown
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What took the picture; None = unknown."""
+
+    make: Optional[str] = None
+    model: Optional[str] = None
+    width: Optional[int] = None     # pixels
+    height: Optional[int] = None    # pixels
+    orientation: Optional[int] = None   # EXIF 1..8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Why an image goes no further."""
+
+    status: str                     # "skipped", "duplicate" or "failed"
+    reason: str                     # skipped: the reason in words; else the Problem's code
+    problem: Optional[Problem] = None
+    partner: Optional[str] = None   # duplicate: file name of the image kept
+    distance: Optional[float] = None    # duplicate: metres from the partner
+    turn: Optional[float] = None    # duplicate: degrees between the headings; None = unknown
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image on its way through the steps."""
+
+    path: Path                      # identity
+    time: Optional[float] = None    # capture, seconds since 1970-01-01 UTC
+    fix: Optional[Fix] = None       # all or nothing; never (0, 0) for "unknown"
+    heading: Optional[float] = None     # camera axis, degrees from true north
+    magnetic: Optional[float] = None    # camera axis, degrees from magnetic north
+    camera: Camera = Camera()
+    sequence: Optional[str] = None  # sequence id
+    outcome: Optional[Outcome] = None   # None = goes on
+    found: Optional[Dict[str, Any]] = None   # what the file carried before we first changed it
+    given: Optional[Dict[str, Any]] = None   # what process_csv and interpolate put in its place
+    steps: Dict[str, Dict[str, Any]] = dataclasses.field(default_factory=dict)   # journal entries by step
+    written: Optional[Dict[str, Any]] = None  # size, time and EXIF digest after our write; None = not ours
+
+    def but(self, **changes: Any) -> "Image":
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Track:
+    """Where something was, when."""
+
+    points: List[Fix]               # sorted by time, one per time
+    starts: List[int]               # index of each segment's first point
+    dropped: Dict[str, int]         # how many points were left out, by reason
+    clock: str                      # where the times come from: "GPX", "GPS9", "GPSU fitted", "RMC" ...
+    notes: List[str] = dataclasses.field(default_factory=list)   # what the run should say
+
+
+@dataclass
+class Report:
+    """What a tool did: found = done + skipped + failed, always."""
+
+    tool: str
+    found: int = 0
+    done: int = 0
+    word: str = "done"              # what was done, for the summary: "processed", "uploaded"
+    skipped: Dict[str, List[str]] = dataclasses.field(default_factory=dict)   # reason -> paths
+    failed: List[Problem] = dataclasses.field(default_factory=list)
+    notes: List[str] = dataclasses.field(default_factory=list)
+    trouble: List[Problem] = dataclasses.field(default_factory=list)          # what is wrong with no single image
+    stopped: Optional[ToolError] = None     # why the run ended before its time; None = it did not
+    facts: Dict[str, Any] = dataclasses.field(default_factory=dict)           # figures of the tool, for --json
+    parts: List["Report"] = dataclasses.field(default_factory=list)           # tools that ran before, in order
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 when an image failed here or in a part, or the code of what stopped the run."""
+        if self.stopped is not None:
+            return self.stopped.exit_code
+        bad = bool(self.failed or self.trouble) or any(part.exit_code for part in self.parts)
+        return EXIT_SOME_FAILED if bad else 0
+
+    def count(self, image: Image) -> None:
+        """Account for one image by its outcome."""
+        self.found += 1
+        if image.outcome is None:
+            self.done += 1
+        elif image.outcome.status == "failed":
+            self.failed.append(image.outcome.problem or Problem(image.outcome.reason, str(image.path), "failed"))
+        else:
+            self.skipped.setdefault(image.outcome.reason, []).append(str(image.path))
+
+    def as_json(self) -> Dict[str, Any]:
+        """The same as plain values."""
+        row: Dict[str, Any] = {
+            "tool": self.tool, "exit_code": self.exit_code, "found": self.found, "done": self.done,
+            "skipped": {reason: len(names) for reason, names in sorted(self.skipped.items())},
+            "failed": [dict(problem._asdict()) for problem in self.failed], "notes": self.notes}
+        if self.trouble:
+            row["trouble"] = [dict(problem._asdict()) for problem in self.trouble]
+        if self.stopped is not None:
+            row["stopped"] = dict(self.stopped.problem._asdict())
+        row.update(self.facts)
+        if self.parts:
+            row["parts"] = [part.as_json() for part in self.parts]
+        return row
+
+
+@dataclass(frozen=True)
+class Ui:
+    """How the floors below talk to whoever runs them; the top floor fills it in."""
+
+    progress: Callable[[str, int, int, int], None] = lambda what, done, total, size: None   # bytes so far
+    ask: Optional[Callable[[str, bool], str]] = None    # (question, secret) -> answer; None = nobody to ask
+
+
+def opt(default: Any, help: str, metavar: Optional[str] = None, advanced: bool = False, required: bool = False,
+        choices: Optional[Sequence[Any]] = None, at_least: Optional[float] = None, above: Optional[float] = None,
+        flag: Optional[str] = None) -> Any:
+    """A field of an option group; its name is the option's name, or flag where that is no Python name."""
+    return dataclasses.field(default=default, metadata={
+        "help": help, "metavar": metavar, "advanced": advanced, "required": required, "choices": choices,
+        "at_least": at_least, "above": above, "flag": flag})
+
+
+@dataclass(frozen=True)
+class Group:
+    """options"""
+
+    def __post_init__(self) -> None:
+        """Check every field by what opt() says of it; raises UsageError."""
+        for field in dataclasses.fields(self):
+            self._check(field, getattr(self, field.name))
+
+    def _check(self, field: Any, value: Any) -> None:
+        rule, name = field.metadata, "--" + (field.metadata.get("flag") or field.name)
+        if value is None or value == "":
+            if rule.get("required"):
+                raise UsageError(("missing_option", "", "%s is missing" % name, "", "add %s %s" % (
+                    name, rule.get("metavar") or field.name.upper())))
+            return
+        if rule.get("choices") and value not in rule["choices"]:
+            raise UsageError(("bad_option", "", "%s must be one of %s" % (
+                name, ", ".join(map(str, rule["choices"]))), str(value)))
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(("bad_option", "", "%s must be a finite number" % name, str(value)))
+        if rule.get("at_least") is not None and value < rule["at_least"]:
+            raise UsageError(("bad_option", "", "%s must be at least %g" % (name, rule["at_least"]), str(value)))
+        if rule.get("above") is not None and value <= rule["above"]:
+            raise UsageError(("bad_option", "", "%s must be more than %g" % (name, rule["above"]), str(value)))
+
+
+@dataclass(frozen=True)
+class Input(Group):
+    """input"""
+
+    import_path: Optional[str] = opt(None, "folder with the images", metavar="FOLDER", required=True)
+    verbose: bool = opt(False, "say more, and keep a log of every image")
+
+
+@dataclass(frozen=True)
+class Selection(Group):
+    """which images"""
+
+    skip_subfolders: bool = opt(False, "do not look into subfolders")
+
+
+@dataclass(frozen=True)
+class Again(Group):
+    """repeating"""
+
+    rerun: bool = opt(False, "process images again that are already processed")
+
+
+# ---- 3. Geo ----------------------------------------------------------------------------------------
+# Here: pure geometry on the WGS-84 ellipsoid; degrees in, metres and degrees out.
+# Not here: files, images, options.
+
+EARTH_A = 6378137.0                 # metres, WGS-84 semi-major axis
+EARTH_F = 1 / 298.257223563         # WGS-84 flattening
+EARTH_E2 = EARTH_F * (2 - EARTH_F)  # first eccentricity squared
+NEAR_DEG = 0.05                     # degrees (about 5 km) within which the local ellipsoid radii are exact enough
+
+
+def _lon_diff(lon1: float, lon2: float) -> float:
+    """lon2 - lon1 in degrees, -180 <= x < 180, so that the antimeridian is no edge."""
+    return (lon2 - lon1 + 180.0) % 360.0 - 180.0
+
+
+def _near(a: Fix, b: Fix) -> Optional[Tuple[float, float]]:
+    """Metres (east, north) from a to b by the radii of curvature between them; None when not near."""
+    dlat, dlon = b.lat - a.lat, _lon_diff(a.lon, b.lon)
+    if abs(dlat) > NEAR_DEG or abs(dlon) > NEAR_DEG or abs(a.lat) > 80.0:
+        return None
+    middle = math.radians((a.lat + b.lat) / 2)
+    w2 = 1.0 - EARTH_E2 * math.sin(middle) ** 2
+    normal = EARTH_A / math.sqrt(w2)
+    return (math.radians(dlon) * normal * math.cos(middle),
+            math.radians(dlat) * normal * (1.0 - EARTH_E2) / w2)
+
+
+def _vincenty(a: Fix, b: Fix) -> Tuple[float, float]:
+    """(metres, radians of azimuth at a) by Vincenty's inverse formula (Survey Review 23, 1975).
+
+    Nearly antipodal points do not converge; the last iterate is returned, right to about 0.5 percent.
+    """
+    u1 = math.atan((1 - EARTH_F) * math.tan(math.radians(a.lat)))
+    u2 = math.atan((1 - EARTH_F) * math.tan(math.radians(b.lat)))
+    wanted = math.radians(_lon_diff(a.lon, b.lon))
+    s1, c1, s2, c2 = math.sin(u1), math.cos(u1), math.sin(u2), math.cos(u2)
+    lam = wanted
+    for _ in range(60):
+        sl, cl = math.sin(lam), math.cos(lam)
+        sin_s = math.hypot(c2 * sl, c1 * s2 - s1 * c2 * cl)
+        if sin_s == 0.0:
+            return (0.0, 0.0) if cl > 0 else (math.pi * EARTH_A * (1 - EARTH_F / 2), 0.0)
+        cos_s = s1 * s2 + c1 * c2 * cl
+        sigma = math.atan2(sin_s, cos_s)
+        sin_a = c1 * c2 * sl / sin_s
+        cos2_a = 1.0 - sin_a * sin_a
+        cos_2m = cos_s - 2 * s1 * s2 / cos2_a if cos2_a > 1e-15 else 0.0
+        c = EARTH_F / 16 * cos2_a * (4 + EARTH_F * (4 - 3 * cos2_a))
+        before = lam
+        lam = wanted + (1 - c) * EARTH_F * sin_a * (
+            sigma + c * sin_s * (cos_2m + c * cos_s * (2 * cos_2m * cos_2m - 1)))
+        if abs(lam - before) < 1e-12:
+            break
+        if abs(lam) > math.pi:
+            lam = math.copysign(math.pi, lam)
+    k2 = cos2_a * EARTH_E2 / (1 - EARTH_E2)
+    big_a = 1 + k2 / 16384 * (4096 + k2 * (-768 + k2 * (320 - 175 * k2)))
+    big_b = k2 / 1024 * (256 + k2 * (-128 + k2 * (74 - 47 * k2)))
+    delta = big_b * sin_s * (cos_2m + big_b / 4 * (cos_s * (2 * cos_2m * cos_2m - 1) - big_b / 6 * cos_2m * (
+        4 * sin_s * sin_s - 3) * (4 * cos_2m * cos_2m - 3)))
+    azimuth = math.atan2(c2 * math.sin(lam), c1 * s2 - s1 * c2 * math.cos(lam))
+    return EARTH_A * (1 - EARTH_F) * big_a * (sigma - delta), azimuth
+
+
+def distance(a: Fix, b: Fix) -> float:
+    """Metres from a to b along the WGS-84 ellipsoid."""
+    near = _near(a, b)
+    return math.hypot(*near) if near else _vincenty(a, b)[0]
+
+
+def bearing(a: Fix, b: Fix) -> float:
+    """Initial course from a to b in degrees from true north, 0 <= x < 360; 0 for one and the same place."""
+    near = _near(a, b)
+    angle = math.atan2(*near) if near else _vincenty(a, b)[1]
+    degrees = math.degrees(angle) % 360.0
+    return 0.0 if degrees >= 360.0 else degrees
+
+
+def turn(heading1: float, heading2: float) -> float:
+    """Degrees between two headings, 0..180."""
+    return abs((heading2 - heading1 + 180.0) % 360.0 - 180.0)
+
+
+def between(a: Fix, b: Fix, when: float) -> Fix:
+    """The place at a time on the line from a to b (linear in time; beyond them too), without a course."""
+    share = (when - a.time) / (b.time - a.time)
+    lat = max(-90.0, min(90.0, a.lat + (b.lat - a.lat) * share))
+    lon = _lon_diff(0.0, a.lon + _lon_diff(a.lon, b.lon) * share)
+    alt = None
+    if a.alt is not None and b.alt is not None:
+        alt = a.alt + (b.alt - a.alt) * share
+    return Fix(when, lat, lon, alt)
+
+
+def degrees_minutes_seconds(degrees: float) -> Tuple[int, int, int]:
+    """The magnitude of an angle as (degrees, minutes, millionths of a second), carried: never 60 minutes."""
+    total = round(abs(degrees) * 3600 * 1000000)
+    minutes, micro = divmod(total, 60 * 1000000)
+    whole, minutes = divmod(minutes, 60)
+    return int(whole), int(minutes), int(micro)
+
+
+STANDING_MS = 0.5                   # metres a second; slower than this a course is noise
+COURSE_S = 1.0                      # seconds before and after a time between which the course is taken
+
+
+def _segment(track: Track, index: int) -> Tuple[int, int]:
+    """First and last index of the segment that holds a point."""
+    at = bisect.bisect_right(track.starts, index) - 1
+    last = track.starts[at + 1] - 1 if at + 1 < len(track.starts) else len(track.points) - 1
+    return track.starts[at], last
+
+
+def _moving(a: Fix, b: Fix) -> Optional[float]:
+    """The course from a to b in degrees, or None when that is standing still."""
+    if b.time <= a.time or distance(a, b) < STANDING_MS * (b.time - a.time):
+        return None
+    return bearing(a, b)
+
+
+def with_courses(track: Track) -> Track:
+    """The track with a course at every point: around it while moving, else the last one (at first the next one)."""
+    points: List[Fix] = []
+    starts = track.starts or [0]
+    for start, end in zip(starts, starts[1:] + [len(track.points)]):
+        part = track.points[start:end]
+        courses = [_moving(part[max(0, i - 1)], part[min(len(part) - 1, i + 1)]) for i in range(len(part))]
+        held = next((course for course in courses if course is not None), None)
+        for point, course in zip(part, courses):
+            held = held if course is None else course
+            points.append(point._replace(course=held))
+    return dataclasses.replace(track, points=points)
+
+
+def _gap_error(when: float, points: List[Fix], index: int, reason: str) -> OutsideTrack:
+    """The error for a time at which the track says nothing; index is that of the first later point."""
+    near = [abs(points[i].time - when) for i in (index - 1, index) if 0 <= i < len(points)]
+    return OutsideTrack(("outside_track", "", reason, "%.1f s from the nearest point" % min(near),
+                         "check --offset_time and the time zone, or give a track that covers it"))
+
+
+def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
+    """The place and course at a time in seconds UTC.
+
+    Linear between the neighbours in time, inside one segment and over a hole of at most max_gap seconds (None = no
+    limit); at most 1 s beyond an end it extrapolates. Raises OutsideTrack with the seconds to the nearest point.
+    """
+    points = track.points
+    index = bisect.bisect_right(points, (when, math.inf))   # type: ignore[type-var]
+    if index and points[index - 1].time == when:
+        return points[index - 1]._replace(course=_course(track, index - 1, points[index - 1], max_gap))
+    inside = 0 < index < len(points) and index not in track.starts[1:2] + track.starts[2:]
+    if inside and (max_gap is None or points[index].time - points[index - 1].time <= max_gap):
+        here = between(points[index - 1], points[index], when)
+        return here._replace(course=_course(track, index - 1, here, max_gap))
+    return _beyond(track, when, index)
+
+
+def _beyond(track: Track, when: float, index: int) -> Fix:
+    """The place at most EXTRAPOLATE_S outside of a segment or beside a hole; raises OutsideTrack further off."""
+    points = track.points
+    before = when - points[index - 1].time if index else math.inf
+    after = points[index].time - when if index < len(points) else math.inf
+    nearest = index - 1 if before <= after else index
+    if min(before, after) > EXTRAPOLATE_S:
+        outside = index in (0, len(points))
+        raise _gap_error(when, points, index, "taken outside the track" if outside else "taken in a gap of the track")
+    first, last = _segment(track, nearest)
+    other = nearest - 1 if nearest == index - 1 else nearest + 1
+    here = points[nearest]
+    if first <= other <= last and abs(points[other].time - here.time) <= HOLE_S:
+        first, last = min(other, nearest), max(other, nearest)
+        return between(points[first], points[last], when)._replace(course=here.course)
+    return here._replace(time=when)
+
+
+def _course(track: Track, index: int, here: Fix, max_gap: Optional[float]) -> Optional[float]:
+    """Course at a place between point index and the next: over COURSE_S to both sides, else as the point has it."""
+    points = track.points
+    first, last = _segment(track, index)
+    limit = math.inf if max_gap is None else max_gap
+    low, high = index, index + 1
+    while low > first and points[low].time > here.time - COURSE_S and points[low].time - points[low - 1].time <= limit:
+        low -= 1
+    while high < last and points[high].time < here.time + COURSE_S and (
+            points[high + 1].time - points[high].time <= limit):
+        high += 1
+    high = min(high, last)
+    if high > index and points[high].time - points[high - 1].time > limit:
+        high -= 1
+    if low == high:
+        return points[index].course
+    start, end = max(points[low].time, here.time - COURSE_S), min(points[high].time, here.time + COURSE_S)
+    course = _moving(_within(points, low, start), _within(points, high - 1, end))
+    return points[index].course if course is None else course
+
+
+def _within(points: List[Fix], index: int, when: float) -> Fix:
+    """The place at a time on the leg from point index to the next."""
+    return between(points[index], points[index + 1], when)
+
+
+# ---- 4. Time ---------------------------------------------------------------------------------------
+# Here: text, EXIF, GPS and MAP time to seconds and back; zones. Pure.
+# Not here: images, options, tracks.
+
+_DATE_TIME = re.compile(
+    r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})[ T]+(\d{1,2})[:\-.](\d{1,2})(?:[:\-.](\d{1,2})(?:[.,](\d+))?)?"
+    r" *(Z|[+-]\d{2}:?\d{2})?$", re.IGNORECASE)
+_FILE_TIME = re.compile(r"(\d{4})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{3})\D")
+_OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d{2})$")
+_NO_GPS_DATES = ("1970-01-01", "1980-01-06")    # what receivers without a fix write
+GPS_EPOCH = 315964800               # 1980-01-06 UTC in seconds since 1970
+QUARTER_S = 900.0                   # seconds; zones are multiples of it
+AGREE_S = 300.0                     # seconds within which a GPS time confirms a zone
+
+
+class Capture(NamedTuple):
+    """When an image was taken, and how that is known."""
+
+    time: float                     # seconds since 1970-01-01 UTC
+    source: str                     # "DateTimeOriginal" ... "GPS time", "file name"
+    offset: float                   # seconds that local time is ahead of UTC
+    zone: str                       # what told the zone: "OffsetTimeOriginal", "--timezone", "GPS time", "UTC assumed"
+
+
+def utc_seconds(year: int, month: int, day: int, hour: int, minute: int, second: float) -> float:
+    """Seconds since 1970-01-01 of a date and time of day; 24:xx and :60 run on. ValueError for no real date."""
+    if not (0 <= hour <= 24 and 0 <= minute <= 60 and 0 <= second < 61.0):
+        raise ValueError("no time of day: %d:%d:%g" % (hour, minute, second))
+    return (datetime.date(year, month, day).toordinal() - 719163) * 86400 + hour * 3600 + minute * 60 + second
+
+
+def parse_offset(text: Optional[str]) -> Optional[float]:
+    """Seconds ahead of UTC from `+02:00`, `-0500` or `Z`; None when it is none of these or beyond 14 hours."""
+    text = (text or "").strip(" \0")
+    if text.upper() in ("Z", "UTC"):
+        return 0.0
+    match = _OFFSET.match(text)
+    if not match:
+        return None
+    seconds = int(match.group(2)) * 3600.0 + int(match.group(3)) * 60.0
+    if seconds > 14 * 3600 or int(match.group(3)) > 59:
+        return None
+    return -seconds if match.group(1) == "-" else seconds
+
+
+def parse_time(text: Optional[str]) -> Optional[float]:
+    """Seconds since 1970-01-01 of an EXIF or ISO date and time; in its own zone when it names one, else as if UTC.
+
+    None when it is no date and time. Tolerates 24:10:11, :60, fractions, `-`, `.`, `/` and trailing NULs.
+    """
+    match = _DATE_TIME.match((text or "").strip(" \0\t\r\n"))
+    if not match:
+        return None
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    try:
+        seconds = utc_seconds(year, month, day, hour, minute, second)
+    except ValueError:
+        return None
+    if match.group(7):
+        seconds += float("0." + match.group(7))
+    return seconds - (parse_offset(match.group(8)) or 0.0)
+
+
+def file_name_time(name: str) -> Optional[float]:
+    """Seconds since 1970-01-01, as if UTC, from a name like 2024_05_06_07_08_09_123.jpg; None for other names."""
+    match = _FILE_TIME.match(name)
+    if not match:
+        return None
+    year, month, day, hour, minute, second, milli = map(int, match.groups())
+    try:
+        return utc_seconds(year, month, day, hour, minute, second) + milli / 1000.0
+    except ValueError:
+        return None
+
+
+def _calendar(seconds: float) -> Tuple[datetime.datetime, int]:
+    """(date and time to the second, milliseconds), rounded to the millisecond."""
+    whole, milli = divmod(int(round(seconds * 1000)), 1000)
+    return datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole), milli
+
+
+def format_time(seconds: float, style: str = "iso") -> str:
+    """Seconds as text: "iso" 2024-05-06T07:08:09.123Z, "exif" 2024:05:06 07:08:09, "map" 2024_05_06_07_08_09_123."""
+    moment, milli = _calendar(seconds)
+    parts = (moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+    if style == "exif":
+        return "%04d:%02d:%02d %02d:%02d:%02d" % parts
+    if style == "map":
+        return "%04d_%02d_%02d_%02d_%02d_%02d_%03d" % (parts + (milli,))
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (parts + (milli,))
+
+
+def format_offset(seconds: float) -> str:
+    """A zone offset in seconds as `+02:00`."""
+    minutes = int(round(seconds / 60))
+    return "%s%02d:%02d" % (("-" if minutes < 0 else "+",) + divmod(abs(minutes), 60))
+
+
+def _system_offset(local: float) -> float:
+    """Seconds ahead of UTC of this computer's zone, by its rule for that date; local = seconds as if UTC."""
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=math.floor(local))
+    try:
+        return math.floor(local) - time.mktime(moment.timetuple()[:8] + (-1,))
+    except (OverflowError, ValueError):
+        return -float(time.timezone)
+
+
+def zone_offset(zone: str, local: float) -> float:
+    """Seconds ahead of UTC at a local time (seconds as if UTC) in a zone: "local", `+02:00` or an IANA name.
+
+    Raises UsageError for a zone that this Python does not know.
+    """
+    if zone == "local":
+        return _system_offset(local)
+    fixed = parse_offset(zone)
+    if fixed is not None:
+        return fixed
+    try:
+        import zoneinfo
+        place = zoneinfo.ZoneInfo(zone)
+    except (ImportError, KeyError, ValueError, OSError):
+        raise UsageError(("unknown_zone", "", "--timezone is not known to this Python", zone,
+                          "write it as +02:00 or -05:00")) from None
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=math.floor(local))
+    shift = moment.replace(tzinfo=place).utcoffset()
+    return shift.total_seconds() if shift else 0.0
+
+
+def _implied_offset(local: float, gps: float) -> Optional[float]:
+    """The zone that a GPS time in the same image implies, in seconds; None when the two do not agree to 5 minutes."""
+    apart = local - gps
+    if not -12 * 3600 - AGREE_S <= apart <= 14 * 3600 + AGREE_S:
+        apart = (apart + 12 * 3600) % DAY_S - 12 * 3600
+    offset = round(apart / QUARTER_S) * QUARTER_S
+    return offset if abs(apart - offset) <= AGREE_S else None
+
+
+def _found_local(found: Dict[str, Any], name: str) -> Tuple[Optional[float], str]:
+    """(local seconds as if UTC, source) of the first usable time that an image carries as text or in its name."""
+    times = found.get("times", {})
+    for field in ("DateTimeOriginal", "DateTimeDigitized", "DateTime"):
+        local = parse_time(re.sub(r"(Z|[+-]\d{2}:?\d{2})\s*\0*$", "", times.get(field) or ""))
+        if local is None:
+            continue
+        if local == math.floor(local) and "." not in times[field]:
+            for key in ("SubSecTimeOriginal", "SubSecTimeDigitized", "SubSecTime"):
+                digits = re.match(r"\d+", (times.get(key) or "").strip(" \0"))
+                if digits:
+                    return local + float("0." + digits.group()), field
+        return local, field
+    if found.get("gps_time") is not None:
+        return None, "GPS time"
+    return file_name_time(name), "file name"
+
+
+def capture_time(found: Dict[str, Any], name: str, zone: Optional[str] = None) -> Optional[Capture]:
+    """When an image was taken, by what it carries, its name, and a zone ("local", offset, IANA; None = not given).
+
+    None when nothing tells. The order of fields and zones is that of the project's rules for capture time.
+    """
+    local, source = _found_local(found, name)
+    gps = found.get("gps_time")
+    if local is None:
+        return Capture(gps, source, 0.0, "GPS time") if gps is not None else None
+    times = found.get("times", {})
+    for key in ("OffsetTimeOriginal", "OffsetTimeDigitized", "OffsetTime"):
+        offset = parse_offset(times.get(key))
+        if offset is not None:
+            return Capture(local - offset, source, offset, key)
+    in_text = re.search(r"(Z|[+-]\d{2}:?\d{2})$", (times.get(source) or "").strip(" \0"))
+    if in_text:
+        offset = parse_offset(in_text.group()) or 0.0
+        return Capture(local - offset, source, offset, source)
+    if zone:
+        offset = zone_offset(zone, local)
+        return Capture(local - offset, source, offset, "--local_time" if zone == "local" else "--timezone")
+    implied = _implied_offset(local, gps) if gps is not None else None
+    if implied is not None:
+        return Capture(local - implied, source, implied, "GPS time")
+    return Capture(local, source, 0.0, "UTC assumed")
+
+
+def spread_subseconds(times: Sequence[float], interval: float) -> Tuple[List[float], Optional[int]]:
+    """Place evenly spaced shots inside their whole seconds: (times, index of the shot that contradicts or None).
+
+    times: sorted seconds; interval: seconds between shots. The start that is used is the middle of all that put every
+    shot inside its second. When none does, the times come back as they were.
+    """
+    low, high = -math.inf, math.inf
+    for index, value in enumerate(times):
+        low = max(low, math.floor(value) - index * interval)
+        high = min(high, math.floor(value) + 1 - index * interval)
+        if low >= high:
+            return list(times), index
+    if not times:
+        return [], None
+    start = (low + high) / 2
+    return [start + index * interval for index in range(len(times))], None
+
+
+def spread_ties(times: Sequence[float]) -> Tuple[List[float], int]:
+    """Sorted times with equal ones spread evenly up to the next, at most over a second: (times, number of ties)."""
+    out, ties, start = list(times), 0, 0
+    while start < len(out):
+        end = start
+        while end < len(times) and times[end] == times[start]:
+            end += 1
+        count = end - start
+        if count > 1:
+            ties += count - 1
+            room = min(1.0, times[end] - times[start]) if end < len(times) else 1.0
+            for index in range(start, end):
+                out[index] = times[start] + room * (index - start) / count
+        start = end
+    return out, ties
+
+
+# ---- 5. Files and programs -------------------------------------------------------------------------
+# Here: finding images, writing atomically, the worker pool, the only subprocess.
+# Not here: what is in a file.
+
+def natural_key(name: str) -> Tuple[Any, ...]:
+    """A sort key by which IMG_9 comes before IMG_10; the name itself decides between equals."""
+    parts = re.split(r"(\d+)", name.lower())
+    return tuple((0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part) for part in parts) + (
+        (2, 0, name),)
+
+
+def _kind(name: str) -> str:
+    """The extension in lower case without its dot."""
+    return os.path.splitext(name)[1][1:].lower()
+
+
+def is_jpeg_name(path: Union[str, Path]) -> bool:
+    """Whether a file is of the kind that can be described and uploaded, by its name."""
+    return _kind(str(path)) in JPEG_KINDS
+
+
+def check_folder(path: str, option: str) -> Path:
+    """The path as a folder that exists; raises NotFound."""
+    folder = Path(path)
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise NotFound(("not_a_folder", path, "is a file, not a folder", "", "give %s the folder it is in" % option))
+    raise NotFound(("no_folder", path, "there is no such folder", "", "check %s" % option))
+
+
+def _ours(name: str) -> bool:
+    """Whether a name is one of our temporary files or one of the Finder's shadow files."""
+    return name.startswith(("._", PART_PREFIX))
+
+
+def find_images(folder: Union[str, Path], skip_subfolders: bool = False) -> List[Path]:
+    """Every image file below a folder, by folder and natural name; folders named .mapillary are not searched.
+
+    Raises NotFound when there is no such folder or no image in it.
+    """
+    top = check_folder(str(folder), "--import_path")
+    images: List[Path] = []
+    for place, folders, files in os.walk(str(top), onerror=_unreadable):
+        folders[:] = [] if skip_subfolders else sorted(
+            (name for name in folders if name != STATE_FOLDER), key=natural_key)
+        here = [name for name in files if _kind(name) in IMAGE_KINDS and not _ours(name)]
+        images.extend(Path(place, name) for name in sorted(here, key=natural_key))
+    if not images:
+        raise NotFound(("no_images", str(folder), "holds no images", "", "images are files named .%s" % (
+            ", .".join(IMAGE_KINDS))))
+    return images
+
+
+def _unreadable(error: OSError) -> None:
+    """What os.walk does with a folder that it cannot list: the run must not pass it over silently."""
+    raise NotFound(("unreadable", str(error.filename), "cannot be read", error.strerror or "", "check its rights"))
+
+
+def _os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
+    """The error for a file that could not be written."""
+    remedy = {errno.ENOSPC: "free some space and run the same command again",
+              errno.EROFS: "the disk is read-only: copy the images to another one",
+              errno.EACCES: "check the rights of the folder", errno.EPERM: "check the rights of the folder"}
+    return CannotWrite(("cannot_write", str(path), "cannot be written", error.strerror or str(error),
+                        remedy.get(error.errno or 0, "check the disk")))
+
+
+def _part_name(target: str) -> str:
+    """A temporary name beside a target."""
+    return os.path.join(os.path.dirname(target), "%s%016x%s" % (
+        PART_PREFIX, random.SystemRandom().getrandbits(64), PART_SUFFIX))
+
+
+def write_atomically(path: Union[str, Path], chunks: Iterable[bytes], mode: Optional[int] = None,
+                     flush: bool = True) -> os.stat_result:
+    """Write a file whole or not at all: a temporary file beside it, flushed to disk, then os.replace.
+
+    Permissions are mode, else those of the file that is replaced. A link is followed. Returns what os.stat says of the
+    new file; raises CannotWrite, and then the old file is as it was.
+    """
+    target = os.path.realpath(str(path))
+    part = _part_name(target)
+    try:
+        kept = mode if mode is not None else _mode_of(target)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
+                         0o666 if kept is None else kept)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as stream:
+                for chunk in chunks:
+                    _write_all(stream, chunk)
+                if kept is not None and os.name == "posix":
+                    os.chmod(stream.fileno(), kept)
+                if flush:
+                    os.fsync(stream.fileno())
+                written = os.fstat(stream.fileno())
+            os.replace(part, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+            raise
+    except OSError as error:
+        raise _os_problem(path, error) from error
+    return written
+
+
+def _write_all(stream: Any, chunk: bytes) -> None:
+    """Write every byte of a chunk to an unbuffered stream; the one place that image bytes go to disk through."""
+    view = memoryview(chunk)
+    while view:
+        view = view[stream.write(view):]
+
+
+def _mode_of(path: str) -> Optional[int]:
+    """Permission bits of a file, None when there is none."""
+    try:
+        return os.stat(path).st_mode & 0o7777
+    except FileNotFoundError:
+        return None
+
+
+def flush_folder(folder: Union[str, Path]) -> None:
+    """Flush a folder's names to disk, where the system can; after that a power cut does not undo a replace."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(str(folder), os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def rest_of(path: str, start: int) -> Iterator[bytes]:
+    """The bytes of a file from an offset on, a piece at a time."""
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        while True:
+            piece = stream.read(COPY_BYTES)
+            if not piece:
+                return
+            yield piece
+
+
+def worker_count(wanted: int) -> int:
+    """How many workers: as wanted, and for 0 as many as there are CPUs, at most 8."""
+    return wanted or min(8, os.cpu_count() or 1)
+
+
+def _several(job: Callable[[Any], Any], items: Sequence[Any]) -> List[Any]:
+    """One job after another; what a worker runs."""
+    return [job(item) for item in items]
+
+
+def _pool(count: int, total: int) -> Tuple[Any, int]:
+    """(executor, items a worker gets at a time): processes where this file is the program and there is much to do."""
+    import concurrent.futures
+    if __name__ == "__main__" and total > PROCESS_IMAGES:
+        import multiprocessing
+        return concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn")), 32
+    return concurrent.futures.ThreadPoolExecutor(count), 1
+
+
+def each(job: Callable[[Any], Any], items: Iterable[Any], total: int, workers: int) -> Iterator[Any]:
+    """job(item) for every one of about total items, in their order: the one worker pool.
+
+    job is a function of a module and takes and gives plain values, so that threads and processes are interchangeable.
+    Only a few items are taken ahead; when the consumer stops, what has not begun is dropped.
+    """
+    count = min(worker_count(workers), total)
+    if count <= 1:
+        for item in items:
+            yield job(item)
+        return
+    import collections
+    pool, chunk = _pool(count, total)
+    waiting: Any = collections.deque()
+    source = iter(items)
+    try:
+        while True:
+            while len(waiting) < 4 * count:
+                group = list(itertools.islice(source, chunk))
+                if not group:
+                    break
+                waiting.append(pool.submit(_several, job, group))
+            if not waiting:
+                return
+            for result in waiting.popleft().result():
+                yield result
+    finally:
+        for future in waiting:
+            future.cancel()
+        pool.shutdown(wait=True)
+
+
+def config_path(given: Optional[str] = None) -> str:
+    """Where credentials are kept: given, else MAPILLARY_CONFIG_PATH, else ~/.config/mapillary/config."""
+    return given or os.environ.get("MAPILLARY_CONFIG_PATH") or os.path.join(
+        os.path.expanduser("~"), ".config", "mapillary", "config")
+
+
+def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
+    """The configuration as section -> option -> text; empty where there is no file. Raises UsageError."""
+    import configparser
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str        # type: ignore[assignment,method-assign]
+    where = config_path(path)
+    try:
+        with open(where, encoding="utf-8-sig") as stream:
+            parser.read_file(stream)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        reason = error.strerror or "" if isinstance(error, OSError) else "it is no ini file in UTF-8"
+        raise UsageError(("bad_config", where, "cannot be read", reason, "mend it, or move it away and authenticate"
+                          )) from None
+    return {section: dict(parser.items(section)) for section in parser.sections()}
+
+
+def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None) -> None:
+    """Replace the configuration, atomically and readable by its owner only; raises CannotWrite."""
+    where = config_path(path)
+    lines: List[str] = []
+    for section, options in sections.items():
+        lines.append("[%s]" % section)
+        lines.extend("%s = %s" % (key, value) for key, value in options.items())
+        lines.append("")
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(where)), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _os_problem(where, error) from error
+    write_atomically(where, ["\n".join(lines).encode("utf-8")], mode=0o600)
+
+
+# ---- 6. EXIF facade --------------------------------------------------------------------------------
+# Here: JPEG head to plain values and back; the only place that knows piexif dicts.
+# Not here: which values an image should get, and when it may be written.
+
+_TIME_TAGS = {"DateTimeOriginal": ("Exif", 0x9003), "DateTimeDigitized": ("Exif", 0x9004), "DateTime": ("0th", 0x0132),
+              "SubSecTimeOriginal": ("Exif", 0x9291), "SubSecTimeDigitized": ("Exif", 0x9292),
+              "SubSecTime": ("Exif", 0x9290), "OffsetTimeOriginal": ("Exif", 0x9011),
+              "OffsetTimeDigitized": ("Exif", 0x9012), "OffsetTime": ("Exif", 0x9010)}
+_DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL = 0x010E, 0x0112, 0x9213, 0x010F, 0x0110
+_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME = 0, 1, 2, 3, 4, 5, 6, 7
+_DIR_REF, _DIR, _TRACK_REF, _TRACK, _GPS_DATE, _GPS_ERROR = 16, 17, 14, 15, 29, 31
+# What we may write; everything else in an image is not ours.
+OWNED = {"0th": (_DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL), "Exif": (0x9003, 0x9011, 0x9291),
+         "GPS": (_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME, _DIR_REF, _DIR, _GPS_DATE)}
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}    # markers that carry the picture's size
+_NO_LENGTH = frozenset([0x01] + list(range(0xD0, 0xD9)))    # markers without a length
+HEAD_LIMIT = 32 << 20               # bytes of segments before the scan that are still plausible
+
+Edits = Dict[str, Dict[int, Any]]   # IFD -> tag -> value as piexif has it; None = the tag is taken out
+
+
+class Head(NamedTuple):
+    """The part of a JPEG before its scan."""
+
+    data: bytes                     # SOI to the end of the SOS header
+    width: Optional[int]            # pixels
+    height: Optional[int]           # pixels
+    exif: bytes                     # the TIFF block of the first Exif segment; b"" = none
+
+
+def _not_jpeg(path: str, wrong: str, value: str = "") -> BadExif:
+    return BadExif(("bad_jpeg", path, wrong, value, "copy it from the card again, or leave it out"))
+
+
+def read_head(stream: Any, path: str) -> Head:
+    """Read a JPEG up to and including its SOS header (ITU-T T.81, B.1.1); raises BadExif."""
+    data = bytearray(stream.read(HEAD_BYTES))
+    if not data:
+        raise _not_jpeg(path, "is empty", "0 bytes")
+    if data[:2] != b"\xff\xd8":
+        raise _not_jpeg(path, "is not a JPEG", "it begins with %s" % bytes(data[:4]).hex())
+    position, size, exif = 2, (None, None), b""     # type: int, Tuple[Optional[int], Optional[int]], bytes
+    while True:
+        position = _marker(data, stream, position, path)
+        marker = data[position + 1]
+        if marker in _NO_LENGTH:
+            position += 2
+            continue
+        length = _need(data, stream, position, 4, path) and struct.unpack_from(">H", data, position + 2)[0]
+        if marker == 0xD9 or length < 2:
+            raise _not_jpeg(path, "ends before its picture begins", "at byte %d" % position)
+        _need(data, stream, position, 2 + length, path)
+        if marker in _SOF and length >= 7:
+            size = struct.unpack_from(">HH", data, position + 5)[::-1]
+        elif marker == 0xE1 and not exif and data[position + 4:position + 8] == b"Exif":
+            exif = bytes(data[position + 10:position + 2 + length])
+        position += 2 + length
+        if marker == 0xDA:
+            return Head(bytes(data[:position]), size[0], size[1], exif)
+
+
+def _marker(data: bytearray, stream: Any, position: int, path: str) -> int:
+    """The offset of the marker at a position, behind any fill bytes."""
+    _need(data, stream, position, 2, path)
+    if data[position] != 0xFF:
+        raise _not_jpeg(path, "is damaged", "no marker at byte %d" % position)
+    while data[position + 1] == 0xFF:
+        position += 1
+        _need(data, stream, position, 2, path)
+    return position
+
+
+def _need(data: bytearray, stream: Any, position: int, count: int, path: str) -> bool:
+    """Read on until count bytes stand at a position; raises BadExif when the file ends or the head is implausible."""
+    while len(data) < position + count:
+        more = stream.read(HEAD_BYTES)
+        if not more:
+            raise _not_jpeg(path, "is truncated", "it ends at byte %d, before its picture begins" % len(data))
+        data += more
+        if len(data) > HEAD_LIMIT:
+            raise _not_jpeg(path, "is damaged", "no picture in its first %d bytes" % HEAD_LIMIT)
+    return True
+
+
+def _check_tail(stream: Any, size: int, path: str) -> None:
+    """Raise BadExif unless EOI stands in the last 64 kB."""
+    for reach in (4096, TAIL_BYTES):
+        stream.seek(max(0, size - reach))
+        if b"\xff\xd9" in stream.read(reach):
+            return
+    raise _not_jpeg(path, "is truncated", "no end of image in its last %d bytes" % min(size, TAIL_BYTES))
+
+
+def _text(value: Any) -> Optional[str]:
+    """An ASCII value as text without NULs and outer blanks; None for anything else or nothing."""
+    if not isinstance(value, bytes):
+        return None
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    return text.split("\0")[0].strip() or None
+
+
+def _ratio(value: Any) -> Optional[float]:
+    """A rational, or a plain number where a writer got the type wrong; None for a zero denominator or anything else."""
+    if isinstance(value, int):
+        return float(value)
+    if isinstance(value, tuple) and len(value) == 1:
+        return _ratio(value[0])
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
+        return value[0] / value[1] if value[1] else None
+    return None
+
+
+def _angle(value: Any) -> Optional[float]:
+    """Degrees, minutes and seconds as degrees; None when a part is unknown."""
+    if not isinstance(value, tuple) or not value:
+        return None
+    parts = [_ratio(part) for part in value] if isinstance(value[0], tuple) else [_ratio(value)]
+    if None in parts or len(parts) > 3:
+        return None
+    return sum(typing.cast(float, part) / 60 ** place for place, part in enumerate(parts))
+
+
+def _signed(value: Any, ref: Any, negative: str, limit: float) -> Optional[float]:
+    """A coordinate in degrees with its sign from Ref, or of its own where there is no Ref; None when out of range."""
+    angle, letter = _angle(value), (_text(ref) or "").upper()[:1]
+    if angle is None or abs(angle) > limit:
+        return None
+    if not letter:
+        return angle
+    return -abs(angle) if letter == negative else abs(angle)
+
+
+def _direction(value: Any) -> Optional[float]:
+    """Degrees 0 <= x < 360; a numerator that is a wrapped negative 32-bit number is unwrapped."""
+    degrees = _ratio(value)
+    if degrees is None:
+        return None
+    if degrees > 360 and isinstance(value, tuple) and isinstance(value[0], int) and value[0] >= 1 << 31:
+        degrees = (value[0] - (1 << 32)) / value[1]
+    return degrees % 360.0
+
+
+def _gps_seconds(gps: Dict[int, Any]) -> Optional[float]:
+    """GPSDateStamp and GPSTimeStamp as seconds UTC; None when a half is missing or the receiver had no date."""
+    date, clock = _text(gps.get(_GPS_DATE)), gps.get(_GPS_TIME)
+    if not date or not isinstance(clock, tuple) or len(clock) != 3:
+        return None
+    parts = [_ratio(part) for part in clock]
+    digits = re.match(r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})$", date)
+    if None in parts or not digits or "-".join(digits.groups()) in _NO_GPS_DATES:
+        return None
+    hour, minute, second = typing.cast(List[float], parts)
+    try:
+        midnight = utc_seconds(int(digits.group(1)), int(digits.group(2)), int(digits.group(3)), 0, 0, 0)
+    except ValueError:
+        return None
+    clock_seconds = hour * 3600 + minute * 60 + second
+    return midnight + clock_seconds if 0 <= clock_seconds <= DAY_S + 3661 else None
+
+
+def _plain(value: Any) -> Any:
+    """An EXIF value as JSON has it: bytes as latin-1 text, tuples as lists."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value
+
+
+def _unplain(value: Any) -> Any:
+    """The reverse of _plain."""
+    if isinstance(value, str):
+        return value.encode("latin-1")
+    return tuple(_unplain(part) for part in value) if isinstance(value, list) else value
+
+
+def _position(gps: Dict[int, Any]) -> Dict[str, float]:
+    """lat, lon and alt that a GPS IFD holds; empty when unknown."""
+    lat = _signed(gps.get(_LAT), gps.get(_LAT_REF), "S", 90.0)
+    lon = _signed(gps.get(_LON), gps.get(_LON_REF), "W", 180.0)
+    out: Dict[str, float] = {}
+    if lat is not None and lon is not None and (lat, lon) != (0.0, 0.0):
+        out.update(lat=lat, lon=lon)
+    alt = _ratio(gps.get(_ALT))
+    if alt is not None:
+        below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,))
+        out["alt"] = -alt if below else alt
+    return out
+
+
+def _compass(gps: Dict[int, Any]) -> Dict[str, float]:
+    """heading (true) or magnetic in degrees: GPSImgDirection, else GPSTrack."""
+    for tag, ref in ((_DIR, _DIR_REF), (_TRACK, _TRACK_REF)):
+        degrees = _direction(gps.get(tag))
+        if degrees is not None:
+            return {"magnetic" if (_text(gps.get(ref)) or "T").upper() == "M" else "heading": degrees}
+    return {}
+
+
+def found_in(exif: Dict[str, Any]) -> Dict[str, Any]:
+    """What the journal keeps of an EXIF dict as piexif loads it: plain values, absent when unknown."""
+    ifd0, gps = exif.get("0th", {}), exif.get("GPS", {})
+    found: Dict[str, Any] = {}
+    times = {name: _text(exif.get(ifd, {}).get(tag)) for name, (ifd, tag) in _TIME_TAGS.items()}
+    found["times"] = {name: text for name, text in times.items() if text}
+    found["gps_time"] = _gps_seconds(gps)
+    found.update(_position(gps))
+    found.update(_compass(gps))
+    orientation = _ratio(ifd0.get(_ORIENTATION))
+    found["orientation"] = int(orientation) if orientation is not None and orientation in range(1, 9) else None
+    found["make"], found["model"] = _text(ifd0.get(_MAKE)), _text(ifd0.get(_MODEL))
+    found["accuracy"] = _ratio(gps.get(_GPS_ERROR))
+    found["caption"] = _text(ifd0.get(_DESCRIPTION))
+    found["history"] = _text(ifd0.get(_HISTORY)) or _text(exif.get("Exif", {}).get(_HISTORY))
+    raw = {ifd: {str(tag): _plain(exif.get(ifd, {})[tag]) for tag in tags if tag in exif.get(ifd, {})}
+           for ifd, tags in OWNED.items()}
+    found["raw"] = {ifd: tags for ifd, tags in raw.items() if tags}
+    return {key: value for key, value in found.items() if value is not None and value != {}}
+
+
+def _stamp(status: os.stat_result) -> Dict[str, int]:
+    """Size in bytes and modification time in milliseconds."""
+    return {"size": status.st_size, "mtime": status.st_mtime_ns // 1000000}
+
+
+def _load(source: Any, path: str) -> Dict[str, Any]:
+    """What vendor/piexif reads from bytes or a path; raises BadExif."""
+    try:
+        return typing.cast(Dict[str, Any], _vendored("piexif").load(source))
+    except (ValueError, OSError) as error:
+        raise BadExif(("bad_exif", path, "its EXIF cannot be read", str(error).split("\n")[0],
+                       "the library exifread may: python -m pip install -r vendor/requirements.txt --target vendor"
+                       )) from error
+
+
+def exif_digest(block: bytes) -> str:
+    """A short name of an Exif block, to know one that we wrote again."""
+    return hashlib.sha1(block).hexdigest()[:16]
+
+
+def read_found(path: Union[str, Path]) -> Dict[str, Any]:
+    """What an image file carries, as plain values: see found_in; with pixels, size, mtime, digest. Raises BadExif."""
+    name = str(path)
+    try:
+        with open(name, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            begin = stream.read(4)
+            stream.seek(0)
+            if is_jpeg_name(name) or begin[:2] == b"\xff\xd8":
+                head = read_head(stream, name)
+                _check_tail(stream, status.st_size, name)
+                found = _found_or_second(head.data if head.exif else None, name)
+                found["pixels"] = [head.width, head.height]
+                found["digest"] = exif_digest(head.exif)
+            else:
+                found = _found_or_second(name, name)
+    except OSError as error:
+        raise BadExif(("unreadable", name, "cannot be read", error.strerror or str(error), "check the card and rights"
+                       )) from error
+    found.update(_stamp(status))
+    return found
+
+
+def _found_or_second(source: Any, path: str) -> Dict[str, Any]:
+    """found_in by vendor/piexif; what that refuses is offered to exifread, and the record says so."""
+    if source is None:
+        return {}
+    try:
+        exif = _load(source, path)
+    except BadExif:
+        library = second_reader("exifread")
+        if library is None:
+            raise
+        found = _by_exifread(library, path)
+        found["reader"] = "exifread"
+        return found
+    found = found_in(exif)
+    sizes = [_ratio(exif.get("0th", {}).get(tag)) for tag in (0x0100, 0x0101)]
+    if isinstance(source, str) and None not in sizes:
+        found["pixels"] = [int(typing.cast(float, size)) for size in sizes]
+    return found
+
+
+_EXIFREAD_NAMES = {"0th": {_DESCRIPTION: "Image ImageDescription", _ORIENTATION: "Image Orientation",
+                           _MAKE: "Image Make", _MODEL: "Image Model", 0x0132: "Image DateTime"},
+                   "Exif": {tag: "EXIF " + name for name, (ifd, tag) in _TIME_TAGS.items() if ifd == "Exif"},
+                   "GPS": {_LAT_REF: "GPS GPSLatitudeRef", _LAT: "GPS GPSLatitude", _LON_REF: "GPS GPSLongitudeRef",
+                           _LON: "GPS GPSLongitude", _ALT_REF: "GPS GPSAltitudeRef", _ALT: "GPS GPSAltitude",
+                           _GPS_TIME: "GPS GPSTimeStamp", _DIR_REF: "GPS GPSImgDirectionRef",
+                           _DIR: "GPS GPSImgDirection", _GPS_DATE: "GPS GPSDate"}}
+
+
+def _by_exifread(library: Any, path: str) -> Dict[str, Any]:
+    """found_in from the tags that the library exifread reads; raises BadExif when it reads none."""
+    try:
+        with open(path, "rb") as stream:
+            tags = library.process_file(stream, details=False)
+    except Exception as error:      # a foreign library on damaged data: whatever it raises means "cannot be read"
+        raise BadExif(("bad_exif", path, "its EXIF cannot be read", str(error), "leave it out")) from error
+    exif: Dict[str, Any] = {}
+    for ifd, names in _EXIFREAD_NAMES.items():
+        exif[ifd] = {tag: _exifread_value(tags[name]) for tag, name in names.items() if name in tags}
+    if not tags:
+        raise BadExif(("bad_exif", path, "has no EXIF that can be read", "", "leave it out"))
+    found = found_in(exif)
+    found.pop("raw", None)
+    return found
+
+
+def _exifread_value(tag: Any) -> Any:
+    """A value of exifread as piexif would have it."""
+    if isinstance(tag.values, str):
+        return tag.values.encode("utf-8", "replace")
+    values = tuple((value.num, value.den) if hasattr(value, "den") else value for value in tag.values)
+    return values[0] if len(values) == 1 else values
+
+
+def image_of(path: Union[str, Path], found: Dict[str, Any], given: Optional[Dict[str, Any]] = None) -> Image:
+    """An Image from what a file carried and what was given in its place, with the time its own tags give."""
+    values = dict(found, **(given or {}))
+    capture = capture_time(found, Path(path).name)
+    when = values.get("time", capture.time if capture else None)
+    fix = Fix(when or 0.0, values["lat"], values["lon"], values.get("alt")) if "lat" in values else None
+    width, height = (values.get("pixels") or (None, None))[:2]
+    camera = Camera(values.get("make"), values.get("model"), width, height, values.get("orientation"))
+    return Image(Path(path), when, fix, values.get("heading"), values.get("magnetic"), camera, found=found, given=given)
+
+
+def read_image(path: Union[str, Path]) -> Image:
+    """The Image in a file: JPEG, TIFF or WebP, others where exifread is at hand. Raises BadExif."""
+    return image_of(path, read_found(path))
+
+
+def position_edits(lat: float, lon: float) -> Dict[int, Any]:
+    """GPS tags of a position in degrees, to a millionth of a second of arc (EXIF 2.32, 4.6.6)."""
+    out: Dict[int, Any] = {}
+    for tag, value, letters in ((_LAT, lat, "NS"), (_LON, lon, "EW")):
+        degrees, minutes, micro = degrees_minutes_seconds(value)
+        out[tag] = ((degrees, 1), (minutes, 1), (micro, 1000000))
+        out[tag - 1] = letters[value < 0].encode("ascii")
+    return out
+
+
+def altitude_edits(alt: float) -> Dict[int, Any]:
+    """GPS tags of an altitude in metres, to a millimetre."""
+    return {_ALT: (round(abs(alt) * 1000), 1000), _ALT_REF: 1 if alt < 0 else 0}
+
+
+def heading_edits(heading: float) -> Dict[int, Any]:
+    """GPS tags of a direction in degrees from true north, to a thousandth."""
+    return {_DIR: (round(heading * 1000) % 360000, 1000), _DIR_REF: b"T"}
+
+
+def gps_time_edits(when: float) -> Dict[int, Any]:
+    """GPS tags of a time in seconds UTC, to a millisecond."""
+    date, clock = format_time(when, "exif").split(" ")
+    hour, minute, second = (int(part) for part in clock.split(":"))
+    milli = second * 1000 + int(round(when * 1000)) % 1000
+    return {_GPS_DATE: date.encode("ascii"), _GPS_TIME: ((hour, 1), (minute, 1), (milli, 1000))}
+
+
+def time_edits(when: float, offset: float) -> Dict[int, Any]:
+    """Exif tags DateTimeOriginal, SubSecTimeOriginal and OffsetTimeOriginal of a time in seconds UTC."""
+    local = when + offset
+    return {0x9003: format_time(local, "exif").encode("ascii"), 0x9011: format_offset(offset).encode("ascii"),
+            0x9291: b"%03d" % (int(round(local * 1000)) % 1000)}
+
+
+def _changes(a: Optional[float], b: Optional[float], precision: float) -> bool:
+    """Whether a value to write (a; None = none) differs from what is there at the precision written."""
+    return a is not None and (b is None or abs(a - b) > precision / 2)
+
+
+def image_edits(image: Image, description: Optional[str], orientation: Optional[int] = None,
+                offset: float = 0.0) -> Edits:
+    """Every tag that is ours, as it should stand in the file: a function of the image alone.
+
+    A tag that needs no change is as found, so an earlier run's writing is taken back. description None leaves the
+    caption as found; orientation None likewise (EXIF 1..8); offset is the zone for a DateTimeOriginal that was missing.
+    """
+    found = image.found or {}
+    raw = found.get("raw", {})
+    edits: Edits = {ifd: {tag: _unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags}
+                    for ifd, tags in OWNED.items()}
+    if description is not None:
+        edits["0th"][_DESCRIPTION] = description.encode("ascii")
+    if orientation is not None and orientation != found.get("orientation"):
+        edits["0th"][_ORIENTATION] = orientation
+    _gps_edits(edits["GPS"], image, found)
+    given_time = bool(image.given and "time" in image.given)
+    if image.time is not None and (given_time or not parse_time(found.get("times", {}).get("DateTimeOriginal"))):
+        edits["Exif"].update(time_edits(image.time, offset))
+    if image.given and image.given.get("tags"):
+        edits["0th"][_HISTORY] = json.dumps(image.given["tags"], sort_keys=True, separators=(",", ":")).encode("ascii")
+    return edits
+
+
+def _gps_edits(gps: Dict[int, Any], image: Image, found: Dict[str, Any]) -> None:
+    """Overlay the GPS tags that differ from what was found."""
+    before = dict(gps)
+    fix = image.fix
+    if fix is not None and (_changes(fix.lat, found.get("lat"), 1e-7) or _changes(fix.lon, found.get("lon"), 1e-7)):
+        gps.update(position_edits(fix.lat, fix.lon))
+    if fix is not None and _changes(fix.alt, found.get("alt"), 1e-3):
+        gps.update(altitude_edits(typing.cast(float, fix.alt)))
+    if _changes(image.heading, found.get("heading"), 1e-3):
+        gps.update(heading_edits(typing.cast(float, image.heading)))
+    own = capture_time(found, image.path.name)
+    if image.time is not None and _changes(image.time, own.time if own else None, 2e-3 - 1e-9):
+        gps.update(gps_time_edits(image.time))
+    if gps != before and gps[_GPS_VERSION] is None:
+        gps[_GPS_VERSION] = (2, 3, 0, 0)
+
+
+def edited_head(head: Head, edits: Edits, path: str) -> bytes:
+    """The head of a JPEG with the edits carried out; the same bytes when they change nothing. Raises BadExif."""
+    piexif = _vendored("piexif")
+    exif = _load(head.data, path) if head.exif else {"0th": {}, "Exif": {}, "GPS": {}, "Interop": {}, "1st": {},
+                                                     "thumbnail": None}
+    changed = False
+    for ifd, tags in edits.items():
+        for tag, value in tags.items():
+            if exif.setdefault(ifd, {}).get(tag) == value:
+                continue
+            changed = True
+            if value is None:
+                del exif[ifd][tag]
+            else:
+                exif[ifd][tag] = value
+    if not changed:
+        return head.data
+    out = io.BytesIO()
+    try:
+        piexif.insert(piexif.dump(exif), head.data, out)
+    except (ValueError, OSError) as error:
+        raise BadExif(("cannot_describe", path, "its EXIF cannot be rewritten", str(error).split("\n")[0],
+                       "use --skip_EXIF_insert, or leave it out")) from error
+    return out.getvalue()
+
+
+def described_parts(path: str, edits: Edits) -> Tuple[bytes, int, str]:
+    """(new head, offset in the file from which the rest follows, digest of the new Exif block)."""
+    with open(path, "rb") as stream:
+        head = read_head(stream, path)
+    data = edited_head(head, edits, path)
+    block = head.exif if data is head.data else read_head(io.BytesIO(data), path).exif
+    return data, len(head.data), exif_digest(block)
+
+
+def write_edits(path: str, edits: Edits, to: Optional[str] = None) -> Dict[str, Any]:
+    """Carry out the edits in a file, or in a copy of it; returns size, mtime and digest of what was written.
+
+    Whole and atomically; a file that the edits do not change is not written. Raises BadExif, CannotWrite.
+    """
+    try:
+        data, start, digest = described_parts(path, edits)
+        with open(path, "rb") as stream:
+            same = to is None and stream.read(start) == data
+        if same:
+            status = os.stat(path)
+        else:
+            parts = (piece for source in ([data], rest_of(path, start)) for piece in source)
+            status = write_atomically(to or path, parts, mode=_mode_of(path))
+    except OSError as error:
+        raise _os_problem(path, error) from error
+    return dict(_stamp(status), digest=digest)
+
+
+def write_image(image: Image, description: Optional[str], to: Union[str, Path, None] = None) -> Dict[str, Any]:
+    """Write an image's description, position, direction and time into its file, or into a copy at `to`.
+
+    description: JSON text in ASCII, None = the caption stays. Returns size (bytes), mtime (ms) and EXIF digest. The
+    file is replaced atomically; permissions are kept, the modification time is new. Raises BadExif, CannotWrite.
+    """
+    if image.found is None:
+        image = image.but(found=read_found(image.path))
+    return write_edits(str(image.path), image_edits(image, description, image.camera.orientation),
+                       None if to is None else str(to))
+
+
+# ==== SCAFFOLD, end ====
+
+
+# ---- 7. Track sources --------------------------------------------------------------------------
+# Here: files to a Track (GPX, NMEA, GoPro, BlackVue, CAMM), rows of a table, and the GPX writer.
+# Not here: which point an image gets (10), what EXIF says (6), distances (3), zones (4).
+
+TOUCH_SECONDS = 2.0  # two files whose times are this close are one recording
+_EARLIEST, _LATEST = -2208988800.0, 7258118400.0  # 1900 and 2200: a time outside is no time
+_QUICKTIME_EPOCH = 2082844800  # 1970-01-01 in seconds since 1904
+_MAX_DOP = 10.0  # worse is a guess: dead reckoning in tunnels and parking decks
+_MAX_LINE = 4096  # characters; the longest real line, a BlackVue one, has about 120
+_MAX_BOXES = 200_000  # a fragmented recording of a day has 172,800
+_MAX_SAMPLES = 10_000_000  # CAMM at 500 Hz for five hours
+_MAX_BLOCK = 1 << 26  # bytes read at once: no telemetry table or sample comes near 64 MB
+_MAX_DEPTH = 8  # KLV lists in lists; GoPro nests three deep
+
+_NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
+_OUTSIDE, _ZERO = "outside the range of latitude and longitude", "at exactly 0,0"
+_NO_FIX, _POOR = "without a GPS fix", "with a DOP over 10"
+_CHECKSUM, _NO_DATE = "in lines with a wrong checksum", "without a date"
+_TWICE = "at the time of another point"
+
+_REMEDIES = {
+    _NO_TIME: "export it again with times: a place without a time cannot be matched with an image",
+    _NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
+    _POOR: "reception was too poor; give a track from another device as --geotag_source_path",
+    _CHECKSUM: "the file was edited or damaged; copy it from the device again",
+    _NO_DATE: "put one line with the day on top, such as $GPZDA,120000,31,05,2024,,",
+}
+
+
+def _flaw(time: Optional[float], lat: Optional[float], lon: Optional[float]) -> str:
+    """Why a point cannot be used, in plain words, or "" if it can."""
+    if time is None or not _EARLIEST <= time < _LATEST:
+        return _NO_TIME
+    if lat is None or lon is None:
+        return _NO_PLACE
+    if not (-90.0 <= lat <= 90.0 and -180.0 <= lon <= 180.0):
+        return _OUTSIDE
+    return "" if lat or lon else _ZERO
+
+
+def _median(values: Sequence[float]) -> float:
+    """The middle value (the statistics module costs 10 ms to import)."""
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+class _Found:
+    """What a reader has gathered from one file so far."""
+
+    def __init__(self, path: Path, clock: str) -> None:
+        self.path, self.clock = path, clock
+        self.segments: List[List[Fix]] = [[]]
+        self.dropped: Dict[str, int] = {}
+        self.notes: List[str] = []
+        self.damaged: List[int] = []  # numbers of the payloads left out, from 1
+        self.start: Optional[float] = None  # UTC seconds of video time 0, where the telemetry knows it
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count points that are left out."""
+        if count:
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+
+    def add(self, time: Optional[float], lat: Optional[float], lon: Optional[float],
+            alt: Optional[float] = None, course: Optional[float] = None) -> bool:
+        """Keep a point, or count why not. An altitude or course that is no real value becomes unknown."""
+        flaw = _flaw(time, lat, lon)
+        if flaw or time is None or lat is None or lon is None:
+            self.drop(flaw)
+            return False
+        if alt is not None and not math.isfinite(alt):
+            alt = None
+        if course is not None:
+            course = course % 360.0 if 0.0 <= course <= 360.0 else None
+        self.segments[-1].append(Fix(time, lat, lon, alt, course))
+        return True
+
+    def note_damage(self) -> None:
+        """Turn the list of damaged payloads into one note."""
+        if self.damaged:
+            many, numbers = len(self.damaged) > 1, ", ".join(map(str, self.damaged[:5]))
+            if len(self.damaged) > 5:
+                numbers += f" and {len(self.damaged) - 5} more"
+            words = ("payloads", "are") if many else ("payload", "is")
+            self.notes.append(f"{words[0]} {numbers} of {self.path.name} {words[1]} damaged and left out")
+
+
+def _merged(pieces: List[Tuple[int, List[Fix]]], max_gap: float) -> Tuple[List[Fix], List[int]]:
+    """Points of all (file number, points in order) by time, one per time, and where segments start.
+
+    Pieces that overlap in time run on as one segment. After the end of all so far a new segment starts, unless another
+    file follows within `max_gap` seconds.
+    """
+    breaks: List[float] = []
+    end, end_file = -math.inf, -1
+    for first, last, number in sorted((piece[0].time, piece[-1].time, number) for number, piece in pieces):
+        if first > end and (number == end_file or first - end > max_gap):
+            breaks.append(first)
+        if last >= end:
+            end, end_file = last, number
+    points: List[Fix] = []
+    time = -math.inf
+    for fix in sorted(itertools.chain.from_iterable(piece for _, piece in pieces), key=lambda fix: fix[0]):
+        if fix[0] != time:
+            time = fix[0]
+            points.append(fix)
+    times = [fix[0] for fix in points]
+    return points, [bisect.bisect_left(times, moment) for moment in breaks]
+
+
+def _nothing_usable(found: _Found) -> BadTrack:
+    """The error for a file of the right kind in which no point can be used."""
+    total = sum(found.dropped.values())
+    if not total:
+        return BadTrack(Problem("track_empty", str(found.path), "holds no track points", "; ".join(found.notes),
+                                "give a file with a recorded track as --geotag_source_path"))
+    reasons = sorted(found.dropped.items(), key=lambda item: -item[1])
+    return BadTrack(Problem("track_unusable", str(found.path), f"none of its {total} points can be used",
+                            ", ".join(f"{count} {reason}" for reason, count in reasons),
+                            _REMEDIES.get(reasons[0][0], "look at the file: these are not places on Earth")))
+
+
+def _track(found: _Found) -> Track:
+    """The Track of one file. Raises BadTrack if no point is left."""
+    found.note_damage()
+    segments = [segment for segment in found.segments if segment]
+    if not segments:
+        raise _nothing_usable(found)
+    ordered = [sorted(segment, key=lambda fix: fix[0]) for segment in segments]
+    if any(a != b for a, b in zip(segments, ordered)):
+        found.notes.append(f"points of {found.path.name} were out of order and have been sorted by time")
+    points, starts = _merged([(0, segment) for segment in ordered], 0.0)
+    found.drop(_TWICE, sum(map(len, segments)) - len(points))
+    return Track(points, starts, found.dropped, found.clock, found.notes)
+
+
+# GPX: expat directly, because ElementTree takes twice the time and gpxpy nine times.
+
+_ISO_ZONE = r"\s*(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2})?)?"
+_ISO_MINUTE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})")
+_ISO_REST = re.compile(r"(?::([0-9]{2}(?:[.,][0-9]+)?))?" + _ISO_ZONE)
+
+
+class _IsoTimes:
+    """Time texts of one GPX file to seconds UTC, quickly: neighbours share their minute, and seconds come again."""
+
+    def __init__(self) -> None:
+        self.minute, self.minute_seconds = "none yet", 0.0
+        self.rests: Dict[str, float] = {}
+
+    def rest_seconds(self, rest: str) -> float:
+        """`:56.5+01:00` as seconds to add to the minute; a missing zone is UTC. Raises ValueError."""
+        match = _ISO_REST.fullmatch(rest)
+        if match is None:
+            raise ValueError(rest)
+        seconds, _, sign, hours, minutes = match.groups()
+        amount = float(seconds.replace(",", ".")) if seconds else 0.0
+        shift = int(hours or 0) * 3600 + int(minutes or 0) * 60
+        if amount >= 61.0 or shift > 86400:
+            raise ValueError(rest)
+        if len(self.rests) > 5000:  # fractions to the microsecond would fill the memory
+            self.rests.clear()
+        self.rests[rest] = amount = amount + (shift if sign == "-" else -shift)
+        return amount
+
+    def seconds(self, text: str) -> Optional[float]:
+        """Seconds UTC of an xsd:dateTime in any form seen in the field, None if it is none (XML Schema 2, 3.2.7)."""
+        minute, rest = text[:16], text[16:]
+        try:
+            if minute != self.minute:
+                text = text.strip()
+                minute, rest = text[:16], text[16:]
+                match = _ISO_MINUTE.fullmatch(minute)
+                if match is None:
+                    return None
+                year, month, day, hour, minutes = map(int, match.groups())
+                if hour > 24 or minutes > 60:
+                    return None
+                self.minute_seconds = utc_seconds(year, month, day, hour, minutes, 0.0)
+                self.minute = minute
+            known = self.rests.get(rest)
+            return self.minute_seconds + (self.rest_seconds(rest.rstrip()) if known is None else known)
+        except ValueError:
+            return None
+
+
+class _LocalNames(Dict[str, str]):
+    """XML names to names without prefix, each worked out once."""
+
+    def __missing__(self, name: str) -> str:
+        local = name.rpartition(":")[2]
+        if len(self) < 1000:
+            self[name] = local
+        return local
+
+
+def _decimal(text: Optional[str]) -> Optional[float]:
+    """A finite decimal number, None if it is none."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+_new_fix = tuple.__new__  # Fix(...) by its class takes twice as long, which counts in a GPX of 100,000 points
+
+
+class _GpxHandler:
+    """Collects points as expat meets them: GPX 1.0, 1.1 or none, any prefix, direct children of a point only."""
+
+    POINTS, FIELDS, ENDS = {"trkpt", "rtept", "wpt"}, {"ele", "time", "course"}, {"trkseg", "trk", "rte"}
+
+    def __init__(self, path: Path, parser: Any) -> None:
+        self.path, self.parser = path, parser
+        self.found = {kind: _Found(path, "GPX") for kind in ("trkpt", "rtept", "wpt")}
+        self.seconds = _IsoTimes().seconds
+        self.names = _LocalNames()
+        self.root = ""
+        self.depth = 0  # elements open, counted from the point; 0 = outside of points
+        self.kind, self.attributes = "", {}  # type: str, Dict[str, str]
+        self.texts: List[str] = []
+        self.reading: Any = None  # the handler that takes texts, while inside an element of FIELDS
+        self.fields: Dict[str, str] = {}
+        self.bad_altitudes = 0
+        parser.buffer_text = True
+        parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
+        parser.EntityDeclHandler = self.refuse
+
+    def refuse(self, *declaration: Any) -> None:
+        """Entities can make a small file fill the memory, or read other files; no track needs them."""
+        raise BadTrack(Problem("track_entities", str(self.path), "declares XML entities, which are refused",
+                               str(declaration[0])[:40], "remove the <!DOCTYPE ...> part or export the track again"))
+
+    def start(self, name: str, attributes: Dict[str, str]) -> None:
+        """An element opens."""
+        if self.depth:
+            self.depth += 1
+            if self.depth == 2 and self.names[name] in self.FIELDS:
+                self.parser.CharacterDataHandler = self.reading = self.texts.append
+            return
+        local = self.names[name]
+        if local in self.POINTS:
+            self.depth, self.kind, self.attributes = 1, local, attributes
+            self.fields = {}
+        elif not self.root:
+            self.root = local
+
+    def end(self, name: str) -> None:
+        """An element closes."""
+        if self.depth == 2:
+            self.depth = 1
+            if self.reading:
+                self.parser.CharacterDataHandler = self.reading = None
+                self.fields.setdefault(self.names[name], "".join(self.texts))
+                self.texts.clear()
+        elif self.depth == 1:
+            self.depth = 0
+            self.point()
+        elif self.depth:
+            self.depth -= 1
+        elif self.names[name] in self.ENDS:
+            for found in (self.found["trkpt"], self.found["rtept"]):
+                if found.segments[-1]:
+                    found.segments.append([])
+
+    def point(self) -> None:
+        """A point is complete. The usual one goes the short way: this runs 100,000 times."""
+        fields, attributes = self.fields, self.attributes
+        try:
+            time = self.seconds(fields["time"])
+            lat, lon, alt = float(attributes["lat"]), float(attributes["lon"]), float(fields["ele"])
+        except (KeyError, ValueError):
+            self.odd_point()
+            return
+        if len(fields) > 2 or alt - alt or _flaw(time, lat, lon):  # no finite alt: its difference to itself is NaN
+            self.odd_point()
+        else:
+            self.found[self.kind].segments[-1].append(_new_fix(Fix, (time, lat, lon, alt, None)))
+
+    def odd_point(self) -> None:
+        """A point that lacks something or has something more."""
+        fields, attributes = self.fields, self.attributes
+        text, altitude = fields.get("time"), fields.get("ele", "").strip()
+        alt, course = _decimal(altitude), _decimal(fields.get("course"))
+        self.found[self.kind].add(None if text is None else self.seconds(text),
+                                  _decimal(attributes.get("lat")), _decimal(attributes.get("lon")), alt, course)
+        if altitude and alt is None:
+            self.bad_altitudes += 1
+
+    def result(self) -> _Found:
+        """The track points; routes and waypoints only where there is no track."""
+        found = self.found["trkpt"]
+        if not found.dropped and not any(found.segments):
+            found, waypoints = self.found["rtept"], self.found["wpt"]
+            found.segments += waypoints.segments
+            for reason, count in waypoints.dropped.items():
+                found.drop(reason, count)
+        if self.bad_altitudes:
+            found.notes.append(f"{self.bad_altitudes} altitudes in {self.path.name} cannot be read and were left out")
+        return found
+
+
+def _gpx_again(path: Path, cause: str) -> _Found:
+    """A GPX that expat refuses, read with gpxpy where that is at hand. Raises BadTrack with `cause` otherwise."""
+    gpxpy = second_reader("gpxpy")
+    content = path.read_bytes()
+    if gpxpy is None or b"<!ENTITY" in content:
+        raise BadTrack(Problem("track_damaged", str(path), "is not XML that can be read", cause, "for a second reader: "
+                               "python -m pip install -r vendor/requirements.txt --target vendor"))
+    try:
+        gpx = gpxpy.parse(content)
+    except (gpxpy.gpx.GPXException, ValueError, LookupError) as error:
+        raise BadTrack(Problem("track_damaged", str(path), "is not XML that can be read, by gpxpy neither", cause,
+                               "repair the file at that place or export the track again")) from error
+    found = _Found(path, "GPX")
+    parts = [segment.points for track in gpx.tracks for segment in track.segments]
+    for points in parts or [route.points for route in gpx.routes] + [gpx.waypoints]:
+        found.segments.append([])
+        for point in points:
+            when = point.time
+            if when is not None and when.tzinfo is None:
+                when = when.replace(tzinfo=datetime.timezone.utc)
+            found.add(None if when is None else when.timestamp(), point.latitude, point.longitude, point.elevation)
+    found.notes.append(f"{path.name} was read with gpxpy ({cause})")
+    return found
+
+
+def _read_gpx(path: Path) -> Track:
+    """GPX 1.0 and 1.1 (topografix.com/GPX/1/1). Raises BadTrack."""
+    from xml.parsers import expat
+
+    parser = expat.ParserCreate()
+    handler = _GpxHandler(path, parser)
+    try:
+        with open(path, "rb") as handle:
+            for block in iter(lambda: handle.read(1 << 20), b""):
+                parser.Parse(block, False)
+            parser.Parse(b"", True)
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding Python cannot use
+        return _track(_gpx_again(path, str(error)))
+    finally:
+        parser.StartElementHandler = parser.EndElementHandler = None  # parser and handler hold each other
+    found = handler.result()
+    if handler.root not in ("gpx", "") and not found.dropped and not any(found.segments):
+        raise BadTrack(Problem("track_kind", str(path), "is XML but not GPX", f"<{handler.root[:40]}>",
+                               "convert it to GPX first"))
+    return _track(found)
+
+
+# NMEA 0183 sentences: logs, BlackVue boxes and side files, and some cameras' text in MP4 tracks.
+
+_SENTENCE = re.compile(r"(?:\[([0-9]{9,14})\]\s*)?\$([A-Z]{5}|PMGNTRK),([^$*\[\r\n\0]*)(?:\*([0-9A-Fa-f]{0,2}))?")
+_PLACE_PART = re.compile(r"\s*([0-9]{0,3}?)([0-9]{1,2}(?:\.[0-9]*)?)\s*")
+_CLOCK = re.compile(r"\s*([0-9]{1,6})(?:\.([0-9]*))?")
+_DAY_MS = 86400000
+
+
+class _Columns(NamedTuple):
+    """Where a sentence keeps its values (NMEA 0183; -1 = it has none), counted after the name."""
+
+    rank: int  # the place of the lowest rank at one time is taken
+    clock: int
+    place: int
+    status: int
+    good: str  # letters of `status` that mean a fix
+    alt: int = -1
+    course: int = -1
+    date: int = -1
+    mode: int = -1
+
+
+_COLUMNS = {
+    "RMC": _Columns(0, clock=0, place=2, status=1, good="A", course=7, date=8, mode=11),
+    "PMGNTRK": _Columns(0, clock=6, place=0, status=7, good="A", alt=4, date=9),
+    "GGA": _Columns(1, clock=0, place=1, status=5, good="123456789", alt=8),
+    "GLL": _Columns(2, clock=4, place=0, status=5, good="A", mode=6),
+    "ZDA": _Columns(3, clock=0, place=-1, status=-1, good=""),
+}
+
+
+class _Sentence(NamedTuple):
+    """What one sentence says. Days count from 1970-01-01; `turn` counts midnights passed in the log so far."""
+
+    kind: str
+    clock: int  # ms since midnight UTC
+    turn: int
+    day: Optional[int]
+    good: bool
+    lat: Optional[float]
+    lon: Optional[float]
+    alt: Optional[float]
+    course: Optional[float]
+    stamp: Optional[int]  # ms of the camera clock, in BlackVue logs
+
+
+def _nmea_lines(handle: BinaryIO) -> Iterator[str]:
+    """Lines of a log as text, UTF-16 where it begins with that mark. No line can fill the memory."""
+    import io
+
+    start = handle.read(2)
+    handle.seek(0)
+    encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+    reader = io.TextIOWrapper(handle, encoding=encoding, errors="replace", newline=None)
+    return iter(lambda: reader.readline(_MAX_LINE), "")
+
+
+def _place_part(text: str, side: str, sides: str) -> Optional[float]:
+    """`dddmm.mmmm` and its letter as degrees, None if it is none: minutes are the last two digits before the point."""
+    match, side = _PLACE_PART.fullmatch(text), side.strip().upper()
+    if match is None or len(side) != 1 or side not in sides:
+        return None
+    minutes = float(match.group(2))
+    if minutes >= 60.0:
+        return None
+    degrees = int(match.group(1) or 0) + minutes / 60.0
+    return -degrees if side == sides[1] else degrees
+
+
+def _clock_ms(text: str) -> Optional[int]:
+    """`hhmmss.sss` as milliseconds since midnight, None if it is none."""
+    match = _CLOCK.match(text)
+    if match is None:
+        return None
+    number = int(match.group(1))
+    hour, minute, second = number // 10000, number // 100 % 100, number % 100
+    if hour > 24 or minute > 59 or second > 60:
+        return None
+    return ((hour * 60 + minute) * 60 + second) * 1000 + round(float("0." + (match.group(2) or "0")) * 1000)
+
+
+def _sentence_day(name: str, cells: List[str], columns: _Columns) -> Optional[int]:
+    """The day that a sentence gives, None if it gives none. Years 70 to 99 are of the last century."""
+    try:
+        if name == "ZDA":
+            day, month, year = int(cells[1]), int(cells[2]), int(cells[3])
+        elif columns.date < 0:
+            return None
+        else:
+            text = cells[columns.date].strip()
+            if len(text) != 6:
+                return None
+            day, month, year = int(text[:2]), int(text[2:4]), int(text[4:])
+            year += 1900 if year >= 70 else 2000
+        return round(utc_seconds(year, month, day, 0, 0, 0.0)) // 86400
+    except (ValueError, IndexError, OverflowError):
+        return None
+
+
+def _sentence(name: str, body: str, stamp: Optional[str]) -> Optional[_Sentence]:
+    """What a sentence of a known kind says; None where it has no time."""
+    kind = name if name in _COLUMNS else name[-3:]
+    columns, cells = _COLUMNS[kind], body.split(",")
+    cells += [""] * (14 - len(cells))
+    clock = _clock_ms(cells[columns.clock])
+    if clock is None:
+        return None
+    lat = lon = None
+    status, mode = cells[columns.status].strip(), cells[columns.mode].strip()
+    good = len(status) == 1 and status in columns.good and (columns.mode < 0 or mode != "N")
+    if good:
+        north, ns, east, ew = cells[columns.place:columns.place + 4]
+        lat, lon = _place_part(north, ns, "NS"), _place_part(east, ew, "EW")
+    return _Sentence(kind, clock, 0, _sentence_day(kind, cells, columns), good, lat, lon,
+                     _decimal(cells[columns.alt]) if columns.alt >= 0 else None,
+                     _decimal(cells[columns.course]) if columns.course >= 0 else None, int(stamp) if stamp else None)
+
+
+def _checksum_holds(sentence: str, checksum: Optional[str]) -> bool:
+    """Whether the XOR of all characters between `$` and `*` is the number given; no number given is fine."""
+    if checksum is None:
+        return True
+    total = 0
+    for character in sentence:
+        total ^= ord(character)
+    return len(checksum) == 2 and total == int(checksum, 16)
+
+
+def _sentences(lines: Iterable[str], found: _Found) -> List[_Sentence]:
+    """All sentences with a time, in the order of the log, midnights counted."""
+    result: List[_Sentence] = []
+    turn = 0
+    for match in itertools.chain.from_iterable(map(_SENTENCE.finditer, lines)):
+        stamp, name, body, checksum = match.groups()
+        if name not in _COLUMNS and (name[-3:] not in _COLUMNS or name[0] == "P"):
+            continue
+        if not _checksum_holds(name + "," + body, checksum):
+            found.drop(_CHECKSUM)
+            continue
+        sentence = _sentence(name, body, stamp)
+        if sentence is None:
+            found.drop(_NO_FIX)  # receivers send sentences with no time until they know it
+            continue
+        if result:
+            step = sentence.clock - result[-1].clock
+            turn += (step < -_DAY_MS // 2) - (step > _DAY_MS // 2)
+        result.append(sentence._replace(turn=turn) if turn else sentence)
+    return result
+
+
+def _anchors(sentences: List[_Sentence], found: _Found) -> List[Tuple[int, int]]:
+    """(index, day) of the sentences that tell the day: those with a fix, else any, else by the camera's clock."""
+    dated = [(i, s.day) for i, s in enumerate(sentences) if s.day is not None]
+    sure = [(i, day) for i, day in dated if sentences[i].good or sentences[i].kind == "ZDA"] or dated
+    if sure:
+        found.clock = sentences[sure[0][0]].kind
+        return sure
+    sure = [(i, round((s.stamp - s.clock) / _DAY_MS)) for i, s in enumerate(sentences) if s.stamp is not None]
+    found.clock = "time of day from GPS, day from the camera clock" if sure else found.clock
+    return sure
+
+
+def _sentence_times(sentences: List[_Sentence], found: _Found) -> List[Optional[int]]:
+    """Milliseconds since 1970 of each sentence. One without a day takes it from the nearest in time that has one.
+
+    The day is counted from the sentence before or after it in the log by the midnights between: a log may tell the day
+    only at its end, and GGA may come before the RMC of its second.
+    """
+    anchors, times = _anchors(sentences, found), []  # type: List[Tuple[int, int]], List[Optional[int]]
+    after = 0
+    for i, sentence in enumerate(sentences):
+        while after < len(anchors) and anchors[after][0] < i:
+            after += 1
+        choices = []
+        for index, day in anchors[max(after - 1, 0):after + 1]:
+            known = sentences[index]
+            time = (day + sentence.turn - known.turn) * _DAY_MS + sentence.clock
+            choices.append((index != i, abs(time - day * _DAY_MS - known.clock), time))
+        times.append(min(choices)[2] if choices else None)
+    return times
+
+
+def _add_sentences(lines: Iterable[str], found: _Found) -> Optional[float]:
+    """Points from the sentences in `lines`: at one time the place of RMC before GGA before GLL, the altitude of GGA.
+
+    Returns how many seconds the stamps of the camera clock are behind the UTC of RMC, None without either.
+    """
+    sentences = _sentences(lines, found)
+    places: Dict[Optional[int], _Sentence] = {}
+    heights: Dict[Optional[int], float] = {}
+    void, undated, delays = set(), 0, []
+    for sentence, time in zip(sentences, _sentence_times(sentences, found)):
+        rank = _COLUMNS[sentence.kind].rank
+        if sentence.kind == "ZDA":
+            continue
+        if time is None:
+            undated += sentence.good
+        elif not sentence.good:
+            void.add(time)
+        elif time not in places or rank < _COLUMNS[places[time].kind].rank:
+            places[time] = sentence
+        elif sentence.kind == places[time].kind:
+            found.drop(_TWICE)
+        if sentence.good and sentence.alt is not None:
+            heights.setdefault(time, sentence.alt)
+        if sentence.good and rank == 0 and time is not None and sentence.stamp is not None:
+            delays.append((time - sentence.stamp) / 1000.0)
+    found.drop(_NO_FIX, len(void.difference(places)))
+    found.drop(_NO_DATE, undated)
+    for time, place in sorted(places.items(), key=lambda item: item[0] or 0):
+        found.add((time or 0) / 1000.0, place.lat, place.lon, heights.get(time), place.course)
+    return _median(delays) if delays else None
+
+
+def _read_nmea(path: Path) -> Track:
+    """A log of NMEA 0183 sentences: RMC, GGA, GLL, ZDA of any talker, $PMGNTRK. Raises BadTrack."""
+    found = _Found(path, "NMEA")
+    with open(path, "rb") as handle:
+        _add_sentences(_nmea_lines(handle), found)
+    return _track(found)
+
+
+# MP4 and MOV (ISO/IEC 14496-12, QuickTime File Format): boxes are stepped over by seek, pictures are never read.
+
+_MOVIE_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pnot", b"styp", b"junk", b"PICT"}
+
+
+class Movie(NamedTuple):
+    """What an MP4 or MOV says of itself. None is unknown; a file of another kind has no known value at all."""
+
+    creation_time: Optional[float] = None  # seconds UTC as the camera wrote it; many write local time
+    duration: Optional[float] = None  # seconds
+    make: Optional[str] = None
+    model: Optional[str] = None
+    telemetry: Tuple[str, ...] = ()  # kinds of TRACK_READERS that it holds
+
+
+class _Box(NamedTuple):
+    """A box: its type and where its content lies in the file, in bytes."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+class _Payload(NamedTuple):
+    """One sample of a telemetry track."""
+
+    number: int  # from 1
+    start: float  # seconds of video time
+    duration: float  # seconds
+    offset: int  # bytes
+    size: int  # bytes
+
+
+class _MovieFile:
+    """An open MP4 or MOV. Everything read is bounded by the size of the file, whatever its boxes say."""
+
+    def __init__(self, handle: BinaryIO, path: Path) -> None:
+        self.handle, self.path = handle, path
+        self.size = handle.seek(0, os.SEEK_END)
+        self.boxes_left, self.bytes_left = _MAX_BOXES, self.size
+        self.top = list(self.boxes(0, self.size))
+        moov = [box for box in self.top if box.kind == b"moov"]
+        self.moov = moov[0] if moov else None
+        self.creation_time: Optional[float] = None
+        self.duration: Optional[float] = None
+        self.timescale = 0  # units of the movie per second
+        self.read_header()
+
+    def boxes(self, start: int, end: int) -> Iterator[_Box]:
+        """The boxes between two places; one that would end past its parent is clipped and is the last."""
+        while start + 8 <= end and self.boxes_left > 0:
+            self.boxes_left -= 1
+            self.handle.seek(start)
+            head = self.handle.read(16)
+            if len(head) < 8:
+                return
+            size, kind = struct.unpack_from(">I4s", head)
+            header = 8
+            if size == 1 and len(head) == 16:
+                size, header = struct.unpack_from(">Q", head, 8)[0], 16
+            elif size == 0:
+                size = end - start
+            if size < header:
+                return
+            yield _Box(kind, min(start + header, end), min(start + size, end))
+            start += size
+
+    def child(self, box: Optional[_Box], *kinds: bytes) -> Optional[_Box]:
+        """The first box at the path `kinds` below `box`, None if there is none."""
+        for kind in kinds:
+            if box is None:
+                return None
+            box = next((inner for inner in self.boxes(box.start, box.end) if inner.kind == kind), None)
+        return box
+
+    def read(self, box: Optional[_Box]) -> bytes:
+        """The content of a box, of 64 MB at most; nothing for None."""
+        if box is None:
+            return b""
+        self.handle.seek(box.start)
+        return self.handle.read(min(box.end - box.start, _MAX_BLOCK))
+
+    def table(self, box: Optional[_Box], header: int, columns: int = 1, code: str = "I") -> Sequence[int]:
+        """Big-endian numbers of 4 (I) or 8 (Q) bytes after a header that ends with the count of their rows."""
+        content, values = self.read(box), array(code)
+        if len(content) >= header:
+            declared = struct.unpack_from(">I", content, header - 4)[0] * columns
+            there = (len(content) - header) // values.itemsize
+            count = min(declared, there - there % columns)
+            values.frombytes(content[header:header + count * values.itemsize])
+        if sys.byteorder == "little":
+            values.byteswap()
+        return values
+
+    def read_header(self) -> None:
+        """Creation time, duration and timescale from mvhd, version 0 or 1."""
+        content = self.read(self.child(self.moov, b"mvhd"))
+        layout = ">QQIQ" if content[:1] == b"\x01" else ">IIII"
+        if len(content) < 4 + struct.calcsize(layout):
+            return
+        created, _, self.timescale, duration = struct.unpack_from(layout, content, 4)
+        seconds = float(created - _QUICKTIME_EPOCH)
+        self.creation_time = seconds if created and _EARLIEST <= seconds < _LATEST else None
+        endless = duration in (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
+        self.duration = None if endless or not self.timescale else duration / self.timescale
+
+    def tracks(self, form: bytes) -> List[_Box]:
+        """The trak boxes whose first sample description is of this format; the handler type is only a hint."""
+        if self.moov is None:
+            return []
+        result = []
+        for trak in self.boxes(self.moov.start, self.moov.end):
+            if trak.kind == b"trak":
+                entry = self.read(self.child(trak, b"mdia", b"minf", b"stbl", b"stsd"))[8:16]
+                if entry[4:] == form:
+                    result.append(trak)
+        return result
+
+    def shift(self, trak: _Box, timescale: int) -> float:
+        """Seconds by which the edit list of a track delays it: its empty edits, less where its media begins."""
+        content, delay = self.read(self.child(trak, b"edts", b"elst")), 0.0
+        layout = struct.Struct(">Qq4x" if content[:1] == b"\x01" else ">Ii4x")
+        for place in range(8, min(len(content), 1000) - layout.size + 1, layout.size):
+            length, media = layout.unpack_from(content, place)
+            if media >= 0:
+                return delay - float(media) / timescale
+            delay += length / self.timescale if self.timescale else 0.0
+        return delay
+
+    def payloads(self, trak: _Box, found: _Found) -> Iterator[_Payload]:
+        """The samples of a track in order, those past the end of the file left out with a note."""
+        media = self.read(self.child(trak, b"mdia", b"mdhd"))
+        place = 20 if media[:1] == b"\x01" else 12
+        timescale = struct.unpack_from(">I", media, place)[0] if len(media) >= place + 4 else 0
+        table = self.child(trak, b"mdia", b"minf", b"stbl")
+        sizes = self.table(self.child(table, b"stsz"), 12)
+        fixed, count = struct.unpack(">II", (self.read(self.child(table, b"stsz"))[4:12] + bytes(8))[:8])
+        count = min(count, self.size // fixed, _MAX_SAMPLES) if fixed else min(len(sizes), _MAX_SAMPLES)
+        moments = self.moments(self.table(self.child(table, b"stts"), 8, 2))
+        shift, lost, number = self.shift(trak, timescale or 1), 0, 0
+        for number, offset in zip(range(1, count + 1), self.offsets(table, fixed, sizes)):
+            size, (start, delta) = fixed or sizes[number - 1], next(moments)
+            if offset + size > self.size:
+                lost += 1
+                continue
+            seconds = start / timescale if timescale else 0.0
+            duration = delta / timescale if timescale else 0.0
+            if number == count and self.duration is not None and 0 < self.duration - seconds < duration:
+                duration = self.duration - seconds  # cameras give the last payload the length of a whole one
+            yield _Payload(number, seconds + shift, duration, offset, size)
+        lost += count - number
+        if lost:
+            found.notes.append(f"{lost} of {count} telemetry payloads lie past the end of {self.path.name}, "
+                               "which is cut off or damaged")
+
+    def offsets(self, table: Optional[_Box], fixed: int, sizes: Sequence[int]) -> Iterator[int]:
+        """Where each sample lies: chunks by stco or co64, samples in a chunk by the runs of stsc."""
+        chunks: Sequence[int] = self.table(self.child(table, b"stco"), 8)
+        chunks = chunks or self.table(self.child(table, b"co64"), 8, 1, "Q")
+        runs, sample, run = self.table(self.child(table, b"stsc"), 8, 3), 0, 0
+        for chunk, offset in enumerate(chunks, 1):
+            while run + 3 < len(runs) and runs[run + 3] <= chunk:
+                run += 3
+            for _ in range(runs[run + 1] if runs else 1):
+                yield offset
+                if not fixed and sample >= len(sizes):
+                    return
+                offset += fixed or sizes[sample]
+                sample += 1
+
+    @staticmethod
+    def moments(times: Sequence[int]) -> Iterator[Tuple[int, int]]:
+        """Start and duration of each sample in units of the track, without end: the last duration goes on."""
+        start = delta = 0
+        for place in range(0, len(times), 2):
+            delta = times[place + 1]
+            for _ in range(times[place]):
+                yield start, delta
+                start += delta
+        while True:
+            yield start, delta
+            start += delta
+
+    def payload(self, payload: _Payload) -> bytes:
+        """The bytes of one sample. All samples together may fill the file once: an honest index reads nothing twice."""
+        self.bytes_left -= payload.size
+        if self.bytes_left < 0 or payload.size > _MAX_BLOCK:
+            raise ValueError("samples overlap")
+        self.handle.seek(payload.offset)
+        return self.handle.read(payload.size)
+
+
+# GoPro: GPMF (github.com/gopro/gpmf-parser) in the samples of a `gpmd` track.
+
+_GPMF_NUMBERS = {"b": "b", "B": "B", "s": "h", "S": "H", "l": "i", "L": "I", "j": "q", "J": "Q", "f": "f", "d": "d",
+                 "q": "i", "Q": "q"}
+_GPMF_FRACTIONS = {"q": 65536.0, "Q": 4294967296.0}
+_GPMF_UTC = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2}(?:\.[0-9]+)?)")
+_GPMF_COLUMNS = {b"GPS5": 5, b"GPS9": 9, b"GLPI": 4}  # how many values a row must have at least
+_GPS9_EPOCH = 946684800.0  # 2000-01-01
+
+
+class _Klv(NamedTuple):
+    """One GPMF entry: key, type letter, bytes of a row, number of rows, and where its data lies in the payload."""
+
+    key: bytes
+    kind: str
+    width: int
+    rows: int
+    start: int
+    end: int
+
+
+def _klvs(block: bytes, start: int, end: int) -> Iterator[_Klv]:
+    """The entries between two places of a payload. Raises ValueError where one runs past its parent."""
+    while start + 8 <= end:
+        key, kind, width, rows = struct.unpack_from(">4scBH", block, start)
+        if key == b"\0\0\0\0":  # filler
+            start += 4
+            continue
+        stop = start + 8 + width * rows
+        if stop > end or not key.isalnum() and not all(32 <= letter < 127 for letter in key):
+            raise ValueError(f"no entry at byte {start}")
+        yield _Klv(key, kind.decode("latin-1"), width, rows, start + 8, stop)
+        start = stop + -(width * rows) % 4
+
+
+def _gpmf_text(block: bytes, klv: Optional[_Klv]) -> str:
+    """The text of an entry, which comes as one row of n or as n rows of one."""
+    return "" if klv is None else block[klv.start:klv.end].split(b"\0")[0].decode("latin-1").strip()
+
+
+def _gpmf_layout(kind: str, width: int, described: str) -> str:
+    """The letters of one row: the type repeated, or for `?` what TYPE describes (`lf[2]` = l, f, f)."""
+    if kind == "?":
+        parts = re.findall(r"(.)(?:\[([0-9]{1,3})\])?", described[:255])
+        kind = "".join(letter * int(count or 1) for letter, count in parts)
+    elif kind in _GPMF_NUMBERS:
+        kind *= width // struct.calcsize(">" + _GPMF_NUMBERS[kind])
+    return kind
+
+
+def _gpmf_rows(block: bytes, klv: Optional[_Klv], stream: Dict[bytes, _Klv]) -> List[Tuple[float, ...]]:
+    """The rows of an entry, scaled by SCAL of its stream. Raises ValueError where width, TYPE or SCAL do not fit."""
+    if klv is None or not klv.rows:
+        return []
+    letters = _gpmf_layout(klv.kind, klv.width, _gpmf_text(block, stream.get(b"TYPE")))
+    try:
+        layout = struct.Struct(">" + "".join(_GPMF_NUMBERS[letter] for letter in letters))
+    except KeyError:
+        raise ValueError(f"a row of {letters} is no row of numbers") from None
+    if not letters or layout.size != klv.width:
+        raise ValueError(f"a row of {letters} is not {klv.width} bytes wide")
+    scale = [row[0] for row in _gpmf_rows(block, stream.get(b"SCAL"), {})] or [1.0]
+    scale = scale * len(letters) if len(scale) == 1 else scale
+    if len(scale) != len(letters) or 0 in scale:
+        raise ValueError(f"{len(scale)} scales for {len(letters)} values, or a scale of 0")
+    scale = [value * _GPMF_FRACTIONS.get(letter, 1.0) for value, letter in zip(scale, letters)]
+    return [tuple(value / by for value, by in zip(row, scale)) for row in layout.iter_unpack(block[klv.start:klv.end])]
+
+
+class _GoProPoint(NamedTuple):
+    """One GPS sample of a camera."""
+
+    video: float  # seconds of video time
+    time: Optional[float]  # seconds UTC; GPS5: None until fitted; GLPI: since the drone was switched on, until fitted
+    lat: float
+    lon: float
+    alt: Optional[float]
+    flaw: str  # why it is not used, "" if it is
+
+
+class _GoProDevice:
+    """What one device (camera, drone) has written in the payloads so far."""
+
+    def __init__(self) -> None:
+        self.points: Dict[bytes, List[_GoProPoint]] = {b"GPS9": [], b"GPS5": [], b"GLPI": []}
+        self.offsets: List[float] = []  # UTC less video time of each payload with a lock, by GPSU
+        self.clocks: List[Tuple[float, ...]] = []  # SYST of a drone: seconds since it was switched on, seconds UTC
+
+    def add(self, block: bytes, start: int, end: int, payload: _Payload) -> None:
+        """Take what a DEVC entry holds. Raises ValueError, and then has taken nothing."""
+        points: Dict[bytes, List[_GoProPoint]] = {}
+        offsets: List[float] = []
+        clocks: List[Tuple[float, ...]] = []
+        streams = [{inner.key: inner for inner in _klvs(block, klv.start, klv.end)}
+                   for klv in _klvs(block, start, end) if klv.key == b"STRM"]
+        for stream in streams:
+            clocks += [row for row in _gpmf_rows(block, stream.get(b"SYST"), stream) if len(row) == 2]
+            for key, columns in _GPMF_COLUMNS.items():
+                rows = _gpmf_rows(block, stream.get(key), stream)
+                if rows and len(rows[0]) < columns:
+                    raise ValueError(f"{len(rows[0])} values in a row of {key.decode()}")
+                flaw = _gps5_flaw(block, stream) if key == b"GPS5" else ""
+                points.setdefault(key, []).extend(_gopro_points(key, rows, payload, flaw))
+                if key == b"GPS5" and key in stream and not flaw:
+                    utc = _gpsu_seconds(_gpmf_text(block, stream.get(b"GPSU")))
+                    offsets += [] if utc is None else [utc - payload.start]
+        for key, more in points.items():
+            self.points[key] += more
+        self.offsets += offsets
+        self.clocks += clocks
+
+
+def _gpsu_seconds(text: str) -> Optional[float]:
+    """`yymmddhhmmss.sss` as seconds UTC, None if it is none (a real HERO5 wrote 5509100082240400)."""
+    match = _GPMF_UTC.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute = (int(part) for part in match.groups()[:5])
+    try:
+        return utc_seconds(2000 + year, month, day, hour, minute, float(match.group(6))) if minute < 60 else None
+    except ValueError:
+        return None
+
+
+def _quality_flaw(lock: float, dop: float) -> str:
+    """Why a sample with this GPS fix (0, 2, 3) and dilution of precision is not used, "" if it is."""
+    if lock not in (2, 3):
+        return _NO_FIX
+    return "" if dop <= _MAX_DOP else _POOR
+
+
+def _gps5_flaw(block: bytes, stream: Dict[bytes, _Klv]) -> str:
+    """The same for all samples of a GPS5 payload, from GPSF and GPSP; one that is missing is taken as good."""
+    lock = _gpmf_rows(block, stream.get(b"GPSF"), {})
+    dop = _gpmf_rows(block, stream.get(b"GPSP"), {})
+    return _quality_flaw(lock[0][0] if lock else 3, dop[0][0] / 100.0 if dop else 0.0)
+
+
+def _gopro_points(key: bytes, rows: List[Tuple[float, ...]], payload: _Payload, flaw: str) -> List[_GoProPoint]:
+    """The rows of GPS5, GPS9 or GLPI as points, spread evenly over the time of their payload."""
+    points = []
+    for i, row in enumerate(rows):
+        video = payload.start + payload.duration * i / len(rows)
+        if key == b"GPS9":  # lat, lon, alt, speeds, days, seconds, DOP, fix
+            time = _GPS9_EPOCH + row[5] * 86400.0 + row[6]
+            points.append(_GoProPoint(video, time, row[0], row[1], row[2], _quality_flaw(row[8], row[7])))
+        elif key == b"GPS5":
+            points.append(_GoProPoint(video, None, row[0], row[1], row[2], flaw))
+        else:  # GLPI, of the Karma drone: seconds since it was switched on, lat, lon, alt
+            points.append(_GoProPoint(video, row[0], row[1], row[2], row[3], ""))
+    return points
+
+
+def _gopro_devices(movie: _MovieFile, trak: _Box, found: _Found) -> List[_GoProDevice]:
+    """The devices of a gpmd track in the order they appear; a damaged payload is left out and noted."""
+    devices: Dict[bytes, _GoProDevice] = {}
+    for payload in movie.payloads(trak, found):
+        try:
+            block = movie.payload(payload)
+            for entry in _klvs(block, 0, len(block)):
+                if entry.key == b"DEVC":
+                    names = [block[klv.start:klv.end] for klv in _klvs(block, entry.start, entry.end)
+                             if klv.key in (b"DVID", b"DVNM")]
+                    devices.setdefault(b"|".join(names), _GoProDevice()).add(block, entry.start, entry.end, payload)
+        except (ValueError, struct.error):
+            found.damaged.append(payload.number)
+    return list(devices.values())
+
+
+def _timed(points: List[_GoProPoint], offset: Optional[float]) -> List[_GoProPoint]:
+    """Points with UTC from video time and one offset."""
+    return points if offset is None else [point._replace(time=point.video + offset) for point in points]
+
+
+def _by_clocks(points: List[_GoProPoint], clocks: List[Tuple[float, ...]]) -> List[_GoProPoint]:
+    """GLPI points with UTC, linear between the two nearest moments at which the drone told both of its clocks."""
+    pairs = sorted(set(clocks))
+    if not pairs:
+        return [point._replace(time=None) for point in points]
+    result = []
+    for point in points:
+        moment = point.time or 0.0
+        place = min(max(bisect.bisect_left(pairs, (moment,)), 1), max(len(pairs) - 1, 1))
+        (boot, utc), (next_boot, next_utc) = pairs[place - 1], pairs[min(place, len(pairs) - 1)]
+        slope = (next_utc - utc) / (next_boot - boot) if next_boot > boot else 1.0
+        result.append(point._replace(time=utc + (moment - boot) * slope))
+    return result
+
+
+def _gopro_choice(devices: List[_GoProDevice], movie: _MovieFile, found: _Found) -> List[_GoProPoint]:
+    """The points of the first device with usable ones: GPS9, else GPS5 with fitted times; a drone's without either."""
+    choices = []
+    for device in devices:
+        offsets, clock = device.offsets[1:] or device.offsets, "GPSU fitted"  # the first is 1.3 s early on many cameras
+        offset = _median(offsets) if offsets else movie.creation_time
+        if not offsets:
+            clock = "camera clock"
+        choices.append(("GPS9", device.points[b"GPS9"]))
+        choices.append((clock, _timed(device.points[b"GPS5"], offset)))
+    if not any(points for _, points in choices):
+        choices = [("GLPI", _by_clocks(device.points[b"GLPI"], device.clocks)) for device in devices]
+    for clock, points in choices:
+        if any(not point.flaw and not _flaw(point.time, point.lat, point.lon) for point in points):
+            found.clock = clock
+            return points
+    return max((points for _, points in choices), key=len, default=[])
+
+
+def _no_telemetry(path: Path, what: str) -> BadTrack:
+    """The error for a video that holds no track of a kind."""
+    return BadTrack(Problem("track_none", str(path), "holds no " + what, "",
+                            "give the GPX or NMEA log of the trip as --geotag_source_path"))
+
+
+def _open_movie(handle: BinaryIO, path: Path) -> _MovieFile:
+    """The file as a movie. Raises BadTrack if it has no index."""
+    movie = _MovieFile(handle, path)
+    if movie.moov is None:
+        raise BadTrack(Problem("track_damaged", str(path), "is damaged or cut off: it has no index (moov)", "",
+                               "copy it from the card again, or let the camera repair it"))
+    return movie
+
+
+def _no_gopro_points(found: _Found, devices: List[_GoProDevice]) -> BadTrack:
+    """The error for a gpmd track without a single GPS sample: another maker's, damaged, or of a camera with no GPS."""
+    if not devices and not found.notes:
+        return _no_telemetry(found.path, "GoPro telemetry")
+    found.note_damage()
+    if found.notes:
+        return BadTrack(Problem("track_damaged", str(found.path), "has no GPS data that can be reached",
+                                "; ".join(found.notes), "copy it from the card again"))
+    return BadTrack(Problem("track_empty", str(found.path), "has GoPro telemetry but no GPS data in it", "",
+                            "switch GPS on in the camera, or give a GPX or NMEA log as --geotag_source_path"))
+
+
+def _find_gopro(path: Path) -> _Found:
+    """The points of a GoPro video and the UTC of its start. Raises BadTrack if it holds no GoPro data."""
+    found = _Found(path, "GPSU fitted")
+    with open(path, "rb") as handle:
+        movie = _open_movie(handle, path)
+        devices = [device for trak in movie.tracks(b"gpmd") for device in _gopro_devices(movie, trak, found)]
+        points = _gopro_choice(devices, movie, found)
+    if not points:
+        raise _no_gopro_points(found, devices)
+    starts = []
+    for point in points:
+        if point.flaw:
+            found.drop(point.flaw)
+        elif found.add(point.time, point.lat, point.lon, point.alt) and point.time is not None:
+            starts.append(point.time - point.video)
+    if starts and found.clock != "camera clock":
+        found.start = _median(starts)
+    elif starts:
+        found.notes.append(f"{path.name} has no GPS time; its camera clock was taken as UTC")
+    return found
+
+
+def _read_gopro(path: Path) -> Track:
+    """The GPS of a GoPro MP4, straight from its GPMF track. Raises BadTrack."""
+    return _track(_find_gopro(path))
+
+
+# BlackVue: NMEA text in the `free` boxes of an MP4, or in a side file of the same recording.
+
+_BLACKVUE_NAME = re.compile(r"([0-9]{8}_[0-9]{6}_[A-Z])([FRIO])(\.mp4)", re.IGNORECASE)
+
+
+def _blackvue_boxes(movie: _MovieFile, kind: bytes) -> Iterator[bytes]:
+    """The content of all boxes of a kind in all free boxes: there may be several of both."""
+    for free in movie.top:
+        if free.kind in (b"free", b"skip"):
+            for box in movie.boxes(free.start, free.end):
+                if box.kind == kind:
+                    yield movie.read(box)
+
+
+def _blackvue_text(path: Path) -> Tuple[bytes, Optional[int]]:
+    """The sentences in a BlackVue video, and the camera's clock at video time 0 in ms where the video tells it."""
+    with open(path, "rb") as handle:
+        movie = _MovieFile(handle, path)
+        text = b"\n".join(_blackvue_boxes(movie, b"gps "))
+        moments = [struct.unpack_from(">Q", box)[0] for box in _blackvue_boxes(movie, b"sttm") if len(box) >= 8]
+    return text, moments[0] if moments else None
+
+
+def _blackvue_relative(path: Path) -> Optional[Path]:
+    """The side file or front video of the same recording as `path`: a rear video may hold no GPS of its own."""
+    match = _BLACKVUE_NAME.fullmatch(path.name)
+    names = [path.stem + ".gps"] + ([match.group(1) + ".gps", match.group(1) + "F" + match.group(3)] if match else [])
+    return next((path.with_name(name) for name in names if name != path.name and path.with_name(name).is_file()), None)
+
+
+def _find_blackvue(path: Path) -> _Found:
+    """The points of a BlackVue video and the UTC of its start. Raises BadTrack if there is no GPS text."""
+    import io
+
+    found = _Found(path, "RMC")
+    text, zero = _blackvue_text(path)
+    relative = None if text.strip(b"\0 \r\n") else _blackvue_relative(path)
+    if relative is not None:
+        text = relative.read_bytes()[:_MAX_BLOCK] if relative.suffix == ".gps" else _blackvue_text(relative)[0]
+        found.notes.append(f"{path.name} has no GPS; that of {relative.name} was taken")
+    stamp = re.search(rb"\[([0-9]{12,14})\]", text)
+    if b"$" not in text:
+        raise _no_telemetry(path, "BlackVue GPS")
+    delay = _add_sentences(_nmea_lines(io.BytesIO(text)), found)
+    if delay is not None and stamp is not None:
+        first = int(stamp.group(1))  # ms; the box with the start may be in another zone: then the first line it is
+        found.start = delay + (zero if zero is not None and 0 <= first - zero < 60000 else first) / 1000.0
+    return found
+
+
+def _read_blackvue(path: Path) -> Track:
+    """The GPS of a BlackVue dashcam MP4, UTC from the sentences themselves. Raises BadTrack."""
+    return _track(_find_blackvue(path))
+
+
+# CAMM (developers.google.com/streetview/publish/camm-spec): little-endian records in the samples of a `camm` track.
+
+_CAMM_SIZES = {0: 16, 1: 12, 2: 16, 3: 16, 4: 16, 5: 28, 6: 60, 7: 16}  # bytes of a record by its type
+_CAMM_PLACE, _CAMM_GPS = struct.Struct("<4xddd"), struct.Struct("<4xdidd7f")
+_CAMM_BEFORE = 1483228800.0  # 2017-01-01, when the format was new: an earlier time counts from 1980
+_LEAPS = ((1483228800.0, 18), (1435708800.0, 17), (1341100800.0, 16))  # from when GPS is how many seconds ahead of UTC
+
+
+class _CammPoint(NamedTuple):
+    """One place of a CAMM track."""
+
+    video: float  # seconds of video time
+    time: Optional[float]  # seconds as written, None in records of type 5
+    lock: int
+    lat: float
+    lon: float
+    alt: Optional[float]
+    course: Optional[float]
+
+
+def _camm_records(block: bytes, video: float) -> Iterator[_CammPoint]:
+    """The places in one sample, which may hold several records. Raises ValueError where a record is cut or unknown."""
+    place = 0
+    while place < len(block):
+        kind = struct.unpack_from("<2xH", block, place)[0] if place + 4 <= len(block) else -1
+        size = _CAMM_SIZES.get(kind, 0)
+        if not size or place + size > len(block):
+            raise ValueError(f"no record at byte {place}")
+        if kind == 5:
+            lat, lon, alt = _CAMM_PLACE.unpack_from(block, place)
+            yield _CammPoint(video, None, 3, lat, lon, None if alt == -1.0 else alt, None)  # -1: some writers' "none"
+        elif kind == 6:
+            time, lock, lat, lon, alt, _, _, east, north = _CAMM_GPS.unpack_from(block, place)[:9]
+            moving = 0.5 < math.hypot(east, north) < 1000.0  # m/s; slower, the direction is noise
+            course = math.degrees(math.atan2(east, north)) % 360.0 if moving else None
+            yield _CammPoint(video, time, lock, lat, lon, None if alt == -1.0 else alt, course)
+        place += size
+
+
+def _gps_to_utc(seconds: float) -> float:
+    """Seconds since 1980-01-06 without leap seconds to seconds UTC since 1970."""
+    utc = seconds + GPS_EPOCH
+    return utc - next((leap for since, leap in _LEAPS if utc - leap >= since), 15)
+
+
+def _camm_times(points: List[_CammPoint], created: Optional[float]) -> List[Optional[float]]:
+    """UTC of type 6 points. The specification says GPS time, most cameras write Unix time: the nearer to the file's."""
+    times = [point.time for point in points if point.time is not None and math.isfinite(point.time)]
+    if not times:
+        return [None] * len(points)
+    middle = _median(times)
+    if created is None or created < _CAMM_BEFORE:
+        gps = middle < _CAMM_BEFORE
+    else:
+        gps = abs(middle + GPS_EPOCH - created) < abs(middle - created)
+    return [_gps_to_utc(point.time) if gps and point.time is not None else point.time for point in points]
+
+
+def _camm_points(movie: _MovieFile, found: _Found) -> Tuple[List[_CammPoint], List[str]]:
+    """The places in all camm tracks, and the lines of text that some cameras write instead of records."""
+    points: List[_CammPoint] = []
+    lines: List[str] = []
+    for trak in movie.tracks(b"camm"):
+        for payload in movie.payloads(trak, found):
+            block = b""
+            try:
+                block = movie.payload(payload)
+                points.extend(_camm_records(block, payload.start))
+            except (ValueError, struct.error):
+                if b"$G" in block:
+                    lines.append(block.decode("latin-1"))
+                else:
+                    found.damaged.append(payload.number)
+    return points, lines
+
+
+def _find_camm(path: Path) -> _Found:
+    """The points of a CAMM video and the UTC of its start. Raises BadTrack if it holds no such track."""
+    found = _Found(path, "CAMM")
+    with open(path, "rb") as handle:
+        movie = _open_movie(handle, path)
+        if not movie.tracks(b"camm"):
+            raise _no_telemetry(path, "CAMM track")
+        points, lines = _camm_points(movie, found)
+    if lines and not points:
+        _add_sentences(lines, found)
+        return found
+    timed, plain = [p for p in points if p.time is not None], [p for p in points if p.time is None]
+    starts = []
+    for point, time in zip(timed, _camm_times(timed, movie.creation_time)):
+        if point.lock not in (2, 3):
+            found.drop(_NO_FIX)
+        elif found.add(time, point.lat, point.lon, point.alt, point.course) and time is not None:
+            starts.append(time - point.video)
+    if starts:
+        found.start = _median(starts)
+        return found
+    for point in plain:
+        time = None if movie.creation_time is None else movie.creation_time + point.video
+        found.add(time, point.lat, point.lon, point.alt)
+    if plain and movie.creation_time is not None:
+        found.clock = "camera clock"
+        found.notes.append(f"{path.name} has no GPS time; its camera clock was taken as UTC")
+    return found
+
+
+def _read_camm(path: Path) -> Track:
+    """The places of a CAMM track: type 6 with its own time, else type 5 by the camera's clock. Raises BadTrack."""
+    return _track(_find_camm(path))
+
+
+# The doors.
+
+TRACK_READERS: Dict[str, Callable[[Path], Track]] = {
+    "gpx": _read_gpx,
+    "nmea": _read_nmea,
+    "gopro_video": _read_gopro,
+    "blackvue": _read_blackvue,
+    "camm": _read_camm,
+}
+_MOVIE_FINDERS = {"gopro_video": _find_gopro, "camm": _find_camm, "blackvue": _find_blackvue}
+_IMAGE_NAMES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".heic", ".webp", ".dng", ".gif", ".pgm", ".pnm"}
+
+
+def _family(path: Path) -> str:
+    """What a file is by its first 64 kB: "movie", "gpx" (any XML), "nmea", or "" for none of these."""
+    with open(path, "rb") as handle:
+        head = handle.read(1 << 16)
+    if head[4:8] in _MOVIE_BOXES:
+        return "movie"
+    wide = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(head[:2], "")
+    text = head.decode(wide or "latin-1", "replace").lstrip("\ufeff\u00ef\u00bb\u00bf \t\r\n\0")
+    if text.startswith("<"):
+        return "gpx"
+    return "nmea" if any(match.group(2)[-3:] in _COLUMNS or match.group(2) in _COLUMNS
+                         for match in _SENTENCE.finditer(text)) else ""
+
+
+def _telemetry(movie: _MovieFile) -> List[str]:
+    """The kinds of telemetry in a movie, the likeliest first."""
+    kinds = [kind for kind, form in (("gopro_video", b"gpmd"), ("camm", b"camm")) if movie.tracks(form)]
+    return kinds + ["blackvue"] * any(b"$" in text for text in _blackvue_boxes(movie, b"gps "))
+
+
+def _movie_kinds(path: Path, kind: str) -> List[str]:
+    """The readers to try on a movie: what it holds, the kind asked for first; without any, a side file may do."""
+    with open(path, "rb") as handle:
+        movie = _MovieFile(handle, path)
+        kinds = _telemetry(movie)
+        if not kinds and movie.moov is None and _blackvue_relative(path) is None:
+            _open_movie(handle, path)
+    return sorted(kinds, key=lambda name: name != kind) or ["blackvue"]
+
+
+def _read_one(path: Path, kind: str) -> Track:
+    """The Track of one file. Raises BadTrack."""
+    family = _family(path)
+    if not family:
+        raise BadTrack(Problem("track_kind", str(path), "is no track file that can be read", "",
+                               "GPX, NMEA and MP4 or MOV with GoPro, BlackVue or CAMM data can be"))
+    problem: Optional[BadTrack] = None
+    for name in _movie_kinds(path, kind) if family == "movie" else [family]:
+        try:
+            return TRACK_READERS[name](path)
+        except BadTrack as error:
+            problem = error if problem is None or problem.args[0].code == "track_none" else problem
+    if problem is not None and problem.args[0].code == "track_none":
+        raise _no_telemetry(path, "GPS track of GoPro, BlackVue or CAMM")
+    raise problem or _no_telemetry(path, "GPS track")
+
+
+def _guarded(path: Path, kind: str) -> Track:
+    """The Track of one file, a system's refusal to read it told as BadTrack."""
+    try:
+        return _read_one(path, kind)
+    except OSError as error:
+        raise BadTrack(Problem("track_unreadable", str(path), "cannot be read", error.strerror or str(error),
+                               "check that the file exists and may be read")) from error
+
+
+def _track_files(folder: Path) -> List[Path]:
+    """The files of a folder and those below that look like tracks or movies, by name; hidden ones are not looked at."""
+    result = []
+    for place, folders, names in os.walk(str(folder)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place, name)
+            if not name.startswith(".") and path.suffix.lower() not in _IMAGE_NAMES and path.is_file():
+                try:
+                    result += [path] if _family(path) else []
+                except OSError:
+                    result.append(path)  # reading it will say why
+    return result
+
+
+def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Track:
+    """One Track of several: by time, one point per time (that of the first track wins).
+
+    Between two tracks a segment starts, unless they overlap or are at most `max_gap` seconds apart.
+    """
+    if len(tracks) == 1:
+        return tracks[0]
+    pieces, dropped, notes = [], {}, []  # type: List[Tuple[int, List[Fix]]], Dict[str, int], List[str]
+    for number, track in enumerate(tracks):
+        ends = track.starts[1:] + [len(track.points)]
+        pieces += [(number, track.points[start:end]) for start, end in zip(track.starts, ends) if end > start]
+        notes += track.notes
+        for reason, count in track.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+    points, starts = _merged(pieces, max_gap)
+    twice = sum(len(piece) for _, piece in pieces) - len(points)
+    if twice:
+        dropped[_TWICE] = dropped.get(_TWICE, 0) + twice
+    clocks = list(dict.fromkeys(track.clock for track in tracks))
+    return Track(points, starts, dropped, " and ".join(clocks), notes)
+
+
+def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUCH_SECONDS) -> Track:
+    """The track in a file, or in all files of a folder joined by time, told by content and not by name.
+
+    `kind` (a key of TRACK_READERS, or auto) is tried first where a movie holds several. `max_gap` as in join_tracks.
+    Raises NotFound if there is nothing at `path`, BadTrack if no file of it can be used; single ones become notes.
+    """
+    if kind != "auto" and kind not in TRACK_READERS:
+        raise UsageError(Problem("track_source", str(path), "no such kind of track", kind,
+                                 "one of auto, " + ", ".join(TRACK_READERS)))
+    path = Path(path)
+    if path.is_file():
+        return _guarded(path, kind)
+    if not path.is_dir():  # a pipe, too: it cannot be read twice
+        raise NotFound(Problem("track_missing", str(path), "there is no such track file or folder", "",
+                               "check --geotag_source_path"))
+    tracks, problems = [], []  # type: List[Track], List[BadTrack]
+    files = _track_files(path)
+    for file in files:
+        try:
+            tracks.append(_guarded(file, kind))
+        except BadTrack as error:
+            problems.append(error)
+    if not tracks and len(problems) == 1:
+        raise problems[0]
+    if not tracks:
+        raise BadTrack(Problem("track_none", str(path), f"none of its {len(files)} track files can be used",
+                               "; ".join(str(error) for error in problems[:3]),
+                               "put a GPX, an NMEA log or a video with GPS there"))
+    joined = join_tracks(tracks, max_gap)
+    return Track(joined.points, joined.starts, joined.dropped, joined.clock,
+                 joined.notes + [str(error) for error in problems])
+
+
+def video_start(path: Union[str, Path]) -> Optional[Tuple[float, str]]:
+    """UTC seconds of video time 0 and the name of the clock, None where no telemetry with GPS time tells it."""
+    path = Path(path)
+    try:
+        kinds = _movie_kinds(path, "auto") if _family(path) == "movie" else []
+        for kind in kinds:
+            found = _MOVIE_FINDERS[kind](path)
+            if found.start is not None:
+                return found.start, found.clock
+    except (BadTrack, OSError) as error:
+        LOG.debug("no start of %s: %s", path, error)
+    return None
+
+
+def _udta_text(content: bytes) -> str:
+    """A text of user data: with length and language before it (QuickTime), after 6 bytes (3GP), or plain."""
+    if len(content) > 6 and content[:4] == b"\0\0\0\0":
+        content = content[6:]
+    elif len(content) >= 4 and 0 < struct.unpack_from(">H", content)[0] <= len(content) - 4:
+        content = content[4:4 + struct.unpack_from(">H", content)[0]]
+    content = content.split(b"\0")[0]
+    try:
+        return content.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return content.decode("latin-1").strip()
+
+
+def _gpmf_names(block: bytes, depth: int = 0) -> Dict[bytes, str]:
+    """The first MINF (model) and DVNM (device name) in GPMF data, as far as it is whole."""
+    names: Dict[bytes, str] = {}
+    try:
+        for klv in _klvs(block, 0, len(block)):
+            if klv.kind == "\0" and depth < _MAX_DEPTH:
+                names.update({key: name for key, name in _gpmf_names(block[klv.start:klv.end], depth + 1).items()
+                              if key not in names})
+            elif klv.key in (b"MINF", b"DVNM"):
+                names.setdefault(klv.key, _gpmf_text(block, klv))
+    except ValueError:
+        LOG.debug("damaged GPMF in user data")
+    return names
+
+
+def _blackvue_model(text: bytes) -> Optional[str]:
+    """The model in a BlackVue cprt box: JSON with a "model", or `Pittasoft Co., Ltd.;MODEL;...`."""
+    try:
+        model = json.loads(text.strip(b"\0 \r\n").decode("utf-8"))["model"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        parts = text.split(b"\0")[0].decode("latin-1").split(";")
+        return parts[1].strip() or None if len(parts) > 1 and "pittasoft" in parts[0].lower() else None
+    return str(model).strip()[:80] or None if isinstance(model, str) else None
+
+
+def _camera_names(movie: _MovieFile) -> Tuple[Optional[str], Optional[str]]:
+    """Make and model of the camera that wrote a movie: user data, then GoPro's, then BlackVue's."""
+    udta = movie.child(movie.moov, b"udta")
+    boxes = {box.kind: box for box in movie.boxes(udta.start, udta.end)} if udta else {}
+    make, model = ("".join([_udta_text(movie.read(boxes[kind])) for kind in kinds if kind in boxes][:1]) or None
+                   for kinds in ((b"\xa9mak", b"manu", b"@mak"), (b"\xa9mod", b"modl", b"@mod")))
+    names = _gpmf_names(movie.read(boxes.get(b"GPMF")))
+    gopro = b"GPMF" in boxes
+    for trak in movie.tracks(b"gpmd")[:1]:
+        payload = next(movie.payloads(trak, _Found(movie.path, "")), None)
+        try:
+            block = movie.payload(payload) if payload else b""
+        except ValueError:
+            block = b""
+        gopro = gopro or block[:4] == b"DEVC"
+        names.setdefault(b"DVNM", _gpmf_names(block).get(b"DVNM", ""))
+    if gopro:
+        name = names.get(b"MINF") or names.get(b"DVNM")
+        return make or "GoPro", model or (name if name and name not in ("Camera", "Video Global Settings") else None)
+    black = next(filter(None, map(_blackvue_model, _blackvue_boxes(movie, b"cprt"))), None)
+    return make or ("BlackVue" if black else None), model or black
+
+
+def read_movie(path: Union[str, Path]) -> Movie:
+    """What an MP4 or MOV says of itself, without ffprobe. Raises BadTrack if the file cannot be read at all."""
+    path = Path(path)
+    try:
+        if _family(path) != "movie":
+            return Movie()
+        with open(path, "rb") as handle:
+            movie = _MovieFile(handle, path)
+            make, model = _camera_names(movie)
+            return Movie(movie.creation_time, movie.duration, make, model, tuple(_telemetry(movie)))
+    except OSError as error:
+        raise BadTrack(Problem("track_unreadable", str(path), "cannot be read", error.strerror or str(error),
+                               "check that the file exists and may be read")) from error
+
+
+def _gpx_time(seconds: float) -> str:
+    """Seconds UTC as xsd:dateTime with milliseconds."""
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=round(seconds * 1000))
+    return moment.isoformat(timespec="milliseconds") + "Z"
+
+
+def _gpx_chunks(track: Track) -> Iterator[bytes]:
+    """A GPX 1.1 document in pieces, one `trkseg` a segment."""
+    yield (b'<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="mapillary_tools"'
+           b' xmlns="http://www.topografix.com/GPX/1/1">\n<trk>\n')
+    for start, end in zip(track.starts, track.starts[1:] + [len(track.points)]):
+        lines = ["<trkseg>\n"]
+        for fix in track.points[start:end]:
+            height = "" if fix.alt is None else f"<ele>{fix.alt:.3f}</ele>"
+            place = f'lat="{fix.lat:.9f}" lon="{fix.lon:.9f}"'
+            lines.append(f"<trkpt {place}>{height}<time>{_gpx_time(fix.time)}</time></trkpt>\n")
+        yield "".join(lines + ["</trkseg>\n"]).encode("ascii")
+    yield b"</trk>\n</gpx>\n"
+
+
+def write_gpx(track: Track, path: Union[str, Path]) -> None:
+    """Write a track as GPX 1.1: segments, altitude in metres, times UTC to the millisecond. Raises OSError."""
+    write_atomically(path, _gpx_chunks(track))
+
+
+# Tables.
+
+_DELIMITERS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "space": " ", "pipe": "|"}
+
+
+def _table_text(content: bytes) -> str:
+    """The text of a table: UTF-8 or UTF-16 by its mark, else UTF-8, else the code page of Western Windows."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
+def _table_rows(lines: List[str], mark: str) -> Iterator[Tuple[int, List[str]]]:
+    """(number of its first line, cells) of each row. A quote that is not closed by the end costs one line."""
+    import csv
+
+    first = 0  # lines before it are done
+    while first < len(lines):
+        base, reader = first, csv.reader(lines[first:], delimiter=mark)
+        try:
+            for cells in reader:
+                end = base + reader.line_num
+                if end == len(lines) > first + 1 and sum(line.count('"') for line in lines[first:]) % 2:
+                    break
+                yield first + 1, cells
+                first = end
+            else:
+                return
+        except csv.Error:  # a cell of over 128 kB: a quote that swallowed the rest
+            LOG.debug("line %d: a quote is not closed", first + 1)
+        yield first + 1, lines[first].rstrip("\r\n").split(mark)
+        first += 1
+
+
+def read_table(path: Union[str, Path], delimiter: str = ",", header: bool = False) -> List[Tuple[int, List[str]]]:
+    """The rows of a table as (line number from 1, cells as they stand). Blank rows, and a header, are left out.
+
+    `delimiter` is one character, or tab, \\t, semicolon, comma, space or pipe. A quote that is never closed costs its
+    own line only. Raises NotFound, UsageError for a delimiter, BadTrack for a file that is no table (RFC 4180).
+    """
+    import io
+
+    mark = _DELIMITERS.get(delimiter, delimiter)
+    if len(mark) != 1 or mark in '"\r\n':
+        raise UsageError(Problem("table_delimiter", str(path), "is no delimiter", repr(delimiter),
+                                 "one character, or one of " + ", ".join(_DELIMITERS)))
+    try:
+        text = _table_text(Path(path).read_bytes()).replace("\0", "")
+    except FileNotFoundError:
+        raise NotFound(Problem("table_missing", str(path), "there is no such file", "", "check --csv_path")) from None
+    except OSError as error:
+        raise BadTrack(Problem("table_unreadable", str(path), "cannot be read", error.strerror or str(error),
+                               "check that it may be read")) from error
+    rows = _table_rows(list(io.StringIO(text, newline="")), mark)
+    return [(line, cells) for line, cells in rows if any(cell.strip() for cell in cells)][1 if header else 0:]
+
+
+# ---- 8. Journal ------------------------------------------------------------------------------------
+# Here: .mapillary/journal.jsonl, what has been done to which image; one folder, one journal.
+# Not here: what the steps mean, and when one is out of date.
+
+JOURNAL_FORMAT = 1                  # raised when an older version could no longer read the file
+COMPACT_RATIO = 4                   # lines per live line from which the file is rewritten
+_IMAGE_LINE = re.compile(rb'\{"image":("(?:[^"\\]|\\.)*")')
+
+
+def canonical(value: Any) -> str:
+    """JSON in ASCII with sorted keys and no spaces: the same text for the same value, everywhere."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def short_hash(*parts: Any) -> str:
+    """16 hexadecimal digits that stand for some plain values."""
+    return hashlib.sha1(canonical(parts).encode("ascii")).hexdigest()[:16]
+
+
+def now_text() -> str:
+    """This moment in UTC, for the journal."""
+    return format_time(time.time())
+
+
+class Journal:
+    """What has been done to the images of one folder; the last line about a thing holds.
+
+    with Journal(folder) as journal: ... takes the folder's lock, so that a second run is refused (BadJournal), and
+    clears what an interrupted run left; Journal(folder, write=False) only reads. Names are file names.
+    """
+
+    def __init__(self, folder: Union[str, Path], write: bool = True) -> None:
+        self.folder = str(folder)
+        self.state = os.path.join(self.folder, STATE_FOLDER)
+        self.path = os.path.join(self.state, "journal.jsonl")
+        self._write = write
+        self._lock: Any = None
+        self._stream: Any = None
+        self._guard, self._closed = threading.Lock(), False
+        self._images: Dict[str, Tuple[int, int]] = {}           # key of name -> offset and length of its line
+        self._uploads: Dict[Tuple[str, str], Dict[str, Any]] = {}   # (service, key of name) -> upload
+        self._sequences: Dict[Tuple[str, str], Dict[str, Any]] = {}     # (service, id) -> sequence
+        self._lines, self._end = 0, 0                           # lines in the file, offset behind the last whole one
+
+    def __enter__(self) -> "Journal":
+        if self._write:
+            self._take_lock()
+        try:
+            self._read()
+            if self._write:
+                self._clear_parts()
+                if self._lines >= COMPACT_RATIO * max(1, self._live()) and self._lines > COMPACT_RATIO:
+                    self._compact()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file and the lock."""
+        self._closed = True
+        for name in ("_stream", "_lock"):
+            stream = getattr(self, name)
+            if stream is not None:
+                stream.close()
+                setattr(self, name, None)
+
+    @staticmethod
+    def key(name: str) -> str:
+        """A file name as this system compares it."""
+        return os.path.normcase(name)
+
+    def record(self, name: str) -> Optional[Dict[str, Any]]:
+        """The last record of an image, or None."""
+        place = self._images.get(self.key(name))
+        return None if place is None else self._line(*place)
+
+    def upload(self, service: str, name: str) -> Optional[Dict[str, Any]]:
+        """What is known of an image's upload to a service: status started, sent or failed; None = nothing."""
+        return self._uploads.get((service, self.key(name)))
+
+    def sequence(self, service: str, identity: str) -> Optional[Dict[str, Any]]:
+        """What is known of a sequence at a service: images, handle of its manifest, cluster; None = nothing."""
+        return self._sequences.get((service, identity))
+
+    def append(self, rows: Sequence[Dict[str, Any]], flush: bool = True) -> None:
+        """Add rows ({"image": ...}, {"upload": {...}} or {"sequence": {...}}) and, with flush, wait for the disk."""
+        if not rows:
+            return
+        lines = [(json.dumps(row, separators=(",", ":"), ensure_ascii=True) + "\n").encode("ascii") for row in rows]
+        with self._guard:
+            if self._closed or not self._write:
+                raise BadJournal(("journal_closed", self.path, "is not open for writing"))
+            try:
+                stream = self._open()
+                _write_all(stream, b"".join(lines))
+                if flush:
+                    os.fsync(stream.fileno())
+            except OSError as error:
+                raise _os_problem(self.path, error) from error
+            for row, line in zip(rows, lines):
+                self._note(row, self._end, len(line))
+                self._end += len(line)
+                self._lines += 1
+
+    def flush(self) -> None:
+        """Wait until everything that was appended is on disk."""
+        with self._guard:
+            if self._stream is not None:
+                os.fsync(self._stream.fileno())
+
+    def _open(self) -> Any:
+        """The stream to append to, cut behind the last whole line."""
+        if self._stream is None:
+            os.makedirs(self.state, exist_ok=True)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            self._stream = os.fdopen(handle, "r+b", buffering=0)
+            self._stream.truncate(self._end)
+            self._stream.seek(self._end)
+            if not self._end:
+                header = self._header()
+                _write_all(self._stream, header)
+                self._end = len(header)
+                flush_folder(self.state)
+        return self._stream
+
+    @staticmethod
+    def _header() -> bytes:
+        return (canonical({"journal": JOURNAL_FORMAT, "tool": "mapillary_tools " + __version__}) + "\n").encode("ascii")
+
+    def _line(self, offset: int, length: int) -> Dict[str, Any]:
+        with open(self.path, "rb") as stream:
+            stream.seek(offset)
+            return typing.cast(Dict[str, Any], json.loads(stream.read(length)))
+
+    def records(self, names: Sequence[str]) -> Iterator[Optional[Dict[str, Any]]]:
+        """The last records of several images one by one, None where there is none."""
+        if not self._images:
+            yield from (None for _ in names)
+            return
+        with open(self.path, "rb") as stream:
+            for name in names:
+                place = self._images.get(self.key(name))
+                if place is not None:
+                    stream.seek(place[0])
+                yield None if place is None else json.loads(stream.read(place[1]))
+
+    def names(self) -> List[str]:
+        """The keys of all images that have a record."""
+        return list(self._images)
+
+    def _read(self) -> None:
+        """Index the file: images by offset, the short lines whole. A torn last line is left out."""
+        try:
+            stream = open(self.path, "rb")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise BadJournal(("journal_unreadable", self.path, "cannot be read", error.strerror or "",
+                              "check its rights")) from error
+        with stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break
+                match = _IMAGE_LINE.match(line)
+                if match and line.endswith(b"}\n"):
+                    self._images[self.key(json.loads(match.group(1)))] = (self._end, len(line))
+                elif self._end == 0:
+                    self._check_header(line)
+                else:
+                    self._read_short(line)
+                self._end += len(line)
+                self._lines += 1
+
+    def _check_header(self, line: bytes) -> None:
+        """Raise BadJournal when the file is no journal, or one of a newer version."""
+        try:
+            version = json.loads(line)["journal"]
+        except (ValueError, KeyError, TypeError):
+            raise BadJournal(("journal_damaged", self.path, "is no journal", line[:40].decode("ascii", "replace"),
+                              "move it away to start afresh")) from None
+        if not isinstance(version, int) or version > JOURNAL_FORMAT:
+            raise BadJournal(("journal_newer", self.path, "was written by a newer version", "format %s" % version,
+                              "use the newer mapillary_tools.py"))
+
+    def _read_short(self, line: bytes) -> None:
+        """Take in an upload or sequence line; one that is damaged is left out."""
+        try:
+            self._note(json.loads(line), self._end, len(line))
+        except (ValueError, KeyError, TypeError):
+            LOG.warning("%s: a damaged line at byte %d is ignored", self.path, self._end)
+
+    def _note(self, row: Dict[str, Any], offset: int, length: int) -> None:
+        """Remember what a row says."""
+        if "image" in row:
+            self._images[self.key(row["image"])] = (offset, length)
+        elif "upload" in row:
+            upload = row["upload"]
+            self._uploads[upload["service"], self.key(upload["image"])] = upload
+        else:
+            sequence = row["sequence"]
+            self._sequences[sequence["service"], sequence["id"]] = sequence
+
+    def _live(self) -> int:
+        return len(self._images) + len(self._uploads) + len(self._sequences)
+
+    def _compact(self) -> None:
+        """Rewrite the file with its live lines only, in their order, atomically."""
+        def lines() -> Iterator[bytes]:
+            yield self._header()
+            with open(self.path, "rb") as stream:
+                for offset, length in sorted(self._images.values()):
+                    stream.seek(offset)
+                    yield stream.read(length)
+            for word, rows in (("sequence", self._sequences), ("upload", self._uploads)):
+                for row in rows.values():
+                    yield (json.dumps({word: row}, separators=(",", ":")) + "\n").encode("ascii")
+        write_atomically(self.path, lines())
+        self._images, self._uploads, self._sequences, self._lines, self._end = {}, {}, {}, 0, 0
+        self._read()
+
+    def _take_lock(self) -> None:
+        """Lock the folder for this process; the operating system frees it whatever happens. Raises BadJournal."""
+        name = os.path.join(self.state, "lock")
+        try:
+            os.makedirs(self.state, exist_ok=True)
+            self._lock = open(name, "a+b", buffering=0)
+        except OSError as error:
+            raise _os_problem(self.folder, error) from error
+        if not _lock_file(self._lock):
+            self._lock.seek(0)
+            owner = self._lock.read(200).decode("utf-8", "replace").strip()
+            self._lock.close()
+            self._lock = None
+            raise BadJournal(("in_use", self.folder, "is being worked on by another run", owner,
+                              "wait until it has ended"))
+        import platform
+        self._lock.truncate(0)
+        self._lock.write(("process %d on %s" % (os.getpid(), platform.node())).encode("utf-8", "replace"))
+
+    def _clear_parts(self) -> None:
+        """Remove the temporary files that an interrupted run left."""
+        for place in (self.folder, self.state, os.path.join(self.state, "process_images")):
+            if not os.path.isdir(place):
+                continue
+            for name in os.listdir(place):
+                if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
+                    with contextlib.suppress(OSError):
+                        os.unlink(os.path.join(place, name))
+
+    def copy_path(self, name: str) -> str:
+        """Where --keep_original keeps the described copy of an image."""
+        return os.path.join(self.state, "process_images", name)
+
+    def log_path(self, name: str) -> str:
+        """Where the log of an image goes."""
+        return os.path.join(self.state, "logs", name, "steps.json")
+
+
+def _lock_file(stream: Any) -> bool:
+    """Whether the operating system gave this process the lock on an open file."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+            stream.seek(1 << 30)    # far behind the text, which others may read
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)     # type: ignore[attr-defined]
+        else:
+            import fcntl
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            LOG.warning("this file system has no locks: do not start a second run on the same folder")
+            return True
+        return False
+    return True
+
+
+def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
+    """A test whether earlier tools left their upload_success for a file name of a folder."""
+    relative = os.path.relpath(folder, import_path)
+    places = [os.path.join(folder, STATE_FOLDER, "logs")]
+    if relative != os.curdir:
+        places.append(os.path.join(import_path, STATE_FOLDER, "logs", relative))
+    marked: typing.Set[str] = set()
+    for place in places:
+        if os.path.isdir(place):
+            marked.update(Journal.key(name) for name in os.listdir(place)
+                          if os.path.exists(os.path.join(place, name, "upload_success")))
+    if not marked:
+        return lambda name: False
+    return lambda name: bool({Journal.key(name), Journal.key(os.path.splitext(name)[0])} & marked)
+
+
+# ---- 9. Sequences ----------------------------------------------------------------------------------
+# Here: order, cuts, directions and duplicates among images of one folder. Pure.
+# Not here: files, options, which images take part.
+
+def in_order(images: Iterable[Image]) -> List[Image]:
+    """Images by capture time, then natural file name; an unknown time counts as 1970."""
+    return sorted(images, key=lambda image: (image.time or 0.0, natural_key(image.path.name)))
+
+
+def split(images: Iterable[Image], max_metres: float, max_seconds: float) -> List[List[Image]]:
+    """Sequences of the images of one folder: cut where neighbours are further apart than either limit.
+
+    The images come back sorted by time and natural name; one without time or position cuts nothing by it.
+    """
+    pieces: List[List[Image]] = []
+    for image in in_order(images):
+        last = pieces[-1][-1] if pieces else None
+        if last is None or _apart(last, image, max_metres, max_seconds):
+            pieces.append([])
+        pieces[-1].append(image)
+    return pieces
+
+
+def _apart(a: Image, b: Image, max_metres: float, max_seconds: float) -> bool:
+    """Whether two neighbours belong to different sequences."""
+    if a.time is not None and b.time is not None and b.time - a.time > max_seconds:
+        return True
+    return a.fix is not None and b.fix is not None and distance(a.fix, b.fix) > max_metres
+
+
+def cut(images: Sequence[Image], most: int = SEQUENCE_IMAGES) -> List[List[Image]]:
+    """Pieces of at most so many images."""
+    return [list(images[start:start + most]) for start in range(0, len(images), most)]
+
+
+def _chords(images: Sequence[Image]) -> List[Optional[float]]:
+    """The course from each image of a sequence to the next one at another place; the last has the one before it."""
+    courses: List[Optional[float]] = [None] * len(images)
+    after: Optional[float] = None
+    for index in range(len(images) - 2, -1, -1):
+        here, there = images[index].fix, images[index + 1].fix
+        if here is not None and there is not None and (here.lat, here.lon) != (there.lat, there.lon):
+            after = bearing(here, there)
+        courses[index] = after
+    before: Optional[float] = None
+    for index, course in enumerate(courses):    # those behind the last movement keep its course
+        before = courses[index] = before if course is None else course
+    return courses
+
+
+def with_directions(images: Sequence[Image], offset_angle: float, all_of_them: bool) -> List[Image]:
+    """The images of one sequence, in order, with a heading where it is missing (or on all of them).
+
+    The course is the track's at that time where there was a track, else that to the next image; offset_angle in
+    degrees is added, modulo 360. An image that knows no course keeps the heading it has.
+    """
+    out: List[Image] = []
+    for image, chord in zip(images, _chords(images)):
+        course = image.fix.course if image.fix is not None and image.fix.course is not None else chord
+        if course is not None and (all_of_them or (image.heading is None and image.magnetic is None)):
+            image = image.but(heading=(course + offset_angle) % 360.0)
+        out.append(image)
+    return out
+
+
+def mark_duplicates(images: Sequence[Image], metres: float, degrees: float) -> List[Image]:
+    """The images, in their order, those marked that repeat the last image kept: outcome with partner, distance, turn.
+
+    A duplicate is at most so many metres away and turned by at most so many degrees; an unknown direction counts as
+    no turn, an unknown position is never a duplicate.
+    """
+    out: List[Image] = []
+    kept: Optional[Image] = None
+    for image in images:
+        outcome = None if kept is None else _duplicate_of(kept, image, metres, degrees)
+        if outcome is None:
+            kept = image
+        out.append(image if outcome is None else image.but(outcome=outcome))
+    return out
+
+
+def _duplicate_of(kept: Image, image: Image, metres: float, degrees: float) -> Optional[Outcome]:
+    """The outcome of an image that repeats the one kept, else None."""
+    if kept.fix is None or image.fix is None:
+        return None
+    apart = distance(kept.fix, image.fix)
+    known = kept.heading is not None and image.heading is not None
+    turned = turn(typing.cast(float, kept.heading), typing.cast(float, image.heading)) if known else None
+    if apart > metres or (turned is not None and turned > degrees):
+        return None
+    return Outcome("duplicate", SKIP_DUPLICATE, None, kept.path.name, round(apart, 3),
+                   None if turned is None else round(turned, 3))
+
+
+def uuid_of(text: bytes) -> str:
+    """The UUIDv5 of some bytes in this project's name space (RFC 4122, 4.3)."""
+    import uuid
+    digest = hashlib.sha1(uuid.UUID(ID_NAMESPACE).bytes + text).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
+
+
+def photo_id(name: str, found: Dict[str, Any]) -> str:
+    """An image's id: from its base name (NFC), pixel size and capture time as found in milliseconds."""
+    import unicodedata
+    local, _ = _found_local(found, name)
+    when = local if local is not None else found.get("gps_time") or 0.0
+    width, height = (found.get("pixels") or (0, 0))[:2]
+    rest = "|%sx%s|%d" % (width, height, round(when * 1000))
+    return uuid_of(unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape") + rest.encode("ascii"))
+
+
+def sequence_id(first_photo: str, options: Dict[str, Any]) -> str:
+    """A sequence's id: from its first photo's id and the sequence options."""
+    return uuid_of(("%s|%s" % (first_photo, canonical(options))).encode("ascii"))
+
+
+# ---- 10. Steps -------------------------------------------------------------------------------------
+# Here: option groups, what each step does to images, and the run that leads images through steps.
+# Not here: sockets, printing; the tools only list steps.
+
+STEPS = ("user_process", "import_meta_data_process", "geotag_process", "sequence_process", "upload_params_process",
+         "mapillary_image_description")
+USER, META, GEOTAG, SEQUENCE, PARAMS, DESCRIPTION = STEPS
+VIDEO_KINDS = ("mp4", "mov", "avi", "m4v", "360")
+
+
+@dataclass(frozen=True)
+class User(Group):
+    """who uploads"""
+
+    user_name: Optional[str] = opt(None, "Mapillary user name", metavar="NAME", required=True)
+    organization_username: Optional[str] = opt(None, "user name of the organization to upload for", metavar="NAME")
+    organization_key: Optional[str] = opt(None, "key of the organization to upload for", metavar="KEY")
+    private: bool = opt(False, "upload for the organization's eyes only")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.private and not (self.organization_key or self.organization_username):
+            raise UsageError(("private_alone", "", "--private needs an organization", "",
+                              "add --organization_key or --organization_username"))
+
+
+@dataclass(frozen=True)
+class Account(Group):
+    """whose account"""
+
+    user_name: Optional[str] = opt(None, "Mapillary user name", metavar="NAME", required=True)
+
+
+@dataclass(frozen=True)
+class Master(Group):
+    """master upload"""
+
+    master_upload: bool = opt(False, "sign the description with the secret of the config file", advanced=True)
+
+
+@dataclass(frozen=True)
+class MetaData(Group):
+    """camera and file"""
+
+    device_make: Optional[str] = opt(None, "camera make, wins over EXIF", metavar="TEXT", advanced=True)
+    device_model: Optional[str] = opt(None, "camera model, wins over EXIF", metavar="TEXT", advanced=True)
+    GPS_accuracy: Optional[float] = opt(None, "accuracy of the positions", metavar="METRES", advanced=True, at_least=0)
+    add_file_name: bool = opt(False, "put the file name into the description", advanced=True)
+    add_import_date: bool = opt(False, "put the date of this import into the description", advanced=True)
+    orientation: Optional[int] = opt(None, "how far the stored picture is turned clockwise", metavar="DEGREES",
+                                     advanced=True, choices=(0, 90, 180, 270))
+
+
+@dataclass(frozen=True)
+class Angle(Group):
+    """camera direction"""
+
+    offset_angle: float = opt(0.0, "camera direction against the direction of travel: 90 right-facing, 180 "
+                              "rear-facing, -90 left-facing", metavar="DEGREES", advanced=True)
+
+
+@dataclass(frozen=True)
+class Geotagging(Group):
+    """time and position"""
+
+    geotag_source: str = opt("exif", "where positions come from", advanced=True,
+                             choices=("exif", "gpx", "gopro_video", "nmea", "blackvue", "camm"))
+    geotag_source_path: Optional[str] = opt(None, "track file, video, or folder of them", metavar="PATH", advanced=True)
+    local_time: bool = opt(False, "image times are in this computer's zone", advanced=True)
+    timezone: Optional[str] = opt(None, "zone of the image times: +02:00, -05:00 or an IANA name", metavar="ZONE",
+                                  advanced=True)
+    sub_second_interval: float = opt(0.0, "seconds between shots, to place them inside their whole second",
+                                     metavar="SECONDS", advanced=True, at_least=0)
+    offset_time: float = opt(0.0, "how far the camera clock is AHEAD of the GPS clock; it is subtracted from image "
+                             "times", metavar="SECONDS", advanced=True)
+    use_gps_start_time: bool = opt(False, "the first image is taken to be at the track's first point", advanced=True)
+    max_gap: Optional[float] = opt(None, "no position across a longer hole in the track (default: no limit)",
+                                   metavar="SECONDS", advanced=True, above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.geotag_source != "exif" and not self.geotag_source_path:
+            raise UsageError(("no_track", "", "--geotag_source %s needs a track" % self.geotag_source, "",
+                              "add --geotag_source_path FILE"))
+        if self.local_time and self.timezone:
+            raise UsageError(("two_zones", "", "--local_time and --timezone contradict each other", str(self.timezone),
+                              "give one of them"))
+        if self.timezone:
+            zone_offset(self.timezone, 0.0)
+
+    @property
+    def zone(self) -> Optional[str]:
+        """The zone that was given: "local", an offset, a name; None = none."""
+        return "local" if self.local_time else self.timezone
+
+
+@dataclass(frozen=True)
+class TrackOut(Group):
+    """track"""
+
+    write_gpx: Optional[str] = opt(None, "write the track as it was understood", metavar="FILE", advanced=True)
+
+
+@dataclass(frozen=True)
+class SequenceOptions(Group):
+    """sequences"""
+
+    cutoff_distance: float = opt(600.0, "start a new sequence after a longer gap", metavar="METRES", advanced=True,
+                                 at_least=0)
+    cutoff_time: float = opt(60.0, "start a new sequence after a longer pause", metavar="SECONDS", advanced=True,
+                             at_least=0)
+    interpolate_directions: bool = opt(False, "derive directions from positions even where an image has one",
+                                       advanced=True)
+    flag_duplicates: bool = opt(False, "flag images that repeat the last one kept; they are not uploaded",
+                                advanced=True)
+    duplicate_distance: float = opt(0.1, "a duplicate is at most so far away", metavar="METRES", advanced=True,
+                                    at_least=0)
+    duplicate_angle: float = opt(5.0, "a duplicate is turned by at most so much", metavar="DEGREES", advanced=True,
+                                 at_least=0)
+
+
+@dataclass(frozen=True)
+class Insert(Group):
+    """writing into images"""
+
+    skip_EXIF_insert: bool = opt(False, "write nothing into images; upload adds the description on the fly",
+                                 advanced=True)
+
+
+@dataclass(frozen=True)
+class Keep(Group):
+    """originals"""
+
+    keep_original: bool = opt(False, "leave originals as they are and write into copies under .mapillary",
+                              advanced=True)
+
+
+@dataclass(frozen=True)
+class Workers(Group):
+    """speed"""
+
+    workers: int = opt(0, "workers that read and write images (0 = as many as CPUs, at most 8)", metavar="N",
+                       advanced=True, at_least=0)
+
+
+@dataclass(frozen=True)
+class Dry(Group):
+    """trying"""
+
+    dry_run: bool = opt(False, "write nothing and send nothing; say what would be done")
+
+
+class Settings(NamedTuple):
+    """Everything that the steps of one run need; None = the run does not have that step."""
+
+    user: Optional[User] = None
+    meta: Optional[MetaData] = None
+    geotagging: Optional[Geotagging] = None
+    angle: Angle = Angle()
+    sequences: Optional[SequenceOptions] = None
+    account: Optional[Account] = None
+    master: Master = Master()
+    insert: Optional[Insert] = None
+    keep: Keep = Keep()
+    workers: Workers = Workers()
+    again: Again = Again()
+    dry: Dry = Dry()
+    service: str = ""               # for whom "already uploaded" counts
+
+    def steps(self) -> List[str]:
+        """The names of the steps to take, in order."""
+        wanted = {USER: self.user, META: self.meta, GEOTAG: self.geotagging, SEQUENCE: self.sequences,
+                  PARAMS: self.account, DESCRIPTION: self.insert}
+        return [name for name in STEPS if wanted[name] is not None]
+
+
+class Notes:
+    """What the run says once, in order, whatever the number of images it is true of."""
+
+    def __init__(self) -> None:
+        self.lines: List[str] = []
+
+    def say(self, text: str) -> None:
+        """Add a line unless it is there."""
+        if text not in self.lines:
+            self.lines.append(text)
+            LOG.info("%s", text)
+
+
+# -- the data of a step, and an Image that has it --
+
+def with_data(image: Image, step: str, entry: Dict[str, Any]) -> Image:
+    """The image with a step's journal entry, and with what the entry says of time, place, direction and sequence."""
+    steps = dict(image.steps)
+    steps[step] = entry
+    row = entry.get("data", {})
+    changes: Dict[str, Any] = {"steps": steps}
+    if step == GEOTAG and entry["status"] == "success":
+        changes.update(time=row["time"], heading=row.get("heading"), magnetic=row.get("magnetic"),
+                       fix=Fix(row["time"], row["lat"], row["lon"], row.get("alt"), row.get("course")))
+    elif step == SEQUENCE and entry["status"] == "success":
+        changes.update(sequence=row["sequence"], heading=row.get("heading", image.heading))
+    if entry["status"] == "duplicate":
+        changes["outcome"] = Outcome("duplicate", SKIP_DUPLICATE, None, row["partner"], row["distance"],
+                                     row.get("turn"))
+    elif entry["status"] == "failed":
+        changes["outcome"] = Outcome("failed", entry["error"]["code"], _again_problem(image, entry["error"]))
+    return image.but(**changes)
+
+
+def _again_problem(image: Image, error: Dict[str, str]) -> Problem:
+    """A problem from the journal, naming the file where it is now."""
+    return Problem(error["code"], str(image.path), error["wrong"], error.get("value", ""), error.get("remedy", ""))
+
+
+def succeeded(image: Image, step: str, **values: Any) -> Image:
+    """The image after a step that went well, with the values that are known."""
+    row = {key: value for key, value in values.items() if value is not None}
+    return with_data(image, step, {"status": "success", "settings": "", "data": row})
+
+
+def failed(image: Image, step: str, error: ToolError) -> Image:
+    """The image after a step that could not be done."""
+    problem = error.problem
+    row = {"code": problem.code, "wrong": problem.wrong, "value": problem.value, "remedy": problem.remedy}
+    return with_data(image, step, {"status": "failed", "settings": "",
+                                   "error": {key: value for key, value in row.items() if value}})
+
+
+def by_folder(images: Sequence[Image]) -> Dict[str, List[Image]]:
+    """The images of each folder, in the order they come in."""
+    folders: Dict[str, List[Image]] = {}
+    for image in images:
+        folders.setdefault(os.path.dirname(str(image.path)), []).append(image)
+    return folders
+
+
+# -- who uploads --
+
+def organization_of(options: User, dry: bool) -> Optional[str]:
+    """The key of the organization to upload for, None for none; a name given with a key is stored.
+
+    Raises UsageError for a name that the config file does not know.
+    """
+    name, key = options.organization_username, options.organization_key
+    if not name:
+        return key
+    sections = read_config()
+    known = sections.get("organizations", {}).get(name)
+    if key:
+        if known != key and not dry:
+            sections.setdefault("organizations", {})[name] = key
+            write_config(sections)
+        return key
+    if not known:
+        raise UsageError(("unknown_organization", "", "the organization is not in the config file", name, "pass "
+                          "--organization_key once together with the name; the key is on the organization's dashboard"))
+    return known
+
+
+def user_data(options: User, notes: Notes, dry: bool = False) -> Dict[str, Any]:
+    """The data of the user step, the same for every image."""
+    key = organization_of(options, dry)
+    stored = read_config().get(options.user_name or "", {})
+    if not stored.get("user_upload_token") and not os.environ.get("MAPILLARY_ACCESS_TOKEN"):
+        notes.say("no stored credentials for %s: upload to Mapillary will need authenticate" % options.user_name)
+    return {"user_name": options.user_name, "user_key": stored.get("MAPSettingsUserKey"), "organization_key": key,
+            "private": options.private or None}
+
+
+def user_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
+    """Who uploads."""
+    row = user_data(typing.cast(User, settings.user), notes, settings.dry.dry_run)
+    return [succeeded(image, USER, **row) for image in images]
+
+
+def params_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
+    """What the upload needs: whose account, for which organization; never a token."""
+    account = typing.cast(Account, settings.account)
+    out = []
+    for image in images:
+        user = image.steps.get(USER, {}).get("data", {})
+        out.append(succeeded(image, PARAMS, user_name=account.user_name, organization_key=user.get("organization_key"),
+                             service="mapillary"))
+    return out
+
+
+# -- import meta data --
+
+_EXIF_ORIENTATION = {0: 1, 90: 8, 180: 3, 270: 6}
+
+
+def stored_tags(found: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Meta tags that process_csv stored in ImageHistory: rows of type, key, value; read as data, never run."""
+    try:
+        rows = json.loads(found.get("history") or "[]")
+    except ValueError:
+        return []
+    if not isinstance(rows, list):
+        return []
+    return [row for row in rows if isinstance(row, dict) and set(row) == {"type", "key", "value"}
+            and row["type"] in _TAG_LISTS]
+
+
+_TAG_LISTS = {"string": "strings", "double": "doubles", "long": "longs", "date": "dates", "boolean": "booleans"}
+
+
+def meta_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
+    """Orientation, make, model, accuracy, file name, import date; options win over EXIF."""
+    options = typing.cast(MetaData, settings.meta)
+    today = int(time.time() * 1000) if options.add_import_date else None
+    out = []
+    for image in images:
+        found = image.found or {}
+        turned = None if options.orientation is None else _EXIF_ORIENTATION[options.orientation]
+        tags = (image.given or {}).get("tags") or stored_tags(found)
+        accuracy = options.GPS_accuracy if options.GPS_accuracy is not None else found.get("accuracy")
+        out.append(succeeded(
+            image, META, orientation=turned or found.get("orientation"), turn=turned,
+            make=options.device_make or found.get("make"), model=options.device_model or found.get("model"),
+            accuracy=accuracy, filename=image.path.name if options.add_file_name else None, import_date=today,
+            tags=tags or None))
+    return out
+
+
+# -- geotag --
+
+class _Timed(NamedTuple):
+    """An image on its way to a position."""
+
+    image: Image
+    time: float                     # seconds UTC
+    capture: Optional[Capture]      # None: the time was given
+
+
+def geotag(images: Sequence[Image], track: Optional[Track], options: Geotagging, angle: Angle = Angle(),
+           notes: Optional[Notes] = None) -> List[Image]:
+    """Time, position and direction of every image, from its EXIF (track None) or from a track."""
+    notes = notes or Notes()
+    done: Dict[Path, Image] = {}
+    timed: List[_Timed] = []
+    for folder in by_folder(images).values():
+        good: List[_Timed] = []
+        for image in folder:
+            moment = _moment(image, options)
+            if moment is None:
+                done[image.path] = failed(image, GEOTAG, BadExif((
+                    "no_time", str(image.path), "has no capture time", "",
+                    "give one with process_csv, or name the file YYYY_MM_DD_HH_MM_SS_mmm.jpg")))
+            else:
+                good.append(moment)
+        timed.extend(_settle_times(good, track, options, notes))
+    _say_zones(timed, notes)
+    if track is not None:
+        _say_ranges([moment.time for moment in timed], track, notes)
+    for moment in timed:
+        done[moment.image.path] = _placed(moment, track, options, angle)
+    return [done[image.path] for image in images]
+
+
+def _moment(image: Image, options: Geotagging) -> Optional[_Timed]:
+    """An image with its own time in UTC, offset_time taken off; None when it has none."""
+    capture = capture_time(image.found or {}, image.path.name, options.zone)
+    if image.given and "time" in image.given:
+        return _Timed(image, image.given["time"] - options.offset_time, None)
+    return None if capture is None else _Timed(image, capture.time - options.offset_time, capture)
+
+
+def _settle_times(timed: List[_Timed], track: Optional[Track], options: Geotagging, notes: Notes) -> List[_Timed]:
+    """The images of one folder in order of time, with sub-seconds, ties and the start settled."""
+    timed = sorted(timed, key=lambda moment: (moment.time, natural_key(moment.image.path.name)))
+    times = [moment.time for moment in timed]
+    if options.sub_second_interval:
+        times, wrong = spread_subseconds(times, options.sub_second_interval)
+        if wrong is not None:
+            notes.say("%s contradicts --sub_second_interval %g: no start puts it inside its second; the times of its "
+                      "folder stay as they are" % (timed[wrong].image.path, options.sub_second_interval))
+    times, ties = spread_ties(times)
+    if ties:
+        notes.say("%s: %d images share their capture time with another; spread evenly up to the next" % (
+            timed[0].image.path.parent, ties))
+    if options.use_gps_start_time and track is not None and times:
+        shift = track.points[0].time - times[0]
+        times = [when + shift for when in times]
+    return [moment._replace(time=when) for moment, when in zip(timed, times)]
+
+
+def _say_zones(timed: List[_Timed], notes: Notes) -> None:
+    """One line for each way in which times were understood: source field, zone, how many, first and last in UTC."""
+    ways: Dict[Tuple[str, str], List[_Timed]] = {}
+    for moment in timed:
+        if moment.capture is not None:
+            ways.setdefault((moment.capture.source, moment.capture.zone), []).append(moment)
+    for (source, zone), moments in sorted(ways.items()):
+        times = [moment.time for moment in moments]
+        offsets = sorted({typing.cast(Capture, moment.capture).offset for moment in moments})
+        shown = "/".join(format_offset(offset) for offset in offsets[:3])
+        hint = "; if the camera clock was not on UTC, give --timezone" if zone == "UTC assumed" else ""
+        notes.say("capture times of %d images from %s, zone %s from %s, UTC %s to %s%s" % (
+            len(moments), source, shown, zone, format_time(min(times)), format_time(max(times)), hint))
+
+
+def _say_ranges(times: List[float], track: Track, notes: Notes) -> None:
+    """Say image range against track range where fewer than half of the images meet the track, and what would help."""
+    times = sorted(times)
+    start, end = track.points[0].time - EXTRAPOLATE_S, track.points[-1].time + EXTRAPOLATE_S
+
+    def inside(shift: float) -> int:
+        return bisect.bisect_right(times, end + shift) - bisect.bisect_left(times, start + shift)
+
+    if not times or inside(0) * 2 >= len(times):
+        return
+    notes.say("only %d of %d images were taken while the track was recorded: images %s to %s, track %s to %s (UTC)" % (
+        inside(0), len(times), format_time(times[0]), format_time(times[-1]), format_time(track.points[0].time),
+        format_time(track.points[-1].time)))
+    shifts = sorted((quarter * QUARTER_S for quarter in range(-56, 57)), key=lambda shift: (-inside(shift), abs(shift)))
+    if inside(shifts[0]) > inside(0):
+        notes.say("with --offset_time %d they would meet: %d of %d images" % (
+            shifts[0], inside(shifts[0]), len(times)))
+
+
+def _placed(moment: _Timed, track: Optional[Track], options: Geotagging, angle: Angle) -> Image:
+    """One image with its position and direction, or the reason why it has none."""
+    image, when = moment.image, moment.time
+    heading = None if image.heading is None else (image.heading + angle.offset_angle) % 360.0
+    magnetic = None if image.magnetic is None else (image.magnetic + angle.offset_angle) % 360.0
+    if track is None:
+        if image.fix is None:
+            return failed(image, GEOTAG, BadExif((
+                "no_position", str(image.path), "has no position", _raw_position(image),
+                "give a track with --geotag_source gpx --geotag_source_path FILE")))
+        fix = image.fix._replace(time=when)
+    else:
+        try:
+            fix = fix_at(track, when, options.max_gap)
+        except OutsideTrack as error:
+            return failed(image, GEOTAG, OutsideTrack(error.problem._replace(file=str(image.path))))
+        if fix.course is not None:
+            heading, magnetic = (fix.course + angle.offset_angle) % 360.0, None
+    capture = moment.capture
+    return succeeded(image, GEOTAG, time=when, lat=fix.lat, lon=fix.lon, alt=fix.alt, course=fix.course,
+                     heading=heading, magnetic=magnetic, source=capture.source if capture else "given",
+                     zone=capture.zone if capture else None, offset=capture.offset if capture else 0.0)
+
+
+def _raw_position(image: Image) -> str:
+    """The position tags of an image that has no usable position, for its error; "" when it has none."""
+    gps = (image.found or {}).get("raw", {}).get("GPS", {})
+    values = [gps.get(str(tag)) for tag in (_LAT, _LON)]
+    return "" if values == [None, None] else "GPSLatitude %s, GPSLongitude %s" % tuple(map(json.dumps, values))
+
+
+def geotag_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
+    """Capture time, position and direction."""
+    options = typing.cast(Geotagging, settings.geotagging)
+    return geotag(images, _track_of(options, notes), options, settings.angle, notes)
+
+
+def _track_of(options: Geotagging, notes: Notes) -> Optional[Track]:
+    """The track to geotag from, None for EXIF; says what is odd about it. Raises BadTrack, NotFound."""
+    if options.geotag_source == "exif":
+        return None
+    track = read_track(typing.cast(str, options.geotag_source_path), options.geotag_source)
+    for line in track.notes:
+        notes.say(line)
+    name = os.path.basename(os.path.abspath(typing.cast(str, options.geotag_source_path)))
+    notes.say("track %s: %d points, %s to %s UTC, clock %s" % (name, len(track.points), format_time(
+        track.points[0].time), format_time(track.points[-1].time), track.clock))
+    for reason, count in sorted(track.dropped.items()):
+        notes.say("track %s: %d points left out: %s" % (name, count, reason))
+    starts = set(track.starts)
+    holes = [b.time - a.time for index, (a, b) in enumerate(zip(track.points, track.points[1:]), 1)
+             if index not in starts and b.time - a.time > HOLE_S]
+    if holes:
+        notes.say("track %s: %d holes of more than %d s, the longest of %.0f s; --max_gap keeps images in them from "
+                  "getting a position" % (name, len(holes), HOLE_S, max(holes)))
+    return track
+
+
+# -- sequences --
+
+def sequence_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
+    """Sequences, directions and duplicates, a folder at a time."""
+    options, done = typing.cast(SequenceOptions, settings.sequences), {}
+    for folder in by_folder(images).values():
+        for image in _sequenced(folder, options, settings.angle.offset_angle):
+            done[image.path] = image
+    return [done[image.path] for image in images]
+
+
+def _sequenced(images: List[Image], options: SequenceOptions, offset_angle: float) -> Iterator[Image]:
+    """The images of one folder with sequence and heading, or as duplicates, or failed for want of a place."""
+    ready = [image for image in images if image.fix is not None and image.time is not None
+             and image.steps.get(GEOTAG, {}).get("status") == "success"]
+    placed = {image.path for image in ready}
+    for image in images:
+        if image.path not in placed:
+            yield failed(image, SEQUENCE, UsageError((
+                "not_geotagged", str(image.path), "has not been geotagged", "", "run extract_geotag_data first")))
+    row = dataclasses.asdict(options)
+    row["offset_angle"] = offset_angle
+    for piece in split(ready, options.cutoff_distance, options.cutoff_time):
+        piece = with_directions(piece, offset_angle, options.interpolate_directions)
+        if options.flag_duplicates:
+            piece = mark_duplicates(piece, options.duplicate_distance, options.duplicate_angle)
+            for image in piece:
+                if image.outcome is not None:
+                    yield _as_duplicate(image, image.outcome)
+        for part in cut([image for image in piece if image.outcome is None]):
+            identity = sequence_id(photo_id(part[0].path.name, part[0].found or {}), row)
+            for image in part:
+                yield succeeded(image, SEQUENCE, sequence=identity, heading=image.heading)
+
+
+def _as_duplicate(image: Image, outcome: Outcome) -> Image:
+    """The image with the journal entry of a duplicate."""
+    row = {"partner": outcome.partner, "distance": outcome.distance, "turn": outcome.turn}
+    return with_data(image, SEQUENCE, {"status": "duplicate", "settings": "",
+                                       "data": {key: value for key, value in row.items() if value is not None}})
+
+
+# -- the description --
+
+def _compass_text(image: Image) -> Optional[Dict[str, float]]:
+    """MAPCompassHeading, None when no direction is known."""
+    row = {"TrueHeading": image.heading, "MagneticHeading": image.magnetic}
+    known = {key: round(value, 3) % 360.0 for key, value in row.items() if value is not None}
+    return known or None
+
+
+def _meta_tags(meta: Dict[str, Any]) -> Dict[str, List[Dict[str, Any]]]:
+    """MAPMetaTags: what process_csv gave, the import date and the tool's version."""
+    tags: Dict[str, List[Dict[str, Any]]] = {}
+    for row in meta.get("tags", []):
+        tags.setdefault(_TAG_LISTS[row["type"]], []).append({"key": row["key"], "value": row["value"]})
+    if "import_date" in meta:
+        tags.setdefault("dates", []).append({"key": "import_date", "value": meta["import_date"]})
+    tags.setdefault("strings", []).append({"key": "mapillary_tools_version", "value": __version__})
+    return tags
+
+
+def description_of(image: Image, secret: Optional[str] = None) -> str:
+    """The image description, a pure function of the journal: JSON in ASCII, keys sorted, no spaces.
+
+    secret is that of --master_upload, which stands in no journal; None without it.
+    """
+    user, meta = (image.steps.get(step, {}).get("data", {}) for step in (USER, META))
+    fix, when = typing.cast(Fix, image.fix), typing.cast(float, image.time)
+    row = {
+        "MAPLatitude": round(fix.lat, 7), "MAPLongitude": round(fix.lon, 7),
+        "MAPAltitude": None if fix.alt is None else round(fix.alt, 3),
+        "MAPCaptureTime": format_time(when, "map"), "MAPCompassHeading": _compass_text(image),
+        "MAPSequenceUUID": image.sequence, "MAPPhotoUUID": photo_id(image.path.name, image.found or {}),
+        "MAPSettingsUsername": user.get("user_name"), "MAPSettingsUserKey": user.get("user_key"),
+        "MAPOrganizationKey": user.get("organization_key"), "MAPPrivate": user.get("private"),
+        "MAPDeviceMake": meta.get("make"), "MAPDeviceModel": meta.get("model"),
+        "MAPOrientation": meta.get("orientation"), "MAPGPSAccuracyMeters": meta.get("accuracy"),
+        "MAPFilename": meta.get("filename"), "MAPMetaTags": _meta_tags(meta),
+        "MAPVideoSecure": secret}
+    return canonical({key: value for key, value in row.items() if value is not None})
+
+
+def _secret() -> str:
+    """The key that --master_upload signs with. Raises UsageError when the config file has none."""
+    secret = read_config().get("MAPAdmin", {}).get("MAPILLARY_SECRET_HASH")
+    if not secret:
+        raise UsageError(("no_secret", config_path(), "has no MAPILLARY_SECRET_HASH under [MAPAdmin]", "",
+                          "add it, or leave --master_upload out"))
+    return secret
+
+
+def edits_of(image: Image) -> Edits:
+    """Every tag of ours as it should stand in an image that went through all steps. Raises UsageError."""
+    secret = _secret() if image.steps.get(DESCRIPTION, {}).get("data", {}).get("master") else None
+    meta = image.steps.get(META, {}).get("data", {})
+    offset = image.steps.get(GEOTAG, {}).get("data", {}).get("offset", 0.0)
+    return image_edits(image, description_of(image, secret), meta.get("turn"), offset)
+
+
+def edits_hash(edits: Edits) -> str:
+    """A short name of what is written into an image."""
+    return short_hash({ifd: {str(tag): _plain(value) for tag, value in tags.items()} for ifd, tags in edits.items()})
+
+
+_NEEDED = {USER: "extract_user_data", GEOTAG: "extract_geotag_data", SEQUENCE: "extract_sequence_data"}
+
+
+def description_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
+    """Merge all steps into one description and plan where it goes; the writing itself comes after the journal."""
+    insert, out = typing.cast(Insert, settings.insert), []
+    if settings.master.master_upload:
+        _secret()                   # missing, that is said before anything is done
+    into = "stream" if insert.skip_EXIF_insert else "copy" if settings.keep.keep_original else "image"
+    for image in images:
+        missing = [step for step in _NEEDED if image.steps.get(step, {}).get("status") != "success"]
+        if missing:
+            out.append(failed(image, DESCRIPTION, UsageError((
+                "step_missing", str(image.path), "cannot be described", "%s is missing" % missing[0],
+                "run %s first" % _NEEDED[missing[0]]))))
+            continue
+        image = succeeded(image, DESCRIPTION, into=into, master=settings.master.master_upload or None)
+        row = dict(image.steps[DESCRIPTION]["data"], edits=edits_hash(edits_of(image)))
+        out.append(with_data(image, DESCRIPTION, {"status": "success", "settings": "", "data": row}))
+    return out
+
+
+STEP_FUNCTIONS: Dict[str, Callable[[List[Image], Settings, Notes], List[Image]]] = {
+    USER: user_step, META: meta_step, GEOTAG: geotag_step, SEQUENCE: sequence_step, PARAMS: params_step,
+    DESCRIPTION: description_step}
+
+
+# -- a run: what is known of each image, what is to be done, doing it --
+
+_DEPENDS: Dict[str, Tuple[str, ...]] = {
+    USER: (), META: (), GEOTAG: (), SEQUENCE: (GEOTAG,), PARAMS: (USER,),
+    DESCRIPTION: (USER, META, GEOTAG, SEQUENCE, PARAMS)}
+_FOLDERWIDE = (GEOTAG, SEQUENCE)    # steps in which the images of a folder depend on each other
+WRITE_BATCH = 256                   # images written between two batches of the journal
+
+
+@dataclass
+class Place:
+    """One folder of a run."""
+
+    folder: str
+    journal: Journal
+    images: List[Image] = dataclasses.field(default_factory=list)    # in natural order
+    read: typing.Set[Path] = dataclasses.field(default_factory=set)  # those whose file was read in this run
+    digest: str = ""                # stands for its images as found
+
+
+def image_from(path: Union[str, Path], record: Dict[str, Any], without: Sequence[str] = ()) -> Image:
+    """An Image as its journal record has it, without some of the steps."""
+    image = image_of(path, record["found"], record.get("given")).but(written=record.get("written"))
+    error = record["found"].get("error")
+    if error:
+        return image.but(outcome=Outcome("failed", error["code"], _again_problem(image, error)))
+    for step in STEPS:
+        if step in record.get("steps", {}) and step not in without:
+            image = with_data(image, step, record["steps"][step])
+    return image
+
+
+def record_of(image: Image) -> Dict[str, Any]:
+    """The journal's row about an image, in its fixed order of keys."""
+    row = {"image": image.path.name, "at": now_text(), "found": image.found, "given": image.given,
+           "steps": {step: image.steps[step] for step in STEPS if step in image.steps}, "written": image.written}
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def read_job(path: str) -> Tuple[Dict[str, Any], Optional[Tuple[str, ...]]]:
+    """What a worker reads of one image: (found, None), or (size and time, the problem)."""
+    try:
+        return read_found(path), None
+    except ToolError as error:
+        try:
+            return _stamp(os.stat(path)), tuple(error.problem)
+        except OSError:
+            return {"size": -1, "mtime": -1}, tuple(error.problem)
+
+
+def write_job(task: Tuple[str, Edits, Optional[str], Dict[str, int]]) -> Tuple[Dict[str, Any], Optional[Any]]:
+    """What a worker writes of one image: (size, mtime, digest; None) or ({}, the class and problem of the error).
+
+    The task is a path, the edits, the path of the copy or None, and the size and mtime that the file must have.
+    """
+    path, edits, to, stamp = task
+    try:
+        if _stamp(os.stat(path)) != stamp:
+            raise BadExif(("changed", path, "was changed by another program during this run", "", "run it again"))
+        if to is not None:
+            os.makedirs(os.path.dirname(to), exist_ok=True)
+        return write_edits(path, edits, to), None
+    except OSError as error:
+        return {}, ("CannotWrite", tuple(_os_problem(to or path, error).problem))
+    except ToolError as error:
+        return {}, (type(error).__name__, tuple(error.problem))
+
+
+class Skips(NamedTuple):
+    """Which images a run passes over before it looks at them."""
+
+    service: str                    # for whom "already uploaded" counts; "" = it does not matter here
+    import_path: str
+
+
+def open_places(paths: Sequence[Path], write: bool, stack: contextlib.ExitStack) -> Tuple[
+        Dict[str, Place], Dict[str, Problem]]:
+    """The folders of some images with their journals open: (folders, problems of folders that could not be opened).
+
+    Raises the ToolError when no folder could be opened.
+    """
+    places: Dict[str, Place] = {}
+    problems: Dict[str, Problem] = {}
+    error: Optional[ToolError] = None
+    for folder in dict.fromkeys(os.path.dirname(str(path)) for path in paths):
+        try:
+            places[folder] = Place(folder, stack.enter_context(Journal(folder, write)))
+        except ToolError as reason:
+            problems[folder], error = reason.problem, reason
+    if error is not None and not places:
+        raise error
+    return places, problems
+
+
+def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Dict[str, Any]]) -> bool:
+    """Whether the journal says that this very image, not another of its name, has arrived at a service."""
+    upload = journal.upload(service, name)
+    if upload is None or upload["status"] != "sent":
+        return False
+    return found is None or not upload.get("photo") or upload["photo"] == photo_id(name, found)
+
+
+def load_images(paths: Sequence[Path], places: Dict[str, Place], problems: Dict[str, Problem], skips: Skips,
+                workers: int, ui: Ui) -> List[Image]:
+    """The images with what the journal or the file says of them, in the order of the paths: the one read pass."""
+    images: Dict[Path, Image] = {}
+    unread: List[Tuple[Path, Optional[Dict[str, Any]]]] = []
+    for folder, group in _grouped(paths).items():
+        if folder not in places:
+            for path in group:
+                problem = problems[folder]
+                images[path] = Image(path, outcome=Outcome("failed", problem.code, problem._replace(file=str(path))))
+            continue
+        unread.extend(_known(group, places[folder].journal, skips, images))
+    results = each(read_job, (str(path) for path, _ in unread), len(unread), workers)
+    for count, ((path, record), (found, problem)) in enumerate(zip(unread, results), 1):
+        images[path] = _as_read(path, record, found, problem)
+        places[os.path.dirname(str(path))].read.add(path)
+        ui.progress("reading", count, len(unread), 0)
+    for path in paths:
+        place = places.get(os.path.dirname(str(path)))
+        if place is None:
+            continue
+        image = images[path]
+        if skips.service and is_uploaded(place.journal, skips.service, path.name, image.found):
+            image = images[path] = image.but(outcome=Outcome("skipped", SKIP_UPLOADED))
+        place.images.append(image)
+    return [images[path] for path in paths]
+
+
+def _grouped(paths: Sequence[Path]) -> Dict[str, List[Path]]:
+    groups: Dict[str, List[Path]] = {}
+    for path in paths:
+        groups.setdefault(os.path.dirname(str(path)), []).append(path)
+    return groups
+
+
+def _known(paths: List[Path], journal: Journal, skips: Skips, images: Dict[Path, Image]) -> List[Tuple[
+        Path, Optional[Dict[str, Any]]]]:
+    """Fill in the images of a folder that need no reading; gives the others with their records."""
+    unread: List[Tuple[Path, Optional[Dict[str, Any]]]] = []
+    was_uploaded = old_uploads(journal.folder, skips.import_path)
+    for path, record in zip(paths, journal.records([path.name for path in paths])):
+        if not is_jpeg_name(path):
+            images[path] = Image(path, outcome=Outcome("skipped", SKIP_KIND))
+            continue
+        if was_uploaded(path.name):
+            images[path] = Image(path, outcome=Outcome("skipped", SKIP_UPLOADED))
+            continue
+        try:
+            stamp: Optional[Dict[str, int]] = _stamp(os.stat(str(path)))
+        except OSError:
+            stamp = None
+        if record is None or stamp is None or not _same_file(record, stamp):
+            unread.append((path, record))
+        else:
+            images[path] = image_from(path, record)
+    return unread
+
+
+def _same_file(record: Dict[str, Any], stamp: Dict[str, int]) -> bool:
+    """Whether a file has the size and time of what the journal last saw of it."""
+    seen = record.get("written") or record["found"]
+    return all(seen.get(key) == value for key, value in stamp.items())
+
+
+def _as_read(path: Path, record: Optional[Dict[str, Any]], found: Dict[str, Any],
+             problem: Optional[Tuple[str, ...]]) -> Image:
+    """The image in a file that was read: known again if what it carries is our own writing, else as found now."""
+    if problem is not None:
+        code, _, wrong, value, remedy = problem
+        found = dict(found, error={"code": code, "wrong": wrong, "value": value, "remedy": remedy})
+        return image_from(path, {"found": found})
+    if record is None:
+        return image_of(path, found)
+    stamp = {key: found[key] for key in ("size", "mtime")}
+    written, before = record.get("written"), record["found"]
+    if written and written.get("digest") == found.get("digest"):
+        return image_from(path, dict(record, written=dict(written, **stamp)))
+    if not before.get("error"):
+        known = image_from(path, record)
+        if known.outcome is None and DESCRIPTION in known.steps and found.get("caption") == description_of(
+                known, _secret() if known.steps[DESCRIPTION]["data"].get("master") else None):
+            return known.but(written=dict(stamp, digest=found["digest"], edits=edits_hash(edits_of(known))))
+        if photo_id(path.name, before) == photo_id(path.name, found):
+            return image_of(path, found, record.get("given"))
+    return image_of(path, found)
+
+
+def _option_rows(settings: Settings, notes: Notes) -> Dict[str, Any]:
+    """For each step of the run, what its result depends on beside the images."""
+    rows: Dict[str, Any] = {}
+    if settings.user is not None:
+        rows[USER] = user_data(settings.user, notes, settings.dry.dry_run)
+    if settings.meta is not None:
+        rows[META] = dataclasses.asdict(settings.meta)
+    if settings.geotagging is not None:
+        row = dataclasses.asdict(settings.geotagging)
+        row["geotag_source_path"] = _input_stamps(settings.geotagging.geotag_source_path)
+        row["angle"] = settings.angle.offset_angle
+        rows[GEOTAG] = row
+    if settings.sequences is not None:
+        rows[SEQUENCE] = dict(dataclasses.asdict(settings.sequences), angle=settings.angle.offset_angle)
+    if settings.account is not None:
+        rows[PARAMS] = {"user_name": settings.account.user_name}
+    if settings.insert is not None:
+        into = [settings.insert.skip_EXIF_insert, settings.keep.keep_original, settings.master.master_upload]
+        rows[DESCRIPTION] = [into, __version__]
+    return rows
+
+
+def _input_stamps(path: Optional[str]) -> List[Any]:
+    """Name, size and time of a track file, or of every file in a folder of them; the place does not matter."""
+    if not path:
+        return []
+    try:
+        if not os.path.isdir(path):
+            return [sorted(_stamp(os.stat(path)).items())]
+        rows = []
+        for name in sorted(os.listdir(path)):
+            if os.path.isfile(os.path.join(path, name)):
+                rows.append([name, sorted(_stamp(os.stat(os.path.join(path, name))).items())])
+        return rows
+    except OSError as error:
+        raise NotFound(("no_track", path, "cannot be read", error.strerror or "", "check --geotag_source_path"
+                        )) from error
+
+
+def _base(image: Image) -> str:
+    """Stands for an image as found, with what was given in its place."""
+    found = image.found or {}
+    return short_hash(found.get("size"), found.get("mtime"), image.given)
+
+
+def _folder_digest(place: Place) -> str:
+    """Stands for all JPEGs of a folder as found, uploaded or not."""
+    return short_hash([[image.path.name, _base(image)] for image in place.images if is_jpeg_name(image.path)])
+
+
+def _expected(image: Image, rows: Dict[str, Any], digest: str) -> Dict[str, str]:
+    """The settings hash that each step of the run, and each recorded step, has for an image when it is up to date."""
+    expected: Dict[str, str] = {}
+    for step in STEPS:
+        if step in rows:
+            before = [expected.get(other, "") for other in _DEPENDS[step]]
+            expected[step] = short_hash(step, rows[step], before, _base(image), digest if step in _FOLDERWIDE else "")
+        elif step in image.steps:
+            expected[step] = image.steps[step]["settings"]
+    return expected
+
+
+def _settled(image: Image, steps: Sequence[str], expected: Dict[str, str]) -> bool:
+    """Whether the journal has an up-to-date result of every step, as far as the image gets."""
+    for step in steps:
+        entry = image.steps.get(step)
+        if entry is None or entry["settings"] != expected[step]:
+            return False
+        if entry["status"] != "success":
+            return True
+    return True
+
+
+def _write_due(image: Image, before: Optional[Image], place: Place) -> bool:
+    """Whether the description of an image still has to be written where it belongs."""
+    row = image.steps[DESCRIPTION]["data"]
+    if row["into"] == "image":
+        return (image.written or {}).get("edits") != row["edits"]
+    if row["into"] == "copy":
+        old = {} if before is None else before.steps.get(DESCRIPTION, {}).get("data", {})
+        return old != row or not os.path.isfile(place.journal.copy_path(image.path.name))
+    return False
+
+
+def run_step(step: str, images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
+    """One step for every good image; as many come back, in the same order."""
+    good = [image for image in images if image.outcome is None]
+    results = {image.path: image for image in STEP_FUNCTIONS[step](good, settings, notes)}
+    assert len(results) == len(good), step
+    return [results.get(image.path, image) for image in images]
+
+
+def _fresh(image: Image, steps: Sequence[str]) -> Image:
+    """The image before some steps: as found, with the recorded results of the others that do not depend on them."""
+    stale = set(steps)
+    for step in STEPS:
+        if stale & set(_DEPENDS[step]):
+            stale.add(step)
+    record = {"found": image.found, "given": image.given, "written": image.written, "steps": image.steps}
+    return image_from(image.path, record, sorted(stale))
+
+
+def _stamped(image: Image, steps: Sequence[str], expected: Dict[str, str]) -> Image:
+    """The image with the settings hash in each entry that this run made."""
+    entries = {step: dict(entry, settings=expected[step]) if step in steps else entry
+               for step, entry in image.steps.items()}
+    return image.but(steps=entries)
+
+
+def plan_places(places: Sequence[Place], settings: Settings, notes: Notes) -> Dict[Path, Image]:
+    """The pure middle: every image of the folders in which something is to be done, after all steps of the run.
+
+    Images that are already up to date come back with the outcome "already processed", or failed or duplicate again.
+    """
+    rows, steps, again = _option_rows(settings, notes), settings.steps(), settings.again.rerun
+    due: List[Image] = []
+    out: Dict[Path, Image] = {}
+    for place in places:
+        place.digest = _folder_digest(place)
+        open_ones = [image for image in place.images if not _final(image)]
+        expected = {image.path: _expected(image, rows, place.digest) for image in open_ones}
+        if again or not all(_settled(image, steps, expected[image.path]) and not _lost_copy(image, place)
+                            for image in open_ones):
+            due.extend(_fresh(image, steps) for image in open_ones)
+        else:
+            out.update((image.path, _left_alone(image)) for image in open_ones)
+    for step in steps:
+        due = run_step(step, due, settings, notes)
+    digests = {place.folder: place.digest for place in places}
+    for image in due:
+        digest = digests[os.path.dirname(str(image.path))]
+        out[image.path] = _stamped(image, steps, _expected(image, rows, digest))
+    return out
+
+
+def _final(image: Image) -> bool:
+    """Whether no step can change anything about an image: skipped, or unreadable."""
+    skipped = image.outcome is not None and image.outcome.status == "skipped"
+    return skipped or image.found is None or "error" in image.found
+
+
+def _lost_copy(image: Image, place: Place) -> bool:
+    """Whether the description of an image is recorded but does not stand where it belongs."""
+    return image.outcome is None and DESCRIPTION in image.steps and _write_due(image, image, place)
+
+
+def _left_alone(image: Image) -> Image:
+    return image if image.outcome is not None else image.but(outcome=Outcome("skipped", SKIP_PROCESSED))
+
+
+def run_steps(source: Input, selection: Selection, settings: Settings, ui: Ui, tool: str) -> Report:
+    """Lead the images below a folder through steps: one read pass, a pure middle, one write pass.
+
+    The journal gets what was found before the first image is touched, and what was written after. Raises what stops
+    the run before any image: NotFound, UsageError, BadTrack, BadJournal, CannotWrite.
+    """
+    report, notes = Report(tool, word="processed"), Notes()
+    dry = settings.dry.dry_run
+    if dry:
+        report.word = "would be processed"
+    top = typing.cast(str, source.import_path)
+    paths = find_images(top, selection.skip_subfolders)
+    with contextlib.ExitStack() as stack:
+        places, problems = open_places(paths, not dry, stack)
+        images = load_images(paths, places, problems, Skips(settings.service, top), settings.workers.workers, ui)
+        planned = plan_places(list(places.values()), settings, notes)
+        before = {image.path: image for image in images}
+        results = [planned.get(image.path, image) for image in images]
+        if not dry:
+            results = _carry_out(results, before, places, settings, ui)
+            _write_logs(results, places, source.verbose)
+    for image in results:
+        report.count(image)
+        LOG.debug("%s: %s", image.path, image.outcome.reason if image.outcome else report.word)
+    report.notes = notes.lines
+    report.facts["sequences"] = len({image.sequence for image in results if image.sequence})
+    return report
+
+
+def _carry_out(images: List[Image], before: Dict[Path, Image], places: Dict[str, Place], settings: Settings,
+               ui: Ui) -> List[Image]:
+    """Journal what is planned, write it, journal what was written."""
+    due: List[Image] = []
+    for folder, group in by_folder(images).items():
+        if folder not in places:
+            continue
+        place = places[folder]
+        new = [image for image in group if _is_new(image, before[image.path])]
+        telling = place.read | {image.path for image in new}
+        place.journal.append([record_of(image) for image in group if image.path in telling and image.found is not None])
+        for image in new:
+            into = image.steps.get(DESCRIPTION, {}).get("data", {}).get("into") if image.outcome is None else None
+            if into in ("image", "copy") and (settings.again.rerun or _write_due(image, before[image.path], place)):
+                due.append(image)
+            elif into == "copy":
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(place.journal.copy_path(image.path.name))
+    how = Write(edits_of, lambda image: typing.cast(str, image.steps[DESCRIPTION]["data"]["into"]))
+    written = {image.path: image for image in write_images(due, places, settings.workers.workers, ui, how)}
+    return [written.get(image.path, image) for image in images]
+
+
+def _is_new(image: Image, before: Image) -> bool:
+    """Whether the steps of this run were taken with an image."""
+    return image is not before and not (image.outcome is not None and image.outcome.status == "skipped")
+
+
+class Write(NamedTuple):
+    """How the images of a run are written."""
+
+    edits: Callable[[Image], Edits]         # every tag of ours as it should stand
+    into: Callable[[Image], str]            # "image" or "copy"
+    step: Optional[str] = DESCRIPTION       # the step that fails when an image cannot be written
+
+
+def _write_tasks(images: List[Image], places: Dict[str, Place], how: Write) -> Iterator[Tuple[
+        str, Edits, Optional[str], Dict[str, int]]]:
+    """What the workers get for each image to be written."""
+    for image in images:
+        journal = places[os.path.dirname(str(image.path))].journal
+        seen = typing.cast(Dict[str, Any], image.written or image.found)
+        yield (str(image.path), how.edits(image), journal.copy_path(image.path.name) if how.into(image) == "copy"
+               else None, {key: seen[key] for key in ("size", "mtime")})
+
+
+def write_images(images: List[Image], places: Dict[str, Place], workers: int, ui: Ui, how: Write) -> List[Image]:
+    """The one write pass: write images, and in batches flush their folders and journal the result."""
+    results: List[Image] = []
+    batch: List[Image] = []
+    outcomes = each(write_job, _write_tasks(images, places, how), len(images), workers)
+    for image, (written, error) in zip(images, outcomes):
+        image = _after_writing(image, written, error, how)
+        results.append(image)
+        batch.append(image)
+        ui.progress("writing", len(results), len(images), 0)
+        if len(batch) == WRITE_BATCH:
+            _journal_written(batch, places)
+            batch = []
+    _journal_written(batch, places)
+    return results
+
+
+def _after_writing(image: Image, written: Dict[str, Any], error: Optional[Any], how: Write) -> Image:
+    """The image with what was written of it, or as failed."""
+    if error is None:
+        if how.into(image) == "copy":
+            return image
+        return image.but(written=dict(written, edits=edits_hash(how.edits(image))))
+    problem = Problem(*error[1])
+    if error[0] == "CannotWrite" or how.step is None:   # the disk's fault, not the image's: the next run tries again
+        return image.but(outcome=Outcome("failed", problem.code, problem))
+    entry = dict(failed(image, how.step, BadExif(problem)).steps[how.step], settings=image.steps[how.step]["settings"])
+    return with_data(image, how.step, entry)
+
+
+def _journal_written(images: List[Image], places: Dict[str, Place]) -> None:
+    """Flush the folders of some images, then the journal rows that say what was written."""
+    for folder, group in by_folder(images).items():
+        flush_folder(folder)
+        flush_folder(os.path.join(places[folder].journal.state, "process_images"))
+        places[folder].journal.append([record_of(image) for image in group])
+
+
+def _write_logs(images: List[Image], places: Dict[str, Place], verbose: bool) -> None:
+    """A file for every image that failed, and with --verbose for every image: each step's data and decisions."""
+    for image in images:
+        bad = image.outcome is not None and image.outcome.status == "failed"
+        place = places.get(os.path.dirname(str(image.path)))
+        if place is None or not (bad or verbose):
+            continue
+        row: Dict[str, Any] = dict(record_of(image))
+        if image.outcome is not None:
+            row["outcome"] = {key: value for key, value in dataclasses.asdict(image.outcome).items()
+                              if value is not None}
+        path = place.journal.log_path(image.path.name)
+        with contextlib.suppress(OSError, ToolError):   # a log is a courtesy: a full disk has been said already
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_atomically(path, [json.dumps(row, indent=1, sort_keys=True).encode("ascii")], flush=False)
+
+
+# -- values from a table: process_csv --
+
+@dataclass(frozen=True)
+class Table(Group):
+    """table"""
+
+    delimiter: str = opt(",", "what stands between columns; tab for a tabulator", metavar="TEXT")
+    header: bool = opt(False, "the first row is a header")
+
+
+def _column(help: str) -> Any:
+    return opt(None, "column number, from 1, of " + help, metavar="N", at_least=1)
+
+
+@dataclass(frozen=True)
+class CsvColumns(Group):
+    """columns"""
+
+    csv_path: Optional[str] = opt(None, "table with a row an image", metavar="FILE", required=True)
+    filename_column: Optional[int] = _column("the file name; without it rows go with images in file-name order")
+    timestamp_column: Optional[int] = _column("the capture time, UTC unless the format has a zone")
+    latitude_column: Optional[int] = _column("the latitude in degrees")
+    longitude_column: Optional[int] = _column("the longitude in degrees")
+    heading_column: Optional[int] = _column("the direction in degrees from true north")
+    altitude_column: Optional[int] = _column("the altitude in metres")
+    gps_week_column: Optional[int] = _column("the GPS week")
+    time_format: str = opt("%Y:%m:%d %H:%M:%S.%f", "strptime format of the capture time", metavar="FORMAT")
+    convert_gps_time: bool = opt(False, "capture times are GPS seconds, of the week where there is a week column")
+    convert_utc_time: bool = opt(False, "capture times are seconds or milliseconds since 1970")
+    meta_columns: Optional[str] = opt(None, "column numbers of meta data", metavar="LIST")
+    meta_names: Optional[str] = opt(None, "names of meta data", metavar="LIST")
+    meta_types: Optional[str] = opt(None, "types of meta data: string, double, long, date, boolean", metavar="LIST")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.latitude_column is None) != (self.longitude_column is None):
+            raise UsageError(("half_position", "", "--latitude_column and --longitude_column go together"))
+        if self.convert_gps_time and self.convert_utc_time:
+            raise UsageError(("two_clocks", "", "--convert_gps_time and --convert_utc_time contradict each other"))
+        if not self.meta() and not any((self.timestamp_column, self.latitude_column, self.heading_column,
+                                        self.altitude_column)):
+            raise UsageError(("no_columns", "", "no column with anything to write is named", "",
+                              "add --timestamp_column, --latitude_column and so on"))
+
+    def meta(self) -> List[Tuple[int, str, str]]:
+        """(column from 1, name, type) of each piece of meta data; raises UsageError."""
+        lists = [[part.strip() for part in (text or "").split(",") if part.strip()]
+                 for text in (self.meta_columns, self.meta_names, self.meta_types)]
+        columns, names, types = lists
+        if len({len(part) for part in lists}) != 1 or not all(part.isdigit() and int(part) for part in columns):
+            raise UsageError(("meta_lists", "", "--meta_columns, --meta_names and --meta_types must be lists of one "
+                              "length, the first of column numbers", "%s / %s / %s" % (
+                                  self.meta_columns, self.meta_names, self.meta_types)))
+        unknown = [kind for kind in types if kind not in _TAG_LISTS]
+        if unknown:
+            raise UsageError(("meta_type", "", "--meta_types must be of %s" % ", ".join(_TAG_LISTS), unknown[0]))
+        return [(int(column), name, kind) for column, name, kind in zip(columns, names, types)]
+
+
+def parse_by_format(text: str, style: str) -> float:
+    """Seconds since 1970 of a text by a strptime format; UTC unless the text has a zone. Raises ValueError."""
+    try:
+        moment = datetime.datetime.strptime(text, style)
+    except ValueError:
+        if ".%f" not in style:
+            raise
+        moment = datetime.datetime.strptime(text, style.replace(".%f", ""))
+    zone = moment.utcoffset() or datetime.timedelta()
+    return (moment.replace(tzinfo=None) - zone - datetime.datetime(1970, 1, 1)).total_seconds()
+
+
+def _epoch(text: str) -> float:
+    """Seconds since 1970 from seconds or milliseconds: a number beyond the year 5000 is milliseconds."""
+    value = _finite(text)
+    return value / 1000.0 if abs(value) > 1e11 else value
+
+
+def _finite(text: str) -> float:
+    """A finite number, also with a decimal comma; raises ValueError."""
+    value = float(text.strip().replace(",", "."))
+    if not math.isfinite(value):
+        raise ValueError("not finite: %s" % text)
+    return value
+
+
+def _in_range(value: float, limit: float) -> float:
+    if abs(value) > limit:
+        raise ValueError("%g is beyond %g" % (value, limit))
+    return value
+
+
+def _boolean(text: str) -> bool:
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
+
+
+def _row_time(cells: List[str], options: CsvColumns) -> float:
+    """The capture time of a row in seconds UTC; raises ValueError, IndexError."""
+    text = cells[typing.cast(int, options.timestamp_column) - 1].strip()
+    if options.convert_gps_time:
+        week = 0 if options.gps_week_column is None else int(_finite(cells[options.gps_week_column - 1]))
+        return _gps_to_utc(week * 7 * DAY_S + _finite(text))
+    return _epoch(text) if options.convert_utc_time else parse_by_format(text, options.time_format)
+
+
+_TAG_READERS: Dict[str, Callable[[str, CsvColumns], Any]] = {
+    "string": lambda text, options: text, "double": lambda text, options: _finite(text),
+    "long": lambda text, options: int(text), "boolean": lambda text, options: _boolean(text),
+    "date": lambda text, options: int(round(1000 * (
+        _epoch(text) if re.match(r"\s*\d+\s*$", text) else parse_by_format(text.strip(), options.time_format))))}
+
+
+def row_values(cells: List[str], options: CsvColumns) -> Dict[str, Any]:
+    """What a row gives an image: time, lat, lon, heading, alt, tags; an empty cell gives nothing. Raises ValueError."""
+    readers: List[Tuple[str, Optional[int], Callable[[str], Any]]] = [
+        ("time", options.timestamp_column, lambda text: _row_time(cells, options)),
+        ("lat", options.latitude_column, lambda text: _in_range(_finite(text), 90.0)),
+        ("lon", options.longitude_column, lambda text: _in_range(_finite(text), 180.0)),
+        ("heading", options.heading_column, lambda text: _finite(text) % 360.0),
+        ("alt", options.altitude_column, _finite)]
+    out: Dict[str, Any] = {}
+    for name, column, read in readers:
+        if column is not None and column > len(cells):
+            raise ValueError("column %d is missing" % column)
+        if column is not None and cells[column - 1].strip():
+            out[name] = read(cells[column - 1])
+    if ("lat" in out) != ("lon" in out) or (out.get("lat"), out.get("lon")) == (0.0, 0.0):
+        raise ValueError("latitude and longitude are not a position")
+    tags = [{"type": kind, "key": name, "value": _TAG_READERS[kind](cells[column - 1], options)}
+            for column, name, kind in options.meta() if cells[column - 1].strip()]
+    return dict(out, tags=tags) if tags else out
+
+
+class _Names:
+    """Finds images by a name from a table: whole path, base name, name without extension, or part of it."""
+
+    def __init__(self, images: Sequence[Image]) -> None:
+        self._paths = [image.path for image in images]
+        self._exact: Dict[str, List[Path]] = {}
+        for path in self._paths:
+            for key in {path.name.lower(), path.stem.lower()}:
+                self._exact.setdefault(key, []).append(path)
+
+    def find(self, name: str) -> List[Path]:
+        """The images that a name may mean; one when it is clear."""
+        wanted = name.strip().replace("\\", "/").lower()
+        base = wanted.rpartition("/")[2]
+        found = self._exact.get(base, [])
+        if len(found) > 1 and "/" in wanted:
+            tail = "/" + wanted.strip("/")
+            found = [path for path in found if ("/" + path.as_posix().lower()).endswith(tail)]
+        return found or [path for path in self._paths if base and base in path.name.lower()]
+
+
+def match_rows(rows: List[Tuple[int, List[str]]], images: Sequence[Image], options: CsvColumns) -> Tuple[
+        Dict[Path, Tuple[int, List[str]]], List[Problem]]:
+    """(row of each image that has one, problems of the rows that have none or are not clear)."""
+    good = sorted((image for image in images if image.outcome is None), key=lambda image: natural_key(image.path.name))
+    if options.filename_column is None:
+        if len(rows) == len(good):
+            return {image.path: row for image, row in zip(good, rows)}, []
+        raise UsageError(("row_count", str(options.csv_path), "does not have a row for each image",
+                          "%d rows, %d images" % (len(rows), len(good)), "add --filename_column"))
+    names, out, problems = _Names(images), {}, []
+    for line, cells in rows:
+        name = cells[options.filename_column - 1] if options.filename_column <= len(cells) else ""
+        found = names.find(name)
+        if len(found) != 1:
+            problems.append(_row_problem(options, line, "names no image" if not found else "may mean %d images" % len(
+                found), name))
+        elif found[0] in out:
+            problems.append(_row_problem(options, line, "repeats an image that an earlier row has", name))
+        else:
+            out[found[0]] = (line, cells)
+    return out, problems
+
+
+def _row_problem(options: CsvColumns, line: int, wrong: str, value: str) -> Problem:
+    return Problem("bad_row", str(options.csv_path), "line %d %s" % (line, wrong), value, "mend that line")
+
+
+def _with_row(image: Image, row: Optional[Tuple[int, List[str]]], options: CsvColumns) -> Image:
+    """An image with what its row gives, skipped without a row, failed with a row that does not parse."""
+    if image.outcome is not None:
+        return image
+    if row is None:
+        return image.but(outcome=Outcome("skipped", "no row in the table"))
+    try:
+        values = row_values(row[1], options)
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
+        problem = Problem("bad_row", str(image.path), "line %d of %s does not parse" % (row[0], options.csv_path),
+                          str(error), "mend that line")
+        return image.but(outcome=Outcome("failed", problem.code, problem))
+    return image.but(given=dict(image.given or {}, **values))
+
+
+def give(images: List[Image], before: Dict[Path, Image], places: Dict[str, Place], keep: Keep, ui: Ui) -> List[Image]:
+    """Journal what was given to images in place of what was found, write it into them, journal the result."""
+    into = "copy" if keep.keep_original else "image"
+    new: List[Image] = []
+    for image in images:
+        if image.outcome is None and image.given and image.given != before[image.path].given:
+            new.append(image_of(image.path, image.found or {}, image.given).but(written=image.written))
+    for folder, group in by_folder(new).items():
+        places[folder].journal.append([record_of(image) for image in group])
+        for image in group:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(places[folder].journal.copy_path(image.path.name))
+    how = Write(lambda image: image_edits(image, None), lambda image: into, None)
+    results = {image.path: image for image in write_images(new, places, 0, ui, how)}
+    return [results.get(image.path, image) for image in images]
+
+
+def _given_run(source: Input, dry: Dry, keep: Keep, ui: Ui, report: Report,
+               change: Callable[[List[Image]], List[Image]]) -> Report:
+    """Load the images below a folder, change what is given to them, write it, account for it."""
+    top = typing.cast(str, source.import_path)
+    paths = find_images(top)
+    with contextlib.ExitStack() as stack:
+        places, problems = open_places(paths, not dry.dry_run, stack)
+        images = load_images(paths, places, problems, Skips("", top), 0, ui)
+        results = change([_fresh(image, STEPS) if not _final(image) else image for image in images])
+        if not dry.dry_run:
+            results = give(results, {image.path: image for image in images}, places, keep, ui)
+    for image in results:
+        report.count(image)
+    return report
+
+
+def process_table(source: Input, options: CsvColumns, table: Table, keep: Keep, dry: Dry, ui: Ui) -> Report:
+    """Give images the time, position, direction, altitude and meta data of their rows in a table."""
+    report, notes = Report("process_csv", word="written" if not dry.dry_run else "would be written"), Notes()
+    rows = read_table(typing.cast(str, options.csv_path), table.delimiter, table.header)
+    if options.timestamp_column and not options.convert_gps_time and "%z" not in options.time_format:
+        notes.say("capture times of the table are taken as UTC")
+
+    def change(images: List[Image]) -> List[Image]:
+        matched, report.trouble = match_rows(rows, images, options)
+        return [_with_row(image, matched.get(image.path), options) for image in images]
+    report.notes = notes.lines
+    return _given_run(source, dry, keep, ui, report, change)
+
+
+# -- what is missing between images: interpolate --
+
+@dataclass(frozen=True)
+class Interpolation(Group):
+    """interpolation"""
+
+    data: Optional[str] = opt(None, "what to interpolate", required=True,
+                              choices=("missing_gps", "identical_timestamps"))
+    import_path: Optional[str] = opt(None, "folder with the images", metavar="FOLDER")
+    verbose: bool = opt(False, "say more")
+    max_time_delta: float = opt(1.0, "how far beyond the known positions it may extrapolate", metavar="SECONDS",
+                                at_least=0)
+    file_in_path: Optional[str] = opt(None, "table with the timestamps, instead of images", metavar="FILE")
+    file_format: str = opt("csv", "format of that file", choices=("csv",))
+    time_column: int = opt(0, "column number, from 0, of the timestamps", metavar="N", at_least=0)
+    time_utc: bool = opt(False, "the timestamps are seconds or milliseconds since 1970")
+    time_format: str = opt("%Y-%m-%dT%H:%M:%SZ", "strptime format of the timestamps", metavar="FORMAT")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.import_path) == bool(self.file_in_path):
+            raise UsageError(("one_input", "", "interpolate needs either --import_path or --file_in_path"))
+        if self.file_in_path and self.data != "identical_timestamps":
+            raise UsageError(("no_images", "", "--data missing_gps needs images", "", "give --import_path"))
+
+
+def _spread_given(images: List[Image]) -> List[Image]:
+    """Images of one folder with their equal capture times spread; those that change get a time given."""
+    good = in_order(image for image in images if image.outcome is None and image.time is not None)
+    times, _ = spread_ties([typing.cast(float, image.time) for image in good])
+    new = {image.path: when for image, when in zip(good, times) if when != image.time}
+    return [image.but(given=dict(image.given or {}, time=new[image.path])) if image.path in new else
+            image if image.outcome is not None else _unchanged(image, "no other image has its time")
+            for image in images]
+
+
+def _unchanged(image: Image, reason: str) -> Image:
+    if image.time is None:
+        problem = Problem("no_time", str(image.path), "has no capture time")
+        return image.but(outcome=Outcome("failed", problem.code, problem))
+    return image.but(outcome=Outcome("skipped", reason))
+
+
+def _fill_positions(images: List[Image], most: float) -> List[Image]:
+    """Images of one folder with the positions that are missing given from those before and behind."""
+    known = {image.time: image.fix for image in in_order(images)
+             if image.fix is not None and image.time is not None and image.outcome is None}
+    points = [typing.cast(Fix, known[when]) for when in sorted(typing.cast(Dict[float, Any], known))]
+    out = []
+    for image in images:
+        if image.outcome is None and (image.fix is not None or image.time is None):
+            image = _unchanged(image, "has a position")
+        elif image.outcome is None:
+            image = _filled(image, points, most)
+        out.append(image)
+    return out
+
+
+def _filled(image: Image, points: List[Fix], most: float) -> Image:
+    """One image with its position given, or failed with how far beyond the known positions it is."""
+    when = typing.cast(float, image.time)
+    index = bisect.bisect_right([point.time for point in points], when)
+    beyond = max(points[0].time - when, when - points[-1].time) if len(points) > 1 else math.inf
+    if beyond > most:
+        problem = Problem("outside_track", str(image.path), "is too far from the images that have a position",
+                          "%.1f s" % beyond if points and beyond < math.inf else "fewer than two have one",
+                          "raise --max_time_delta, or geotag from a track")
+        return image.but(outcome=Outcome("failed", problem.code, problem))
+    index = min(max(index, 1), len(points) - 1)
+    fix = between(points[index - 1], points[index], when)
+    row = {"lat": fix.lat, "lon": fix.lon, "alt": fix.alt}
+    return image.but(given=dict(image.given or {}, **{key: value for key, value in row.items() if value is not None}))
+
+
+def interpolate_images(options: Interpolation, keep: Keep, dry: Dry, ui: Ui) -> Report:
+    """Spread identical capture times, or fill missing positions, a folder at a time."""
+    report = Report("interpolate", word="interpolated" if not dry.dry_run else "would be interpolated")
+
+    def change(images: List[Image]) -> List[Image]:
+        done = {}
+        for folder in by_folder(images).values():
+            for image in (_spread_given(folder) if options.data == "identical_timestamps" else
+                          _fill_positions(folder, options.max_time_delta)):
+                done[image.path] = image
+        return [done[image.path] for image in images]
+    return _given_run(Input(options.import_path, options.verbose), dry, keep, ui, report, change)
+
+
+def interpolate_table(options: Interpolation, table: Table, keep: Keep, dry: Dry) -> Report:
+    """Spread identical timestamps in a table; with keep_original into NAME_interpolated beside it."""
+    path, column = typing.cast(str, options.file_in_path), options.time_column
+    report = Report("interpolate", word="interpolated" if not dry.dry_run else "would be interpolated")
+    rows = read_table(path, table.delimiter, False)
+    body = rows[1:] if table.header else rows
+    times: List[float] = []
+    good: List[List[str]] = []
+    for line, cells in body:
+        try:
+            times.append(_epoch(cells[column]) if options.time_utc else parse_by_format(
+                cells[column].strip(), options.time_format))
+            good.append(cells)
+        except (ValueError, IndexError):
+            report.failed.append(Problem("bad_row", path, "line %d has no timestamp" % line, "".join(
+                cells[column:column + 1]), "check --time_column and --time_format"))
+    order = sorted(range(len(times)), key=lambda index: times[index])
+    spread, _ = spread_ties([times[index] for index in order])
+    for index, when in zip(order, spread):
+        if when != times[index]:
+            good[index][column] = _time_text(when, options, good[index][column])
+            report.done += 1
+    report.found = len(body)
+    if report.found > report.done + len(report.failed):
+        report.skipped["no other row has its time"] = [""] * (report.found - report.done - len(report.failed))
+    if report.done and not dry.dry_run:
+        stem, extension = os.path.splitext(path)
+        text = io.StringIO()
+        import csv
+        csv.writer(text, delimiter={"tab": "\t", "\\t": "\t"}.get(table.delimiter, table.delimiter),
+                   lineterminator="\n").writerows(cells for _, cells in rows)
+        write_atomically(stem + "_interpolated" + extension if keep.keep_original else path,
+                         [text.getvalue().encode("utf-8")])
+    return report
+
+
+def _time_text(when: float, options: Interpolation, before: str) -> str:
+    """A timestamp in the form that its table has, with a fraction."""
+    if options.time_utc:
+        return "%d" % round(when * 1000) if abs(float(before)) > 1e11 else "%.3f" % when
+    style = options.time_format if "%f" in options.time_format else options.time_format.replace("%S", "%S.%f")
+    moment, milli = _calendar(when)
+    return (moment + datetime.timedelta(milliseconds=milli)).strftime(style)
+
+
+# ---- 12. HTTP and upload ---------------------------------------------------------------------------
+# Here: the one function that opens sockets, when to try again, sending images and sequences, the stand-in service.
+# Not here: which images are ready (the journal says), and what is in them.
+
+GRAPH_ROOT = "https://graph.mapillary.com"
+UPLOAD_ROOT = "https://rupload.facebook.com/mapillary_public_uploads"
+CONNECT_S = 20.0                    # seconds to wait for a connection
+ANSWER_S = 30.0                     # seconds to wait for an answer, beside the time that its bytes may take
+SLOWEST = 50000.0                   # bytes a second; a slower connection counts as stalled
+BACKOFF_S, BACKOFF_MOST_S = 0.5, 16.0   # seconds before the second try, and at most
+SEND_BYTES = 65536                  # bytes sent at a time
+ANSWER_BYTES = 8 << 20              # bytes of an answer that are read at most
+FLUSH_S = 2.0                       # seconds after which the journal of an upload is flushed
+
+
+@dataclass(frozen=True)
+class UploadOptions(Group):
+    """upload"""
+
+    manual_done: bool = opt(False, "ask before sequences are finalized")
+    stand_in: Optional[str] = opt(None, "upload to a service on this computer that keeps what it receives there; needs "
+                                  "no account", metavar="FOLDER")
+    retry_failed: Optional[str] = opt(None, "send images again that failed before (default: ask on a terminal, else "
+                                      "yes)", choices=("yes", "no", "ask"))
+    max_rate: Optional[float] = opt(None, "upload at most so fast (default: no limit)", metavar="KB/S", advanced=True,
+                                    above=0)
+
+
+@dataclass(frozen=True)
+class Patience(Group):
+    """network"""
+
+    offline_limit: float = opt(30.0, "wait so long for a service that cannot be reached", metavar="MINUTES",
+                               advanced=True, at_least=0)
+
+
+class Answer(NamedTuple):
+    """What a service answered."""
+
+    status: int
+    headers: Dict[str, str]         # names in lower case
+    body: bytes
+    row: Dict[str, Any]             # the body as JSON; empty when it is no JSON object
+
+
+class Unreachable(Exception):
+    """No connection could be made."""
+
+
+class Cut(Exception):
+    """A connection broke, or nothing came in time, before the answer was there."""
+
+
+class Stopped(Exception):
+    """The run is ending; nothing more is sent."""
+
+
+def _debug(row: Dict[str, Any]) -> Dict[str, Any]:
+    info = row.get("debug_info")
+    return info if isinstance(info, dict) else {}
+
+
+def _asked_wait(headers: Dict[str, str], row: Dict[str, Any]) -> Optional[float]:
+    """Seconds that an answer asks to wait: Retry-After (RFC 9110, 10.2.3) or backoff in ms; None = it does not say."""
+    text = headers.get("retry-after", "").strip()
+    if re.match(r"\d+(\.\d+)?$", text):
+        return float(text)
+    if text:
+        import email.utils
+        with contextlib.suppress(TypeError, ValueError, IndexError):
+            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    for place in (row, _debug(row)):
+        wait = place.get("backoff")
+        if isinstance(wait, (int, float)) and not isinstance(wait, bool) and wait >= 0:
+            return wait / 1000.0
+    return None
+
+
+def retry_delay(attempt: int, status: Optional[int], headers: Optional[Dict[str, str]] = None,
+                row: Optional[Dict[str, Any]] = None) -> Optional[float]:
+    """Seconds to wait before the next try, without jitter; None = another try is of no use.
+
+    attempt counts from 1; status None = the connection broke. headers have lower-case names, row is the answer's JSON.
+    """
+    row = row or {}
+    backoff = min(BACKOFF_MOST_S, BACKOFF_S * 2 ** min(attempt - 1, 16))
+    if status is None:
+        return backoff
+    if status == 412 or _debug(row).get("type") == "OffsetInvalidError":
+        return 0.0
+    if status == 429 or status >= 500 or _debug(row).get("type") == "RequestRateLimitedError":
+        wait = _asked_wait({key.lower(): value for key, value in (headers or {}).items()}, row)
+        return backoff if wait is None else wait
+    if 400 <= status < 500 and status not in (401, 403) and _debug(row).get("retriable") is True:
+        return backoff
+    return None
+
+
+def _refusal(answer: Answer) -> str:
+    """What a service says is wrong, in one line; never what we sent."""
+    for place in (_debug(answer.row), answer.row.get("error"), answer.row):
+        if isinstance(place, dict) and isinstance(place.get("message"), str):
+            return "HTTP %d: %s" % (answer.status, " ".join(place["message"].split())[:200])
+    return "HTTP %d" % answer.status
+
+
+def _not_authorized(answer: Answer) -> bool:
+    return answer.status in (401, 403) or _debug(answer.row).get("type") == "NotAuthorizedError"
+
+
+class Server:
+    """A Mapillary service, or one that speaks the same API v4: one kept-alive connection a thread.
+
+    progress is told how many bytes went out. Waiting ends at once when stop is set.
+    """
+
+    def __init__(self, graph: str, upload: str, offline_s: float = 1800.0, max_rate: Optional[float] = None,
+                 attempts: int = 10, say: Callable[[str], None] = LOG.warning) -> None:
+        self.graph, self.upload = graph.rstrip("/"), upload.rstrip("/")
+        self.attempts, self.stop, self.say = attempts, threading.Event(), say
+        self.bytes_sent = 0
+        self._offline_s, self._rate = offline_s, None if max_rate is None else max_rate * 1000.0
+        self._local, self._guard = threading.local(), threading.Lock()
+        self._open: Dict[int, Any] = {}     # connection of each thread
+        self._free_at = 0.0             # when the bandwidth limit lets the next byte go
+        self._lost_at: Optional[float] = None   # since when the service cannot be reached
+
+    # -- connections --
+
+    def _connect(self, url: str) -> Tuple[Any, str]:
+        """(this thread's connection to the host of a url, what to ask it for): the one place that opens sockets."""
+        import http.client
+        import urllib.parse
+        parts = urllib.parse.urlsplit(url)
+        origin, target = (parts.scheme, parts.netloc), url[url.index(parts.netloc) + len(parts.netloc):] or "/"
+        if getattr(self._local, "origin", None) != origin:
+            self.hang_up()
+            host, proxy = parts.netloc.rpartition("@")[2], _proxy(parts)
+            place = proxy.hostname + ":%d" % (proxy.port or 80) if proxy else host
+            if parts.scheme == "https":
+                import ssl
+                connection: Any = http.client.HTTPSConnection(place, timeout=CONNECT_S,
+                                                              context=ssl.create_default_context())
+                if proxy:
+                    connection.set_tunnel(host, headers=_proxy_headers(proxy))
+            else:
+                connection = http.client.HTTPConnection(place, timeout=CONNECT_S)
+            self._local.connection, self._local.origin = connection, origin
+            self._open[threading.get_ident()] = connection
+            self._local.proxy = _proxy_headers(proxy) if proxy and parts.scheme == "http" else None
+        return self._local.connection, url if self._local.proxy is not None else target
+
+    def hang_up(self) -> None:
+        """Close this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        self._local.connection = self._local.origin = None
+        self._open.pop(threading.get_ident(), None)
+        if connection is not None:
+            connection.close()
+
+    def abort(self) -> None:
+        """End whatever the threads are waiting for."""
+        import socket
+        self.stop.set()
+        for connection in list(self._open.values()):
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def request(self, method: str, url: str, headers: Dict[str, str], body: Optional[Iterable[bytes]] = None,
+                length: int = 0) -> Answer:
+        """One try of one request; raises Unreachable, or Cut when the connection was there and broke."""
+        import http.client
+        import ssl
+        connection, target = self._connect(url)
+        fresh = connection.sock is None
+        try:
+            if fresh:
+                connection.timeout = CONNECT_S
+                connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            self.hang_up()
+            raise UploadError(("bad_certificate", url.split("?")[0], "its certificate is not trusted", str(
+                error.verify_message), "check the clock and the certificates of this computer")) from error
+        except (OSError, http.client.HTTPException) as error:
+            self.hang_up()
+            raise Unreachable(str(error)) from error
+        try:
+            connection.sock.settimeout(ANSWER_S)
+            answer = self._exchange(connection, method, target, headers, body, length)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.hang_up()
+            raise Cut("%s" % (str(error) or type(error).__name__)) from error
+        except BaseException:
+            self.hang_up()
+            raise
+        self._lost_at = None
+        return answer
+
+    def _exchange(self, connection: Any, method: str, target: str, headers: Dict[str, str],
+                  body: Optional[Iterable[bytes]], length: int) -> Answer:
+        """Send a request and read its answer; an answer that comes before all is sent is taken as the answer."""
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in dict(headers, **(self._local.proxy or {})).items():
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(length))
+        connection.endheaders()
+        whole = True
+        for piece in body or ():
+            self._pace(len(piece))
+            try:
+                connection.send(piece)
+            except ConnectionError:
+                whole = False       # the service may have answered already and closed
+                break
+            with self._guard:
+                self.bytes_sent += len(piece)
+        connection.sock.settimeout(ANSWER_S + length / SLOWEST)
+        response = connection.getresponse()
+        text = response.read(ANSWER_BYTES)
+        if response.will_close or not whole or not response.isclosed():
+            self.hang_up()
+        try:
+            row = json.loads(text)
+        except ValueError:
+            row = None
+        fields = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, fields, text, row if isinstance(row, dict) else {})
+
+    def _pace(self, count: int) -> None:
+        """Wait until the bandwidth limit lets so many bytes go; raises Stopped when the run ends."""
+        if self._rate is not None:
+            with self._guard:
+                start = max(self._free_at, time.monotonic())
+                self._free_at = start + count / self._rate
+            self.wait(start - time.monotonic())
+        elif self.stop.is_set():
+            raise Stopped()
+
+    def wait(self, seconds: float) -> None:
+        """Wait, unless the run ends: then raise Stopped."""
+        if self.stop.wait(max(0.0, seconds)):
+            raise Stopped()
+
+    # -- trying again --
+
+    def _wait_for_service(self, reason: str, tries: int) -> None:
+        """Wait while the service cannot be reached; raises UploadError after the offline limit."""
+        now = time.monotonic()
+        with self._guard:
+            first = self._lost_at is None
+            since = self._lost_at = now if self._lost_at is None else self._lost_at
+        if now - since >= self._offline_s:
+            raise UploadError(("unreachable", self.graph, "cannot be reached", reason,
+                               "check the network and run the same command again"))
+        if first:
+            self.say("the service cannot be reached (%s); waiting for it, up to %g minutes" % (
+                reason, self._offline_s / 60))
+        self.wait(min(retry_delay(tries, None) or 0.0, max(0.05, since + self._offline_s - now)))
+
+    def ask(self, method: str, url: str, headers: Dict[str, str], row: Optional[Dict[str, Any]] = None) -> Answer:
+        """A small request, tried again as retry_delay says. Raises NotAuthorized, UploadError, Stopped.
+
+        An answer of success that is no JSON object counts as a failed try.
+        """
+        body = None if row is None else json.dumps(row).encode("utf-8")
+        fields = dict(headers)
+        if body is not None:
+            fields["Content-Type"] = "application/json"
+        attempt = lost = 0
+        while True:
+            delay: Optional[float]
+            try:
+                answer = self.request(method, url, fields, None if body is None else [body], len(body or b""))
+            except Unreachable as error:
+                lost += 1
+                self._wait_for_service(str(error), lost)
+                continue
+            except Cut as error:
+                attempt += 1
+                delay, reason = retry_delay(attempt, None), str(error)
+            else:
+                if answer.status < 300 and answer.row:
+                    return answer
+                attempt += 1
+                delay, reason = self._verdict(answer, attempt)
+            self._next_try(attempt, delay, reason, url)
+
+    def _verdict(self, answer: Answer, attempt: int) -> Tuple[Optional[float], str]:
+        """(seconds to the next try or None, what was wrong); raises NotAuthorized."""
+        if _not_authorized(answer):
+            raise NotAuthorized(("not_authorized", "", "the service does not accept the access token", _refusal(answer),
+                                 "run authenticate with --force_overwrite, then the same command again"))
+        if answer.status < 300:
+            return retry_delay(attempt, None), "the answer is not that of the service: HTTP %d" % answer.status
+        return retry_delay(attempt, answer.status, answer.headers, answer.row), _refusal(answer)
+
+    def _next_try(self, attempt: int, delay: Optional[float], reason: str, url: str) -> None:
+        """Wait before the next try; raises UploadError when there is none."""
+        if delay is None or attempt >= self.attempts:
+            times = "" if attempt == 1 else " (%d tries)" % attempt
+            raise UploadError(("refused", url.split("?")[0], "the service does not take it", reason + times,
+                               "run the same command again later" if delay is not None else "see the reason"))
+        LOG.debug("try %d failed (%s), next in %.1f s", attempt, reason, delay)
+        self.wait(delay * (1 + random.random() / 4))
+
+    # -- files --
+
+    def offset(self, key: str, headers: Dict[str, str]) -> int:
+        """How many bytes of an entity the service has."""
+        answer = self.ask("GET", "%s/%s" % (self.upload, key), headers)
+        value = answer.row.get("offset")
+        if not isinstance(value, int) or value < 0:
+            raise UploadError(("bad_answer", key, "the service names no offset", str(value), "run it again later"))
+        return value
+
+    def put(self, key: str, size: int, parts: Callable[[int], Iterable[bytes]], headers: Dict[str, str],
+            ask_first: bool) -> str:
+        """Upload an entity of size bytes, parts(n) being those from n on; returns its handle.
+
+        With ask_first, and after anything unclear, the service is asked where to go on, so no byte is accepted twice.
+        Tries without progress are counted. Raises NotAuthorized, UploadError, Stopped, and what parts raises.
+        """
+        url, attempt, lost = "%s/%s" % (self.upload, key), 0, 0
+        offset = self._checked_offset(key, size, headers) if ask_first else 0
+        while True:
+            fields = dict(headers, **{"Offset": str(offset), "X-Entity-Name": key,
+                                      "Content-Type": "application/octet-stream"})
+            delay: Optional[float]
+            try:
+                answer = self.request("POST", url, fields, parts(offset), size - offset)
+            except Unreachable as error:
+                lost += 1
+                self._wait_for_service(str(error), lost)
+                continue
+            except Cut as error:
+                attempt += 1
+                delay, reason = retry_delay(attempt, None), str(error)
+            else:
+                if answer.status < 300 and isinstance(answer.row.get("h"), str):
+                    return typing.cast(str, answer.row["h"])
+                attempt += 1
+                delay, reason = self._verdict(answer, attempt)
+            self._next_try(attempt, delay, reason, url)
+            before, offset = offset, self._checked_offset(key, size, headers)
+            attempt = 0 if offset > before else attempt
+
+    def _checked_offset(self, key: str, size: int, headers: Dict[str, str]) -> int:
+        """The offset to go on from; raises UploadError when the service has more than there is."""
+        offset = self.offset(key, headers)
+        if offset > size:
+            raise UploadError(("bad_offset", key, "the service has more bytes than the file", "%d of %d" % (
+                offset, size), "run the same command again later"))
+        return offset
+
+
+def _proxy(parts: Any) -> Any:
+    """The system's proxy for a split url, split; None for none."""
+    import urllib.parse
+    import urllib.request
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    address = urllib.request.getproxies().get(parts.scheme)
+    return urllib.parse.urlsplit(address if "//" in address else "//" + address) if address else None
+
+
+def _proxy_headers(proxy: Any) -> Dict[str, str]:
+    """Proxy-Authorization for a proxy address with a user name (RFC 7617)."""
+    if not proxy.username:
+        return {}
+    import base64
+    import urllib.parse
+    pair = "%s:%s" % (urllib.parse.unquote(proxy.username), urllib.parse.unquote(proxy.password or ""))
+    return {"Proxy-Authorization": "Basic " + base64.b64encode(pair.encode("utf-8")).decode("ascii")}
+
+
+def service_name(graph: str) -> str:
+    """The name under which the journal keeps what a service has: its host."""
+    import urllib.parse
+    return urllib.parse.urlsplit(graph).hostname or graph
+
+
+def graph_root() -> str:
+    """Where the API is: MAPILLARY_GRAPH_API_ENDPOINT, else Mapillary's."""
+    return os.environ.get("MAPILLARY_GRAPH_API_ENDPOINT") or GRAPH_ROOT
+
+
+def _number_of(variable: str, default: int) -> int:
+    """A whole number of at least 1 from the environment; raises UsageError."""
+    text = os.environ.get(variable) or str(default)
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(("bad_environment", "", "%s must be a whole number of at least 1" % variable, text))
+    return int(text)
+
+
+# -- what is to be sent --
+
+@dataclass
+class Bundle:
+    """One sequence on its way."""
+
+    identity: str
+    place: Place
+    user: Optional[str]
+    organization: Optional[str]
+    names: List[str] = dataclasses.field(default_factory=list)      # its images, in order
+    handles: Dict[str, str] = dataclasses.field(default_factory=dict)
+    waiting: int = 0                # images still to be sent in this run
+    blocked: bool = False           # an image of it cannot be sent
+
+
+class Job(NamedTuple):
+    """One image to be sent."""
+
+    name: str
+    bundle: Bundle
+
+
+class Ready(NamedTuple):
+    """The bytes of one image as they go out."""
+
+    path: str                       # the file that the rest comes from
+    head: bytes                     # what goes out instead of the file's first `start` bytes
+    start: int
+    size: int                       # bytes in all
+    md5: str                        # of all of them
+    stamp: Tuple[int, int]          # size and time in ns of the file, to notice a change
+
+
+def _described(found: Dict[str, Any]) -> Dict[str, Any]:
+    """The description that a phone app or an earlier tool put into an image; empty when it is none."""
+    try:
+        row = json.loads(found.get("caption") or "{}")
+    except ValueError:
+        return {}
+    needed = {"MAPLatitude", "MAPLongitude", "MAPCaptureTime"}
+    return row if isinstance(row, dict) and needed <= set(row) else {}
+
+
+def _digest_of(path: str, head: bytes, start: int) -> Ready:
+    """What goes out of a file: head, then the file from start on. Raises OSError."""
+    digest, size = hashlib.md5(head), len(head)
+    with open(path, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        stream.seek(start)
+        while True:
+            piece = stream.read(COPY_BYTES)
+            if not piece:
+                break
+            digest.update(piece)
+            size += len(piece)
+    return Ready(path, head, start, size, digest.hexdigest(), (status.st_size, status.st_mtime_ns))
+
+
+def ready_image(place: Place, name: str) -> Ready:
+    """The bytes of an image with its description, from the copy if there is one. Raises BadExif, UploadError.
+
+    The description is that of the journal; a file that has another one is not touched, the bytes sent are.
+    """
+    path = os.path.join(place.folder, name)
+    record = place.journal.record(name)
+    try:
+        if record is None or DESCRIPTION not in record.get("steps", {}):
+            return _digest_of(path, b"", 0)
+        image = image_from(path, record)
+        if not _same_file(record, _stamp(os.stat(path))):
+            now = _as_read(Path(path), record, read_found(path), None)
+            if DESCRIPTION not in now.steps:
+                raise UploadError(("changed", path, "was changed since it was processed", "", "run process again"))
+        copy = place.journal.copy_path(name)
+        source = copy if image.steps[DESCRIPTION]["data"].get("into") == "copy" and os.path.isfile(copy) else path
+        head, start, _ = described_parts(source, edits_of(image))
+        return _digest_of(source, head, start)
+    except OSError as error:
+        raise UploadError(("vanished", path, "cannot be read any more", error.strerror or str(error),
+                           "put it back and run the same command again")) from error
+
+
+def _pieces(ready: Ready, offset: int) -> Iterator[bytes]:
+    """The bytes to send from an offset on; raises UploadError when the file changes meanwhile."""
+    head = ready.head[offset:]
+    for start in range(0, len(head), SEND_BYTES):
+        yield head[start:start + SEND_BYTES]
+    left = ready.size - max(offset, len(ready.head))
+    try:
+        with open(ready.path, "rb") as stream:
+            stream.seek(ready.start + max(0, offset - len(ready.head)))
+            while left > 0:
+                piece = stream.read(min(SEND_BYTES, left))
+                status = os.fstat(stream.fileno())
+                if not piece or (status.st_size, status.st_mtime_ns) != ready.stamp:
+                    raise UploadError(("changed", ready.path, "was changed while it was sent", "",
+                                       "run the same command again"))
+                left -= len(piece)
+                yield piece
+    except OSError as error:
+        raise UploadError(("vanished", ready.path, "cannot be read any more", error.strerror or str(error),
+                           "put it back and run the same command again")) from error
+
+
+class Upload:
+    """One run of sending: jobs in the order of their sequences, worker threads, everything acknowledged journaled."""
+
+    def __init__(self, server: Server, service: str, tokens: Dict[Optional[str], str], ui: Ui) -> None:
+        self.server, self.service, self.tokens, self.ui = server, service, tokens, ui
+        self.failed: Dict[Tuple[str, str], Problem] = {}    # (folder, name) -> why
+        self.sent: typing.Set[Tuple[str, str]] = set()
+        self.stopped: Optional[ToolError] = None            # why the run ended before its time
+        self.trouble: List[Problem] = []                    # sequences that could not be finished
+        self.finished = 0                                   # sequences
+        self._crash: Optional[BaseException] = None
+        self._guard = threading.Lock()
+        self._jobs: Iterator[Job] = iter(())
+        self._total = 0
+        self._flushed_at = time.monotonic()
+        self._finish_later: Optional[List[Bundle]] = None
+
+    def run(self, jobs: Sequence[Job], bundles: Sequence[Bundle], threads: int, hold: bool) -> None:
+        """Send the images, and finish each sequence when its last image has arrived, or with hold leave that open."""
+        self._jobs, self._total = iter(jobs), len(jobs)
+        self._finish_later = [] if hold else None
+        complete = [bundle for bundle in bundles if not bundle.waiting and not bundle.blocked]
+        workers = [threading.Thread(target=self._work, args=(complete,), daemon=True)
+                   for _ in range(max(1, min(threads, len(jobs) + len(complete))))]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                while worker.is_alive():
+                    worker.join(0.2)        # short, so that Ctrl-C comes through on every system
+        except BaseException:
+            self.server.abort()
+            raise
+        finally:
+            self.server.stop.set()
+            for worker in workers:
+                worker.join(2.0)
+            for place in {id(bundle.place): bundle.place for bundle in bundles}.values():
+                place.journal.flush()
+        if self._crash is not None:
+            raise self._crash
+
+    def finish_held(self) -> None:
+        """Finish the sequences that a run with hold left open."""
+        self.server.stop.clear()
+        for bundle in self._finish_later or []:
+            self._guarded(self._finish, bundle)
+        self._finish_later = None
+        self.server.hang_up()
+
+    @property
+    def held(self) -> List[Bundle]:
+        """The sequences that could be finished now."""
+        return self._finish_later or []
+
+    def _work(self, complete: List[Bundle]) -> None:
+        """What one worker thread does; nothing that happens in it is lost, and it never ends before its time."""
+        try:
+            while not self.server.stop.is_set():
+                with self._guard:
+                    job = next(self._jobs, None)
+                    bundle = complete.pop() if job is None and complete else None
+                if job is not None:
+                    self._guarded(self._send, job)
+                elif bundle is not None:
+                    self._guarded(self._finish, bundle)
+                else:
+                    return
+        finally:
+            self.server.hang_up()
+
+    def _guarded(self, act: Callable[[Any], None], thing: Any) -> None:
+        """Do one thing; what ends the whole run sets stop, a bug is kept for the main thread."""
+        try:
+            act(thing)
+        except Stopped:
+            pass
+        except (NotAuthorized, BadJournal, CannotWrite) as error:
+            self._end(error)
+        except UploadError as error:
+            if error.problem.code in ("unreachable", "bad_certificate"):
+                self._end(error)
+            else:
+                with self._guard:
+                    self.trouble.append(error.problem._replace(wrong="a sequence cannot be finished: "
+                                                               + error.problem.wrong))
+        except BaseException as error:      # a bug: it must reach the person, and the other workers must end
+            self._crash = error
+            self.server.stop.set()
+
+    def _end(self, error: ToolError) -> None:
+        """End the run for a reason that is true of every image."""
+        with self._guard:
+            self.stopped = self.stopped or error
+        self.server.stop.set()
+
+    def _headers(self, bundle: Bundle) -> Dict[str, str]:
+        return {"Authorization": "OAuth " + self.tokens[bundle.user]}
+
+    def _send(self, job: Job) -> None:
+        """Send one image and journal it; one that cannot be sent is recorded, and its sequence stays open."""
+        bundle = job.bundle
+        journal = bundle.place.journal
+        try:
+            ready = ready_image(bundle.place, job.name)
+            key = "mly_tools_%s.jpg" % ready.md5
+            before = journal.upload(self.service, job.name)
+            begun = before is not None and before["status"] == "started" and before.get("key") == key
+            row = {"image": job.name, "service": self.service, "photo": self._photo(bundle.place, job.name),
+                   "status": "started", "key": key}
+            journal.append([{"upload": row}], flush=False)
+            handle = self.server.put(key, ready.size, lambda offset: _pieces(ready, offset), self._headers(bundle),
+                                     begun)
+        except (NotAuthorized, CannotWrite, BadJournal):
+            raise
+        except ToolError as error:
+            if error.problem.code in ("unreachable", "bad_certificate"):
+                raise
+            self._failed(job, error.problem)
+            return
+        self._arrived(job, dict(row, status="sent", handle=handle))
+
+    @staticmethod
+    def _photo(place: Place, name: str) -> Optional[str]:
+        """The photo's id, by which a later photo of the same name is told apart; None for one without a record."""
+        record = place.journal.record(name)
+        return None if record is None else photo_id(name, record["found"])
+
+    def _failed(self, job: Job, problem: Problem) -> None:
+        """Record an image that cannot be sent; its sequence stays unfinished."""
+        path = os.path.join(job.bundle.place.folder, job.name)
+        problem = problem._replace(file=path)
+        row = {"image": job.name, "service": self.service, "status": "failed", "code": problem.code,
+               "wrong": problem.wrong, "value": problem.value, "remedy": problem.remedy}
+        job.bundle.place.journal.append([{"upload": row}], flush=False)
+        with self._guard:
+            job.bundle.blocked = True
+            job.bundle.waiting -= 1
+            self.failed[job.bundle.place.folder, job.name] = problem
+        self._tell()
+
+    def _arrived(self, job: Job, row: Dict[str, Any]) -> None:
+        """Journal an acknowledged image, and finish its sequence when it was the last."""
+        bundle = job.bundle
+        now = time.monotonic()
+        flush = now - self._flushed_at > FLUSH_S
+        bundle.place.journal.append([{"upload": row}], flush)
+        with self._guard:
+            self._flushed_at = now if flush else self._flushed_at
+            bundle.handles[job.name] = row["handle"]
+            bundle.waiting -= 1
+            self.sent.add((bundle.place.folder, job.name))
+            complete = not bundle.waiting and not bundle.blocked
+        self._tell()
+        if complete:
+            self._guarded(self._finish, bundle)
+
+    def _tell(self) -> None:
+        with self._guard:
+            self.ui.progress("uploading", len(self.sent) + len(self.failed), self._total, self.server.bytes_sent)
+
+    def _finish(self, bundle: Bundle) -> None:
+        """Upload a sequence's manifest and have it finished; a repeated finish uses the same handle."""
+        if self._finish_later is not None and not self.server.stop.is_set():
+            with self._guard:
+                if bundle not in self._finish_later:
+                    self._finish_later.append(bundle)
+                    return
+        journal, handles = bundle.place.journal, [bundle.handles[name] for name in bundle.names]
+        manifest = json.dumps({"version": "1", "upload_type": "images", "image_handles": handles}).encode("ascii")
+        key = "uuid_%s.json" % hashlib.md5(manifest).hexdigest()
+        row = journal.sequence(self.service, bundle.identity) or {}
+        if row.get("key") != key:
+            journal.flush()
+            handle = self.server.put(key, len(manifest), lambda offset: [manifest[offset:]], self._headers(bundle),
+                                     bool(row))
+            row = {"id": bundle.identity, "service": self.service, "images": bundle.names, "key": key,
+                   "handle": handle}
+            journal.append([{"sequence": row}])
+        if "cluster" not in row:
+            wish = {"file_handle": row["handle"], "file_type": "mly_bundle_manifest"}
+            if bundle.organization:
+                wish["organization_id"] = bundle.organization
+            answer = self.server.ask("POST", self.server.graph + "/finish_upload", self._headers(bundle), wish)
+            journal.append([{"sequence": dict(row, cluster=str(answer.row.get("cluster_id", "")))}])
+        with self._guard:
+            self.finished += 1
+
+
+# -- the stand-in service --
+
+def stand_in_name(folder: str) -> str:
+    """The name under which journals keep what a stand-in's folder has received; "" for a new folder."""
+    try:
+        with open(os.path.join(folder, "stand_in.json"), encoding="ascii") as stream:
+            return str(json.load(stream)["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+class StandIn:
+    """A service on loopback that speaks the upload part of the API v4 and keeps in a folder what it receives.
+
+    It checks offsets, the md5 of keys, that every image has a description that parses, and that a manifest names
+    only images it has. with StandIn(folder) as service: service.root is its address, service.name its own name.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.root = self.name = ""
+        self._server: Any = None
+
+    def __enter__(self) -> "StandIn":
+        import http.server
+        try:
+            os.makedirs(os.path.join(self.folder, "sequences"), exist_ok=True)
+        except OSError as error:
+            raise _os_problem(self.folder, error) from error
+        self.name = stand_in_name(self.folder)
+        if not self.name:
+            self.name = "stand-in-%016x" % random.SystemRandom().getrandbits(64)
+            text = canonical({"name": self.name})
+            write_atomically(os.path.join(self.folder, "stand_in.json"), [text.encode("ascii")])
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _stand_in_handler(self))
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self.root = "http://127.0.0.1:%d" % self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def path_of(self, key: str) -> str:
+        """Where an entity is kept; raises ValueError for a key that is none of ours."""
+        if not re.match(r"(mly_tools_[0-9a-f]{32}\.jpg|uuid_[0-9a-f]{32}\.json)$", key):
+            raise ValueError("no such entity")
+        return os.path.join(self.folder, key)
+
+    def offset(self, key: str) -> int:
+        """How many bytes of an entity are there."""
+        for path in (self.path_of(key), self.path_of(key) + PART_SUFFIX):
+            if os.path.isfile(path):
+                return os.path.getsize(path)
+        return 0
+
+    def receive(self, key: str, offset: int, stream: Any, length: int) -> Tuple[int, Dict[str, Any]]:
+        """Take the bytes of an entity from an offset on; gives status and answer."""
+        if offset != self.offset(key):
+            return 412, _fault("OffsetInvalidError", "Request starting offset is invalid", True)
+        whole, part = self.path_of(key), self.path_of(key) + PART_SUFFIX
+        if not os.path.isfile(whole):
+            with open(part, "ab") as target:
+                while length > 0:
+                    piece = stream.read(min(length, SEND_BYTES))
+                    if not piece:
+                        return 400, _fault("ConnectionLost", "fewer bytes than announced", True)
+                    target.write(piece)
+                    length -= len(piece)
+            wrong = self._wrong_with(key, part)
+            if wrong:
+                os.unlink(part)
+                return 400, _fault("ProcessingFailedError", wrong, False)
+            os.replace(part, whole)
+        return 200, {"h": "handle-" + key.rpartition(".")[0]}
+
+    def _wrong_with(self, key: str, path: str) -> Optional[str]:
+        """What is wrong with a received entity; None when it is good."""
+        with open(path, "rb") as stream:
+            digest = hashlib.md5()
+            for piece in iter(lambda: stream.read(COPY_BYTES), b""):
+                digest.update(piece)
+        if digest.hexdigest() not in key:
+            return "the md5 of the bytes is not that of the key"
+        if key.endswith(".jpg"):
+            try:
+                return None if _described(read_found(path)) else "the image has no description"
+            except ToolError as error:
+                return error.problem.wrong
+        with open(path, "rb") as stream:
+            handles = json.loads(stream.read()).get("image_handles", [])
+        missing = [handle for handle in handles
+                   if not os.path.isfile(os.path.join(self.folder, str(handle)[len("handle-"):] + ".jpg"))]
+        return "the manifest names images that are not here" if missing or not handles else None
+
+    def finish(self, row: Dict[str, Any]) -> Tuple[int, Dict[str, Any]]:
+        """Finish a sequence by the handle of its manifest; gives status and answer."""
+        name = str(row.get("file_handle"))[len("handle-"):]
+        manifest = os.path.join(self.folder, name + ".json")
+        if not re.match(r"uuid_[0-9a-f]{32}$", name) or not os.path.isfile(manifest):
+            return 400, _fault("HandleNotFound", "there is no such manifest", False)
+        cluster = str(int(name[5:20], 16))
+        with open(manifest, encoding="ascii") as stream:
+            handles = json.load(stream)["image_handles"]
+        text = canonical({"cluster_id": cluster, "organization_id": row.get("organization_id"),
+                          "images": [str(handle)[len("handle-"):] + ".jpg" for handle in handles]})
+        write_atomically(os.path.join(self.folder, "sequences", cluster + ".json"), [text.encode("ascii")])
+        return 200, {"cluster_id": cluster}
+
+
+def _fault(kind: str, message: str, retriable: bool) -> Dict[str, Any]:
+    return {"debug_info": {"type": kind, "message": message, "retriable": retriable}}
+
+
+def _stand_in_handler(service: StandIn) -> Any:
+    """The request handler of a stand-in service."""
+    import http.server
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        """GET and POST of entities, finish_upload, and an organization that exists."""
+
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def log_message(self, format: str, *args: Any) -> None:
+            LOG.debug("stand-in: " + format, *args)
+
+        def answer(self, status: int, row: Dict[str, Any]) -> None:
+            """Send an answer as JSON."""
+            body = json.dumps(row).encode("ascii")
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            """An entity's offset, or who somebody is."""
+            key = self.path.split("?")[0].strip("/")
+            try:
+                self.answer(200, {"offset": service.offset(key)})
+            except ValueError:
+                self.answer(200, {"id": key, "slug": key, "name": key, "description": "", "username": key})
+
+        def do_POST(self) -> None:
+            """The bytes of an entity, or the end of a sequence."""
+            key, length = self.path.strip("/"), int(self.headers.get("Content-Length") or 0)
+            try:
+                if key == "finish_upload":
+                    status, row = service.finish(json.loads(self.rfile.read(length)))
+                else:
+                    status, row = service.receive(key, int(self.headers.get("Offset") or -1), self.rfile, length)
+            except ValueError as error:
+                status, row = 400, _fault("BadRequest", str(error), False)
+            self.close_connection = status != 200
+            self.answer(status, row)
+
+    return Handler
+
+
+# -- the tool's part: which images, for whom --
+
+def _asks_again(options: UploadOptions, count: int, ui: Ui) -> bool:
+    """Whether images that failed before are sent again."""
+    choice = options.retry_failed or ("ask" if ui.ask else "yes")
+    if choice == "ask" and ui.ask is None:
+        choice = "yes"
+    if choice != "ask":
+        return choice == "yes"
+    answer = typing.cast(Callable[[str, bool], str], ui.ask)(
+        "%d images could not be sent before. Send them again? (y/n; --retry_failed answers this)" % count, False)
+    return answer.strip().lower().startswith("y")
+
+
+class _Plan:
+    """What an upload has to do: jobs, sequences, and the outcome of every image that is not sent."""
+
+    def __init__(self, service: str, top: str) -> None:
+        self.service, self.top = service, top
+        self.bundles: Dict[Tuple[str, str], Bundle] = {}
+        self.outcomes: Dict[str, Outcome] = {}              # path -> why it is not sent in this run
+        self.before: Dict[str, Problem] = {}                # path -> why it could not be sent in an earlier run
+        self._times: Dict[str, float] = {}                  # path -> capture time, to order each sequence by
+
+    def add_place(self, place: Place, names: Sequence[str]) -> None:
+        """Sort the images of a folder into sequences, or note why they are not sent."""
+        was_uploaded = old_uploads(place.folder, self.top)
+        for name, record in zip(names, place.journal.records(names)):
+            path = os.path.join(place.folder, name)
+            if not is_jpeg_name(name):
+                self.outcomes[path] = Outcome("skipped", SKIP_KIND)
+            elif was_uploaded(name):
+                self.outcomes[path] = Outcome("skipped", SKIP_UPLOADED)
+            else:
+                outcome = self._take(place, name, path, record)
+                if outcome is not None:
+                    self.outcomes[path] = outcome
+        for bundle in self.bundles.values():
+            bundle.names.sort(key=lambda name: (self._times.get(os.path.join(bundle.place.folder, name), 0.0),
+                                                natural_key(name)))
+        self._times.clear()
+
+    def _take(self, place: Place, name: str, path: str, record: Optional[Dict[str, Any]]) -> Optional[Outcome]:
+        """Put an image into its sequence; gives the outcome of one that is not to be sent."""
+        if record is None or not record.get("steps"):
+            return self._take_described(place, name, path, record)
+        steps = record["steps"]
+        if any(entry["status"] != "success" for entry in steps.values()):
+            return image_from(path, record).outcome
+        if DESCRIPTION not in steps or SEQUENCE not in steps:
+            return _not_processed(path)
+        user = steps.get(USER, {}).get("data", {})
+        name_of_user = steps.get(PARAMS, {}).get("data", {}).get("user_name") or user.get("user_name")
+        bundle = self._bundle(place, steps[SEQUENCE]["data"]["sequence"], name_of_user, user.get("organization_key"))
+        self._times[path] = steps[GEOTAG]["data"]["time"]
+        return self._sort_in(bundle, name, path, record["found"])
+
+    def _take_described(self, place: Place, name: str, path: str,
+                        record: Optional[Dict[str, Any]]) -> Optional[Outcome]:
+        """The same for an image that only its own description tells of."""
+        if record is not None and "error" in record["found"]:
+            return image_from(path, record).outcome
+        try:
+            row = _described(read_found(path))
+        except ToolError as error:
+            return Outcome("failed", error.problem.code, error.problem)
+        if not row:
+            return _not_processed(path)
+        identity = row.get("MAPSequenceUUID") or uuid_of(os.path.basename(place.folder).encode("utf-8", "replace"))
+        bundle = self._bundle(place, str(identity), row.get("MAPSettingsUsername"), row.get("MAPOrganizationKey"))
+        return self._sort_in(bundle, name, path, None)
+
+    def _bundle(self, place: Place, identity: str, user: Optional[str], organization: Optional[str]) -> Bundle:
+        key = (place.folder, identity)
+        if key not in self.bundles:
+            self.bundles[key] = Bundle(identity, place, user, organization)
+        return self.bundles[key]
+
+    def _sort_in(self, bundle: Bundle, name: str, path: str, found: Optional[Dict[str, Any]]) -> Optional[Outcome]:
+        """Add an image to its sequence, with its handle when it has arrived before."""
+        bundle.names.append(name)
+        upload = bundle.place.journal.upload(self.service, name)
+        if upload is not None and found is not None and upload.get("photo") not in (None, photo_id(name, found)):
+            upload = None           # another photo that had the same name
+        if upload is not None and upload["status"] == "sent":
+            bundle.handles[name] = upload["handle"]
+            return Outcome("skipped", SKIP_UPLOADED)
+        if upload is not None and upload["status"] == "failed":
+            self.before[path] = Problem(upload["code"], path, upload["wrong"], upload.get("value", ""),
+                                        upload.get("remedy", ""))
+        return None
+
+    def jobs(self, again: bool) -> List[Job]:
+        """The images to send, a sequence after the other; without again, not those that failed before."""
+        out: List[Job] = []
+        for bundle in self.bundles.values():
+            for name in bundle.names:
+                path = os.path.join(bundle.place.folder, name)
+                if name in bundle.handles:
+                    continue
+                if not again and path in self.before:
+                    problem = self.before[path]
+                    self.outcomes[path] = Outcome("failed", problem.code, problem)
+                    bundle.blocked = True
+                    continue
+                bundle.waiting += 1
+                out.append(Job(name, bundle))
+        return out
+
+    def open_bundles(self) -> List[Bundle]:
+        """The sequences that the service has not finished yet."""
+        out = []
+        for bundle in self.bundles.values():
+            row = bundle.place.journal.sequence(self.service, bundle.identity) or {}
+            if "cluster" not in row or row.get("images") != bundle.names:
+                out.append(bundle)
+        return out
+
+
+def _not_processed(path: str) -> Outcome:
+    problem = Problem("not_processed", path, "has not been processed", "", "run process first")
+    return Outcome("failed", problem.code, problem)
+
+
+def _token(user: Optional[str], sections: Dict[str, Dict[str, str]]) -> str:
+    """The access token of a user: MAPILLARY_ACCESS_TOKEN, else from the configuration; raises NotAuthorized."""
+    token = os.environ.get("MAPILLARY_ACCESS_TOKEN")
+    if not token and user is not None:
+        token = sections.get(user, {}).get("user_upload_token")
+    if not token and user is None:
+        stored = [row["user_upload_token"] for row in sections.values() if row.get("user_upload_token")]
+        token = stored[0] if len(stored) == 1 else None
+    if not token:
+        raise NotAuthorized(("no_token", "", "there is no access token for %s" % (user or "these images"), "",
+                             "run authenticate --user_name %s first, or try it with --stand_in FOLDER" % (
+                                 user or "NAME")))
+    if not re.match(r"[!-~]+$", token):
+        raise NotAuthorized(("bad_token", "", "the access token for %s has characters that no token has" % (
+            user or "these images"), "", "paste it again: authenticate --force_overwrite"))
+    return token
+
+
+def _check_organizations(upload: Upload, bundles: Sequence[Bundle]) -> None:
+    """Ask the service for each organization once; raises NotAuthorized, UploadError."""
+    for organization, bundle in {bundle.organization: bundle for bundle in bundles if bundle.organization}.items():
+        upload.server.ask("GET", "%s/%s?fields=slug,description,name" % (upload.server.graph, organization), {
+            "Authorization": "OAuth " + upload.tokens[bundle.user]})
+    upload.server.hang_up()
+
+
+def send_images(source: Input, selection: Selection, options: UploadOptions, patience: Patience, dry: Dry, ui: Ui,
+                tool: str) -> Report:
+    """Send every processed image below a folder that the service does not have, and finish its sequences.
+
+    Raises what stops the run before any image; what stops it later is in the Report.
+    """
+    top = typing.cast(str, source.import_path)
+    paths = find_images(top, selection.skip_subfolders)
+    with contextlib.ExitStack() as stack:
+        graph, upload_root, service, notes = graph_root(), os.environ.get(
+            "MAPILLARY_UPLOAD_ENDPOINT") or UPLOAD_ROOT, service_name(graph_root()), Notes()
+        if options.stand_in and not dry.dry_run:
+            stand_in = stack.enter_context(StandIn(options.stand_in))
+            graph = upload_root = stand_in.root
+            service = stand_in.name
+        elif options.stand_in:
+            service = stand_in_name(options.stand_in)
+        places, problems = open_places(paths, not dry.dry_run, stack)
+        plan = _Plan(service, top)
+        for folder, group in _grouped(paths).items():
+            if folder in places:
+                plan.add_place(places[folder], [path.name for path in group])
+            else:
+                plan.outcomes.update((str(path), Outcome("failed", problems[folder].code, problems[folder]._replace(
+                    file=str(path)))) for path in group)
+        server = Server(graph, upload_root, patience.offline_limit * 60, options.max_rate,
+                        _number_of("MAX_ATTEMPTS", 10), notes.say)
+        upload = Upload(server, service, {}, ui)
+        if dry.dry_run:
+            jobs = plan.jobs(options.retry_failed != "no")
+            upload.sent = {(job.bundle.place.folder, job.name) for job in jobs}
+        else:
+            _send_plan(plan, upload, options, ui)
+    return _upload_report(tool, paths, plan, upload, options, dry, notes)
+
+
+def _send_plan(plan: _Plan, upload: Upload, options: UploadOptions, ui: Ui) -> None:
+    """Carry out the plan of an upload."""
+    jobs = plan.jobs(not plan.before or _asks_again(options, len(plan.before), ui))
+    bundles = plan.open_bundles()
+    if not jobs and all(bundle.blocked for bundle in bundles):
+        return
+    sections = read_config()
+    for bundle in bundles:
+        if bundle.user not in upload.tokens:
+            upload.tokens[bundle.user] = "stand-in" if options.stand_in else _token(bundle.user, sections)
+    _check_organizations(upload, bundles)
+    upload.run(jobs, bundles, _number_of("NUMBER_THREADS", 4), options.manual_done)
+    if upload.held and upload.stopped is None:
+        question = "%d sequences are complete. Finalize them now? (y/n)" % len(upload.held)
+        if ui.ask is not None and ui.ask(question, False).strip().lower().startswith("y"):
+            upload.finish_held()
+
+
+def _upload_report(tool: str, paths: Sequence[Path], plan: _Plan, upload: Upload, options: UploadOptions, dry: Dry,
+                   notes: Notes) -> Report:
+    """Account for every image of an upload, and say what is left to do."""
+    report = Report(tool, word="would be uploaded" if dry.dry_run else "uploaded", stopped=upload.stopped,
+                    trouble=upload.trouble)
+    for path in paths:
+        outcome = plan.outcomes.get(str(path))
+        key = (os.path.dirname(str(path)), path.name)
+        if outcome is None and key in upload.failed:
+            outcome = Outcome("failed", upload.failed[key].code, upload.failed[key])
+        elif outcome is None and key not in upload.sent:
+            outcome = Outcome("skipped", SKIP_LEFT)
+        report.count(Image(path, outcome=outcome))
+    left = len(report.skipped.get(SKIP_LEFT, [])) + len(upload.failed)
+    report.facts = {"sequences_finished": upload.finished, "sequences_waiting": len(upload.held),
+                    "bytes_sent": upload.server.bytes_sent}
+    if upload.held:
+        notes.say("%d sequences are complete but not finalized: run upload without --manual_done to finalize them" % (
+            len(upload.held)))
+    if left and not dry.dry_run:
+        notes.say("run the same command again: %d images left" % left)
+    arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, []))
+    if not dry.dry_run and options.stand_in:
+        notes.say("%d images arrived at the stand-in service in %s; nothing went to Mapillary" % (
+            arrived, options.stand_in))
+    elif not dry.dry_run and not left and report.exit_code == 0 and not upload.held and arrived:
+        notes.say("all %d images that can be uploaded are acknowledged by the service: they may leave the card%s" % (
+            arrived, "; skipped ones are only here" if arrived < report.found else ""))
+    report.notes = notes.lines
+    return report
+
+
+# -- accounts --
+
+@dataclass(frozen=True)
+class Login(Group):
+    """account"""
+
+    user_name: Optional[str] = opt(None, "Mapillary user name", metavar="NAME")
+    user_email: Optional[str] = opt(None, "e-mail address of the account", metavar="TEXT")
+    user_password: Optional[str] = opt(None, "password of the account; others on this computer can see it here, so "
+                                       "better leave it out and be asked", metavar="TEXT")
+    user_access_token: Optional[str] = opt(None, "access token, instead of e-mail and password", metavar="TEXT")
+    config_file: Optional[str] = opt(None, "where to store it (default: ~/.config/mapillary/config)", metavar="FILE")
+    force_overwrite: bool = opt(False, "replace stored credentials of the same user name without asking")
+
+
+def _answer(ui: Ui, value: Optional[str], question: str, option: str, secret: bool = False) -> str:
+    """A value that was given, or asked for; raises UsageError that names the option when there is nobody to ask."""
+    if not value and ui.ask is not None:
+        value = ui.ask(question, secret).strip()
+    if not value:
+        raise UsageError(("missing_option", "", "%s is missing" % option, "", "give %s" % option))
+    return value
+
+
+def log_in(login: Login, ui: Ui) -> Report:
+    """Store the credentials of a user: by access token, else by e-mail and password. Raises NotAuthorized."""
+    name = _answer(ui, login.user_name, "Mapillary user name", "--user_name")
+    if name in ("organizations", "MAPAdmin", "DEFAULT") or re.search(r"[\]\r\n]", name):
+        raise UsageError(("bad_user_name", "", "this cannot be a user name", name))
+    sections = read_config(login.config_file)
+    old = sections.get(name, {})
+    if old.get("user_upload_token") and not login.force_overwrite:
+        if ui.ask is None or not ui.ask("Credentials for %s are stored. Replace them? (y/n)" % name,
+                                        False).strip().lower().startswith("y"):
+            raise UsageError(("stored_already", "", "credentials are stored already for", name,
+                              "add --force_overwrite to replace them"))
+    server = Server(graph_root(), UPLOAD_ROOT, 0.0, None, 3)
+    row = dict(old)
+    token = login.user_access_token or (None if login.user_email else os.environ.get("MAPILLARY_ACCESS_TOKEN"))
+    if not token:
+        token, row["MAPILLARY_CLIENT_TOKEN"] = _token_by_password(server, login, sections, ui)
+    me = server.ask("GET", server.graph + "/me?fields=id,username", {"Authorization": "OAuth " + token}).row
+    server.hang_up()
+    row.update(MAPSettingsUsername=str(me.get("username", name)), MAPSettingsUserKey=str(me.get("id", "")),
+               user_upload_token=token)
+    sections[name] = row
+    write_config(sections, login.config_file)
+    return Report("authenticate", 1, 1, "account stored", facts={"user_name": name, "user_key": me.get("id")}, notes=[
+        "stored credentials for %s in %s" % (name, config_path(login.config_file))])
+
+
+def _token_by_password(server: Server, login: Login, sections: Dict[str, Dict[str, str]], ui: Ui) -> Tuple[str, str]:
+    """(access token, client token) by e-mail and password; raises NotAuthorized with what the service says."""
+    email = _answer(ui, login.user_email, "E-mail address", "--user_email (or --user_access_token)")
+    password = login.user_password or _answer(ui, None, "Password", "--user_password", True)
+    client = os.environ.get("MAPILLARY_CLIENT_TOKEN") or next(
+        (row["MAPILLARY_CLIENT_TOKEN"] for row in sections.values() if row.get("MAPILLARY_CLIENT_TOKEN")), None)
+    client = _answer(ui, client, "Client token (MLY|..., from the developer page of your Mapillary account)",
+                     "MAPILLARY_CLIENT_TOKEN in the environment")
+    try:
+        answer = server.ask("POST", server.graph + "/login", {"Authorization": "OAuth " + client}, {
+            "email": email, "password": password, "locale": "en_US"})
+    except NotAuthorized as error:
+        raise NotAuthorized(error.problem._replace(
+            wrong="the service does not accept the login", remedy="check e-mail, password and client token")) from None
+    except UploadError as error:
+        raise NotAuthorized(error.problem._replace(wrong="the login failed")) from None
+    return str(answer.row.get("access_token", "")), client
+
+
+# ---- 14. Tools -------------------------------------------------------------------------------------
+# Here: one function a subcommand; its parameters are option groups, its docstring is the help.
+# Not here: how anything is done.
+
+class Tool(NamedTuple):
+    """A subcommand."""
+
+    act: Callable[..., Report]
+    advanced: bool
+
+
+TOOLS: Dict[str, Tool] = {}
+
+
+def tool(advanced: bool = False) -> Callable[[Callable[..., Report]], Callable[..., Report]]:
+    """Make a function a subcommand of its name; an advanced one is only listed with --advanced."""
+    def register(act: Callable[..., Report]) -> Callable[..., Report]:
+        TOOLS[act.__name__] = Tool(act, advanced)
+        return act
+    return register
+
+
+def groups_of(act: Callable[..., Report]) -> Dict[str, Type[Group]]:
+    """The option groups of a tool by parameter."""
+    return {name: kind for name, kind in typing.get_type_hints(act).items()
+            if isinstance(kind, type) and issubclass(kind, Group)}
+
+
+def _service_of(options: UploadOptions) -> str:
+    """The name of the service that a run uploads to."""
+    return stand_in_name(options.stand_in) if options.stand_in else service_name(graph_root())
+
+
+@tool()
+def process(source: Input, user: User, selection: Selection = Selection(), again: Again = Again(),
+            meta: MetaData = MetaData(), geotagging: Geotagging = Geotagging(), angle: Angle = Angle(),
+            sequences: SequenceOptions = SequenceOptions(), master: Master = Master(), insert: Insert = Insert(),
+            keep: Keep = Keep(), workers: Workers = Workers(), dry: Dry = Dry(), ui: Ui = Ui()) -> Report:
+    """Find time and position, group into sequences, and write the description into the images."""
+    return _process("process", _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again,
+                                         dry), source, selection, ui)
+
+
+def _settings(user: User, meta: MetaData, geotagging: Geotagging, angle: Angle, sequences: SequenceOptions,
+              master: Master, insert: Insert, keep: Keep, workers: Workers, again: Again, dry: Dry) -> Settings:
+    """The settings of a run that takes every step."""
+    return Settings(user, meta, geotagging, angle, sequences, Account(user.user_name), master, insert, keep, workers,
+                    again, dry)
+
+
+def _process(name: str, settings: Settings, source: Input, selection: Selection, ui: Ui,
+             service: Optional[str] = None) -> Report:
+    """A run of steps for a service; None is the one that the environment names."""
+    name_of = service_name(graph_root()) if service is None else service
+    return run_steps(source, selection, settings._replace(service=name_of), ui, name)
+
+
+@tool()
+def upload(source: Input, selection: Selection = Selection(), options: UploadOptions = UploadOptions(),
+           patience: Patience = Patience(), dry: Dry = Dry(), ui: Ui = Ui()) -> Report:
+    """Send what has been processed; run again, it sends only what is missing."""
+    return send_images(source, selection, options, patience, dry, ui, "upload")
+
+
+@tool()
+def process_and_upload(source: Input, user: User, selection: Selection = Selection(), again: Again = Again(),
+                       meta: MetaData = MetaData(), geotagging: Geotagging = Geotagging(), angle: Angle = Angle(),
+                       sequences: SequenceOptions = SequenceOptions(), master: Master = Master(),
+                       insert: Insert = Insert(), keep: Keep = Keep(), workers: Workers = Workers(), dry: Dry = Dry(),
+                       options: UploadOptions = UploadOptions(), patience: Patience = Patience(),
+                       ui: Ui = Ui()) -> Report:
+    """Process, then upload."""
+    settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
+    first = _process("process", settings, source, selection, ui, _service_of(options))
+    if dry.dry_run:
+        return first
+    report = send_images(source, selection, options, patience, dry, ui, "process_and_upload")
+    report.parts.append(first)
+    return report
+
+
+@tool(advanced=True)
+def extract_user_data(source: Input, user: User, selection: Selection = Selection(), again: Again = Again(),
+                      master: Master = Master(), ui: Ui = Ui()) -> Report:
+    """Record who uploads the images."""
+    return _process("extract_user_data", Settings(user=user, master=master, again=again), source, selection, ui)
+
+
+@tool(advanced=True)
+def extract_import_meta_data(source: Input, selection: Selection = Selection(), again: Again = Again(),
+                             meta: MetaData = MetaData(), ui: Ui = Ui()) -> Report:
+    """Record camera, orientation, accuracy, file name and import date."""
+    return _process("extract_import_meta_data", Settings(meta=meta, again=again), source, selection, ui)
+
+
+@tool(advanced=True)
+def extract_geotag_data(source: Input, selection: Selection = Selection(), again: Again = Again(),
+                        geotagging: Geotagging = Geotagging(), angle: Angle = Angle(), out: TrackOut = TrackOut(),
+                        ui: Ui = Ui()) -> Report:
+    """Find capture time, position and direction, in EXIF or in a track."""
+    settings = Settings(geotagging=geotagging, angle=angle, again=again)
+    report = _process("extract_geotag_data", settings, source, selection, ui)
+    if out.write_gpx:
+        track = _track_of(geotagging, Notes())
+        if track is None:
+            raise UsageError(("no_track", "", "--write_gpx needs a track", "", "add --geotag_source and its path"))
+        write_gpx(track, out.write_gpx)
+    return report
+
+
+@tool(advanced=True)
+def extract_sequence_data(source: Input, selection: Selection = Selection(), again: Again = Again(),
+                          sequences: SequenceOptions = SequenceOptions(), angle: Angle = Angle(),
+                          ui: Ui = Ui()) -> Report:
+    """Group images into sequences."""
+    return _process("extract_sequence_data", Settings(sequences=sequences, angle=angle, again=again), source,
+                    selection, ui)
+
+
+@tool(advanced=True)
+def extract_upload_params(source: Input, account: Account, selection: Selection = Selection(), again: Again = Again(),
+                          master: Master = Master(), ui: Ui = Ui()) -> Report:
+    """Record what the upload needs: whose account, for which organization."""
+    return _process("extract_upload_params", Settings(account=account, master=master, again=again), source, selection,
+                    ui)
+
+
+@tool(advanced=True)
+def exif_insert(source: Input, selection: Selection = Selection(), again: Again = Again(), master: Master = Master(),
+                insert: Insert = Insert(), keep: Keep = Keep(), workers: Workers = Workers(), ui: Ui = Ui()) -> Report:
+    """Merge what was extracted into one description and write it into the images."""
+    settings = Settings(insert=insert, keep=keep, workers=workers, master=master, again=again)
+    return _process("exif_insert", settings, source, selection, ui)
+
+
+@tool(advanced=True)
+def process_csv(source: Input, columns: CsvColumns, table: Table = Table(), keep: Keep = Keep(), dry: Dry = Dry(),
+                ui: Ui = Ui()) -> Report:
+    """Give images the time, position, direction and meta data of a table."""
+    return process_table(source, columns, table, keep, dry, ui)
+
+
+@tool(advanced=True)
+def interpolate(options: Interpolation, table: Table = Table(), keep: Keep = Keep(), dry: Dry = Dry(),
+                ui: Ui = Ui()) -> Report:
+    """Spread identical timestamps, or fill positions that are missing between images."""
+    if options.file_in_path:
+        return interpolate_table(options, table, keep, dry)
+    return interpolate_images(options, keep, dry, ui)
+
+
+@tool(advanced=True)
+def authenticate(login: Login = Login(), ui: Ui = Ui()) -> Report:
+    """Log in and store the credentials of a user."""
+    return log_in(login, ui)
+
+
+# ---- 15. Command line ------------------------------------------------------------------------------
+# Here: the parser, the progress line, logging, exceptions to exit codes, the only print.
+# Not here: anything that a host program might want to call, but for main().
+
+SUMMARY_LINES = 50                  # skipped files of one reason that the summary names with --verbose off: none
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors say where help is."""
+
+    def error(self, message: str) -> Any:
+        """One line and exit code 2."""
+        raise UsageError(("usage", "", message, "", "see %s -h" % self.prog))
+
+
+def _add_option(group: Any, field: Any, hint: Any, show_all: bool) -> None:
+    """One field of an option group as an option of a parser."""
+    rule = field.metadata
+    text = rule["help"]
+    if field.default is not None and field.default is not False:
+        text += " (default: %s)" % field.default
+    arguments: Dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS,
+                                 "help": text if show_all or not rule["advanced"] else argparse.SUPPRESS}
+    kind = [part for part in getattr(hint, "__args__", (hint,)) if part is not type(None)][0]
+    if kind is bool:
+        arguments["action"] = "store_true"
+    else:
+        arguments.update(type=_number_reader(kind) if kind in (int, float) else kind, choices=rule["choices"],
+                         metavar=rule["metavar"], required=rule["required"])
+    group.add_argument("--" + (rule["flag"] or field.name), **arguments)
+
+
+def _number_reader(kind: Any) -> Callable[[str], Any]:
+    """A converter whose error names the kind of number that was expected."""
+    def number(text: str) -> Any:
+        return kind(text)
+    number.__name__ = "whole number" if kind is int else "number"
+    return number
+
+
+def build_parser(show_all: bool) -> Tuple[argparse.ArgumentParser, Dict[str, bool]]:
+    """The parser, and for every option whether it takes a value; show_all lists advanced tools and options too."""
+    prog = "mapillary_tools.py"
+    texts = (__doc__ or "").split("\n\n")
+    parser = _Parser(prog=prog, description=texts[0], allow_abbrev=False, epilog="%s TOOL -h explains a tool; "
+                     "%s --advanced -h lists every tool and option." % (prog, prog))
+    parser.add_argument("--version", action="version", version="mapillary_tools " + __version__)
+    parser.add_argument("--advanced", action="store_true", help="show advanced tools and options in the help")
+    subparsers = parser.add_subparsers(dest="tool", metavar="TOOL", parser_class=_Parser, title="tools")
+    options: Dict[str, bool] = {}
+    for name, entry in TOOLS.items():
+        doc = (entry.act.__doc__ or "").strip()
+        shown: Dict[str, Any] = {"help": doc.split("\n")[0]} if show_all or not entry.advanced else {}
+        one = subparsers.add_parser(name, description=doc, allow_abbrev=False, **shown)
+        one.add_argument("--advanced", action="store_true", default=argparse.SUPPRESS,
+                         help="show advanced options in the help")
+        one.add_argument("--json", action="store_true", default=argparse.SUPPRESS,
+                         help="print the summary as one JSON object")
+        for kind in groups_of(entry.act).values():
+            section, hints = one.add_argument_group((kind.__doc__ or "").strip()), typing.get_type_hints(kind)
+            for field in dataclasses.fields(kind):
+                _add_option(section, field, hints[field.name], show_all)
+        options.update((flag, action.nargs is None) for action in one._actions for flag in action.option_strings)
+    return parser, options
+
+
+def joined(argv: Sequence[str], options: Dict[str, bool]) -> List[str]:
+    """The arguments with --some-option as --some_option, and `--option -05:00` as `--option=-05:00`."""
+    out: List[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name not in options and name.replace("-", "_").replace("__", "--", 1) in options:
+            word = name = name.replace("-", "_").replace("__", "--", 1)
+            word += equals + value
+        if options.get(word) and rest and rest[0][:1] == "-" and rest[0].partition("=")[0] not in options:
+            word += "=" + rest.pop(0)
+        out.append(word)
+    return out
+
+
+def _printable(text: str, stream: Any) -> str:
+    """The text as the stream's encoding can show it."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _print(text: str, stream: Any) -> None:
+    """Print a line; a reader that went away is no error."""
+    with contextlib.suppress(BrokenPipeError):
+        print(_printable(text, stream), file=stream, flush=True)
+
+
+class _Progress:
+    """One line on a terminal that is rewritten; in a pipe a plain line now and then."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._terminal = stream, hasattr(stream, "isatty") and stream.isatty()
+        self._start = self._last = time.monotonic()
+        self._what, self._width = "", 0
+
+    def __call__(self, what: str, done: int, total: int, size: int) -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self.clear()
+            self._what, self._start, self._last = what, now, now
+        if now - self._last < (0.1 if self._terminal else 10.0):
+            return
+        self._last = now
+        spent = max(0.001, now - self._start)
+        rate = "%.2f MB/s" % (size / spent / 1e6) if size else "%.0f/s" % (done / spent)
+        left = "%d s left" % (spent / done * (total - done)) if done else ""
+        line = "%s %d/%d  %s  %s" % (what, done, total, rate, left)
+        if self._terminal:
+            self._stream.write("\r" + line.ljust(self._width))
+            self._stream.flush()
+            self._width = len(line)
+        else:
+            _print(line, self._stream)
+
+    def clear(self) -> None:
+        """Wipe the line, so that other text can stand there."""
+        if self._terminal and self._width:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+            self._width = 0
+
+
+class _Handler(logging.Handler):
+    """Narration to standard error, not on top of the progress line."""
+
+    def __init__(self, progress: _Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        self._progress.clear()
+        _print(record.getMessage(), sys.stderr)
+
+
+def _ask(question: str, secret: bool) -> str:
+    """Ask on the terminal; the answer to a secret question is not echoed."""
+    if secret:
+        import getpass
+        return getpass.getpass(question + ": ")
+    sys.stderr.write(_printable(question + ": ", sys.stderr))
+    sys.stderr.flush()
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _summary(report: Report, verbose: bool) -> List[str]:
+    """The lines of a summary; found is always done plus skipped plus failed."""
+    lines: List[str] = []
+    for part in report.parts:
+        lines.extend(_summary(part, verbose))
+    skipped = sum(len(names) for names in report.skipped.values())
+    line = "%s: %d found = %d %s + %d skipped + %d failed" % (
+        report.tool, report.found, report.done, report.word, skipped, len(report.failed))
+    lines.append(line)
+    for reason, names in sorted(report.skipped.items()):
+        lines.append("  skipped %d: %s" % (len(names), reason))
+        if verbose or reason == SKIP_KIND:
+            lines.extend("    " + name for name in names)
+    lines.extend("  failed " + str(problem) for problem in report.failed)
+    lines.extend("  " + str(problem) for problem in report.trouble)
+    return lines
+
+
+def _run(arguments: argparse.Namespace, progress: _Progress) -> Report:
+    """Call a tool with its option groups filled in."""
+    entry = TOOLS[arguments.tool]
+    given = vars(arguments)
+    values: Dict[str, Any] = {}
+    for name, kind in groups_of(entry.act).items():
+        values[name] = kind(**{field.name: given[field.name] for field in dataclasses.fields(kind)
+                               if field.name in given})
+    asks = sys.stdin is not None and sys.stdin.isatty()
+    return entry.act(ui=Ui(progress, _ask if asks else None), **values)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit code and never calls sys.exit."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser, options = build_parser("--advanced" in words)
+    progress = _Progress(sys.stderr)
+    handler = _Handler(progress)
+    level = LOG.level
+    LOG.addHandler(handler)
+    try:
+        arguments = parser.parse_args(joined(words, options))
+        if not arguments.tool:
+            raise UsageError(("usage", "", "a tool is missing", "", "see %s -h" % parser.prog))
+        LOG.setLevel(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
+        report = _run(arguments, progress)
+        progress.clear()
+        if getattr(arguments, "json", False):
+            _print(json.dumps(report.as_json(), sort_keys=True), sys.stdout)
+        else:
+            _print("\n".join(_summary(report, getattr(arguments, "verbose", False))), sys.stdout)
+        if report.stopped is not None:
+            _print("mapillary_tools: " + str(report.stopped), sys.stderr)
+        return report.exit_code
+    except ToolError as error:
+        progress.clear()
+        if "--json" in words:
+            _print(json.dumps({"exit_code": error.exit_code, "stopped": error.problem._asdict()}, sort_keys=True),
+                   sys.stdout)
+        _print("mapillary_tools: " + str(error), sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        progress.clear()
+        _print("mapillary_tools: interrupted; run the same command again to go on", sys.stderr)
+        return EXIT_INTERRUPTED
+    except SystemExit as leaving:       # argparse after --help and --version
+        return leaving.code if isinstance(leaving.code, int) else 0
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(level)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
