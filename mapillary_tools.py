@@ -30,6 +30,14 @@ For embedding: `import mapillary_tools`; what `__all__` names is kept stable. Ev
 option groups that returns a Report and raises ToolError; nothing here calls sys.exit, prints, or touches
 sys.path, the environment or logging handlers when it is imported.
 """
+import sys
+
+__version__ = "1.0.0"
+
+if __name__ == "__main__" and sys.argv[1:] == ["--version"]:    # scripts ask this often: do not build all the rest
+    sys.stdout.write("mapillary_tools %s\n" % __version__)
+    sys.exit(0)
+
 import argparse
 import bisect
 import contextlib
@@ -48,7 +56,6 @@ import random
 import re
 import struct
 import subprocess
-import sys
 import threading
 import time
 import typing
@@ -58,14 +65,16 @@ from pathlib import Path
 from typing import (Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple,
                     Type, Union)
 
-__version__ = "1.0.0"
-
 __all__ = [
-    "BadExif", "BadJournal", "BadTrack", "Camera", "CannotWrite", "Fix", "Image", "Input", "Journal", "NotAuthorized",
-    "NotFound", "Outcome", "OutsideTrack", "Problem", "ProgramMissing", "Report", "ToolError", "Track", "Ui",
-    "UploadError", "UsageError", "bearing", "distance", "find_images", "fix_at", "format_time", "main",
-    "mark_duplicates", "parse_time", "read_image", "read_track", "retry_delay", "split", "spread_subseconds", "turn",
-    "write_gpx", "write_image",
+    "Account", "Again", "Angle", "BadExif", "BadJournal", "BadTrack", "Camera", "CannotWrite", "CsvColumns", "Dry",
+    "Fix", "Geotagging", "Image", "Input", "Insert", "Interpolation", "Journal", "Keep", "Login", "Master",
+    "MetaData", "NotAuthorized", "NotFound", "Outcome", "OutsideTrack", "Patience", "Problem", "ProgramMissing",
+    "Report", "Selection", "SequenceOptions", "Table", "ToolError", "Track", "TrackOut", "Ui", "UploadError",
+    "UploadOptions", "UsageError", "User", "Workers", "authenticate", "bearing", "distance", "exif_insert",
+    "extract_geotag_data", "extract_import_meta_data", "extract_sequence_data", "extract_upload_params",
+    "extract_user_data", "find_images", "fix_at", "format_time", "interpolate", "main", "mark_duplicates",
+    "parse_time", "process", "process_and_upload", "process_csv", "read_image", "read_track", "retry_delay",
+    "split", "spread_subseconds", "turn", "upload", "write_gpx", "write_image",
 ]
 
 LOG = logging.getLogger("mapillary_tools")
@@ -75,50 +84,43 @@ _HERE = os.path.dirname(os.path.abspath(os.path.realpath(__file__)))
 _loading = threading.Lock()
 
 
-def _zipped(folder: str) -> bool:
-    """Whether the folder lies inside a zip archive, where files cannot be opened by path."""
-    return not os.path.isdir(folder)
-
-
-def _spec(private: str, folder: str) -> Any:
-    """The import specification of the package in folder, under a private name; None where there is none."""
-    import importlib.util
-    if not _zipped(os.path.dirname(folder)):
-        start = os.path.join(folder, "__init__.py")
-        if not os.path.isfile(start):
-            return None
-        return importlib.util.spec_from_file_location(private, start, submodule_search_locations=[folder])
-    return None
-
-
-def _from_zip(private: str, name: str) -> Any:
-    """vendor/NAME from the zip archive this module was imported from, loaded under its private name."""
-    import importlib.util
-    import types
+def _zip_loader(name: str) -> Any:
+    """A loader for vendor/NAME inside the zip archive that this module was imported from."""
+    import importlib.abc
     import zipimport
-    finder = zipimport.zipimporter(os.path.join(_HERE, "vendor"))
-    package = types.ModuleType(private)
-    package.__path__ = [os.path.join(_HERE, "vendor", name)]  # type: ignore[attr-defined]
-    package.__package__ = private
-    package.__spec__ = importlib.util.spec_from_loader(private, finder, is_package=True)
-    sys.modules[private] = package
-    exec(finder.get_code(name), package.__dict__)
-    return package
+    archive = zipimport.zipimporter(os.path.join(_HERE, "vendor"))
+
+    class Loader(importlib.abc.InspectLoader):
+        """Gives the package's code whatever name it is loaded under."""
+
+        def get_source(self, fullname: str) -> Optional[str]:
+            return archive.get_source(name)
+
+        def get_code(self, fullname: str) -> Any:
+            return archive.get_code(name)
+
+        def is_package(self, fullname: str) -> bool:
+            return True
+
+    return Loader()
 
 
 def _vendored(name: str) -> Any:
     """The package vendor/NAME, loaded by path under a private name, so that a host's own NAME is left alone."""
-    private = "_mapillary_tools_" + name
+    import importlib.util
+    private, folder = "_mapillary_tools_" + name, os.path.join(_HERE, "vendor", name)
     with _loading:
         if private in sys.modules:
             return sys.modules[private]
-        folder = os.path.join(_HERE, "vendor", name)
-        spec = _spec(private, folder)
-        if spec is None:
-            if _zipped(os.path.dirname(_HERE)) or _zipped(_HERE):
-                return _from_zip(private, name)
+        start = os.path.join(folder, "__init__.py")
+        if os.path.isfile(start):
+            spec: Any = importlib.util.spec_from_file_location(private, start, submodule_search_locations=[folder])
+        elif not os.path.isdir(_HERE):
+            spec = importlib.util.spec_from_loader(private, _zip_loader(name), is_package=True)
+            spec.submodule_search_locations = [folder]
+        else:
             raise ImportError("%s is missing: copy the folder vendor/ together with mapillary_tools.py" % folder)
-        module = importlib.util.module_from_spec(spec)  # type: ignore[attr-defined]
+        module = importlib.util.module_from_spec(spec)
         sys.modules[private] = module
         try:
             spec.loader.exec_module(module)
@@ -128,13 +130,29 @@ def _vendored(name: str) -> Any:
         return module
 
 
+def _aside(name: str) -> Any:
+    """The library vendor/NAME, which imports itself by its own name, without leaving that name or a path behind."""
+    with _loading:
+        private = "_mapillary_tools_" + name
+        if private in sys.modules:
+            return sys.modules[private]
+        theirs = {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] == name}
+        sys.path.insert(0, os.path.join(_HERE, "vendor"))
+        try:
+            sys.modules[private] = importlib.import_module(name)
+            return sys.modules[private]
+        finally:
+            sys.path.remove(os.path.join(_HERE, "vendor"))
+            for key in [key for key in sys.modules if key.partition(".")[0] == name]:
+                del sys.modules[key]
+            sys.modules.update(theirs)
+
+
 def second_reader(name: str) -> Any:
     """A well-kept library (gpxpy, exifread) for what the own reader refuses: vendor/NAME, else installed, else None."""
     try:
-        return _vendored(name)
-    except ImportError:
-        pass
-    try:
+        if os.path.isdir(os.path.join(_HERE, "vendor", name)):
+            return _aside(name)
         return importlib.import_module(name)
     except ImportError:
         return None
@@ -312,14 +330,19 @@ class Image:
     camera: Camera = Camera()
     sequence: Optional[str] = None  # sequence id
     outcome: Optional[Outcome] = None   # None = goes on
+    own_time: Optional[float] = None    # capture by the file's own tags alone, seconds since 1970-01-01 UTC
     found: Optional[Dict[str, Any]] = None   # what the file carried before we first changed it
     given: Optional[Dict[str, Any]] = None   # what process_csv and interpolate put in its place
     steps: Dict[str, Dict[str, Any]] = dataclasses.field(default_factory=dict)   # journal entries by step
     written: Optional[Dict[str, Any]] = None  # size, time and EXIF digest after our write; None = not ours
 
     def but(self, **changes: Any) -> "Image":
-        """A copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        """A copy with some fields changed; ten times as fast as dataclasses.replace."""
+        assert changes.keys() <= self.__dict__.keys(), changes.keys()
+        copy = object.__new__(Image)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(changes)
+        return copy
 
 
 @dataclass(frozen=True)
@@ -1224,7 +1247,10 @@ def _angle(value: Any) -> Optional[float]:
     parts = [_ratio(part) for part in value] if isinstance(value[0], tuple) else [_ratio(value)]
     if None in parts or len(parts) > 3:
         return None
-    return sum(typing.cast(float, part) / 60 ** place for place, part in enumerate(parts))
+    degrees = 0.0                   # not sum(): since Python 3.12 that rounds in another way
+    for place, part in enumerate(parts):
+        degrees += typing.cast(float, part) / 60 ** place
+    return degrees
 
 
 def _signed(value: Any, ref: Any, negative: str, limit: float) -> Optional[float]:
@@ -1276,7 +1302,9 @@ def _unplain(value: Any) -> Any:
     """The reverse of _plain."""
     if isinstance(value, str):
         return value.encode("latin-1")
-    return tuple(_unplain(part) for part in value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple([part if isinstance(part, int) else _unplain(part) for part in value])
+    return value
 
 
 def _position(gps: Dict[int, Any]) -> Dict[str, float]:
@@ -1328,10 +1356,19 @@ def _stamp(status: os.stat_result) -> Dict[str, int]:
     return {"size": status.st_size, "mtime": status.st_mtime_ns // 1000000}
 
 
+def piexif() -> Any:
+    """The EXIF library vendor/piexif; raises ProgramMissing when this file was copied without it."""
+    try:
+        return _vendored("piexif")
+    except ImportError as error:
+        raise ProgramMissing(("vendor_missing", os.path.join(_HERE, "vendor"), "is missing", "", "copy the folder "
+                              "vendor together with mapillary_tools.py")) from error
+
+
 def _load(source: Any, path: str) -> Dict[str, Any]:
     """What vendor/piexif reads from bytes or a path; raises BadExif."""
     try:
-        return typing.cast(Dict[str, Any], _vendored("piexif").load(source))
+        return typing.cast(Dict[str, Any], piexif().load(source))
     except (ValueError, OSError) as error:
         raise BadExif(("bad_exif", path, "its EXIF cannot be read", str(error).split("\n")[0],
                        "the library exifread may: python -m pip install -r vendor/requirements.txt --target vendor"
@@ -1428,7 +1465,8 @@ def image_of(path: Union[str, Path], found: Dict[str, Any], given: Optional[Dict
     fix = Fix(when or 0.0, values["lat"], values["lon"], values.get("alt")) if "lat" in values else None
     width, height = (values.get("pixels") or (None, None))[:2]
     camera = Camera(values.get("make"), values.get("model"), width, height, values.get("orientation"))
-    return Image(Path(path), when, fix, values.get("heading"), values.get("magnetic"), camera, found=found, given=given)
+    return Image(Path(path), when, fix, values.get("heading"), values.get("magnetic"), camera, found=found, given=given,
+                 own_time=capture.time if capture else None)
 
 
 def read_image(path: Union[str, Path]) -> Image:
@@ -1510,46 +1548,47 @@ def _gps_edits(gps: Dict[int, Any], image: Image, found: Dict[str, Any]) -> None
         gps.update(altitude_edits(typing.cast(float, fix.alt)))
     if _changes(image.heading, found.get("heading"), 1e-3):
         gps.update(heading_edits(typing.cast(float, image.heading)))
-    own = capture_time(found, image.path.name)
-    if image.time is not None and _changes(image.time, own.time if own else None, 2e-3 - 1e-9):
-        gps.update(gps_time_edits(image.time))
+    if _changes(image.time, image.own_time, 2e-3 - 1e-9):
+        gps.update(gps_time_edits(typing.cast(float, image.time)))
     if gps != before and gps[_GPS_VERSION] is None:
         gps[_GPS_VERSION] = (2, 3, 0, 0)
 
 
-def edited_head(head: Head, edits: Edits, path: str) -> bytes:
-    """The head of a JPEG with the edits carried out; the same bytes when they change nothing. Raises BadExif."""
-    piexif = _vendored("piexif")
-    exif = _load(head.data, path) if head.exif else {"0th": {}, "Exif": {}, "GPS": {}, "Interop": {}, "1st": {},
-                                                     "thumbnail": None}
+class Edited(NamedTuple):
+    """An image's bytes as they should be: a new head, and the rest of the file."""
+
+    head: bytes                     # SOI to the end of the SOS header
+    start: int                      # offset in the file from which the rest follows
+    digest: str                     # of the Exif block in the head
+    changed: bool                   # whether the head differs from the file's
+
+
+def edited(path: str, edits: Edits) -> Edited:
+    """What an image becomes by the edits; raises BadExif."""
+    with open(path, "rb") as stream:
+        head = read_head(stream, path)
+    exif = _load(head.data, path) if head.exif else {name: {} for name in ("0th", "Exif", "GPS", "Interop", "1st")}
     changed = False
     for ifd, tags in edits.items():
+        held = exif.setdefault(ifd, {})
         for tag, value in tags.items():
-            if exif.setdefault(ifd, {}).get(tag) == value:
+            if held.get(tag) == value:
                 continue
             changed = True
             if value is None:
-                del exif[ifd][tag]
+                del held[tag]
             else:
-                exif[ifd][tag] = value
+                held[tag] = value
     if not changed:
-        return head.data
+        return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     out = io.BytesIO()
     try:
-        piexif.insert(piexif.dump(exif), head.data, out)
+        block = piexif().dump(exif)
+        piexif().insert(block, head.data, out)
     except (ValueError, OSError) as error:
         raise BadExif(("cannot_describe", path, "its EXIF cannot be rewritten", str(error).split("\n")[0],
                        "use --skip_EXIF_insert, or leave it out")) from error
-    return out.getvalue()
-
-
-def described_parts(path: str, edits: Edits) -> Tuple[bytes, int, str]:
-    """(new head, offset in the file from which the rest follows, digest of the new Exif block)."""
-    with open(path, "rb") as stream:
-        head = read_head(stream, path)
-    data = edited_head(head, edits, path)
-    block = head.exif if data is head.data else read_head(io.BytesIO(data), path).exif
-    return data, len(head.data), exif_digest(block)
+    return Edited(out.getvalue(), len(head.data), exif_digest(block[6:]), True)
 
 
 def write_edits(path: str, edits: Edits, to: Optional[str] = None) -> Dict[str, Any]:
@@ -1558,17 +1597,15 @@ def write_edits(path: str, edits: Edits, to: Optional[str] = None) -> Dict[str, 
     Whole and atomically; a file that the edits do not change is not written. Raises BadExif, CannotWrite.
     """
     try:
-        data, start, digest = described_parts(path, edits)
-        with open(path, "rb") as stream:
-            same = to is None and stream.read(start) == data
-        if same:
+        new = edited(path, edits)
+        if to is None and not new.changed:
             status = os.stat(path)
         else:
-            parts = (piece for source in ([data], rest_of(path, start)) for piece in source)
-            status = write_atomically(to or path, parts, mode=_mode_of(path))
+            parts = itertools.chain([new.head], rest_of(path, new.start))
+            status = write_atomically(to or path, parts, mode=_mode_of(path) if to else None)
     except OSError as error:
         raise _os_problem(path, error) from error
-    return dict(_stamp(status), digest=digest)
+    return dict(_stamp(status), digest=new.digest)
 
 
 def write_image(image: Image, description: Optional[str], to: Union[str, Path, None] = None) -> Dict[str, Any]:
@@ -1578,7 +1615,8 @@ def write_image(image: Image, description: Optional[str], to: Union[str, Path, N
     file is replaced atomically; permissions are kept, the modification time is new. Raises BadExif, CannotWrite.
     """
     if image.found is None:
-        image = image.but(found=read_found(image.path))
+        read = read_image(image.path)
+        image = image.but(found=read.found, own_time=read.own_time)
     return write_edits(str(image.path), image_edits(image, description, image.camera.orientation),
                        None if to is None else str(to))
 
@@ -1775,6 +1813,7 @@ class _LocalNames(Dict[str, str]):
     """XML names to names without prefix, each worked out once."""
 
     def __missing__(self, name: str) -> str:
+        """Work a name out."""
         local = name.rpartition(":")[2]
         if len(self) < 1000:
             self[name] = local
@@ -1983,8 +2022,6 @@ class _Sentence(NamedTuple):
 
 def _nmea_lines(handle: BinaryIO) -> Iterator[str]:
     """Lines of a log as text, UTF-16 where it begins with that mark. No line can fill the memory."""
-    import io
-
     start = handle.read(2)
     handle.seek(0)
     encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
@@ -2058,8 +2095,8 @@ def _checksum_holds(sentence: str, checksum: Optional[str]) -> bool:
     if checksum is None:
         return True
     total = 0
-    for character in sentence:
-        total ^= ord(character)
+    for byte in sentence.encode("latin-1", "replace"):
+        total ^= byte
     return len(checksum) == 2 and total == int(checksum, 16)
 
 
@@ -2429,38 +2466,6 @@ class _GoProPoint(NamedTuple):
     flaw: str  # why it is not used, "" if it is
 
 
-class _GoProDevice:
-    """What one device (camera, drone) has written in the payloads so far."""
-
-    def __init__(self) -> None:
-        self.points: Dict[bytes, List[_GoProPoint]] = {b"GPS9": [], b"GPS5": [], b"GLPI": []}
-        self.offsets: List[float] = []  # UTC less video time of each payload with a lock, by GPSU
-        self.clocks: List[Tuple[float, ...]] = []  # SYST of a drone: seconds since it was switched on, seconds UTC
-
-    def add(self, block: bytes, start: int, end: int, payload: _Payload) -> None:
-        """Take what a DEVC entry holds. Raises ValueError, and then has taken nothing."""
-        points: Dict[bytes, List[_GoProPoint]] = {}
-        offsets: List[float] = []
-        clocks: List[Tuple[float, ...]] = []
-        streams = [{inner.key: inner for inner in _klvs(block, klv.start, klv.end)}
-                   for klv in _klvs(block, start, end) if klv.key == b"STRM"]
-        for stream in streams:
-            clocks += [row for row in _gpmf_rows(block, stream.get(b"SYST"), stream) if len(row) == 2]
-            for key, columns in _GPMF_COLUMNS.items():
-                rows = _gpmf_rows(block, stream.get(key), stream)
-                if rows and len(rows[0]) < columns:
-                    raise ValueError(f"{len(rows[0])} values in a row of {key.decode()}")
-                flaw = _gps5_flaw(block, stream) if key == b"GPS5" else ""
-                points.setdefault(key, []).extend(_gopro_points(key, rows, payload, flaw))
-                if key == b"GPS5" and key in stream and not flaw:
-                    utc = _gpsu_seconds(_gpmf_text(block, stream.get(b"GPSU")))
-                    offsets += [] if utc is None else [utc - payload.start]
-        for key, more in points.items():
-            self.points[key] += more
-        self.offsets += offsets
-        self.clocks += clocks
-
-
 def _gpsu_seconds(text: str) -> Optional[float]:
     """`yymmddhhmmss.sss` as seconds UTC, None if it is none (a real HERO5 wrote 5509100082240400)."""
     match = _GPMF_UTC.fullmatch(text)
@@ -2500,6 +2505,38 @@ def _gopro_points(key: bytes, rows: List[Tuple[float, ...]], payload: _Payload, 
         else:  # GLPI, of the Karma drone: seconds since it was switched on, lat, lon, alt
             points.append(_GoProPoint(video, row[0], row[1], row[2], row[3], ""))
     return points
+
+
+class _GoProDevice:
+    """What one device (camera, drone) has written in the payloads so far."""
+
+    def __init__(self) -> None:
+        self.points: Dict[bytes, List[_GoProPoint]] = {b"GPS9": [], b"GPS5": [], b"GLPI": []}
+        self.offsets: List[float] = []  # UTC less video time of each payload with a lock, by GPSU
+        self.clocks: List[Tuple[float, ...]] = []  # SYST of a drone: seconds since it was switched on, seconds UTC
+
+    def add(self, block: bytes, start: int, end: int, payload: _Payload) -> None:
+        """Take what a DEVC entry holds. Raises ValueError, and then has taken nothing."""
+        points: Dict[bytes, List[_GoProPoint]] = {}
+        offsets: List[float] = []
+        clocks: List[Tuple[float, ...]] = []
+        streams = [{inner.key: inner for inner in _klvs(block, klv.start, klv.end)}
+                   for klv in _klvs(block, start, end) if klv.key == b"STRM"]
+        for stream in streams:
+            clocks += [row for row in _gpmf_rows(block, stream.get(b"SYST"), stream) if len(row) == 2]
+            for key, columns in _GPMF_COLUMNS.items():
+                rows = _gpmf_rows(block, stream.get(key), stream)
+                if rows and len(rows[0]) < columns:
+                    raise ValueError(f"{len(rows[0])} values in a row of {key.decode()}")
+                flaw = _gps5_flaw(block, stream) if key == b"GPS5" else ""
+                points.setdefault(key, []).extend(_gopro_points(key, rows, payload, flaw))
+                if key == b"GPS5" and key in stream and not flaw:
+                    utc = _gpsu_seconds(_gpmf_text(block, stream.get(b"GPSU")))
+                    offsets += [] if utc is None else [utc - payload.start]
+        for key, more in points.items():
+            self.points[key] += more
+        self.offsets += offsets
+        self.clocks += clocks
 
 
 def _gopro_devices(movie: _MovieFile, trak: _Box, found: _Found) -> List[_GoProDevice]:
@@ -2643,8 +2680,6 @@ def _blackvue_relative(path: Path) -> Optional[Path]:
 
 def _find_blackvue(path: Path) -> _Found:
     """The points of a BlackVue video and the UTC of its start. Raises BadTrack if there is no GPS text."""
-    import io
-
     found = _Found(path, "RMC")
     text, zero = _blackvue_text(path)
     relative = None if text.strip(b"\0 \r\n") else _blackvue_relative(path)
@@ -3074,8 +3109,6 @@ def read_table(path: Union[str, Path], delimiter: str = ",", header: bool = Fals
     `delimiter` is one character, or tab, \\t, semicolon, comma, space or pipe. A quote that is never closed costs its
     own line only. Raises NotFound, UsageError for a delimiter, BadTrack for a file that is no table (RFC 4180).
     """
-    import io
-
     mark = _DELIMITERS.get(delimiter, delimiter)
     if len(mark) != 1 or mark in '"\r\n':
         raise UsageError(Problem("table_delimiter", str(path), "is no delimiter", repr(delimiter),
@@ -3100,14 +3133,18 @@ COMPACT_RATIO = 4                   # lines per live line from which the file is
 _IMAGE_LINE = re.compile(rb'\{"image":("(?:[^"\\]|\\.)*")')
 
 
-def canonical(value: Any) -> str:
-    """JSON in ASCII with sorted keys and no spaces: the same text for the same value, everywhere."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+# JSON in ASCII with sorted keys and no spaces: the same text for the same value, everywhere.
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_row_text = json.JSONEncoder(separators=(",", ":")).encode      # keys in the order they come in
 
 
 def short_hash(*parts: Any) -> str:
     """16 hexadecimal digits that stand for some plain values."""
-    return hashlib.sha1(canonical(parts).encode("ascii")).hexdigest()[:16]
+    return _text_hash(canonical(parts))
+
+
+def _text_hash(text: str) -> str:
+    return hashlib.sha1(text.encode("ascii")).hexdigest()[:16]
 
 
 def now_text() -> str:
@@ -3183,7 +3220,7 @@ class Journal:
         """Add rows ({"image": ...}, {"upload": {...}} or {"sequence": {...}}) and, with flush, wait for the disk."""
         if not rows:
             return
-        lines = [(json.dumps(row, separators=(",", ":"), ensure_ascii=True) + "\n").encode("ascii") for row in rows]
+        lines = [(_row_text(row) + "\n").encode("ascii") for row in rows]
         with self._guard:
             if self._closed or not self._write:
                 raise BadJournal(("journal_closed", self.path, "is not open for writing"))
@@ -3310,7 +3347,7 @@ class Journal:
                     yield stream.read(length)
             for word, rows in (("sequence", self._sequences), ("upload", self._uploads)):
                 for row in rows.values():
-                    yield (json.dumps({word: row}, separators=(",", ":")) + "\n").encode("ascii")
+                    yield (_row_text({word: row}) + "\n").encode("ascii")
         write_atomically(self.path, lines())
         self._images, self._uploads, self._sequences, self._lines, self._end = {}, {}, {}, 0, 0
         self._read()
@@ -3587,6 +3624,9 @@ class Geotagging(Group):
         if self.geotag_source != "exif" and not self.geotag_source_path:
             raise UsageError(("no_track", "", "--geotag_source %s needs a track" % self.geotag_source, "",
                               "add --geotag_source_path FILE"))
+        if self.geotag_source == "exif" and (self.use_gps_start_time or self.max_gap is not None):
+            raise UsageError(("no_track", "", "--use_gps_start_time and --max_gap need a track", "",
+                              "add --geotag_source gpx --geotag_source_path FILE"))
         if self.local_time and self.timezone:
             raise UsageError(("two_zones", "", "--local_time and --timezone contradict each other", str(self.timezone),
                               "give one of them"))
@@ -4084,7 +4124,7 @@ def edits_of(image: Image) -> Edits:
 
 def edits_hash(edits: Edits) -> str:
     """A short name of what is written into an image."""
-    return short_hash({ifd: {str(tag): _plain(value) for tag, value in tags.items()} for ifd, tags in edits.items()})
+    return _text_hash(repr([(ifd, sorted(tags.items())) for ifd, tags in sorted(edits.items())]))
 
 
 _NEEDED = {USER: "extract_user_data", GEOTAG: "extract_geotag_data", SEQUENCE: "extract_sequence_data"}
@@ -4219,6 +4259,7 @@ def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Dict[
 def load_images(paths: Sequence[Path], places: Dict[str, Place], problems: Dict[str, Problem], skips: Skips,
                 workers: int, ui: Ui) -> List[Image]:
     """The images with what the journal or the file says of them, in the order of the paths: the one read pass."""
+    piexif()                        # missing, that is said once and not for every image
     images: Dict[Path, Image] = {}
     unread: List[Tuple[Path, Optional[Dict[str, Any]]]] = []
     for folder, group in _grouped(paths).items():
@@ -4345,7 +4386,8 @@ def _input_stamps(path: Optional[str]) -> List[Any]:
 def _base(image: Image) -> str:
     """Stands for an image as found, with what was given in its place."""
     found = image.found or {}
-    return short_hash(found.get("size"), found.get("mtime"), image.given)
+    given = canonical(image.given) if image.given else ""
+    return _text_hash("%s:%s:%s" % (found.get("size"), found.get("mtime"), given))
 
 
 def _folder_digest(place: Place) -> str:
@@ -4353,13 +4395,17 @@ def _folder_digest(place: Place) -> str:
     return short_hash([[image.path.name, _base(image)] for image in place.images if is_jpeg_name(image.path)])
 
 
-def _expected(image: Image, rows: Dict[str, Any], digest: str) -> Dict[str, str]:
-    """The settings hash that each step of the run, and each recorded step, has for an image when it is up to date."""
+def _expected(image: Image, rows: Dict[str, str], digest: str) -> Dict[str, str]:
+    """The settings hash that each step of the run, and each recorded step, has for an image when it is up to date.
+
+    rows has a hash of what each step of the run depends on; digest stands for the images of the folder.
+    """
     expected: Dict[str, str] = {}
+    base = _base(image)
     for step in STEPS:
         if step in rows:
-            before = [expected.get(other, "") for other in _DEPENDS[step]]
-            expected[step] = short_hash(step, rows[step], before, _base(image), digest if step in _FOLDERWIDE else "")
+            before = "".join(expected.get(other, "-") for other in _DEPENDS[step])
+            expected[step] = _text_hash(base + rows[step] + before + (digest if step in _FOLDERWIDE else ""))
         elif step in image.steps:
             expected[step] = image.steps[step]["settings"]
     return expected
@@ -4417,7 +4463,8 @@ def plan_places(places: Sequence[Place], settings: Settings, notes: Notes) -> Di
 
     Images that are already up to date come back with the outcome "already processed", or failed or duplicate again.
     """
-    rows, steps, again = _option_rows(settings, notes), settings.steps(), settings.again.rerun
+    rows = {step: short_hash(step, row) for step, row in _option_rows(settings, notes).items()}
+    steps, again = settings.steps(), settings.again.rerun
     due: List[Image] = []
     out: Dict[Path, Image] = {}
     for place in places:
@@ -4501,7 +4548,8 @@ def _carry_out(images: List[Image], before: Dict[Path, Image], places: Dict[str,
                 continue
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(place.journal.copy_path(image.path.name))
-    how = Write(edits_of, lambda image: typing.cast(str, image.steps[DESCRIPTION]["data"]["into"]))
+    how = Write(edits_of, lambda image: typing.cast(str, image.steps[DESCRIPTION]["data"]["into"]),
+                lambda image: typing.cast(str, image.steps[DESCRIPTION]["data"]["edits"]))
     written = {image.path: image for image in write_images(due, places, settings.workers.workers, ui, how)}
     return [written.get(image.path, image) for image in images]
 
@@ -4516,6 +4564,7 @@ class Write(NamedTuple):
 
     edits: Callable[[Image], Edits]         # every tag of ours as it should stand
     into: Callable[[Image], str]            # "image" or "copy"
+    mark: Callable[[Image], str]            # the edits_hash of the edits
     step: Optional[str] = DESCRIPTION       # the step that fails when an image cannot be written
 
 
@@ -4551,7 +4600,7 @@ def _after_writing(image: Image, written: Dict[str, Any], error: Optional[Any], 
     if error is None:
         if how.into(image) == "copy":
             return image
-        return image.but(written=dict(written, edits=edits_hash(how.edits(image))))
+        return image.but(written=dict(written, edits=how.mark(image)))
     problem = Problem(*error[1])
     if error[0] == "CannotWrite" or how.step is None:   # the disk's fault, not the image's: the next run tries again
         return image.but(outcome=Outcome("failed", problem.code, problem))
@@ -4791,7 +4840,8 @@ def give(images: List[Image], before: Dict[Path, Image], places: Dict[str, Place
         for image in group:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(places[folder].journal.copy_path(image.path.name))
-    how = Write(lambda image: image_edits(image, None), lambda image: into, None)
+    how = Write(lambda image: image_edits(image, None), lambda image: into,
+                lambda image: edits_hash(image_edits(image, None)), None)
     results = {image.path: image for image in write_images(new, places, 0, ui, how)}
     return [results.get(image.path, image) for image in images]
 
@@ -5431,8 +5481,8 @@ def ready_image(place: Place, name: str) -> Ready:
                 raise UploadError(("changed", path, "was changed since it was processed", "", "run process again"))
         copy = place.journal.copy_path(name)
         source = copy if image.steps[DESCRIPTION]["data"].get("into") == "copy" and os.path.isfile(copy) else path
-        head, start, _ = described_parts(source, edits_of(image))
-        return _digest_of(source, head, start)
+        new = edited(source, edits_of(image))
+        return _digest_of(source, new.head, new.start)
     except OSError as error:
         raise UploadError(("vanished", path, "cannot be read any more", error.strerror or str(error),
                            "put it back and run the same command again")) from error
@@ -6497,4 +6547,6 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == "__main__":
+    import gc
+    gc.set_threshold(200000, 20, 20)    # a run makes many small values and no cycles
     sys.exit(main())
