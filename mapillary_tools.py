@@ -51,6 +51,7 @@ import itertools
 import json
 import logging
 import math
+import operator
 import os
 import random
 import re
@@ -416,11 +417,11 @@ class Ui:
 
 def opt(default: Any, help: str, metavar: Optional[str] = None, advanced: bool = False, required: bool = False,
         choices: Optional[Sequence[Any]] = None, at_least: Optional[float] = None, above: Optional[float] = None,
-        flag: Optional[str] = None) -> Any:
+        at_most: Optional[float] = None, flag: Optional[str] = None) -> Any:
     """A field of an option group; its name is the option's name, or flag where that is no Python name."""
     return dataclasses.field(default=default, metadata={
         "help": help, "metavar": metavar, "advanced": advanced, "required": required, "choices": choices,
-        "at_least": at_least, "above": above, "flag": flag})
+        "at_least": at_least, "above": above, "at_most": at_most, "flag": flag})
 
 
 @dataclass(frozen=True)
@@ -444,10 +445,10 @@ class Group:
                 name, ", ".join(map(str, rule["choices"]))), str(value)))
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(("bad_option", "", "%s must be a finite number" % name, str(value)))
-        if rule.get("at_least") is not None and value < rule["at_least"]:
-            raise UsageError(("bad_option", "", "%s must be at least %g" % (name, rule["at_least"]), str(value)))
-        if rule.get("above") is not None and value <= rule["above"]:
-            raise UsageError(("bad_option", "", "%s must be more than %g" % (name, rule["above"]), str(value)))
+        for word, wrong in (("at_least", operator.lt), ("above", operator.le), ("at_most", operator.gt)):
+            if rule.get(word) is not None and wrong(value, rule[word]):
+                raise UsageError(("bad_option", "", "%s must be %s %g" % (name, word.replace("_", " "), rule[word]),
+                                  str(value)))
 
 
 @dataclass(frozen=True)
@@ -699,9 +700,12 @@ class Capture(NamedTuple):
 
 
 def utc_seconds(year: int, month: int, day: int, hour: int, minute: int, second: float) -> float:
-    """Seconds since 1970-01-01 of a date and time of day; 24:xx and :60 run on. ValueError for no real date."""
-    if not (0 <= hour <= 24 and 0 <= minute <= 60 and 0 <= second < 61.0):
-        raise ValueError("no time of day: %d:%d:%g" % (hour, minute, second))
+    """Seconds since 1970-01-01 of a date and time of day; 24:xx and :60 run on.
+
+    ValueError for no real date, and outside of the years 1900 to 2199, in which no picture was taken.
+    """
+    if not (1900 <= year < 2200 and 0 <= hour <= 24 and 0 <= minute <= 60 and 0 <= second < 61.0):
+        raise ValueError("no time: %d %d:%d:%g" % (year, hour, minute, second))
     return (datetime.date(year, month, day).toordinal() - 719163) * 86400 + hour * 3600 + minute * 60 + second
 
 
@@ -815,10 +819,11 @@ def _found_local(found: Dict[str, Any], name: str) -> Tuple[Optional[float], str
     """(local seconds as if UTC, source) of the first usable time that an image carries as text or in its name."""
     times = found.get("times", {})
     for field in ("DateTimeOriginal", "DateTimeDigitized", "DateTime"):
-        local = parse_time(re.sub(r"(Z|[+-]\d{2}:?\d{2})\s*\0*$", "", times.get(field) or ""))
+        text = re.sub(r"(Z|[+-]\d{2}:?\d{2})[\s\0]*$", "", times.get(field) or "").strip(" \0")
+        local = parse_time(text)
         if local is None:
             continue
-        if local == math.floor(local) and "." not in times[field]:
+        if typing.cast(Any, _DATE_TIME.match(text)).group(7) is None:
             for key in ("SubSecTimeOriginal", "SubSecTimeDigitized", "SubSecTime"):
                 digits = re.match(r"\d+", (times.get(key) or "").strip(" \0"))
                 if digits:
@@ -902,6 +907,14 @@ def natural_key(name: str) -> Tuple[Any, ...]:
         (2, 0, name),)
 
 
+def parsed(text: Union[str, bytes, None]) -> Any:
+    """The value of a JSON text from outside; None when it is none, or nested without end."""
+    try:
+        return json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None
+
+
 def _kind(name: str) -> str:
     """The extension in lower case without its dot."""
     return os.path.splitext(name)[1][1:].lower()
@@ -927,14 +940,21 @@ def _ours(name: str) -> bool:
     return name.startswith(("._", PART_PREFIX))
 
 
-def find_images(folder: Union[str, Path], skip_subfolders: bool = False) -> List[Path]:
+def find_images(folder: Union[str, Path], skip_subfolders: bool = False,
+                trouble: Optional[List[Problem]] = None) -> List[Path]:
     """Every image file below a folder, by folder and natural name; folders named .mapillary are not searched.
 
-    Raises NotFound when there is no such folder or no image in it.
+    Subfolders that cannot be listed are added to trouble. Raises NotFound when there is no such folder or no image.
     """
     top = check_folder(str(folder), "--import_path")
     images: List[Path] = []
-    for place, folders, files in os.walk(str(top), onerror=_unreadable):
+
+    def unreadable(error: OSError) -> None:
+        problem = Problem("unreadable", str(error.filename), "cannot be searched", error.strerror or "", "check its rights")
+        LOG.warning("%s", str(problem))
+        if trouble is not None:
+            trouble.append(problem)
+    for place, folders, files in os.walk(str(top), onerror=unreadable):
         folders[:] = [] if skip_subfolders else sorted(
             (name for name in folders if name != STATE_FOLDER), key=natural_key)
         here = [name for name in files if _kind(name) in IMAGE_KINDS and not _ours(name)]
@@ -943,11 +963,6 @@ def find_images(folder: Union[str, Path], skip_subfolders: bool = False) -> List
         raise NotFound(("no_images", str(folder), "holds no images", "", "images are files named .%s" % (
             ", .".join(IMAGE_KINDS))))
     return images
-
-
-def _unreadable(error: OSError) -> None:
-    """What os.walk does with a folder that it cannot list: the run must not pass it over silently."""
-    raise NotFound(("unreadable", str(error.filename), "cannot be read", error.strerror or "", "check its rights"))
 
 
 def _os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
@@ -1209,10 +1224,10 @@ def _need(data: bytearray, stream: Any, position: int, count: int, path: str) ->
     return True
 
 
-def _check_tail(stream: Any, size: int, path: str) -> None:
-    """Raise BadExif unless EOI stands in the last 64 kB."""
+def _check_tail(stream: Any, size: int, start: int, path: str) -> None:
+    """Raise BadExif unless EOI stands in the last 64 kB, behind the head, which may hold a thumbnail with its own."""
     for reach in (4096, TAIL_BYTES):
-        stream.seek(max(0, size - reach))
+        stream.seek(max(start, size - reach))
         if b"\xff\xd9" in stream.read(reach):
             return
     raise _not_jpeg(path, "is truncated", "no end of image in its last %d bytes" % min(size, TAIL_BYTES))
@@ -1390,7 +1405,7 @@ def read_found(path: Union[str, Path]) -> Dict[str, Any]:
             stream.seek(0)
             if is_jpeg_name(name) or begin[:2] == b"\xff\xd8":
                 head = read_head(stream, name)
-                _check_tail(stream, status.st_size, name)
+                _check_tail(stream, status.st_size, len(head.data), name)
                 found = _found_or_second(head.data if head.exif else None, name)
                 found["pixels"] = [head.width, head.height]
                 found["digest"] = exif_digest(head.exif)
@@ -1531,7 +1546,7 @@ def image_edits(image: Image, description: Optional[str], orientation: Optional[
         edits["0th"][_ORIENTATION] = orientation
     _gps_edits(edits["GPS"], image, found)
     given_time = bool(image.given and "time" in image.given)
-    if image.time is not None and (given_time or not parse_time(found.get("times", {}).get("DateTimeOriginal"))):
+    if image.time is not None and (given_time or parse_time(found.get("times", {}).get("DateTimeOriginal")) is None):
         edits["Exif"].update(time_edits(image.time, offset))
     if image.given and image.given.get("tags"):
         edits["0th"][_HISTORY] = json.dumps(image.given["tags"], sort_keys=True, separators=(",", ":")).encode("ascii")
@@ -1572,6 +1587,8 @@ def edited(path: str, edits: Edits) -> Edited:
     for ifd, tags in edits.items():
         held = exif.setdefault(ifd, {})
         for tag, value in tags.items():
+            if isinstance(value, int) and isinstance(held.get(tag), tuple):
+                value = (value, 1)  # found as a whole number, rewritten as the rational that it ought to be
             if held.get(tag) == value:
                 continue
             changed = True
@@ -3205,8 +3222,7 @@ class Journal:
 
     def record(self, name: str) -> Optional[Dict[str, Any]]:
         """The last record of an image, or None."""
-        place = self._images.get(self.key(name))
-        return None if place is None else self._line(*place)
+        return next(self.records([name]))
 
     def upload(self, service: str, name: str) -> Optional[Dict[str, Any]]:
         """What is known of an image's upload to a service: status started, sent or failed; None = nothing."""
@@ -3230,6 +3246,9 @@ class Journal:
                 if flush:
                     os.fsync(stream.fileno())
             except OSError as error:
+                if self._stream is not None:
+                    self._stream.close()
+                    self._stream = None     # opened again, it is cut behind the last whole line
                 raise _os_problem(self.path, error) from error
             for row, line in zip(rows, lines):
                 self._note(row, self._end, len(line))
@@ -3261,11 +3280,6 @@ class Journal:
     def _header() -> bytes:
         return (canonical({"journal": JOURNAL_FORMAT, "tool": "mapillary_tools " + __version__}) + "\n").encode("ascii")
 
-    def _line(self, offset: int, length: int) -> Dict[str, Any]:
-        with open(self.path, "rb") as stream:
-            stream.seek(offset)
-            return typing.cast(Dict[str, Any], json.loads(stream.read(length)))
-
     def records(self, names: Sequence[str]) -> Iterator[Optional[Dict[str, Any]]]:
         """The last records of several images one by one, None where there is none."""
         if not self._images:
@@ -3273,10 +3287,28 @@ class Journal:
             return
         with open(self.path, "rb") as stream:
             for name in names:
-                place = self._images.get(self.key(name))
-                if place is not None:
-                    stream.seek(place[0])
-                yield None if place is None else json.loads(stream.read(place[1]))
+                line = self._line(stream, self.key(name))
+                yield None if line is None else json.loads(line)
+
+    def _line(self, stream: Any, key: str) -> Optional[bytes]:
+        """The last line about an image that is whole, None when there is none."""
+        place = self._images.get(key)
+        if place is None:
+            return None
+        stream.seek(place[0])
+        line = typing.cast(bytes, stream.read(place[1]))
+        return line if _is_json(line) else self._earlier(stream, key)
+
+    def _earlier(self, stream: Any, key: str) -> Optional[bytes]:
+        """The last whole line about an image whose very last one is damaged."""
+        LOG.warning("%s: a damaged line about %s is ignored", self.path, key)
+        found = None
+        stream.seek(0)
+        for line in stream:
+            match = _IMAGE_LINE.match(line)
+            if match and self.key(json.loads(match.group(1))) == key and _is_json(line):
+                found = line
+        return found
 
     def names(self) -> List[str]:
         """The keys of all images that have a record."""
@@ -3342,9 +3374,8 @@ class Journal:
         def lines() -> Iterator[bytes]:
             yield self._header()
             with open(self.path, "rb") as stream:
-                for offset, length in sorted(self._images.values()):
-                    stream.seek(offset)
-                    yield stream.read(length)
+                for key in sorted(self._images, key=lambda name: self._images[name]):
+                    yield self._line(stream, key) or b""
             for word, rows in (("sequence", self._sequences), ("upload", self._uploads)):
                 for row in rows.values():
                     yield (_row_text({word: row}) + "\n").encode("ascii")
@@ -3388,6 +3419,14 @@ class Journal:
     def log_path(self, name: str) -> str:
         """Where the log of an image goes."""
         return os.path.join(self.state, "logs", name, "steps.json")
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _lock_file(stream: Any) -> bool:
@@ -3614,7 +3653,7 @@ class Geotagging(Group):
     sub_second_interval: float = opt(0.0, "seconds between shots, to place them inside their whole second",
                                      metavar="SECONDS", advanced=True, at_least=0)
     offset_time: float = opt(0.0, "how far the camera clock is AHEAD of the GPS clock; it is subtracted from image "
-                             "times", metavar="SECONDS", advanced=True)
+                             "times", metavar="SECONDS", advanced=True, at_least=-3e9, at_most=3e9)
     use_gps_start_time: bool = opt(False, "the first image is taken to be at the track's first point", advanced=True)
     max_gap: Optional[float] = opt(None, "no position across a longer hole in the track (default: no limit)",
                                    metavar="SECONDS", advanced=True, above=0)
@@ -3837,14 +3876,9 @@ _EXIF_ORIENTATION = {0: 1, 90: 8, 180: 3, 270: 6}
 
 def stored_tags(found: Dict[str, Any]) -> List[Dict[str, Any]]:
     """Meta tags that process_csv stored in ImageHistory: rows of type, key, value; read as data, never run."""
-    try:
-        rows = json.loads(found.get("history") or "[]")
-    except ValueError:
-        return []
-    if not isinstance(rows, list):
-        return []
-    return [row for row in rows if isinstance(row, dict) and set(row) == {"type", "key", "value"}
-            and row["type"] in _TAG_LISTS]
+    rows = parsed(found.get("history"))
+    return [row for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict) and set(row) == {"type", "key", "value"}
+            and isinstance(row["type"], str) and row["type"] in _TAG_LISTS]
 
 
 _TAG_LISTS = {"string": "strings", "double": "doubles", "long": "longs", "date": "dates", "boolean": "booleans"}
@@ -4324,6 +4358,8 @@ def _same_file(record: Dict[str, Any], stamp: Dict[str, int]) -> bool:
 def _as_read(path: Path, record: Optional[Dict[str, Any]], found: Dict[str, Any],
              problem: Optional[Tuple[str, ...]]) -> Image:
     """The image in a file that was read: known again if what it carries is our own writing, else as found now."""
+    if problem is not None and record is not None and "error" not in record["found"]:
+        return Image(path, outcome=Outcome("failed", problem[0], Problem(*problem)))    # it may be whole again later
     if problem is not None:
         code, _, wrong, value, remedy = problem
         found = dict(found, error={"code": code, "wrong": wrong, "value": value, "remedy": remedy})
@@ -4511,7 +4547,7 @@ def run_steps(source: Input, selection: Selection, settings: Settings, ui: Ui, t
     if dry:
         report.word = "would be processed"
     top = typing.cast(str, source.import_path)
-    paths = find_images(top, selection.skip_subfolders)
+    paths = find_images(top, selection.skip_subfolders, report.trouble)
     with contextlib.ExitStack() as stack:
         places, problems = open_places(paths, not dry, stack)
         images = load_images(paths, places, problems, Skips(settings.service, top), settings.workers.workers, ui)
@@ -5232,10 +5268,7 @@ class Server:
         text = response.read(ANSWER_BYTES)
         if response.will_close or not whole or not response.isclosed():
             self.hang_up()
-        try:
-            row = json.loads(text)
-        except ValueError:
-            row = None
+        row = parsed(text)
         fields = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, fields, text, row if isinstance(row, dict) else {})
 
@@ -5441,10 +5474,7 @@ class Ready(NamedTuple):
 
 def _described(found: Dict[str, Any]) -> Dict[str, Any]:
     """The description that a phone app or an earlier tool put into an image; empty when it is none."""
-    try:
-        row = json.loads(found.get("caption") or "{}")
-    except ValueError:
-        return {}
+    row = parsed(found.get("caption"))
     needed = {"MAPLatitude", "MAPLongitude", "MAPCaptureTime"}
     return row if isinstance(row, dict) and needed <= set(row) else {}
 
@@ -5791,7 +5821,8 @@ class StandIn:
             except ToolError as error:
                 return error.problem.wrong
         with open(path, "rb") as stream:
-            handles = json.loads(stream.read()).get("image_handles", [])
+            row = parsed(stream.read())
+        handles = row.get("image_handles") or [] if isinstance(row, dict) else []
         missing = [handle for handle in handles
                    if not os.path.isfile(os.path.join(self.folder, str(handle)[len("handle-"):] + ".jpg"))]
         return "the manifest names images that are not here" if missing or not handles else None
@@ -5850,7 +5881,7 @@ def _stand_in_handler(service: StandIn) -> Any:
             key, length = self.path.strip("/"), int(self.headers.get("Content-Length") or 0)
             try:
                 if key == "finish_upload":
-                    status, row = service.finish(json.loads(self.rfile.read(length)))
+                    status, row = service.finish(parsed(self.rfile.read(length)) or {})
                 else:
                     status, row = service.receive(key, int(self.headers.get("Offset") or -1), self.rfile, length)
             except ValueError as error:
@@ -6267,13 +6298,12 @@ def extract_geotag_data(source: Input, selection: Selection = Selection(), again
                         geotagging: Geotagging = Geotagging(), angle: Angle = Angle(), out: TrackOut = TrackOut(),
                         ui: Ui = Ui()) -> Report:
     """Find capture time, position and direction, in EXIF or in a track."""
+    if out.write_gpx and geotagging.geotag_source == "exif":
+        raise UsageError(("no_track", "", "--write_gpx needs a track", "", "add --geotag_source and its path"))
     settings = Settings(geotagging=geotagging, angle=angle, again=again)
     report = _process("extract_geotag_data", settings, source, selection, ui)
     if out.write_gpx:
-        track = _track_of(geotagging, Notes())
-        if track is None:
-            raise UsageError(("no_track", "", "--write_gpx needs a track", "", "add --geotag_source and its path"))
-        write_gpx(track, out.write_gpx)
+        write_gpx(typing.cast(Track, _track_of(geotagging, Notes())), out.write_gpx)
     return report
 
 
@@ -6345,6 +6375,7 @@ def _add_option(group: Any, field: Any, hint: Any, show_all: bool) -> None:
     text = rule["help"]
     if field.default is not None and field.default is not False:
         text += " (default: %s)" % field.default
+    text = text.replace("%", "%%")
     arguments: Dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS,
                                  "help": text if show_all or not rule["advanced"] else argparse.SUPPRESS}
     kind = [part for part in getattr(hint, "__args__", (hint,)) if part is not type(None)][0]
@@ -6414,8 +6445,12 @@ def _printable(text: str, stream: Any) -> str:
 
 def _print(text: str, stream: Any) -> None:
     """Print a line; a reader that went away is no error."""
-    with contextlib.suppress(BrokenPipeError):
+    try:
         print(_printable(text, stream), file=stream, flush=True)
+    except BrokenPipeError:         # or the interpreter would complain when it flushes at its end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class _Progress:
