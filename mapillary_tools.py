@@ -370,6 +370,7 @@ class Report:
     notes: List[str] = dataclasses.field(default_factory=list)
     trouble: List[Problem] = dataclasses.field(default_factory=list)          # what is wrong with no single image
     stopped: Optional[ToolError] = None     # why the run ended before its time; None = it did not
+    lines: List[str] = dataclasses.field(default_factory=list)                # what else the summary shows
     facts: Dict[str, Any] = dataclasses.field(default_factory=dict)           # figures of the tool, for --json
     parts: List["Report"] = dataclasses.field(default_factory=list)           # tools that ran before, in order
 
@@ -417,11 +418,11 @@ class Ui:
 
 def opt(default: Any, help: str, metavar: Optional[str] = None, advanced: bool = False, required: bool = False,
         choices: Optional[Sequence[Any]] = None, at_least: Optional[float] = None, above: Optional[float] = None,
-        at_most: Optional[float] = None, flag: Optional[str] = None) -> Any:
+        at_most: Optional[float] = None, flag: Optional[str] = None, positional: bool = False) -> Any:
     """A field of an option group; its name is the option's name, or flag where that is no Python name."""
     return dataclasses.field(default=default, metadata={
         "help": help, "metavar": metavar, "advanced": advanced, "required": required, "choices": choices,
-        "at_least": at_least, "above": above, "at_most": at_most, "flag": flag})
+        "at_least": at_least, "above": above, "at_most": at_most, "flag": flag, "positional": positional})
 
 
 @dataclass(frozen=True)
@@ -452,11 +453,17 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Input(Group):
+class Verbose(Group):
+    """narration"""
+
+    verbose: bool = opt(False, "say more, and keep a log of every image")
+
+
+@dataclass(frozen=True)
+class Input(Verbose):
     """input"""
 
     import_path: Optional[str] = opt(None, "folder with the images", metavar="FOLDER", required=True)
-    verbose: bool = opt(False, "say more, and keep a log of every image")
 
 
 @dataclass(frozen=True)
@@ -4087,8 +4094,9 @@ def _sequenced(images: List[Image], options: SequenceOptions, offset_angle: floa
                     yield _as_duplicate(image, image.outcome)
         for part in cut([image for image in piece if image.outcome is None]):
             identity = sequence_id(photo_id(part[0].path.name, part[0].found or {}), row)
-            for image in part:
-                yield succeeded(image, SEQUENCE, sequence=identity, heading=image.heading)
+            for image in part:          # the first one keeps what the cut before it was judged by
+                limits = [options.cutoff_distance, options.cutoff_time] if image is part[0] else None
+                yield succeeded(image, SEQUENCE, sequence=identity, heading=image.heading, limits=limits)
 
 
 def _as_duplicate(image: Image, outcome: Outcome) -> Image:
@@ -4915,13 +4923,12 @@ def process_table(source: Input, options: CsvColumns, table: Table, keep: Keep, 
 # -- what is missing between images: interpolate --
 
 @dataclass(frozen=True)
-class Interpolation(Group):
+class Interpolation(Verbose):
     """interpolation"""
 
     data: Optional[str] = opt(None, "what to interpolate", required=True,
                               choices=("missing_gps", "identical_timestamps"))
     import_path: Optional[str] = opt(None, "folder with the images", metavar="FOLDER")
-    verbose: bool = opt(False, "say more")
     max_time_delta: float = opt(1.0, "how far beyond the known positions it may extrapolate", metavar="SECONDS",
                                 at_least=0)
     file_in_path: Optional[str] = opt(None, "table with the timestamps, instead of images", metavar="FILE")
@@ -4997,7 +5004,7 @@ def interpolate_images(options: Interpolation, keep: Keep, dry: Dry, ui: Ui) -> 
                           _fill_positions(folder, options.max_time_delta)):
                 done[image.path] = image
         return [done[image.path] for image in images]
-    return _given_run(Input(options.import_path, options.verbose), dry, keep, ui, report, change)
+    return _given_run(Input(import_path=options.import_path, verbose=options.verbose), dry, keep, ui, report, change)
 
 
 def interpolate_table(options: Interpolation, table: Table, keep: Keep, dry: Dry) -> Report:
@@ -5165,7 +5172,7 @@ class Server:
                  attempts: int = 10, say: Callable[[str], None] = LOG.warning) -> None:
         self.graph, self.upload = graph.rstrip("/"), upload.rstrip("/")
         self.attempts, self.stop, self.say = attempts, threading.Event(), say
-        self.bytes_sent = 0
+        self.bytes_sent, self.answer_bytes = 0, ANSWER_BYTES
         self._offline_s, self._rate = offline_s, None if max_rate is None else max_rate * 1000.0
         self._local, self._guard = threading.local(), threading.Lock()
         self._open: Dict[int, Any] = {}     # connection of each thread
@@ -5265,7 +5272,7 @@ class Server:
                 self.bytes_sent += len(piece)
         connection.sock.settimeout(ANSWER_S + length / SLOWEST)
         response = connection.getresponse()
-        text = response.read(ANSWER_BYTES)
+        text = response.read(self.answer_bytes)
         if response.will_close or not whole or not response.isclosed():
             self.hang_up()
         row = parsed(text)
@@ -6198,6 +6205,662 @@ def _token_by_password(server: Server, login: Login, sections: Dict[str, Dict[st
     return str(answer.row.get("access_token", "")), client
 
 
+# ---- 13. Download and report -----------------------------------------------------------------------
+# Here: what the journals say, as figures and as a page with a map; images fetched through the image search.
+# Not here: opening sockets, opening images, changing anything but the files that are asked for.
+
+SKIP_WAITING, SKIP_UNPROCESSED, SKIP_HERE = "waiting", "not processed", "already downloaded"
+
+
+@dataclass(frozen=True)
+class StatusOptions(Group):
+    """status"""
+
+    list_images: Optional[str] = opt(None, "name the images in this state, with the reason", flag="list",
+                                     choices=("failed", SKIP_WAITING, SKIP_DUPLICATE))
+
+
+class _Standing(NamedTuple):
+    """How far an image has come."""
+
+    name: str
+    record: Dict[str, Any]          # of the journal; empty when there is none
+    word: str                       # "uploaded", "failed" or why it is skipped
+    reason: str = ""
+    problem: Optional[Problem] = None   # of a failed one
+    sequence: Optional[str] = None
+
+
+def _standings(top: str, service: str, trouble: List[Problem]) -> Iterator[Tuple[Journal, Iterator[_Standing]]]:
+    """Each folder with images or a journal, and how far every image has come that is listed, recorded or uploaded.
+
+    Folders that cannot be listed are added to trouble. Raises NotFound when there is no image.
+    """
+    check_folder(top, "--import_path")
+    empty = True
+    for folder, folders, files in os.walk(top, onerror=lambda error: trouble.append(Problem(
+            "unreadable", str(error.filename), "cannot be searched", error.strerror or "", "check its rights"))):
+        folders[:] = sorted((name for name in folders if name != STATE_FOLDER), key=natural_key)
+        known = {Journal.key(name): name for name in files if _kind(name) in IMAGE_KINDS and not _ours(name)}
+        journal, problem = Journal(folder, write=False), None
+        try:
+            journal.__enter__()
+        except BadJournal as error:
+            problem = error.problem
+        for key in journal.names() + [key for place, key in journal._uploads if place == service]:
+            known.setdefault(key, key)
+        if known:
+            empty, names, earlier = False, sorted(known.values(), key=natural_key), old_uploads(folder, top)
+            yield journal, (_standing(journal, service, name, record or {}, problem, earlier(name))
+                            for name, record in zip(names, journal.records(names)))
+    if empty:
+        raise NotFound(("no_images", top, "holds no images and no journal", "", "check --import_path"))
+
+
+def _standing(journal: Journal, service: str, name: str, record: Dict[str, Any], problem: Optional[Problem],
+              earlier: bool) -> _Standing:
+    """How far an image has come; problem is that of its journal, earlier whether an earlier tool uploaded it."""
+    found, steps, upload = record.get("found"), record.get("steps", {}), journal.upload(service, name)
+    entry = steps.get(SEQUENCE, {})
+    row = entry.get("data", {})
+    so_far = _Standing(name, record, SKIP_UNPROCESSED, sequence=row.get("sequence"))
+    errors = [problem and problem._asdict(), (found or {}).get("error")] + [one.get("error") for one in steps.values()]
+    if upload and upload["status"] == "failed" and (not found or upload.get("photo") in (None, photo_id(name, found))):
+        errors.append(upload)
+    if not is_jpeg_name(name):
+        return so_far._replace(word=SKIP_KIND)
+    if earlier or is_uploaded(journal, service, name, found):
+        return so_far._replace(word="uploaded")
+    for error in filter(None, errors):
+        trouble = Problem(error["code"], "", error["wrong"], error.get("value", ""), error.get("remedy", ""))
+        return so_far._replace(word="failed", reason=str(trouble), problem=trouble._replace(
+            file=os.path.join(journal.folder, name)))
+    if entry.get("status") == "duplicate":
+        turned = ", turned by %.1f degrees" % row["turn"] if row.get("turn") is not None else ""
+        return so_far._replace(word=SKIP_DUPLICATE, reason="repeats %s, %.2f m away%s" % (
+            row["partner"], row["distance"], turned))
+    if DESCRIPTION in steps:
+        return so_far._replace(word=SKIP_WAITING, reason="upload broken off" if upload else "processed, not sent yet")
+    return so_far
+
+
+def _account(report: Report, sequences: Dict[str, Dict[str, Any]], journal: Journal, service: str,
+             one: _Standing) -> None:
+    """Count an image in a report, and in its sequence: how many have arrived, whether the service has finished it."""
+    report.found += 1
+    report.done += one.word == "uploaded"
+    if one.problem is not None:
+        report.failed.append(one.problem)
+    elif one.word != "uploaded":
+        report.skipped.setdefault(one.word, []).append(os.path.join(journal.folder, one.name))
+    if one.sequence:
+        sent = journal.sequence(service, one.sequence) or {}
+        row = sequences.setdefault(one.sequence, {"id": one.sequence, "images": 0, "uploaded": 0})
+        row["images"] += 1
+        row["uploaded"] += one.word == "uploaded"
+        row["finished"] = "cluster" in sent and row["images"] <= len(sent.get("images") or ())
+
+
+def journal_status(top: str, options: StatusOptions, service: str) -> Report:
+    """What is uploaded to a service, waiting, duplicate, failed and not processed, by folder and sequence.
+
+    From the journals and the names in the folders alone; what the summary prints is in Report.lines.
+    """
+    report = Report("status", word="uploaded")
+    reasons: Dict[str, int] = {}
+    elsewhere: Dict[str, int] = {}      # other service -> images that it has
+    folders: List[Dict[str, Any]] = []
+    listed: List[Dict[str, str]] = []
+    for journal, images in _standings(top, service, report.trouble):
+        counts: Dict[str, int] = {}
+        sequences: Dict[str, Dict[str, Any]] = {}
+        for one in images:
+            _account(report, sequences, journal, service, one)
+            counts[one.word] = counts.get(one.word, 0) + 1
+            if one.problem is not None:
+                reason = "%s: %s" % (one.problem.code, one.problem.wrong)
+                reasons[reason] = reasons.get(reason, 0) + 1
+            if one.word == options.list_images:
+                listed.append({"file": os.path.join(journal.folder, one.name), "reason": one.reason})
+        for (place, _), row in journal._uploads.items():
+            if place != service and row["status"] == "sent":
+                elsewhere[place] = elsewhere.get(place, 0) + 1
+        folders.append({"folder": os.path.relpath(journal.folder, top), "counts": counts,
+                        "sequences": list(sequences.values())})
+    report.facts = {"service": service, "reasons": reasons, "elsewhere": elsewhere, "folders": folders,
+                    "listed": listed}
+    report.lines = ["%d failed: %s" % (reasons[reason], reason) for reason in sorted(reasons)]
+    report.lines += ["%d uploaded to %s, which is not %s" % (elsewhere[one], one, service) for one in sorted(elsewhere)]
+    for row in folders:
+        report.lines.append("%s: %d images = %s" % (row["folder"], sum(row["counts"].values()), " + ".join(
+            "%d %s" % (count, word) for word, count in sorted(row["counts"].items()))))
+        report.lines += ["  sequence %s: %d images, %d uploaded, %s" % (one["id"], one["images"], one["uploaded"], (
+            "finished" if one["finished"] else "not finished")) for one in row["sequences"]]
+    if options.list_images != "failed":     # those the summary names anyway
+        report.lines += ["%(file)s: %(reason)s" % row for row in listed]
+    return report
+
+
+# -- the page --
+
+@dataclass(frozen=True)
+class PageOptions(Group):
+    """page"""
+
+    output_path: str = opt("report.html", "file to write", metavar="FILE")
+
+
+_PAGE = r"""<!DOCTYPE html>
+<!-- mapillary_tools report -->
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>@TITLE@</title><style>
+:root{color-scheme:light dark;--back:#f4f5f7;--card:#fff;--ink:#1d2430;--soft:#667085;--rule:#dfe3e8;--grid:#eceff3;
+ --bad:#d92d20;--cut:#c2570c}
+@media(prefers-color-scheme:dark){:root{--back:#12161c;--card:#1b2129;--ink:#e6e9ee;--soft:#98a2b3;--rule:#313945;
+ --grid:#252c36;--bad:#ff6b5e;--cut:#f5a04c}}
+*{box-sizing:border-box}body{margin:0;background:var(--back);color:var(--ink);font:15px/1.45 system-ui,sans-serif}
+main{max-width:1200px;margin:auto;padding:16px}h1{font-size:22px;margin:4px 0}h2{font-size:17px;margin:24px 0 8px}
+p{margin:8px 2px;color:var(--soft);font-size:14px}section,#tip,button{background:var(--card);color:var(--ink);
+ border:1px solid var(--rule);border-radius:9px}
+#map{position:relative;height:min(62vh,620px);min-height:320px;overflow:hidden}
+#map svg{width:100%;height:100%;display:block;touch-action:none;cursor:grab}#zoom{position:absolute;top:10px;right:10px}
+button{display:block;width:36px;height:34px;margin-bottom:4px;font-size:15px;padding:0;cursor:pointer}
+path{fill:none;stroke-linecap:round;stroke-linejoin:round}text{fill:var(--soft);font-size:12px}
+#tip{position:absolute;display:none;pointer-events:none;max-width:min(290px,70vw);width:max-content;padding:7px 10px;
+ font-size:13px;box-shadow:0 3px 14px #0004;white-space:pre-line;overflow-wrap:anywhere}
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{padding:7px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
+tr:last-child td{border:0}th,small{font-size:12px;color:var(--soft)}td small{display:block}
+td svg{display:block;width:200px;height:44px}
+.l{text-align:left}.w{white-space:normal;min-width:170px;font-size:13px}tbody tr{cursor:pointer}
+tbody tr:hover{background:var(--grid)}li{padding:4px 0}
+ul{list-style:none;margin:0;padding:8px 14px;overflow-wrap:anywhere}
+</style></head><body><main><h1>@TITLE@</h1><p id="words"></p>
+<section id="map"><svg role="img" aria-label="Map of the sequences"></svg><div id="zoom"><button>+</button>
+<button>&minus;</button><button>All</button></div><div id="tip"></div></section>
+<p>&#9679;&ndash; image and camera direction &ensp; &#9675; duplicate &ensp; &#10005; failed &ensp; &#9633; in no
+sequence &ensp; &#9671; cut. Point at a dot for its photo; click a sequence to go there.</p>
+<h2>Sequences</h2><section class="wide"><table><thead><tr><th class="l">Sequence<th>Images<th class="l">Start (UTC)
+<th>Length<th>Duration<th>Mean speed<th class="l">Speed along the way<th class="l">Uploaded<th class="l">Cut because
+</thead><tbody></tbody></table></section><div id="lost"></div>
+<noscript>The map needs JavaScript; nothing is loaded from anywhere.</noscript></main>
+<script type="application/json" id="data">@DATA@</script><script>
+"use strict";
+const D=JSON.parse(document.getElementById("data").textContent),one=s=>document.querySelector(s),M=111320;
+const el=(tag,text,cls)=>{const e=document.createElement(tag);e.textContent=text;e.className=cls||"";return e};
+const shape=(to,tag,at)=>{const e=document.createElementNS("http://www.w3.org/2000/svg",tag);
+ for(const k in at)e.setAttribute(k,at[k]);to.append(e);return e};
+const hue=n=>`hsl(${[212,28,152,280,338,88,186,48][n%8]} 70% 44%)`,svg=one("#map svg"),tip=one("#tip");
+const length=m=>m<1e4?m.toFixed(0)+" m":(m/1e3).toFixed(1)+" km";
+const span=s=>[s/3600,s/60%60,s%60].map(v=>String(Math.floor(v)).padStart(2,"0")).join(":");
+const when=t=>new Date(Math.round(t*1e3)).toISOString().replace("T"," ").replace("Z"," UTC");
+one("#words").textContent=D.words;
+
+// every dot p = [name, latitude, longitude, seconds, heading, ...] at x metres east and y metres south of the middle
+const dots=[],cuts=[],spots=[...D.sequences.flatMap(s=>s.points),...D.others];
+const range=(list,of)=>list.reduce(([a,b],o)=>[Math.min(a,of(o)),Math.max(b,of(o))],[1/0,-1/0]);
+const [south,north]=range(spots,p=>p[1]),[west,east]=range(spots,p=>p[2]),lat0=(south+north)/2||0,lon0=(west+east)/2||0;
+const K=Math.max(.01,Math.cos(lat0*Math.PI/180)),put=(p,more)=>({p,x:(p[2]-lon0)*K*M,y:(lat0-p[1])*M,...more});
+const words=(p,t)=>p[0]+"\n"+(t===null?"time unknown":when(t))+"\n"+p[1].toFixed(6)+", "+
+ (((p[2]+540)%360+360)%360-180).toFixed(6)+(p[4]===null?"":"\nheading "+p[4]+"°");
+D.sequences.forEach((s,n)=>{
+ s.dots=s.points.map(p=>put(p,{tip:()=>words(p,s.start+p[3])+(p[5]===null?"":" · "+p[5]+" km/h")+"\nsequence "+
+  s.id.slice(0,8)+" in "+s.folder}));dots.push(...s.dots);
+ if(s.before){const a=s.dots[0],b=put(s.before[0]);cuts.push({a,b,x:(a.x+b.x)/2,y:(a.y+b.y)/2,kind:"cut",
+  tip:()=>"Cut before "+a.p[0]+"\n"+s.cut})}});
+D.others.forEach(p=>dots.push(put(p,{kind:p[5],tip:()=>words(p,p[3])+"\n"+p[5]+": "+p[6]})));
+
+// all paths are drawn anew for each view, in pixels: dots keep their size, and far places their precision
+const path=(stroke,width,more)=>shape(svg,"path",{stroke,"stroke-width":width,...more}),eight=[...Array(8).keys()];
+const grid=path("var(--grid)",1),gaps=path("var(--cut)",1.3,{"stroke-dasharray":"3 5"});
+const layers=[[2,.5],[2,1],[7,1]].map(([width,opacity])=>eight.map(n=>path(hue(n),width,{opacity})));
+const marks={duplicate:["var(--soft)","m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0"],failed:["var(--bad)","m-4-4l8 8m0-8l-8 8"],
+ loose:["var(--soft)","m-3-3h6v6h-6z"],cut:["var(--cut)","m0-6l6 6l-6 6l-6-6z"]};
+for(const k in marks)marks[k].push(path(marks[k][0],2,k==="cut"?{style:"fill:var(--card)"}:{}));
+const ring=path("var(--ink)",2.5),bar=path("var(--ink)",2),barText=shape(svg,"text",{x:16});
+path("var(--ink)",2,{d:"M24 34V14m-5 7l5-7l5 7"});shape(svg,"text",{x:20,y:50}).textContent="N";
+let W=0,H=0,view={x:0,y:0,s:1},chosen=null,due=0;
+const X=o=>Math.round(((o.x-view.x)*view.s+W/2)*10)/10,Y=o=>Math.round(((o.y-view.y)*view.s+H/2)*10)/10;
+const inside=(x,y)=>x>-20&&y>-20&&x<W+20&&y<H+20;
+function draw(){due=0;const out=layers.map(()=>eight.map(()=>"")),text={};
+ D.sequences.forEach((s,n)=>{n%=8;let lx,ly,tx,ty;s.dots.forEach((d,i)=>{const x=X(d),y=Y(d),at=`M${x} ${y}`;
+  if(i&&i<s.dots.length-1&&Math.abs(x-lx)+Math.abs(y-ly)<1.5)return;
+  out[0][n]+=i?`L${x} ${y}`:at;lx=x;ly=y;if(!inside(x,y))return;out[2][n]+=at+"h.01";
+  if(d.p[4]===null||Math.hypot(x-tx,y-ty)<9)return;tx=x;ty=y;const h=d.p[4]*Math.PI/180;
+  out[1][n]+=at+`l${(13*Math.sin(h)).toFixed(1)} ${(-13*Math.cos(h)).toFixed(1)}`})});
+ layers.forEach((row,k)=>row.forEach((e,n)=>e.setAttribute("d",out[k][n])));
+ for(const d of [...dots,...cuts])if(d.kind&&inside(X(d),Y(d))){const k=d.kind in marks?d.kind:"loose";
+  text[k]=(text[k]||"")+`M${X(d)} ${Y(d)}`+marks[k][1]}
+ for(const k in marks)marks[k][2].setAttribute("d",text[k]||"");
+ gaps.setAttribute("d",cuts.map(c=>`M${X(c.b)} ${Y(c.b)}L${X(c.a)} ${Y(c.a)}`).join(""));
+ let m=10**Math.floor(Math.log10(140/view.s)),lines="";m*=[5,2,1].find(f=>m*f*view.s<=140)||1;const w=m*view.s;
+ for(let x=(W/2-view.x*view.s)%w;x<W;x+=w)lines+=`M${x.toFixed(1)} 0V${H}`;
+ for(let y=(H/2-view.y*view.s)%w;y<H;y+=w)lines+=`M0 ${y.toFixed(1)}H${W}`;
+ grid.setAttribute("d",lines);bar.setAttribute("d",`M16 ${H-20}v6h${w}v-6`);barText.setAttribute("y",H-26);
+ barText.textContent=m<1?(m*100).toFixed(0)+" cm":m<1e3?m+" m":m/1e3+" km";
+ const c=chosen&&inside(X(chosen),Y(chosen))?chosen:null;tip.style.display=c?"block":"none";
+ ring.setAttribute("d",c?`M${X(c)-8} ${Y(c)}a8 8 0 1 0 16 0a8 8 0 1 0-16 0`:"");if(!c)return;tip.textContent=c.tip();
+ const x=X(c)+14,y=Y(c)+14,tw=tip.offsetWidth,th=tip.offsetHeight;
+ tip.style.left=Math.max(4,x+tw>W?x-tw-28:x)+"px";tip.style.top=Math.max(4,y+th>H?y-th-28:y)+"px"}
+const soon=()=>{due=due||requestAnimationFrame(draw)};
+function fit(list){const [a,b]=range(list,o=>o.x),[c,d]=range(list,o=>o.y);if(!list.length)return;
+ view={x:(a+b)/2,y:(c+d)/2,s:Math.min((W-110)/Math.max(b-a,20),(H-90)/Math.max(d-c,20))};soon()}
+function zoom(f,x=W/2,y=H/2){const s=Math.min(400,Math.max(1e-5,view.s*f)),g=1/view.s-1/s;
+ view={x:view.x+(x-W/2)*g,y:view.y+(y-H/2)*g,s};soon()}
+function choose(x,y,reach){const far=o=>Math.hypot((o.x-view.x)*view.s+W/2-x,(o.y-view.y)*view.s+H/2-y);
+ chosen=null;for(const o of [...dots,...cuts]){const q=far(o);if(q<reach){reach=q;chosen=o}}soon()}
+const at=e=>{const r=svg.getBoundingClientRect();return[e.clientX-r.left,e.clientY-r.top]},down=new Map();let moved=0;
+svg.onwheel=e=>{e.preventDefault();zoom(Math.exp(-e.deltaY*(e.deltaMode?.05:.0018)),...at(e))};
+svg.onpointerdown=e=>{moved=down.size?9:0;down.set(e.pointerId,at(e));svg.setPointerCapture(e.pointerId)};
+svg.onpointermove=e=>{const p=at(e),q=down.get(e.pointerId);if(!q)return choose(...p,16);
+ const other=[...down].filter(([id])=>id!==e.pointerId).map(([,v])=>v)[0];
+ const apart=(a,b)=>Math.hypot(a[0]-b[0],a[1]-b[1]);
+ moved+=apart(p,q);down.set(e.pointerId,p);if(other)return zoom(apart(p,other)/Math.max(1,apart(q,other)),...other);
+ view.x-=(p[0]-q[0])/view.s;view.y-=(p[1]-q[1])/view.s;soon()};
+svg.onpointerup=svg.onpointercancel=e=>{down.delete(e.pointerId);if(moved<6)choose(...at(e),26)};
+document.querySelectorAll("button").forEach((b,n)=>{b.onclick=[()=>zoom(1.6),()=>zoom(1/1.6),()=>fit(dots)][n]});
+
+function chart(cell,s,colour){const p=s.points.filter(p=>p[5]!==null),top=Math.max(5,...p.map(p=>p[5]));
+ if(!p.length)return;const c=shape(cell,"svg",{viewBox:"0 0 200 44"}),a=p[0][3],long=Math.max(1e-3,s.seconds-a);
+ const line=p.map(p=>((p[3]-a)/long*198+1).toFixed(1)+" "+(42-p[5]/top*26).toFixed(1)).join("L");
+ shape(c,"path",{d:`M1 42L${line}V42z`,style:`fill:${colour};opacity:.16`});
+ shape(c,"path",{d:"M"+line,stroke:colour,"stroke-width":1.5});
+ shape(c,"text",{x:1,y:11}).textContent="up to "+top.toFixed(0)+" km/h";
+ c.onpointermove=e=>{const r=c.getBoundingClientRect(),t=a+(e.clientX-r.left)/r.width*long;
+  chosen=s.dots.reduce((a,b)=>Math.abs(b.p[3]-t)<Math.abs(a.p[3]-t)?b:a);soon()}}
+D.sequences.forEach((s,n)=>{const mean=s.seconds>0?(s.metres/s.seconds*3.6).toFixed(1)+" km/h":"–",row=el("tr","");
+ const cells=[[s.id.slice(0,8),"l"],[s.points.length],[when(s.start).slice(0,19),"l"],[length(s.metres)],
+ [span(s.seconds)],[mean],[""],[s.sent,"l"],[s.cut,"l w"]].map(([text,cls])=>el("td",text,cls));
+ row.append(...cells);one("tbody").append(row);
+ cells[0].style.boxShadow="inset 5px 0 "+hue(n);cells[0].append(el("small",s.folder));chart(cells[6],s,hue(n));
+ row.onclick=e=>{if(!e.target.closest("svg")){fit(s.dots);one("#map").scrollIntoView({block:"nearest"})}}});
+if(D.lost.length){const list=el("ul",""),box=el("section","");box.append(list);
+ one("#lost").append(el("h2","Without a position"),box);
+ for(const [name,why] of D.lost){const li=el("li",name+" ");li.append(el("small",why));list.append(li)}}
+new ResizeObserver(()=>{const first=!W;W=svg.clientWidth;H=svg.clientHeight;first?fit(dots):soon()}).observe(svg);
+</script></body></html>
+"""
+
+
+def _shown(text: str) -> str:
+    """A file name as text: undecodable bytes as backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _cut_reason(before: Image, image: Image, count: int) -> str:
+    """Why a sequence begins at an image; count is how many images the sequence before it has."""
+    metres, seconds = distance(before.fix, image.fix), image.time - before.time     # type: ignore[arg-type,operator]
+    limits = image.steps[SEQUENCE]["data"].get("limits") or (
+        SequenceOptions.cutoff_distance, SequenceOptions.cutoff_time)
+    far, late = metres > limits[0], seconds > limits[1]
+    if not far and not late and count >= SEQUENCE_IMAGES:
+        return "%d images, the most in a sequence" % count
+    return "%.0f m%s and %.0f s%s after %s" % (metres, " (limit %g m)" % limits[0] if far else "", seconds, (
+        " (limit %g s)" % limits[1] if late else ""), _shown(before.path.name))
+
+
+def _spot(image: Image, *more: Any, start: float = 0.0) -> List[Any]:
+    """An image for the page: name, latitude, longitude, seconds since start, heading, and what more there is."""
+    fix = typing.cast(Fix, image.fix)
+    heading = None if image.heading is None else round(image.heading, 1)
+    seconds = None if image.time is None else round(image.time - start, 3)
+    return [_shown(image.path.name), round(fix.lat, 7), fix.lon, seconds, heading, *more]
+
+
+def _page_sequences(images: Sequence[Image]) -> Dict[str, Dict[str, Any]]:
+    """The sequences of a folder for the page, each cut with its reason; images in order, all with time and place."""
+    rows: Dict[str, Dict[str, Any]] = {}
+    before: Optional[Image] = None
+    last: Dict[str, Fix] = {}
+    for image in images:
+        fix, name = typing.cast(Fix, image.fix), image.sequence
+        if name and name not in rows:
+            rows[name], last[name] = {"id": name, "start": image.time, "metres": 0.0, "cut": "", "points": []}, fix
+            if before is not None:
+                count = len(rows[before.sequence]["points"]) if before.sequence else 0
+                rows[name].update(cut=_cut_reason(before, image, count), before=[_spot(before)])
+        if name:
+            metres, seconds = distance(last[name], fix), fix.time - last[name].time
+            rows[name].update(metres=round(rows[name]["metres"] + metres, 3), seconds=fix.time - rows[name]["start"])
+            rows[name]["points"].append(_spot(image, round(metres / seconds * 3.6, 1) if seconds > 0 else None,
+                                              start=rows[name]["start"]))
+            last[name] = fix
+        before = image
+    return rows
+
+
+def _join_longitudes(spots: Sequence[List[Any]]) -> None:
+    """Shift longitudes by whole turns so that the widest gap between them is outside: the antimeridian is no edge."""
+    east = sorted({spot[2] % 360.0 for spot in spots}) or [0.0]
+    _, first = max((after - lon, after % 360.0) for lon, after in zip(east, east[1:] + [east[0] + 360.0]))
+    for spot in spots:
+        spot[2] = round((spot[2] - first + 1e-9) % 360.0 - 1e-9 + first - (360.0 if first > 180.0 else 0.0), 7)
+
+
+def write_report(top: str, path: str) -> Report:
+    """Write one HTML page that needs nothing else: map, speeds and table of all sequences below a folder.
+
+    From the journals alone. Raises NotFound when nothing has been processed, CannotWrite over somebody else's file.
+    """
+    import html
+    report, shown, service = Report("report", word="shown"), Report(""), service_name(graph_root())
+    title = _shown(os.path.basename(os.path.abspath(top)) or top)
+    page: Dict[str, Any] = {"title": title, "sequences": [], "others": [], "lost": []}
+    for journal, standings in _standings(top, service, report.trouble):
+        where, images = os.path.relpath(journal.folder, top), []
+        sent: Dict[str, Dict[str, Any]] = {}
+        for one in standings:
+            known = bool(one.record.get("found"))       # a failure that the page shows is no failure of the page
+            _account(report if not known else shown, sent, journal, service, one)
+            if not known:
+                continue
+            image = image_from(os.path.join(journal.folder, one.name), one.record)
+            if image.fix is None:
+                page["lost"].append([_shown(os.path.normpath(os.path.join(where, one.name))), _shown(one.reason)])
+                continue
+            if not one.sequence or one.problem:
+                page["others"].append(_spot(image, one.word, _shown(one.reason or one.word)))
+            if image.time is not None and image.steps.get(GEOTAG, {}).get("status") == "success":
+                images.append(image)
+        for identity, row in _page_sequences(in_order(images)).items():
+            page["sequences"].append(dict(row, folder=title if where == "." else _shown(where), sent="%d of %d%s" % (
+                sent[identity]["uploaded"], sent[identity]["images"], ", finished" * sent[identity]["finished"])))
+    report.found, report.done = report.found + shown.found, shown.found
+    if not report.done:
+        raise NotFound(("nothing_processed", top, "has no processed images", "", "run process first"))
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
+        if not stream.read(100).startswith(_PAGE[:50].encode("ascii")):
+            raise CannotWrite(("not_ours", path, "was not written by report", "", "choose another --output_path"))
+    _join_longitudes(page["others"] + [
+        spot for row in page["sequences"] for spot in row["points"] + row.get("before", [])])
+    page["words"] = "%d images, %d sequences, %.1f km" % (
+        report.done, len(page["sequences"]), sum(row["metres"] for row in page["sequences"]) / 1000)
+    text = json.dumps(page, separators=(",", ":"), sort_keys=True)
+    for mark in "<>&":              # nothing in a file name ends the script
+        text = text.replace(mark, "\\u%04x" % ord(mark))
+    write_atomically(path, [_PAGE.replace("@TITLE@", html.escape(title)).replace("@DATA@", text).encode("utf-8")])
+    report.facts, report.lines = {"page": path, "sequences": len(page["sequences"])}, ["the page is " + path]
+    return report
+
+
+# -- download --
+
+SEARCH_LIMIT = 2000                 # images in one answer
+TILES_MOST = 10000                  # searches for one box
+IMAGE_BYTES = 256 << 20             # bytes of an image that are read at most
+_SIZES = {"320": "256", "640": "1024"}      # what the service has instead of the sizes of 2018
+_LIST_HEADER = ["name", "latitude", "longitude", "capture_time"]
+
+
+@dataclass(frozen=True)
+class Box(Group):
+    """bounding box"""
+
+    min_lat: Optional[float] = opt(None, "southern edge in degrees", required=True, positional=True)
+    max_lat: Optional[float] = opt(None, "northern edge", required=True, positional=True)
+    min_lon: Optional[float] = opt(None, "western edge", required=True, positional=True)
+    max_lon: Optional[float] = opt(None, "eastern edge", required=True, positional=True)
+    max_results: int = opt(400, "download at most so many images", metavar="N", at_least=1)
+    image_size: str = opt("1024", "width in pixels", choices=("320", "640", "1024", "2048", "256", "original"))
+    output_path: str = opt("downloaded", "folder to download into", metavar="FOLDER")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_size", str(self.image_size))
+        super().__post_init__()
+        for low, high, most in ((self.min_lat, self.max_lat, 90), (self.min_lon, self.max_lon, 180)):
+            if not -most <= low < high <= most:     # type: ignore[operator]
+                raise UsageError(("bad_box", "", "an edge of the box is out of range or in the wrong place", "%s %s" % (
+                    low, high), "the order is min_lat max_lat min_lon max_lon; make two boxes at the antimeridian"))
+        count = self.grid()[0] * self.grid()[1]
+        if count > TILES_MOST:
+            raise UsageError(("box_too_large", "", "the box needs too many searches", "%d" % count,
+                              "choose a smaller one: %d are the most" % TILES_MOST))
+
+    def grid(self) -> Tuple[int, int]:
+        """Columns and rows of tiles that the service takes: at most 0.01 square degrees, also where a box is thin."""
+        width, height = self.max_lon - self.min_lon, self.max_lat - self.min_lat    # type: ignore[operator]
+        if width * height <= 0.01:
+            return 1, 1
+        across = min(width, max(0.0994, 0.0099 / height))
+        return math.ceil(width / across), math.ceil(height * across / 0.0099)
+
+
+def _is_whole(source: Union[str, bytes]) -> bool:
+    """Whether a file, or its bytes, is a JPEG from its head to its end."""
+    try:
+        with open(source, "rb") if isinstance(source, str) else io.BytesIO(source) as stream:
+            head = read_head(stream, "")
+            _check_tail(stream, stream.seek(0, 2), len(head.data), "")
+            return True
+    except (OSError, BadExif):
+        return False
+
+
+def _is_address(address: str) -> bool:
+    """Whether what the service gives is an address that may be asked: http or https, plain characters, a host."""
+    import urllib.parse
+    try:
+        parts = urllib.parse.urlsplit(address)
+        return bool(re.match(r"https?://[!-~]+\Z", address) and parts.hostname and parts.port != 0)
+    except ValueError:
+        return False
+
+
+def _listing(name: str, row: Dict[str, Any]) -> List[str]:
+    """The line about an image in downloaded.csv, from its row of a search; empty = unknown."""
+    lat = lon = when = ""
+    with contextlib.suppress(LookupError, TypeError, ValueError):
+        lon, lat = ("%.7f" % part for part in (row.get("computed_geometry") or row["geometry"])["coordinates"][:2])
+    with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):
+        when = format_time(row["captured_at"] / 1000.0)
+    return [name, lat, lon, when]
+
+
+def _merge_list(path: str, fresh: Dict[str, Dict[str, Any]]) -> None:
+    """Bring images (name -> row of the search) into downloaded.csv; raises CannotWrite when that is another table."""
+    import csv
+    rows: List[List[str]] = []
+    with contextlib.suppress(FileNotFoundError), open(path, newline="", encoding="utf-8", errors="replace") as stream:
+        rows = [row for row in csv.reader(stream) if row]
+    if rows and rows[0] != _LIST_HEADER:
+        raise CannotWrite(("not_ours", path, "is not the list of a download", ",".join(rows[0])[:80], "move it away"))
+    merged = dict({row[0]: row for row in rows[1:]}, **{name: _listing(name, row) for name, row in fresh.items()})
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [_LIST_HEADER] + [merged[name] for name in sorted(merged, key=natural_key)])
+    write_atomically(path, [text.getvalue().encode("utf-8")])
+
+
+def _search_token() -> str:
+    """The token for searches: from the environment, else the only one that is stored; raises NotAuthorized."""
+    token = os.environ.get("MAPILLARY_ACCESS_TOKEN") or os.environ.get("MAPILLARY_CLIENT_TOKEN")
+    if not token:
+        stored = {row["user_upload_token"] for row in read_config().values() if row.get("user_upload_token")}
+        token = stored.pop() if len(stored) == 1 else ""
+    if not re.match(r"[!-~]+\Z", token):
+        raise NotAuthorized(("no_token", "", "there is no token for the image search, or it is none", "",
+                             "set MAPILLARY_ACCESS_TOKEN or MAPILLARY_CLIENT_TOKEN, or run authenticate"))
+    return token
+
+
+class _Search:
+    """One answered search; the addresses in it expire, so it can be asked again."""
+
+    def __init__(self, url: str, answer: Dict[str, Any]) -> None:
+        self.url, self.guard, rows = url, threading.Lock(), answer.get("data")
+        self.rows = {str(row.get("id")): row for row in rows if isinstance(row, dict)} if isinstance(rows, list) else {}
+
+
+class _Download:
+    """One run of downloading: worker threads that take one image after another; the one whose turn it is searches."""
+
+    def __init__(self, box: Box, server: Server, token: str, ui: Ui) -> None:
+        self.box, self.server, self.ui = box, server, ui
+        self.size = "thumb_%s_url" % _SIZES.get(box.image_size, box.image_size)
+        self.report, self.bytes = Report("download_images", word="downloaded"), 0
+        self.list: Dict[str, Dict[str, Any]] = {}           # file name -> row of the search
+        self.crash: Optional[BaseException] = None
+        self._headers = {"Authorization": "OAuth " + token}     # for searches; images are asked without it
+        self._guard, self._turn = threading.Lock(), threading.Lock()
+        self._ids: typing.Set[str] = set()
+        self._found = itertools.islice(self._everything(), box.max_results)
+
+    def _everything(self) -> Iterator[Tuple[str, _Search]]:
+        """(id, its search) of every image in the box, each once; a tile is searched when it is needed."""
+        (columns, rows), west, south = self.box.grid(), self.box.min_lon or 0.0, self.box.min_lat or 0.0
+        width, height = ((self.box.max_lon or 0.0) - west) / columns, ((self.box.max_lat or 0.0) - south) / rows
+        for row, column in itertools.product(range(rows), range(columns)):
+            self.ui.progress("searching", row * columns + column, rows * columns, 0)
+            yield from self._tile(west + column * width, south + row * height, width, height)
+
+    def _tile(self, west: float, south: float, width: float, height: float) -> Iterator[Tuple[str, _Search]]:
+        """The images of one tile; when an answer is full and names no next page, those of its quarters too."""
+        limit = min(SEARCH_LIMIT, self.box.max_results)
+        asked: typing.Set[str] = set()
+        url = "%s/images?fields=id,captured_at,computed_geometry,geometry,%s&limit=%d&bbox=%.8f,%.8f,%.8f,%.8f" % (
+            self.server.graph, self.size, limit, west, south, west + width, south + height)
+        while url.startswith(self.server.graph + "/") and url not in asked:     # no other host is asked for a next page
+            asked.add(url)
+            answer = self.server.ask("GET", url, self._headers).row
+            search = _Search(url, answer)
+            for identity in [one for one in search.rows if one not in self._ids]:
+                self._ids.add(identity)
+                yield identity, search
+            paging = answer.get("paging")
+            url = str(paging.get("next")) if isinstance(paging, dict) else ""
+        if len(search.rows) >= limit and max(width, height) > 1e-5:
+            for part in range(4):
+                yield from self._tile(west + part % 2 * width / 2, south + part // 2 * height / 2, width / 2,
+                                      height / 2)
+
+    def work(self) -> None:
+        """What one worker thread does; nothing that happens in it is lost."""
+        try:
+            while not self.server.stop.is_set():
+                with self._turn:
+                    found = next(self._found, None)
+                if found is None:
+                    return
+                self._settle(*found)
+        except Stopped:
+            pass
+        except ToolError as error:
+            self.report.stopped = error
+            self.server.stop.set()
+        except BaseException as error:      # a bug: it must reach the person, and the other workers must end
+            self.crash = error
+            self.server.stop.set()
+        finally:
+            self.server.hang_up()
+
+    def _settle(self, identity: str, search: _Search) -> None:
+        """Download one image, unless it is there; what is wrong with it alone is noted. Raises what ends the run."""
+        name, outcome = identity + ".jpg", None
+        path = os.path.join(self.box.output_path, name)
+        try:
+            if not re.match(r"[0-9]{1,40}\Z", identity):
+                path, name = self.box.output_path, ""
+                raise UploadError(("not_downloaded", "", "the service names an image that is no number", repr(
+                    identity)[:80]))
+            if _is_whole(path):
+                outcome = Outcome("skipped", SKIP_HERE)
+            else:
+                body = self._image(identity, search)
+                write_atomically(path, [body])
+        except UploadError as error:
+            if error.problem.code != "not_downloaded":
+                raise
+            outcome = Outcome("failed", error.problem.code, error.problem._replace(file=path))
+        with self._guard:
+            self.report.count(Image(Path(path), outcome=outcome))
+            self.bytes += len(body) if outcome is None else 0
+            if outcome is None or outcome.status == "skipped":
+                self.list[name] = search.rows[identity]
+            self.ui.progress("downloading", self.report.found, self.box.max_results, self.bytes)
+
+    def _image(self, identity: str, search: _Search) -> bytes:
+        """The bytes of an image; raises UploadError ("not_downloaded": it is only this one), NotAuthorized, Stopped."""
+        address, renewals = str(search.rows[identity].get(self.size)), 0
+        wrong = "the service gives no address for this size"
+        for attempt in range(1, self.server.attempts + 1):
+            if not _is_address(address):
+                break
+            status: Optional[int] = None
+            fields: Dict[str, str] = {}
+            lost = False
+            try:
+                status, fields, body, _ = self.server.request("GET", address, {})
+                whole = fields.get("content-length", str(len(body))) == str(len(body))
+                if status == 200 and whole and _is_whole(body):
+                    return body
+                wrong = "HTTP %d" % status if status != 200 else "the answer is no image" if whole else (
+                    "only %d of %s bytes came" % (len(body), fields["content-length"]))
+                status = status if whole or status != 200 else None
+            except (Unreachable, Cut) as error:
+                wrong, lost = str(error), isinstance(error, Unreachable)
+            if (lost and renewals < 3) or (status in (403, 410) and not renewals):
+                renewals, address = renewals + 1, self._again(identity, search, address)    # waits for the network, too
+                continue
+            delay = retry_delay(attempt, status, fields)
+            if lost or delay is None or attempt == self.server.attempts:
+                break
+            self.server.wait(delay * (1 + random.random() / 4))
+        raise UploadError(("not_downloaded", "", "cannot be downloaded", wrong, "run the same command again later"))
+
+    def _again(self, identity: str, search: _Search, used: str) -> str:
+        """A fresh address of an image, from the search it was found in; asked once for all that expired with it."""
+        with search.guard:
+            if str(search.rows[identity].get(self.size)) == used:
+                search.rows.update(_Search("", self.server.ask("GET", search.url, self._headers).row).rows)
+            return str(search.rows[identity].get(self.size))
+
+
+def download(box: Box, patience: Patience, ui: Ui) -> Report:
+    """Download the images inside a box and list them in downloaded.csv; run again, it fetches only what is missing.
+
+    Raises what stops the run before any image; what stops it later is in the Report.
+    """
+    notes, table = Notes(), os.path.join(box.output_path, "downloaded.csv")
+    server = Server(graph_root(), graph_root(), patience.offline_limit * 60, None, _number_of("MAX_ATTEMPTS", 10),
+                    notes.say)
+    server.answer_bytes = IMAGE_BYTES
+    run = _Download(box, server, _search_token(), ui)
+    if box.image_size in _SIZES:
+        notes.say("the service has no images of size %s: %s is taken" % (box.image_size, _SIZES[box.image_size]))
+    try:
+        os.makedirs(box.output_path, exist_ok=True)
+    except OSError as error:
+        raise _os_problem(box.output_path, error) from error
+    _merge_list(table, {})
+    count = min(_number_of("NUMBER_THREADS", 4), box.max_results)
+    workers = [threading.Thread(target=run.work, daemon=True) for _ in range(count)]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(0.2)        # short, so that Ctrl-C comes through on every system
+    except BaseException:
+        server.abort()
+        raise
+    finally:
+        server.stop.set()
+        for worker in workers:
+            worker.join(2.0)
+        _merge_list(table, dict(run.list))
+    report = run.report
+    if run.crash is not None:
+        raise run.crash
+    if report.stopped is not None and not report.found:
+        raise report.stopped
+    if report.failed or report.stopped:
+        notes.say("run the same command again: what is there is not fetched again")
+    report.notes, report.facts = notes.lines, {"list": table, "bytes": run.bytes}
+    return report
+
+
 # ---- 14. Tools -------------------------------------------------------------------------------------
 # Here: one function a subcommand; its parameters are option groups, its docstring is the help.
 # Not here: how anything is done.
@@ -6354,6 +7017,24 @@ def authenticate(login: Login = Login(), ui: Ui = Ui()) -> Report:
     return log_in(login, ui)
 
 
+@tool(advanced=True)
+def download_images(box: Box, patience: Patience = Patience(), verbose: Verbose = Verbose(), ui: Ui = Ui()) -> Report:
+    """Download the images inside a bounding box, with a list of their positions."""
+    return download(box, patience, ui)
+
+
+@tool(advanced=True)
+def status(source: Input, options: StatusOptions = StatusOptions(), ui: Ui = Ui()) -> Report:
+    """Say from the journal what is processed, uploaded, failed and waiting."""
+    return journal_status(typing.cast(str, source.import_path), options, service_name(graph_root()))
+
+
+@tool(advanced=True)
+def report(source: Input, page: PageOptions = PageOptions(), ui: Ui = Ui()) -> Report:
+    """Write one HTML page with the sequences on a map."""
+    return write_report(typing.cast(str, source.import_path), typing.cast(str, page.output_path))
+
+
 # ---- 15. Command line ------------------------------------------------------------------------------
 # Here: the parser, the progress line, logging, exceptions to exit codes, the only print.
 # Not here: anything that a host program might want to call, but for main().
@@ -6381,6 +7062,9 @@ def _add_option(group: Any, field: Any, hint: Any, show_all: bool) -> None:
     kind = [part for part in getattr(hint, "__args__", (hint,)) if part is not type(None)][0]
     if kind is bool:
         arguments["action"] = "store_true"
+    elif rule["positional"]:
+        group.add_argument(field.name, type=_number_reader(kind), help=text, metavar=field.name)
+        return
     else:
         arguments.update(type=_number_reader(kind) if kind in (int, float) else kind, choices=rule["choices"],
                          metavar=rule["metavar"], required=rule["required"])
@@ -6526,6 +7210,7 @@ def _summary(report: Report, verbose: bool) -> List[str]:
             lines.extend("    " + name for name in names)
     lines.extend("  failed " + str(problem) for problem in report.failed)
     lines.extend("  " + str(problem) for problem in report.trouble)
+    lines.extend("  " + line for line in report.lines)
     return lines
 
 

@@ -1,0 +1,114 @@
+"""What every test gets: the tool importable, a home of its own, and one way to run a command line.
+
+The EXECUTABLE environment variable names another build of the tool (a frozen one, a zip archive): then `run` starts that.
+"""
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+for _folder in (str(ROOT), str(TESTS)):
+    if _folder not in sys.path:
+        sys.path.insert(0, _folder)
+
+EXECUTABLE = shlex.split(os.environ.get("EXECUTABLE", ""))
+PHOTOS = ROOT.parent / "shared" / "data" / "photos"
+_OURS = ("NUMBER_THREADS", "MAX_ATTEMPTS")
+
+
+class Ran(NamedTuple):
+    """What a command line did."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: Any, monkeypatch: Any) -> Iterator[Path]:
+    """A home folder without credentials, and none of the variables that change what the tool does."""
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith("MAPILLARY_") or name in _OURS:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.setenv("MAPILLARY_CONFIG_PATH", str(home / "config"))
+    yield home
+
+
+def _in_process(argv: List[str]) -> Ran:
+    import mapillary_tools
+    out, err, before = io.StringIO(), io.StringIO(), sys.stdin
+    sys.stdin = io.StringIO("")
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = mapillary_tools.main(argv)
+    finally:
+        sys.stdin = before
+    return Ran(code, out.getvalue(), err.getvalue())
+
+
+def real(argv: List[Any], env: Optional[Dict[str, str]] = None, cwd: Any = None, flags: Any = ("-I", "-S"),
+         program: Any = None, **more: Any) -> Ran:
+    """The tool as a process of its own; output is decoded as UTF-8 with replacement characters."""
+    start = EXECUTABLE or [sys.executable, *flags, str(program or ROOT / "mapillary_tools.py")]
+    done = subprocess.run([*start, *map(str, argv)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, cwd=cwd, env=dict(os.environ, **(env or {})), timeout=60, **more)
+    return Ran(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def run(*argv: Any) -> Ran:
+    """The tool with these arguments: in this process, or as EXECUTABLE says."""
+    words = [str(word) for part in argv for word in (part if isinstance(part, (list, tuple)) else [part])]
+    return real(words) if EXECUTABLE else _in_process(words)
+
+
+in_process = pytest.mark.skipif(bool(EXECUTABLE), reason="reaches into the module; EXECUTABLE runs another build")
+needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason="../shared/data/photos is not on this computer")
+
+
+def tree(folder: Any, without: str = "") -> Dict[str, bytes]:
+    """Relative path -> bytes of every file below a folder; folders end in a slash; names that hold `without` left out."""
+    found = {}
+    for path in sorted(Path(str(folder)).rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not (without and without in name):
+            found[name + "/" * path.is_dir()] = b"" if path.is_dir() else path.read_bytes()
+    return found
+
+
+def images_in(folder: Any) -> Dict[str, bytes]:
+    """Relative path -> bytes of every file that is not the tool's own state."""
+    return tree(folder, without=".mapillary")
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[Path]:
+    """A folder outside of root's reach, while this process has no more rights than anybody."""
+    folder = Path(tempfile.mkdtemp(prefix="nobody-"))
+    root, config = hasattr(os, "geteuid") and os.geteuid() == 0, os.environ["MAPILLARY_CONFIG_PATH"]
+    os.environ["MAPILLARY_CONFIG_PATH"] = str(folder / "config")
+    try:
+        if root:
+            os.chown(str(folder), 65534, 65534)
+            os.seteuid(65534)
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        os.environ["MAPILLARY_CONFIG_PATH"] = config
+        for path in [folder, *folder.rglob("*")]:
+            if path.is_dir():
+                path.chmod(0o755)
+        shutil.rmtree(str(folder))
