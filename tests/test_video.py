@@ -60,8 +60,8 @@ def shown(paths):
     if not paths:
         return []
     raw = ffmpeg("-noautorotate", "-f", "image2pipe", "-c:v", "mjpeg", "-i", "-",
-                 "-vf", "scale=%d:%d" % (WIDTH, HEIGHT), "-f", "rawvideo", "-pix_fmt", "gray", "-vsync", "passthrough", "-",
-                 given=b"".join(path.read_bytes() for path in paths))
+                 "-vf", "scale=%d:%d" % (WIDTH, HEIGHT), "-f", "rawvideo", "-pix_fmt", "gray",
+                 "-vsync", "passthrough", "-", given=b"".join(path.read_bytes() for path in paths))
     size = WIDTH * HEIGHT
     assert len(raw) == size * len(paths)
     numbers = []

@@ -1,19 +1,23 @@
 """Exif in JPEG, WebP and TIFF: load, dump, insert, remove, transplant.
 
-A fork of the interface of piexif 1.1.3 by hMatoba, with an implementation of its own: names, arguments and the error texts that
-programs look for are the published package's, which can stand in for this one.  Licence: BSD-3-Clause, see LICENSE.
+A fork of the interface of piexif 1.1.3 by hMatoba, with an implementation of its own: names, arguments and the error
+texts that programs look for are the published package's, which can stand in for this one.  Licence: BSD-3-Clause, see
+LICENSE.
 
-What differs: an edit touches what it edits and nothing else.  The dict of load() remembers the block it came from, so that
-dump() keeps byte order, unknown tags, odd types, MakerNotes with their offsets, thumbnails and whatever else it does not edit.
+What differs: an edit touches what it edits and nothing else.  The dict of load() remembers the block it came from, so
+that dump() keeps byte order, unknown tags, odd types, MakerNotes with their offsets, thumbnails and whatever else it
+does not edit.
 
 Standard library only; nothing happens at import but the filling of tables.
 """
 from .errors import InvalidImageDataError
 from .exif import dump
 from .files import insert, load, remove, transplant
-from .tags import TAGS, TYPES, ExifIFD, GPSIFD, ImageIFD, InteropIFD
+from .tags import GPSIFD, TAGS, TYPES, ExifIFD, ImageIFD, InteropIFD
 
 VERSION = "1.1.3"
 
-__all__ = ["load", "dump", "insert", "remove", "transplant", "ImageIFD", "ExifIFD", "GPSIFD", "InteropIFD", "TAGS", "TYPES",
-           "InvalidImageDataError", "VERSION"]
+__all__ = [
+    "GPSIFD", "TAGS", "TYPES", "VERSION", "ExifIFD", "ImageIFD", "InteropIFD", "InvalidImageDataError",
+    "dump", "insert", "load", "remove", "transplant",
+]

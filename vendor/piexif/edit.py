@@ -1,53 +1,43 @@
 """Editing a TIFF block: what is not edited keeps its bytes and its place (TIFF 6.0, section 2; EXIF 2.32, 4.5 and 4.6).
 
 A value that fits where it stood is written there.  IFD0 grows where it is if what lies behind it can move, because some
-readers doubt a block whose IFD0 stands elsewhere.  Everything else goes to a room (space.py).  A MakerNote never moves: it
-may hold offsets that count from the TIFF header.  What an edit replaces or deletes is cleared.
+readers doubt a block whose IFD0 stands elsewhere.  Everything else goes to a room (rooms.py).  A MakerNote never moves:
+it may hold offsets that count from the TIFF header.  What an edit replaces or deletes is cleared.
 """
 import itertools
 import operator
 import struct
 
-from .space import Rooms, Survey, table_span
-from .tiff import CHILDREN, LONG, NAMES, SHORT, THUMBNAIL
+from .rooms import Rooms
+from .survey import FIELD, TAG, Rows, Survey
+from .tiff import CHILDREN, ENTRY, LONG, NAMES, SHORT, THUMBNAIL, table_span
 
 EMPTY = b"MM\0*\0\0\0\x08" + bytes(6)  # header and an IFD0 without entries
 KEEP = object()  # as a thumbnail: leave the one that is there
-TAG, KIND, COUNT, FIELD = range(4)  # of a row, an entry to write
-BY_TAG = operator.itemgetter(TAG)
 
 
 def edited(block, order, tables, changes, dropped=(), thumbnail=KEEP):
     """The block with changes ({IFD: {tag: (type, count, bytes), or None to delete it}}), without the dropped IFDs.
 
-    thumbnail is new bytes, None to take it out, or KEEP.  An IFD with changes that does not exist, or is dropped, is new.
+    thumbnail is new bytes, None to take it out, or KEEP.  An IFD with changes that does not exist, or is dropped, is
+    new.
     """
     edit = _Edit(block, order, tables, changes, dropped, thumbnail)
     edit.settle()
     return edit.write()
 
 
-class _Edit:
+class _Edit(Rows):
     def __init__(self, block, order, tables, changes, dropped, thumbnail):
         self.block, self.pack_long, self.short = block, LONG[order].pack, SHORT[order].pack
         self.order, self.survey = order, Survey(block, order, tables, changes, dropped, thumbnail is not KEEP)
-        self.tables = {name: table for name, table in tables.items() if name not in dropped}
-        self.cells = {}  # IFD: a row for each stored entry
-        self.rows = {}  # IFD: the rows to write
-        self.waiting = []  # (IFD, row, bytes): values that need a place
-        self.resized = set()  # IFDs whose set of entries, or next-IFD field, changes
+        super().__init__({name: table for name, table in tables.items() if name not in dropped})
+        self.links = {}  # IFD that moves: the row that leads to it
         self.place = {}  # IFD: its new offset, None while it waits for one
         self.vacated = []  # where an IFD moves away; its bytes stay, because a MakerNote may have been misled to them
         self.following = {name: table.next for name, table in self.tables.items() if name in ("0th", "1st")}
         self.end = len(block)
         self.change(changes, dropped, thumbnail)
-
-    def touch(self, name):
-        """The rows of an IFD that is to be written."""
-        if name not in self.rows:
-            self.cells[name] = list(map(list, self.tables[name].entries)) if name in self.tables else []
-            self.rows[name] = list(self.cells[name])
-        return self.rows[name]
 
     def change(self, changes, dropped, thumbnail):
         """Apply the edit to rows."""
@@ -68,33 +58,12 @@ class _Edit:
             elif name in CHILDREN and name not in self.rows and CHILDREN[name][0] not in dropped:
                 self.change_entries(CHILDREN[name][0], {CHILDREN[name][1]: None})
 
-    def change_entries(self, name, edits):
-        """Replace, add and delete entries of one IFD, and return the new rows."""
-        rows = self.touch(name)
-        kept = [row for row in rows if row[TAG] not in edits]
-        new = []
-        for tag, value in edits.items():
-            if value is not None:
-                kind, count, raw = value
-                row = [tag, kind, count, raw.ljust(4, b"\0")]
-                new.append(row)
-                if len(raw) > 4:
-                    self.waiting.append((name, row, raw))
-        if len(kept) + len(new) != len(rows) or len({row[TAG] for row in rows}.intersection(edits)) != len(new):
-            self.resized.add(name)
-        rows[:] = sorted(kept + new, key=BY_TAG)
-        return new
-
-    def put(self, name, tag, raw):
-        """Set an entry of type LONG, count 1, and return its row."""
-        return self.change_entries(name, {tag: (4, 1, raw)})[0]
-
     def settle(self):
-        """Decide of every IFD that is written whether it can stay; children first, because a parent may grow for them."""
+        """Decide of every IFD that is written whether it can stay; children first, as a parent may grow for them."""
         for name in ("Interop", "Exif", "GPS", "1st"):
             if name in self.rows and (name not in self.tables or name in self.resized and not self.fits(name)):
                 self.move(name)
-            elif name in self.rows and name in CHILDREN:
+            elif name in CHILDREN and (name in self.rows or name in self.patches):
                 self.mend_pointer(name)
         if "0th" in self.resized and not self.fits("0th"):
             start, stored = self.tables["0th"].offset, len(self.tables["0th"].entries)
@@ -123,7 +92,7 @@ class _Edit:
         self.touch(name)
         if name in CHILDREN:
             parent, tag = CHILDREN[name]
-            self.put(parent, tag, b"")
+            self.links[name] = self.put(parent, tag, b"")
         elif name == "1st":
             self.touch("0th")
             self.resized.add("0th")
@@ -155,8 +124,7 @@ class _Edit:
             if index is None:
                 self.move(name)
             else:
-                self.touch(name)
-                self.waiting.append((name, self.cells[name][index], self.block[begin:stop]))
+                self.waiting.append((name, self.cell(name, index), self.block[begin:stop]))
                 survey.freed.append((begin, stop))
         survey.used.append((table, end))
         self.end = max(self.end, end)
@@ -164,43 +132,42 @@ class _Edit:
 
     def write(self):
         """Place what waits, and put everything together."""
-        survey, values = self.survey, []
-        homeless = []
+        survey, placed, homeless = self.survey, [], []
         for name, row, raw in self.waiting:
             start, end = survey.slots.pop((name, row[TAG]), (1, 0))
             if end - start >= len(raw) and not start & 1 and not survey.shared(start, end):
                 survey.used.append((start, start + len(raw)))
-                values.append((start, row, raw))
+                placed.append((start, row, raw))
             else:
                 homeless.append((NAMES.index(name), row[TAG], row, raw))
         rooms = Rooms(self.block, survey.used, survey.freed, self.end)
         for name in NAMES:
             if name in self.place:
                 self.place[name] = rooms.take(6 + 12 * len(self.rows[name]))
-        for _, _, row, raw in sorted(homeless, key=operator.itemgetter(0, 1)):
-            values.append((rooms.take(len(raw)), row, raw))
+        homeless.sort(key=operator.itemgetter(0, 1))
+        placed += [(rooms.take(len(raw)), row, raw) for _, _, row, raw in homeless]
         out = rooms.new_block()
-        for start, row, raw in values:
+        for start, row, raw in placed:
             out[start:start + len(raw)] = raw
             row[FIELD] = self.pack_long(start)
-        self.set_pointers(out)
+        self.write_tables(out)
+        return bytes(out)
+
+    def write_tables(self, out):
+        """Write IFDs and entries, with the places of what has moved."""
+        for name, row in self.links.items():
+            row[FIELD] = self.pack_long(self.place[name])
+        if "1st" in self.place:
+            self.following["0th"] = self.place["1st"]
+        if "0th" in self.place:
+            out[4:8] = self.pack_long(self.place["0th"])
         for name, rows in self.rows.items():
             offset = self.place[name] if name in self.place else self.tables[name].offset
-            table = self.short(len(rows)) + struct.pack(self.order + "HHL4s" * len(rows), *itertools.chain.from_iterable(rows))
+            flat = itertools.chain.from_iterable(rows)
+            table = self.short(len(rows)) + struct.pack(self.order + "HHL4s" * len(rows), *flat)
             if name in self.place or name in self.resized:
                 table += self.pack_long(self.following.get(name, 0))
             out[offset:offset + len(table)] = table
-        return bytes(out)
-
-    def set_pointers(self, out):
-        """Write where IFDs have moved to into what leads to them."""
-        for name, offset in self.place.items():
-            if name in CHILDREN:
-                parent, tag = CHILDREN[name]
-                for row in self.rows[parent]:
-                    if row[TAG] == tag:
-                        row[FIELD] = self.pack_long(offset)
-            elif name == "1st":
-                self.following["0th"] = offset
-            else:
-                out[4:8] = self.pack_long(offset)
+        for name, patches in self.patches.items():
+            for index, row in patches.items():
+                ENTRY[self.order].pack_into(out, self.tables[name].offset + 2 + 12 * index, *row)

@@ -1,7 +1,7 @@
 """The dict of load() and the bytes of dump(): five IFDs of plain values, and behind them the block they came from."""
 from .edit import EMPTY, KEEP, edited
 from .tags import TAGS
-from .tiff import DERIVED, LONG, MAX_VALUE, NAMES, byte_order, read_tables, read_values, thumbnail
+from .tiff import DERIVED, MAX_VALUE, NAMES, THUMBNAIL, byte_order, read_tables, read_values, thumbnail
 from .values import decode, encode_tag
 
 HEADER = b"Exif\0\0"  # EXIF 2.32, 4.5.4
@@ -10,12 +10,13 @@ EMPTY_TABLES = read_tables(EMPTY, ">")
 
 
 class Origin:
-    """What load() read: the block, its IFDs as stored, and the values that it gave out; it is never changed.
+    """What load() read and gave out; it is never changed.
 
-    block is None if there is none to edit (no Exif, or a TIFF image); limit is the room for a block in its container, or None.
+    block is the TIFF block, None if there is none to keep (no Exif, or a TIFF image); tables its IFDs as stored, empty
+    if it cannot be read; values what load() gave out; limit how long a block its container takes, None for any length.
     """
 
-    __slots__ = ("block", "order", "tables", "values", "limit")
+    __slots__ = ("block", "limit", "order", "tables", "values")
 
     def __init__(self, block, order, tables, limit):
         self.block, self.order, self.tables, self.limit = block, order, tables, limit
@@ -38,29 +39,25 @@ class ExifDict(dict):
 
     def copy(self):
         """A shallow copy that remembers the block, too."""
-        return _remember(ExifDict(self), self.origin)
-
-    __copy__ = copy
+        return _remembering(ExifDict(self), origin_of(self))
 
 
-def _remember(mapping, origin):
+def _remembering(mapping, origin):
     mapping.origin = origin
     return mapping
 
 
 def from_block(block, keep=True, limit=LIMIT):
     """The ExifDict of a TIFF block; keep says whether dump() shall edit this block.  block None: an empty one."""
-    order = byte_order(block[:8]) if block is not None else None
+    order = None if block is None else byte_order(block[:8])
     tables = read_tables(block, order) if order else {}
-    origin = Origin(block if keep and "0th" in tables else None, order, tables, limit)
-    result = ExifDict()
-    result.origin = origin
+    origin = Origin(block if keep else None, order or ">", tables, limit)
+    result = _remembering(ExifDict(), origin)
     room = [min(4 * len(block), 4 * MAX_VALUE) if tables else 0]
     for name in NAMES:
-        ifd = Ifd(read_values(block, order, name, tables[name], room)) if name in tables else Ifd()
-        ifd.origin = origin
-        result[name] = ifd
-        origin.values[name] = dict(ifd)
+        values = read_values(block, order, name, tables[name], room) if name in tables else {}
+        origin.values[name] = values
+        result[name] = _remembering(Ifd(values), origin)
     result["thumbnail"] = origin.values["thumbnail"] = thumbnail(block, result["1st"]) if tables else None
     return result
 
@@ -73,7 +70,7 @@ def with_names(exif):
 
 
 def origin_of(exif):
-    """Where a dict comes from: what it remembers, or what all IFDs of a shallow plain copy do; None for any other dict."""
+    """Where a dict comes from: what it remembers, or what all IFDs of a plain copy do; None for any other dict."""
     if isinstance(exif, ExifDict):
         return getattr(exif, "origin", None)
     origins = {id(exif[name].origin): exif[name].origin for name in NAMES if isinstance(exif.get(name), Ifd)}
@@ -83,13 +80,13 @@ def origin_of(exif):
 
 
 def dump(exif_dict):
-    """Exif bytes ("Exif", two NULs, a TIFF block) of a dict in load()'s form, which stays as it is (EXIF 2.32, 4.5.2, 4.6).
+    """Exif bytes ("Exif", two NULs, a TIFF block) of a dict in load()'s form, which stays as it is (EXIF 2.32, 4.5).
 
-    A dict from load() gives its own block back, with only those values replaced that differ from what load() gave out; tags
-    that load() does not show stay, unless their IFD is emptied.  Any other dict gives a new big-endian block.  Values: see
-    values.py; str is written as UTF-8.  The thumbnail is None or bytes, which are not looked into.  If the block outgrows a
-    JPEG segment (65,533 bytes), a thumbnail that fitted before is left out with a warning.  Raises ValueError for a value
-    that its tag cannot hold, and for a thumbnail that is itself too large.
+    A dict from load() gives its own block back, with only those values replaced that differ from what load() gave out;
+    tags that load() does not show stay, unless their IFD is emptied.  Any other dict gives a new big-endian block.
+    Values: see values.py; str is written as UTF-8.  The thumbnail is None or bytes, which are not looked into.  If the
+    block outgrows a JPEG segment (65,533 bytes), a thumbnail that fitted before is left out with a warning.  Raises
+    ValueError for a value that its tag cannot hold, and for a thumbnail that is itself too large.
     """
     origin = origin_of(exif_dict)
     if origin is None or origin.block is None:
@@ -97,25 +94,25 @@ def dump(exif_dict):
     changes, dropped, picture = _difference(exif_dict, origin)
     if not changes and not dropped and picture is KEEP:
         return HEADER + origin.block
-    block = edited(origin.block, origin.order, origin.tables, changes, dropped, picture)
-    if origin.limit is not None and len(block) > origin.limit and exif_dict.get("thumbnail") is not None:
-        _check_thumbnail(exif_dict["thumbnail"], picture is not KEEP)
-        changes.pop("1st", None)
-        smaller = edited(origin.block, origin.order, origin.tables, changes, set(dropped) | {"1st"})
-        block = _without_thumbnail(block, smaller)
-    return HEADER + block
+    if not origin.tables:
+        return HEADER + _new_block(exif_dict)
+    return HEADER + _fitting(origin.block, origin.order, origin.tables, changes, dropped, picture, origin.limit)
 
 
-def _check_thumbnail(picture, given):
-    if given and len(picture) > LIMIT:
+def _fitting(block, order, tables, changes, dropped, picture, limit):
+    """The edited block; without its thumbnail, and a warning, if only so it is short enough."""
+    full = edited(block, order, tables, changes, dropped, picture)
+    if limit is None or len(full) <= limit or picture is KEEP and ("1st" not in tables or "1st" in dropped):
+        return full
+    if picture is not KEEP and len(picture) > limit:
         raise ValueError("Given thumbnail is too large. max 64kB")
-
-
-def _without_thumbnail(block, smaller):
-    if len(smaller) > LIMIT:
-        return block
+    changes = {name: edits for name, edits in changes.items() if name != "1st"}
+    smaller = edited(block, order, tables, changes, set(dropped) | {"1st"})
+    if len(smaller) > limit:
+        return full
     import warnings
-    warnings.warn("thumbnail dropped: Exif of {} bytes is too large for a JPEG, max {}".format(len(block), LIMIT), stacklevel=3)
+    size, most = len(full) + len(HEADER), limit + len(HEADER)
+    warnings.warn(f"thumbnail dropped: Exif of {size} bytes is too large for a JPEG, max {most}", stacklevel=3)
     return smaller
 
 
@@ -124,20 +121,14 @@ def _new_block(exif_dict):
     for name in NAMES:
         ifd = exif_dict.get(name) or {}
         kinds = _stored_kinds(name, ifd)
-        changes[name] = {tag: encode_tag(">", name, tag, value, *kinds.get(tag, ()))
-                         for tag, value in ifd.items() if tag not in DERIVED[name]}
-    changes = {name: tags for name, tags in changes.items() if tags}
-    picture = exif_dict.get("thumbnail") if "1st" in exif_dict else None
-    if picture is None:
-        if 0x0201 in (exif_dict.get("1st") or {}):  # it had a thumbnail that was taken out
-            changes.pop("1st", None)
-        return edited(EMPTY, ">", EMPTY_TABLES, changes)
-    block = edited(EMPTY, ">", EMPTY_TABLES, changes, (), bytes(picture))
-    if len(block) > LIMIT:
-        _check_thumbnail(picture, True)
+        edits = {tag: encode_tag(">", name, tag, value, *kinds.get(tag, ()))
+                 for tag, value in ifd.items() if tag not in DERIVED[name]}
+        if edits:
+            changes[name] = edits
+    picture = _picture(exif_dict)
+    if picture is None and THUMBNAIL[0] in (exif_dict.get("1st") or ()):  # it had a thumbnail that was taken out
         changes.pop("1st", None)
-        return _without_thumbnail(block, edited(EMPTY, ">", EMPTY_TABLES, changes))
-    return block
+    return _fitting(EMPTY, ">", EMPTY_TABLES, changes, (), KEEP if picture is None else picture, LIMIT)
 
 
 def _stored_kinds(name, ifd):
@@ -146,7 +137,8 @@ def _stored_kinds(name, ifd):
     if origin is None or name not in origin.tables:
         return {}
     given = origin.values[name]
-    return {tag: (kind, True) for tag, kind, _, _ in origin.tables[name].entries if tag in ifd and ifd[tag] is given.get(tag)}
+    entries = origin.tables[name].entries
+    return {tag: (kind, True) for tag, kind, _, _ in entries if tag in ifd and ifd[tag] is given.get(tag)}
 
 
 def _difference(exif_dict, origin):
@@ -156,39 +148,46 @@ def _difference(exif_dict, origin):
         new, old = exif_dict.get(name) or {}, origin.values[name]
         if new == old:
             continue
-        if not new and not (name == "1st" and exif_dict.get("thumbnail") is not None and name in exif_dict):
+        if new or name == "1st" and name in exif_dict and exif_dict.get("thumbnail") is not None:
+            changes[name] = _edits(name, new, old, origin)
+        elif name == "0th":  # emptied, but it leads to the other IFDs
+            changes[name] = dict.fromkeys({entry[0] for entry in origin.tables[name].entries}.difference(DERIVED[name]))
+        else:
             dropped.append(name)
-            continue
-        edits = _edits(name, new, old, origin)
-        if edits:
-            changes[name] = edits
     if "Exif" in dropped and not exif_dict.get("Interop"):
         dropped.append("Interop")
+    changes = {name: edits for name, edits in changes.items() if edits}
     return changes, dropped, _new_thumbnail(exif_dict, origin, dropped, changes)
 
 
 def _edits(name, new, old, origin):
     derived, order = DERIVED[name], origin.order
-    kinds = {entry[0]: entry[1] for entry in origin.tables[name].entries} if name in origin.tables else {}
-    edits = {}
-    for tag, value in new.items():
-        if tag in old and old[tag] is value or tag in derived:
-            continue
-        edit = encode_tag(order, name, tag, value, kinds.get(tag))
-        if tag not in old or decode(order, *edit) != old[tag]:
-            edits[tag] = edit
-    edits.update((tag, None) for tag in old if tag not in new and tag not in derived)
+    edits = {tag: value for tag, value in new.items()
+             if not (tag in old and (old[tag] is value or old[tag] == value) or tag in derived)}
+    entries = origin.tables[name].entries if name in origin.tables else ()
+    kinds = {tag: kind for tag, kind, _, _ in entries if tag in edits}
+    for tag, value in list(edits.items()):
+        edits[tag] = edit = encode_tag(order, name, tag, value, kinds.get(tag))
+        if tag in old and type(value) is not type(old[tag]) and decode(order, *edit) == old[tag]:
+            del edits[tag]  # str for bytes, list for tuple
+    edits.update(dict.fromkeys((old.keys() - new.keys()).difference(derived)))
     return edits
 
 
-def _new_thumbnail(exif_dict, origin, dropped, changes):
-    old = origin.values["thumbnail"]
+def _picture(exif_dict):
+    """The thumbnail to write as bytes, or None."""
     picture = exif_dict.get("thumbnail") if "1st" in exif_dict else None
-    if picture is None and old is not None:
-        changes.pop("1st", None)
-        if "1st" not in dropped:
-            dropped.append("1st")
+    if picture is not None and not isinstance(picture, (bytes, bytearray)):
+        raise ValueError(f"Given thumbnail is {type(picture)}, not bytes or None")
+    return None if picture is None else bytes(picture)
+
+
+def _new_thumbnail(exif_dict, origin, dropped, changes):
+    old, new = origin.values["thumbnail"], _picture(exif_dict)
+    if new == old:
         return KEEP
-    if picture is not None and picture != old:
-        return bytes(picture)
+    if new is not None:
+        return new
+    changes.pop("1st", None)
+    dropped.append("1st")
     return KEEP

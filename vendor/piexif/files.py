@@ -1,4 +1,4 @@
-"""Images in and out: paths, bytes and BytesIO; only heads are read, the rest is streamed, and files are replaced whole or not at all."""
+"""Images in and out: only heads are read, the rest is streamed, and a file is replaced whole or not at all."""
 import io
 import os
 
@@ -9,11 +9,12 @@ from .tiff import byte_order
 CHUNK = 1 << 20  # bytes copied at a time
 
 
-class _TiffFile:
-    """A TIFF file that gives bytes for a slice, so that only its IFDs and their values are read."""
+class _File:
+    """An open file that gives bytes for a slice, as bytes do, so that only what is asked for is read."""
 
-    def __init__(self, file, size):
-        self.file, self.size = file, size
+    def __init__(self, path):
+        self.file = open(path, "rb")
+        self.size = self.file.seek(0, 2)
 
     def __len__(self):
         return self.size
@@ -24,68 +25,77 @@ class _TiffFile:
         return self.file.read(max(stop - start, 0))
 
 
-def _open(image):
-    """A readable, seekable file for image bytes or a path; bytes are never a path."""
+def _source(image):
+    """Image bytes as they are, or the opened file of a path; bytes are never a path."""
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return io.BytesIO(image)
+        return bytes(image)
     if isinstance(image, (str, os.PathLike)):
-        return open(image, "rb")
+        return _File(image)
     raise InvalidImageDataError("Given file is neither JPEG nor TIFF.")
 
 
-def _kind(file):
-    """"jpeg", "webp", "tiff", "exif" or None, by the first bytes, and the size in bytes."""
-    lead = file.read(12)
-    size = file.seek(0, 2)
+def _close(source):
+    if isinstance(source, _File):
+        source.file.close()
+
+
+def _kind(source):
+    """"jpeg", "webp", "tiff", "exif" (only as bytes) or None, by the first bytes."""
+    lead = source[:12]
     if lead[:2] == b"\xff\xd8":
-        return "jpeg", size
-    if lead[:4] == b"RIFF" and lead[8:12] == b"WEBP":
-        return "webp", size
+        return "jpeg"
+    if lead[:4] == b"RIFF" and lead[8:] == b"WEBP":
+        return "webp"
     if byte_order(lead[:4]):
-        return "tiff", size
-    return ("exif" if lead[:5] == b"Exif\0" else None), size
+        return "tiff"
+    return "exif" if lead[:5] == b"Exif\0" and isinstance(source, bytes) else None
 
 
 def load(input_data, key_is_name=False):
     """The Exif of a JPEG, TIFF or WebP (path or bytes), or of Exif bytes, as an exif.ExifDict.
 
     Keys are "0th", "Exif", "GPS", "Interop", "1st" (each {tag number: value}, or {tag name: value} if key_is_name) and
-    "thumbnail" (bytes, or None).  Values: see values.py.  Only the head of a JPEG and the IFDs of a TIFF are read.  Damaged
-    parts are left out.  Raises InvalidImageDataError (a ValueError) for anything else than an image, OSError for a file that
-    cannot be read, ValueError for a WebP in the simple format.  (EXIF 2.32, 4.5; TIFF 6.0, section 2.)
+    "thumbnail" (bytes, or None).  Values: see values.py.  Only the head of a JPEG and the IFDs of a TIFF are read.
+    Damaged parts are left out.  Raises InvalidImageDataError (a ValueError) for anything else than an image, OSError
+    for a file that cannot be read, ValueError for a WebP in the simple format.  (EXIF 2.32, 4.5; TIFF 6.0, section 2.)
     """
-    with _open(input_data) as file:
-        kind, size = _kind(file)
-        if kind == "jpeg":
-            found = jpeg.read_head(file, size).block()
-            loaded = exif.from_block(found and found[1][6:])
-        elif kind == "webp":
-            loaded = exif.from_block(webp.read_exif(file, size), limit=None)
-        elif kind == "tiff":
-            loaded = _load_tiff(file, size)
-        elif kind == "exif" and isinstance(file, io.BytesIO):
-            loaded = exif.from_block(file.getvalue()[6:])
-        else:
+    source = _source(input_data)
+    try:
+        kind = _kind(source)
+        if kind not in LOADERS:
             raise InvalidImageDataError("Given file is neither JPEG nor TIFF.")
+        loaded = LOADERS[kind](source)
+    finally:
+        _close(source)
     return exif.with_names(loaded) if key_is_name else loaded
 
 
-def _load_tiff(file, size):
+def _load_jpeg(image):
+    found = jpeg.read_head(image).block()
+    return exif.from_block(found and found[1][6:])
+
+
+def _load_tiff(image):
     """A TIFF image is only read; a bare Exif block given as bytes can be edited."""
-    loaded = exif.from_block(_TiffFile(file, size), keep=False)
+    loaded = exif.from_block(image, keep=False)
     is_image = 0x0111 in loaded["0th"] or 0x0144 in loaded["0th"]
-    if isinstance(file, io.BytesIO) and size <= exif.LIMIT and not is_image:
-        return exif.from_block(file.getvalue())
-    return loaded
+    return exif.from_block(image) if isinstance(image, bytes) and len(image) <= exif.LIMIT and not is_image else loaded
+
+
+LOADERS = {
+    "jpeg": _load_jpeg, "tiff": _load_tiff, "webp": lambda image: exif.from_block(webp.read_exif(image), limit=None),
+    "exif": lambda block: exif.from_block(block[6:]),
+}
 
 
 def insert(exif_bytes, image, new_file=None):
-    """Put Exif bytes, as dump() gives them, into a JPEG or WebP; its own Exif is replaced where it stands, never merged.
+    """Put Exif bytes, as dump() gives them, into a JPEG or WebP, in the place of its own Exif; nothing is merged.
 
-    image is a path or bytes; new_file a path or BytesIO, None for the image's own path.  Files are written to a temporary
-    file beside the target, flushed to disk and renamed; the target keeps its permissions and, where allowed, its owner, and
-    gets a new modification time.  A file that already is as asked is not touched.  Raises ValueError for bytes that are no
-    Exif, are too large for a JPEG segment (65,533 bytes), or are no image; OSError.  (EXIF 2.32, 4.5.4; ITU T.81, B.1.1.)
+    image is a path or bytes; new_file a path or BytesIO, None for the image's own path.  Files are written to a
+    temporary file beside the target, flushed to disk and renamed; the target keeps its permissions and, where allowed,
+    its owner, and gets a new modification time.  A file that already is as asked is not touched.  Raises ValueError for
+    bytes that are no Exif, are too large for a JPEG segment (65,533 bytes), or are no image; OSError.  (EXIF 2.32,
+    4.5.4; ITU T.81, B.1.1.)
     """
     if bytes(exif_bytes[:6]) != exif.HEADER:
         raise ValueError("Given data is not exif data")
@@ -102,66 +112,60 @@ def transplant(exif_src, image, new_file=None):
 
     Raises ValueError if the source has no Exif.  (EXIF 2.32, 4.5.4.)
     """
-    with _open(exif_src) as file:
-        kind, size = _kind(file)
-        if kind != "jpeg":
+    source = _source(exif_src)
+    try:
+        if _kind(source) != "jpeg":
             raise InvalidImageDataError("Given data isn't JPEG.")
-        found = jpeg.read_head(file, size).block()
+        found = jpeg.read_head(source).block()
+    finally:
+        _close(source)
     if found is None:
         raise ValueError("not found exif in input")
-    _rewrite(image, new_file, found[1], "Give a 3rd argument to 'transplant' to output file", ("jpeg",))
+    _rewrite(image, new_file, found[1], "Give a 3rd argument to 'transplant' to output file", exact=True)
 
 
-def _rewrite(image, new_file, payload, no_target, kinds=("jpeg", "webp")):
-    with _open(image) as file:
-        is_path = not isinstance(file, io.BytesIO)
-        kind, size = _kind(file)
-        if kind not in kinds:
-            raise InvalidImageDataError("Given data isn't JPEG.")
+def _rewrite(image, new_file, payload, no_target, exact=False):
+    source = _source(image)
+    try:
+        kind = _kind(source)
         if kind == "jpeg":
-            plan = jpeg.plan(file, size, payload)
+            plan = jpeg.plan(source, payload, add_empty=exact)
+        elif kind == "webp" and not exact:
+            plan = webp.plan(source, payload and payload[6:])
         else:
-            plan = webp.plan(file, size, payload and payload[6:])
+            raise InvalidImageDataError("Given data isn't JPEG.")
         if isinstance(new_file, io.BytesIO):
-            _copy(file, plan, new_file)
+            _copy(source, plan, new_file)
             new_file.seek(0)
             return
-        target = new_file or (image if is_path else None)
-        if not target:
+        target = new_file or (image if isinstance(source, _File) else None)
+        if not target or not isinstance(target, (str, os.PathLike)):
             raise ValueError(no_target)
         target = os.path.realpath(target)
-        if not plan and is_path and os.path.exists(target) and os.path.samefile(image, target):
+        if not plan and isinstance(source, _File) and os.path.exists(target) and os.path.samefile(image, target):
             return
-        part = _write_part(file, plan, target)
+        part = _write_part(source, plan, target)
+    finally:
+        _close(source)
     _replace(part, target)
 
 
-def _copy(file, plan, out):
-    """Write the file with the plan's edits."""
-    at = 0
-    for start, end, new in plan + [(None, None, b"")]:
-        file.seek(at)
-        if isinstance(file, io.BytesIO):
-            with file.getbuffer() as view:
-                out.write(view[at:start])
-        else:
-            left = -1 if start is None else start - at
-            while left:
-                chunk = file.read(CHUNK if left < 0 else min(left, CHUNK))
-                if not chunk:
-                    break
-                left -= len(chunk) if left > 0 else 0
-                out.write(chunk)
+def _copy(source, plan, out):
+    """Write the image with the plan's edits."""
+    at, source = 0, memoryview(source) if isinstance(source, bytes) else source
+    for start, end, new in plan + [(len(source), 0, b"")]:
+        for place in range(at, start, CHUNK):
+            out.write(source[place:min(place + CHUNK, start)])
         out.write(new)
         at = end
 
 
-def _write_part(file, plan, target):
+def _write_part(source, plan, target):
     """A complete copy under a temporary name in the target's folder, flushed to disk."""
-    part = os.path.join(os.path.dirname(target), ".mapillary-{}.part".format(os.urandom(8).hex()))
+    part = os.path.join(os.path.dirname(target), f".mapillary-{os.urandom(8).hex()}.part")
     try:
         with open(part, "xb") as out:
-            _copy(file, plan, out)
+            _copy(source, plan, out)
             out.flush()
             os.fsync(out.fileno())
     except BaseException:

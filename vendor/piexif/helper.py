@@ -11,7 +11,9 @@ class UserComment:
     UNICODE = "unicode"
     ENCODINGS = (ASCII, JIS, UNICODE)
 
-    _CODES = {ASCII: (b"ASCII\0\0\0", "ascii"), JIS: (b"JIS\0\0\0\0\0", "shift_jis"), UNICODE: (b"UNICODE\0", "utf_16_be")}
+    _CODES = (  # name, first eight bytes, codec
+        (ASCII, b"ASCII\0\0\0", "ascii"), (JIS, b"JIS\0\0\0\0\0", "shift_jis"), (UNICODE, b"UNICODE\0", "utf_16_be"),
+    )
 
     @classmethod
     def load(cls, data):
@@ -24,7 +26,7 @@ class UserComment:
         prefix, body = bytes(data[:PREFIX_SIZE]), bytes(data[PREFIX_SIZE:])
         if prefix == bytes(PREFIX_SIZE):
             raise ValueError("prefix is UNDEFINED, unable to decode UserComment")
-        for name, (code, codec) in cls._CODES.items():
+        for name, code, codec in cls._CODES:
             if prefix == code:
                 return _unicode(body) if name == cls.UNICODE else body.decode(codec, errors="replace")
         raise ValueError("unable to determine appropriate encoding")
@@ -36,8 +38,8 @@ class UserComment:
         Raises ValueError for another encoding.
         """
         if encoding not in cls.ENCODINGS:
-            raise ValueError("encoding {!r} must be one of {!r}".format(encoding, cls.ENCODINGS))
-        code, codec = cls._CODES[encoding]
+            raise ValueError(f"encoding {encoding!r} must be one of {cls.ENCODINGS!r}")
+        _, code, codec = cls._CODES[cls.ENCODINGS.index(encoding)]
         body = data.encode(codec, errors="replace")
         if encoding == cls.UNICODE and _unicode(body) != body.decode(codec, errors="replace"):
             body = b"\xfe\xff" + body  # only a byte order mark says that this is not the other byte order
@@ -45,9 +47,9 @@ class UserComment:
 
 
 def _unicode(body):
-    """UTF-16 text: by its byte order mark, else big-endian, unless every unit is printable ASCII only when read little-endian.
+    """UTF-16 text: by its byte order mark, else big-endian, unless it is printable ASCII when read little-endian.
 
-    Little-endian cameras write the block's byte order, which this value alone does not tell.
+    Cameras write the block's byte order, which this value alone does not tell.
     """
     if body[:2] == b"\xff\xfe":
         return body[2:].decode("utf_16_le", errors="replace")

@@ -1,10 +1,11 @@
-"""The head of a JPEG: which stretches hold Exif, and which bytes to put in their place (ITU T.81, annex B.1.1; EXIF 2.32, 4.5.4 to 4.5.6).
+"""The head of a JPEG: where Exif stands, and which bytes to put there (ITU T.81, B.1.1; EXIF 2.32, 4.5.4 to 4.5.6).
 
-A plan is a sorted list of (start, end, bytes): what to put in the place of which stretch.  Everything else of the file is copied
-as it is, fill bytes and data behind the image included.
+A plan is a sorted list of (start, end, bytes): what to put in the place of which stretch.  Everything else of the file
+is copied as it is, fill bytes and data behind the image included.
 """
 import struct
 
+from .edit import EMPTY
 from .errors import InvalidImageDataError
 from .tiff import LONG, byte_order, read_table
 
@@ -28,9 +29,10 @@ class Head:
     def blocks(self):
         """[(segments, payload)]: each Exif of the image, joined from the segments that it is spread over.
 
-        A segment that follows an Exif segment directly and begins with no TIFF header continues it, as exiftool writes it.
+        A segment that follows an Exif segment directly and begins with no TIFF header continues it, as exiftool writes
+        it.
         """
-        joined = []
+        joined = []  # type: list
         for segment in self.exif:
             if joined and joined[-1][0][-1][1] == segment[0] and byte_order(segment[2][6:10]) is None:
                 joined[-1] = (joined[-1][0] + [segment], joined[-1][1] + segment[2][6:])
@@ -44,95 +46,79 @@ class Head:
         return next((item for item in blocks if byte_order(item[1][6:10])), blocks[0] if blocks else None)
 
 
-def read_head(file, size):
-    """The Head of a JPEG in a seekable file of this many bytes; never reads into the scan.
-
-    What follows a damaged segment is not looked at.
-    """
-    head, at, leading = Head(), 2, True
-    file.seek(2)
-    while True:
-        lead = file.read(10)
+def read_head(image):
+    """The Head of a JPEG, given as something to slice; never looks into the scan, nor behind a damaged segment."""
+    head, at, leading, size = Head(), 2, True, len(image)
+    while at is not None:
+        lead = image[at:at + 9]
         if len(lead) < 2:
-            return head
-        if lead[0] != 0xFF or lead[1] == 0xFF:
-            at = _next_marker(file, at, 1 if lead[0] == 0xFF else 0)
-            if at is None:
-                return head
-            continue
+            break
         marker = lead[1]
-        if marker == SOS or marker == EOI:
-            head.whole = True
-            return head
-        if marker in ALONE:
+        if lead[0] != 0xFF or marker == 0xFF:
+            at = _next_marker(image, at + (lead[0] == 0xFF))
+        elif marker in ALONE:
             at += 2
-            file.seek(at)
-            continue
-        if len(lead) < 4:
-            return head
-        end = at + 2 + (lead[2] << 8 | lead[3])
-        if marker == APP1 and lead[4:9] == b"Exif\0":
-            file.seek(at + 4)
-            head.exif.append((at, end, file.read(end - at - 4)))
-        elif marker == APP2 and lead[4:8] == b"MPF\0":
-            head.mpf.append((at + 8, end))
-        if end > size or end < at + 4:
-            return head
-        leading = leading and marker == APP0
-        if leading:
-            head.place = end
-        at = end
-        file.seek(at)
+        elif marker == SOS or marker == EOI:
+            head.whole = True
+            break
+        else:
+            end = at + 2 + (lead[2] << 8 | lead[3]) if len(lead) > 3 else at
+            if marker == APP1 and lead[4:] == b"Exif\0":
+                head.exif.append((at, end, image[at + 4:end]))
+            elif marker == APP2 and lead[4:8] == b"MPF\0":
+                head.mpf.append((at + 8, end))
+            if end > size or end < at + 4:
+                break
+            leading = leading and marker == APP0
+            if leading:
+                head.place = end
+            at = end
+    return head
 
 
-def _next_marker(file, at, skip):
-    """The offset of the next marker, skipping fill bytes (ITU T.81, B.1.1.2) and bytes that belong to no segment."""
-    file.seek(at + skip)
+def _next_marker(image, at):
+    """The next 0xFF behind fill bytes (ITU T.81, B.1.1.2) or bytes of no segment; None if there is none."""
     while True:
-        chunk = file.read(65536)
+        chunk = image[at:at + 65536]
         index = chunk.find(b"\xff")
-        if not chunk:
-            return None
-        if index >= 0:
-            at += skip + index
-            file.seek(at)
-            return at
+        if index >= 0 or not chunk:
+            return at + index if chunk else None
         at += len(chunk)
 
 
-def plan(file, size, payload):
-    """The plan that leaves exactly one Exif segment with this payload (identifier and block), or none if payload is None.
+def plan(image, payload, add_empty=True):
+    """The plan that leaves exactly one Exif segment, with this payload (identifier and block), or none if it is None.
 
-    The first Exif is replaced where it stands, others are taken out; the same Exif is left untouched.  Raises
-    InvalidImageDataError for bytes that are no JPEG, ValueError for a payload that no segment holds.
+    The first Exif is replaced where it stands, others are taken out.  An image that has this Exif already stays as it
+    is, and so does one without Exif if add_empty is false and the block holds nothing.  Raises InvalidImageDataError
+    for bytes that are no JPEG, ValueError for a payload that no segment holds.
     """
-    head = read_head(file, size)
+    head = read_head(image)
     if not head.whole:
         raise InvalidImageDataError("Wrong JPEG data.")
-    kept, edits = head.block(), []
-    same = kept is not None and payload is not None and kept[1][6:] == payload[6:]
-    segment = b""
-    if payload is not None and not same:
+    kept = head.block()
+    if payload is not None and (payload[6:] == kept[1][6:] if kept else payload[6:] == EMPTY and not add_empty):
+        return []
+    segment, edits = b"", []
+    if payload is not None:
         if len(payload) > MAX_PAYLOAD:
-            raise ValueError("Exif of {} bytes is too large for a JPEG, max {} (shorten a text)".format(len(payload), MAX_PAYLOAD))
+            size = len(payload)
+            raise ValueError(f"Exif of {size} bytes is too large for a JPEG, max {MAX_PAYLOAD} (shorten a text)")
         segment = b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload
         if kept is None:
             edits.append((head.place, head.place, segment))
     for start, end, _ in head.exif:
-        first = kept is not None and start == kept[0][0][0]
-        if not (same and any(start == part[0] for part in kept[0])):
-            edits.append((start, end, segment if first else b""))
-    edits += [edit for mpf in head.mpf for edit in _moved_images(file, mpf, edits)]
+        edits.append((start, end, segment if start == kept[0][0][0] else b""))
+    edits += [edit for mpf in head.mpf for edit in _moved_images(image, mpf, edits)]
     return sorted(edits)
 
 
-def _moved_images(file, mpf, edits):
-    """Edits to the image offsets of an MPF segment that stands before an edit (CIPA DC-007, 5.2.3.3.3: counted from its header)."""
+def _moved_images(image, mpf, edits):
+    """Edits to image offsets, counted from its header, of an MPF segment before an edit (CIPA DC-007, 5.2.3.3.3)."""
     base, end = mpf
     if not edits or base > max(edits)[0]:
         return []
-    file.seek(base)
-    block = file.read(end - base)
+    block = image[base:end]
     order = byte_order(block[:8])
     table = read_table(block, order, LONG[order].unpack(block[4:8])[0]) if order and len(block) >= 8 else None
     changed = []

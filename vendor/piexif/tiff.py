@@ -1,4 +1,4 @@
-"""Reading a TIFF block: header, IFDs and values, every access bounds-checked (TIFF 6.0, section 2; EXIF 2.32, 4.5 and 4.6).
+"""Reading a TIFF block: header, IFDs and values, all bounds-checked (TIFF 6.0, section 2; EXIF 2.32, 4.5 and 4.6).
 
 A block is bytes, or anything that gives bytes for a slice and has a length (a TIFF file, read piece by piece).  What is
 damaged is left out; nothing here raises for the content of a block, and work and memory are bounded by its length.
@@ -6,11 +6,12 @@ damaged is left out; nothing here raises for the content of a block, and work an
 import struct
 
 from .tags import TAGS
-from .values import ONE_INLINE, WIDTH, decode
+from .values import ONE_INLINE, TEXT, WIDTH, decode
 
 NAMES = ("0th", "Exif", "GPS", "Interop", "1st")
 CHILDREN = {"Exif": ("0th", 0x8769), "GPS": ("0th", 0x8825), "Interop": ("Exif", 0xA005)}  # IFD: (parent, its pointer)
-POINTERS = {"0th": (0x8769, 0x8825), "Exif": (0xA005,), "GPS": (), "Interop": (), "1st": (), "other": ()}
+LINKS = {name: [(child, tag) for child, (parent, tag) in CHILDREN.items() if parent == name] for name in NAMES}
+POINTERS = {name: tuple(tag for _, tag in LINKS.get(name, ())) for name in NAMES + ("other",)}
 DERIVED = dict(POINTERS, **{"1st": (0x0201, 0x0202)})  # fields that dump() works out by itself
 THUMBNAIL = (0x0201, 0x0202)
 STRIPS = ((0x0111, 0x0117), (0x0144, 0x0145), THUMBNAIL)  # offsets and byte counts (TIFF 6.0, sections 8, 15, 22)
@@ -27,7 +28,7 @@ MAX_VALUE = 1 << 24  # bytes; a single larger value exists only in TIFF files, w
 class Table:
     """One IFD as it is stored: its offset, its readable entries (tag, type, count, 4 bytes) and the next-IFD offset."""
 
-    __slots__ = ("offset", "entries", "next")
+    __slots__ = ("entries", "next", "offset")
 
     def __init__(self, offset, entries, following):
         self.offset = offset
@@ -52,17 +53,22 @@ def read_table(block, order, offset):
     return Table(offset, list(ENTRY[order].iter_unpack(raw[:min(len(raw) // 12, count) * 12])), 0)
 
 
+def table_span(block, table):
+    """The stretch of a stored IFD, next-IFD field included."""
+    return table.offset, min(table.offset + 6 + 12 * len(table.entries), len(block))
+
+
 def pointer(table, order, tag):
     """The offset that a pointer field holds, of whatever type it is, or 0 (of two fields the last counts)."""
-    found = 0
-    for number, kind, count, field in table.entries:
-        if number == tag:
-            found = SHORT[order].unpack(field[:2])[0] if kind in (3, 8) else LONG[order].unpack(field)[0]
-    return found
+    found = [(kind, field) for number, kind, _, field in table.entries if number == tag]
+    if not found:
+        return 0
+    kind, field = found[-1]
+    return SHORT[order].unpack(field[:2])[0] if kind in (3, 8) else LONG[order].unpack(field)[0]
 
 
 def read_tables(block, order):
-    """{name: Table} of the five IFDs that can be read; one that is reached twice belongs to the first that leads to it."""
+    """{name: Table} of the five IFDs that can be read; one reached twice belongs to the first that leads to it."""
     tables, seen = {}, set()
 
     def follow(name, offset):
@@ -89,15 +95,18 @@ def read_values(block, order, name, table, room):
     for tag, kind, count, field in table.entries:
         if tag not in known:
             continue
-        unpack = unpack_one(kind)
-        if count == 1 and unpack is not None:
-            values[tag] = unpack(field)[0]
-            continue
+        if count == 1:
+            unpack = unpack_one(kind)
+            if unpack is not None:
+                values[tag] = unpack(field)[0]
+                continue
         size = width_of(kind, 0) * count
         if size > 4:
             start = unpack_long(field)[0]
-            room[0] -= min(size, length)
-            if start >= length or size > MAX_VALUE or room[0] < 0:
+            if start >= length or start + size > length and kind not in TEXT or size > MAX_VALUE:
+                continue
+            room[0] -= min(size, length - start)
+            if room[0] < 0:
                 continue
             value = decode(order, kind, count, block[start:start + size])
         else:
@@ -105,13 +114,13 @@ def read_values(block, order, name, table, room):
         if value is not None:
             values[tag] = value
     for tag in POINTERS[name]:
-        if tag in values or pointer(table, order, tag):
+        if not isinstance(values.get(tag, 0), int):  # of a type that is none for a pointer
             values[tag] = pointer(table, order, tag)
     return values
 
 
 def thumbnail(block, first):
-    """The bytes that IFD1's JPEGInterchangeFormat fields name, as far as the block reaches, or None (EXIF 2.32, 4.5.5)."""
+    """The bytes that IFD1's JPEGInterchangeFormat fields name, as far as there are any, or None (EXIF 2.32, 4.5.5)."""
     start, size = map(first.get, THUMBNAIL)
     if isinstance(start, int) and isinstance(size, int):
         return block[start:start + size] if 0 <= start and 0 <= size else b""
@@ -132,7 +141,10 @@ def numbers(block, order, entry):
 def other_tables(block, order, tables):
     """IFDs beyond the five: what IFD1's next-IFD field and SubIFDs lead to, each once."""
     seen = {table.offset for table in tables.values()}
-    todo = [offset for name, table in tables.items() for offset in _leads(block, order, table, name == "1st")]
+    todo = []
+    for name in ("0th", "1st"):
+        if name in tables:
+            todo += _leads(block, order, tables[name], name == "1st")
     found, budget = [], MAX_OTHER_ENTRIES
     while todo and budget > 0:
         offset = todo.pop()

@@ -1,24 +1,28 @@
 """Values: a field's bytes to Python and back, by one table of types (TIFF 6.0, section 2, "Types").
 
-A field of one number is an int or a float, of several a tuple; a rational is a pair (numerator, denominator); text is bytes
-without its closing NUL; undefined is bytes.  Numbers outside a type's range are refused, never cut.
+A field of one number is an int or a float, of several a tuple; a rational is a pair (numerator, denominator); text is
+bytes without its closing NUL; undefined is bytes.  Numbers outside a type's range are refused, never cut.
 """
 import struct
 
 from .tags import ALLOWED
 
-ASCII, UNDEFINED, UTF8 = 2, 7, 129
+ASCII, UNDEFINED, UTF8 = TEXT = 2, 7, 129
 
-# type: bytes of one, struct code of one number, numbers in one.  13 is TIFF technical note 1's IFD, 129 EXIF 3.0's UTF-8.
+# type: bytes of one, struct code of one number, numbers in one.
+# 13 is the IFD of TIFF technical note 1, 129 the UTF-8 of EXIF 3.0.
 KINDS = {
     1: (1, "B", 1), 2: (1, "", 1), 3: (2, "H", 1), 4: (4, "L", 1), 5: (8, "L", 2), 6: (1, "b", 1), 7: (1, "", 1),
     8: (2, "h", 1), 9: (4, "l", 1), 10: (8, "l", 2), 11: (4, "f", 1), 12: (8, "d", 1), 13: (4, "L", 1), 129: (1, "", 1),
 }
 WIDTH = {kind: row[0] for kind, row in KINDS.items()}
-FAMILY = {kind: row[1] and (row[1] in "fd" and "float" or row[2] == 2 and "rational" or "whole") for kind, row in KINDS.items()}
-ONE_INLINE = {order: {kind: struct.Struct(order + row[1]).unpack_from for kind, row in KINDS.items()
-                      if row[1] and row[0] <= 4} for order in "<>"}  # reads a single number out of an entry's four bytes
-PAIR = {(order, kind): struct.Struct(order + 2 * row[1]) for order in "<>" for kind, row in KINDS.items() if row[2] == 2}
+FAMILY = {5: "rational", 10: "rational", 11: "float", 12: "float"}
+FAMILY.update({kind: "whole" for kind, row in KINDS.items() if row[1] and kind not in FAMILY})
+# how to read a single number out of an entry's four bytes
+ONE_INLINE = {order: {kind: struct.Struct(order + code).unpack_from for kind, (width, code, _) in KINDS.items()
+                      if code and width <= 4} for order in "<>"}
+PAIR = {order: {kind: struct.Struct(order + 2 * code) for kind, (_, code, per) in KINDS.items() if per == 2}
+        for order in "<>"}
 
 
 def decode(order, kind, count, raw):
@@ -26,22 +30,20 @@ def decode(order, kind, count, raw):
 
     order is "<" or ">" (TIFF 6.0, section 2); text and undefined bytes that are cut short come back as far as they go.
     """
-    if kind == ASCII or kind == UTF8:
-        return raw[:-1] if raw[-1:] == b"\0" and len(raw) == count else raw
-    if kind == UNDEFINED:
-        return raw
+    if kind in TEXT:
+        return raw[:-1] if kind != UNDEFINED and raw[-1:] == b"\0" and len(raw) == count else raw
     width, code, per = KINDS[kind]
     if len(raw) != width * count:
         return None
     if per == 2:
-        pair = PAIR[order, kind]
+        pair = PAIR[order][kind]
         return pair.unpack(raw) if count == 1 else tuple(pair.iter_unpack(raw))
-    numbers = struct.unpack("%s%d%s" % (order, count, code), raw)
+    numbers = struct.unpack(f"{order}{count}{code}", raw)
     return numbers[0] if count == 1 else numbers
 
 
 def encode(order, kind, value):
-    """(count, bytes) of a value written as this type; TypeError, ValueError, OverflowError or struct.error if it is none.
+    """(count, bytes) of a value written as this type; TypeError, ValueError, OverflowError, struct.error if it is none.
 
     str becomes UTF-8 (ASCII text is the same in both; EXIF 2.32, 4.6.2, type 2), and text gets its closing NUL.
     """
@@ -56,36 +58,29 @@ def encode(order, kind, value):
     if isinstance(value, str) or isinstance(value, (bytes, bytearray)) and kind != 1:
         raise TypeError("numbers wanted")
     if per == 2:
-        numbers = [part for pair in _pairs(value) for part in pair]
+        if isinstance(value, (tuple, list)) and len(value) == 2 and not hasattr(value[0], "__iter__"):
+            return 1, PAIR[order][kind].pack(*value)
+        numbers = tuple(part for numerator, denominator in value for part in (numerator, denominator))
     else:
-        numbers = list(value) if hasattr(value, "__iter__") else [value]
-    raw = struct.pack("%s%d%s" % (order, len(numbers), code), *numbers)
+        numbers = tuple(value) if hasattr(value, "__iter__") else (value,)
+    raw = struct.pack(f"{order}{len(numbers)}{code}", *numbers)
     return len(numbers) // per, raw
 
 
-def _pairs(value):
-    value = tuple(value)
-    if len(value) == 2 and not hasattr(value[0], "__iter__"):
-        value = (value,)
-    for pair in value:
-        numerator, denominator = pair
-    return value
-
-
 def encode_tag(order, ifd, tag, value, stored=None, untouched=False):
-    """(type, count, bytes) of a tag's value: the stored type if that is of the tag's family and holds it, else the table's.
+    """(type, count, bytes) of a tag's value: the stored type if that is of its family and holds it, else the table's.
 
-    An untouched value, as load() gave it out, is written as its stored type, whatever that is.  Raises ValueError, worded
-    as in the published package, if nothing fits.
+    An untouched value, as load() gave it out, is written as its stored type, whatever that is.  Raises ValueError,
+    worded as in the published package, if nothing fits.
     """
     allowed = ALLOWED[ifd].get(tag, ())
     if isinstance(value, (bytes, str)) and ASCII in allowed:
         allowed = (ASCII,)
-    if untouched or allowed and FAMILY.get(stored) and FAMILY[stored] == FAMILY[allowed[0]]:
+    if untouched or allowed and FAMILY.get(stored) and FAMILY[stored] == FAMILY.get(allowed[0]):
         allowed = (stored,) + allowed
     for kind in allowed:
         try:
             return (kind,) + encode(order, kind, value)
         except (TypeError, ValueError, OverflowError, struct.error):
             continue
-    raise ValueError('"dump" got wrong type of exif value.\n{} in {} IFD. Got as {}.'.format(tag, ifd, type(value)))
+    raise ValueError(f'"dump" got wrong type of exif value.\n{tag} in {ifd} IFD. Got as {type(value)}.')

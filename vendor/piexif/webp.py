@@ -4,21 +4,19 @@ import struct
 from .errors import InvalidImageDataError
 
 CHUNK = struct.Struct("<4sL")
-HAS_EXIF = 0x08  # in the first byte of VP8X: reserved 2, ICC 0x20, alpha 0x10, Exif 0x08, XMP 0x04, animation 0x02, reserved 1
+HAS_EXIF = 0x08  # in the first byte of VP8X: two reserved, ICC 0x20, alpha, Exif, XMP, animation 0x02, one reserved
 HAS_ALPHA = 0x10
 
 
-def read_chunks(file, size):
-    """[(name, start of its header, length of its content)] of a WebP file; what is cut short is left out.  ValueError if it is none."""
-    file.seek(0)
-    lead = file.read(12)
+def read_chunks(image):
+    """[(name, start of its header, length of its content)] of a WebP, whole chunks only; ValueError if it is none."""
+    lead = image[:12]
     if lead[:4] != b"RIFF" or lead[8:] != b"WEBP":
         raise ValueError("Not WebP")
-    end = min(size, 8 + struct.unpack("<L", lead[4:8])[0])
+    end = min(len(image), 8 + struct.unpack("<L", lead[4:8])[0])
     chunks, at = [], 12
     while at + CHUNK.size <= end:
-        file.seek(at)
-        name, length = CHUNK.unpack(file.read(CHUNK.size))
+        name, length = CHUNK.unpack(image[at:at + CHUNK.size])
         if at + CHUNK.size + length > end:
             break
         chunks.append((name, at, length))
@@ -26,26 +24,25 @@ def read_chunks(file, size):
     return chunks
 
 
-def read_exif(file, size):
-    """The TIFF block of the EXIF chunk, or None.  Raises ValueError for a WebP in the simple format, which can have none."""
-    chunks = read_chunks(file, size)
+def read_exif(image):
+    """The TIFF block of the EXIF chunk, or None; ValueError for a WebP in the simple format, which can have none."""
+    chunks = read_chunks(image)
     if not chunks or chunks[0][0] != b"VP8X":
         raise ValueError("doesnot have exif")
     for name, start, length in chunks:
         if name == b"EXIF":
-            file.seek(start + CHUNK.size)
-            block = file.read(length)
+            block = image[start + CHUNK.size:start + CHUNK.size + length]
             return block[6:] if block[:5] == b"Exif\0" else block
     return None
 
 
-def plan(file, size, block):
+def plan(image, block):
     """The plan (see jpeg.py) that leaves exactly one EXIF chunk with this block, or none if block is None.
 
-    It replaces the one that is there, or stands behind the image data, before XMP.  Raises InvalidImageDataError if the size of
-    the image cannot be found in a file that has no VP8X chunk yet.
+    It replaces the one that is there, or stands behind the image data, before XMP.  Raises InvalidImageDataError if the
+    size of the image cannot be found in a file that has no VP8X chunk yet.
     """
-    chunks = read_chunks(file, size)
+    chunks, size = read_chunks(image), len(image)
     old = [chunk for chunk in chunks if chunk[0] == b"EXIF"]
     if block is None and not old:
         return []
@@ -57,10 +54,10 @@ def plan(file, size, block):
         else:
             place = min([start for name, start, _ in chunks if name == b"XMP "] or [_end(chunks, size)])
             edits.append((place, place, chunk))
-    edits.append(_extended_header(file, chunks, block is not None))
+    edits.append(_extended_header(image, chunks, block is not None))
     last = _end(chunks, size)
     total = last + sum(len(new) - (end - start) for start, end, new in edits)
-    if last % 2 and total:  # the pad byte of the last chunk is missing
+    if total % 2:  # the pad byte of the last chunk is missing
         edits.append((last, last, b"\0"))
         total += 1
     return sorted(edits + [(4, 8, struct.pack("<L", total - 8))])
@@ -70,23 +67,21 @@ def _end(chunks, size):
     return min(chunks[-1][1] + CHUNK.size + chunks[-1][2] + chunks[-1][2] % 2, size) if chunks else 12
 
 
-def _extended_header(file, chunks, has_exif):
+def _extended_header(image, chunks, has_exif):
     """The edit that makes or changes the VP8X chunk."""
     if chunks and chunks[0][0] == b"VP8X" and chunks[0][2] >= 10:
-        file.seek(chunks[0][1] + CHUNK.size)
-        flags = file.read(1)[0]
         at = chunks[0][1] + CHUNK.size
+        flags = image[at:at + 1][0]
         return at, at + 1, bytes([flags | HAS_EXIF if has_exif else flags & ~HAS_EXIF])
-    flags, width, height = _picture(file, chunks)
+    flags, width, height = _picture(image, chunks)
     payload = struct.pack("<L", flags | HAS_EXIF) + struct.pack("<L", width - 1)[:3] + struct.pack("<L", height - 1)[:3]
     return 12, 12, CHUNK.pack(b"VP8X", len(payload)) + payload
 
 
-def _picture(file, chunks):
+def _picture(image, chunks):
     """(flags, width, height) of a simple WebP (RFC 6386, 9.1; WebP lossless bitstream specification, 3)."""
     for name, start, _ in chunks:
-        file.seek(start + CHUNK.size)
-        lead = file.read(10)
+        lead = image[start + CHUNK.size:start + CHUNK.size + 10]
         if name == b"VP8 " and lead[3:6] == b"\x9d\x01\x2a":
             width, height = struct.unpack("<HH", lead[6:10])
             return 0, width & 0x3FFF, height & 0x3FFF
