@@ -179,7 +179,7 @@ class Problem(NamedTuple):
             text += ": " + self.value
         if self.remedy:
             text += " (%s)" % self.remedy
-        return " ".join(text.split("\n"))
+        return " ".join(text.splitlines())
 
 
 class ToolError(Exception):
@@ -436,7 +436,7 @@ class Group:
 
     def _check(self, field: Any, value: Any) -> None:
         rule, name = field.metadata, "--" + (field.metadata.get("flag") or field.name)
-        if value is None or value == "":
+        if value is None or value == "" and not rule.get("choices"):
             if rule.get("required"):
                 raise UsageError(("missing_option", "", "%s is missing" % name, "", "add %s %s" % (
                     name, rule.get("metavar") or field.name.upper())))
@@ -452,18 +452,23 @@ class Group:
                                   str(value)))
 
 
+def _verbose() -> Any:
+    return opt(False, "say more, and keep a log of every image")
+
+
 @dataclass(frozen=True)
 class Verbose(Group):
     """narration"""
 
-    verbose: bool = opt(False, "say more, and keep a log of every image")
+    verbose: bool = _verbose()
 
 
 @dataclass(frozen=True)
-class Input(Verbose):
+class Input(Group):
     """input"""
 
     import_path: Optional[str] = opt(None, "folder with the images", metavar="FOLDER", required=True)
+    verbose: bool = _verbose()
 
 
 @dataclass(frozen=True)
@@ -1108,6 +1113,85 @@ def each(job: Callable[[Any], Any], items: Iterable[Any], total: int, workers: i
         for future in waiting:
             future.cancel()
         pool.shutdown(wait=True)
+
+
+ERROR_LINES, ERROR_BYTES = 20, 4096     # of what a program says on its error output, the last ones are kept
+
+
+class Ran(NamedTuple):
+    """How a program ended."""
+
+    code: int                       # its exit code, 0 = success
+    output: str                     # its output; "" when every line went to a function
+    errors: List[str]               # the last lines that it wrote to its error output
+
+
+def run_program(argv: Sequence[str], folder: Optional[str] = None,
+                line: Optional[Callable[[str], None]] = None) -> Ran:
+    """Run a program to its end: no shell, no input, no window; line(text) gets each line of its output as it comes.
+
+    It is killed when anything goes wrong here, Ctrl-C included. It does not see the tokens in our environment. Raises
+    ProgramMissing when it cannot be started.
+    """
+    import collections
+    errors: Any = collections.deque(maxlen=ERROR_LINES)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAPILLARY_")}
+    try:
+        child = subprocess.Popen(list(argv), cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+    except OSError as error:
+        raise ProgramMissing(("cannot_start", argv[0], "cannot be started", error.strerror or str(error),
+                              "install it anew")) from error
+    with child:
+        try:
+            reader = threading.Thread(target=lambda: errors.extend(iter(lambda: child.stderr.readline(  # type: ignore
+                ERROR_BYTES), b"")), daemon=True)
+            reader.start()
+            output: List[bytes] = []
+            for row in typing.cast(BinaryIO, child.stdout):
+                line(row.decode("utf-8", "replace").strip()) if line else output.append(row)
+            child.wait()
+            reader.join()
+        except BaseException:
+            child.kill()
+            raise
+    return Ran(child.returncode, b"".join(output).decode("utf-8", "replace"),
+               [row.decode("utf-8", "replace").strip() for row in errors if row.strip()])
+
+
+def _program_folders() -> List[str]:
+    """Where programs may be: beside this script, on PATH, and in the usual places of this system."""
+    below = {"win32": (("ProgramFiles", "ffmpeg\\bin"), ("SystemDrive", "\\ffmpeg\\bin"), ("ProgramData",
+             "chocolatey\\bin"), ("LOCALAPPDATA", "Microsoft\\WinGet\\Links"), ("USERPROFILE", "scoop\\shims"))}
+    usual = [os.path.join(os.environ[root], rest) for root, rest in below.get(sys.platform, ()) if root in os.environ]
+    if os.name == "posix":
+        usual = ["/opt/homebrew/bin", "/usr/local/bin", "/opt/local/bin", "/usr/bin", "/snap/bin"]
+    path = os.environ.get("PATH", "").split(os.pathsep)
+    return [_HERE] + [folder for folder in path if os.path.isabs(folder)] + usual
+
+
+def find_program(name: str, given: Optional[str] = None) -> str:
+    """The absolute path of ffmpeg or ffprobe; raises ProgramMissing that says how to get it on this system.
+
+    given (a file or a folder), else what MAPILLARY_TOOLS_FFMPEG_PATH says, else where programs are. ffprobe is looked
+    for beside the ffmpeg that was given first.
+    """
+    given = given or os.environ.get("MAPILLARY_TOOLS_FFMPEG_PATH")
+    places = [os.path.join(folder, name) for folder in _program_folders()]
+    if given:
+        given = os.path.abspath(os.path.expanduser(given))
+        folder = given if os.path.isdir(given) else os.path.dirname(given)
+        exact = [given] if name == "ffmpeg" and not os.path.isdir(given) else []
+        places = exact or [os.path.join(folder, name)] + (places if name != "ffmpeg" else [])
+    for place in places:
+        for candidate in ((place, place + ".exe") if os.name == "nt" else (place,)):
+            if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+                return candidate
+    remedy = {"win32": "winget install ffmpeg, or put ffmpeg.exe and ffprobe.exe beside mapillary_tools.py",
+              "darwin": "brew install ffmpeg"}.get(sys.platform, "apt install ffmpeg, or your system's package of it")
+    raise ProgramMissing(("no_program", given or "", "there is no %s there" % name if given else
+                          "%s is not on this computer" % name, "", remedy + "; --ffmpeg_path FILE says where it is"))
 
 
 def config_path(given: Optional[str] = None) -> str:
@@ -3859,7 +3943,11 @@ def organization_of(options: User, dry: bool) -> Optional[str]:
 def user_data(options: User, notes: Notes, dry: bool = False) -> Dict[str, Any]:
     """The data of the user step, the same for every image."""
     key = organization_of(options, dry)
-    stored = read_config().get(options.user_name or "", {})
+    try:
+        stored = read_config().get(options.user_name or "", {})
+    except UsageError as error:     # processing needs no credentials
+        notes.say(str(error))
+        stored = {}
     if not stored.get("user_upload_token") and not os.environ.get("MAPILLARY_ACCESS_TOKEN"):
         notes.say("no stored credentials for %s: upload to Mapillary will need authenticate" % options.user_name)
     return {"user_name": options.user_name, "user_key": stored.get("MAPSettingsUserKey"), "organization_key": key,
@@ -3869,6 +3957,7 @@ def user_data(options: User, notes: Notes, dry: bool = False) -> Dict[str, Any]:
 def user_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
     """Who uploads."""
     row = user_data(typing.cast(User, settings.user), notes, settings.dry.dry_run)
+    row["master"] = settings.master.master_upload or None
     return [succeeded(image, USER, **row) for image in images]
 
 
@@ -3879,7 +3968,7 @@ def params_step(images: List[Image], settings: Settings, notes: Notes) -> List[I
     for image in images:
         user = image.steps.get(USER, {}).get("data", {})
         out.append(succeeded(image, PARAMS, user_name=account.user_name, organization_key=user.get("organization_key"),
-                             service="mapillary"))
+                             service="mapillary", master=settings.master.master_upload or None))
     return out
 
 
@@ -3971,7 +4060,7 @@ def _settle_times(timed: List[_Timed], track: Optional[Track], options: Geotaggi
                       "folder stay as they are" % (timed[wrong].image.path, options.sub_second_interval))
     times, ties = spread_ties(times)
     if ties:
-        notes.say("%s: %d images share their capture time with another; spread evenly up to the next" % (
+        notes.say("%s: %d images have the capture time of the one before; spread evenly up to the next" % (
             timed[0].image.path.parent, ties))
     if options.use_gps_start_time and track is not None and times:
         shift = track.points[0].time - times[0]
@@ -4193,7 +4282,9 @@ def description_step(images: List[Image], settings: Settings, notes: Notes) -> L
                 "step_missing", str(image.path), "cannot be described", "%s is missing" % missing[0],
                 "run %s first" % _NEEDED[missing[0]]))))
             continue
-        image = succeeded(image, DESCRIPTION, into=into, master=settings.master.master_upload or None)
+        master = settings.master.master_upload or any(
+            image.steps.get(step, {}).get("data", {}).get("master") for step in (USER, PARAMS))
+        image = succeeded(image, DESCRIPTION, into=into, master=master or None)
         row = dict(image.steps[DESCRIPTION]["data"], edits=edits_hash(edits_of(image)))
         out.append(with_data(image, DESCRIPTION, {"status": "success", "settings": "", "data": row}))
     return out
@@ -4222,6 +4313,18 @@ class Place:
     images: List[Image] = dataclasses.field(default_factory=list)    # in natural order
     read: typing.Set[Path] = dataclasses.field(default_factory=set)  # those whose file was read in this run
     digest: str = ""                # stands for its images as found
+    ours: Optional[Dict[Any, Dict[str, Any]]] = None    # records by the digest of what we wrote, once asked for
+
+    def known_again(self, record: Optional[Dict[str, Any]], found: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        """An image's record, or that of another name whose Exif block, written by us, it carries: renamed, copied."""
+        digest = found.get("digest")
+        if '"MAPPhotoUUID"' not in found.get("caption", "") or (
+                record is not None and (record.get("written") or {}).get("digest") == digest):
+            return record
+        if self.ours is None:
+            rows = (row for row in self.journal.records(self.journal.names()) if row and row.get("written"))
+            self.ours = {row["written"].get("digest"): row for row in rows}
+        return self.ours.get(digest) or record
 
 
 def image_from(path: Union[str, Path], record: Dict[str, Any], without: Sequence[str] = ()) -> Image:
@@ -4321,8 +4424,9 @@ def load_images(paths: Sequence[Path], places: Dict[str, Place], problems: Dict[
         unread.extend(_known(group, places[folder].journal, skips, images))
     results = each(read_job, (str(path) for path, _ in unread), len(unread), workers)
     for count, ((path, record), (found, problem)) in enumerate(zip(unread, results), 1):
-        images[path] = _as_read(path, record, found, problem)
-        places[os.path.dirname(str(path))].read.add(path)
+        home = places[os.path.dirname(str(path))]
+        images[path] = _as_read(path, home.known_again(record, found), found, problem)
+        home.read.add(path)
         ui.progress("reading", count, len(unread), 0)
     for path in paths:
         place = places.get(os.path.dirname(str(path)))
@@ -4400,7 +4504,7 @@ def _option_rows(settings: Settings, notes: Notes) -> Dict[str, Any]:
     """For each step of the run, what its result depends on beside the images."""
     rows: Dict[str, Any] = {}
     if settings.user is not None:
-        rows[USER] = user_data(settings.user, notes, settings.dry.dry_run)
+        rows[USER] = [user_data(settings.user, notes, settings.dry.dry_run), settings.master.master_upload]
     if settings.meta is not None:
         rows[META] = dataclasses.asdict(settings.meta)
     if settings.geotagging is not None:
@@ -4411,7 +4515,7 @@ def _option_rows(settings: Settings, notes: Notes) -> Dict[str, Any]:
     if settings.sequences is not None:
         rows[SEQUENCE] = dict(dataclasses.asdict(settings.sequences), angle=settings.angle.offset_angle)
     if settings.account is not None:
-        rows[PARAMS] = {"user_name": settings.account.user_name}
+        rows[PARAMS] = [settings.account.user_name, settings.master.master_upload]
     if settings.insert is not None:
         into = [settings.insert.skip_EXIF_insert, settings.keep.keep_original, settings.master.master_upload]
         rows[DESCRIPTION] = [into, __version__]
@@ -4567,6 +4671,10 @@ def run_steps(source: Input, selection: Selection, settings: Settings, ui: Ui, t
     with contextlib.ExitStack() as stack:
         places, problems = open_places(paths, not dry, stack)
         images = load_images(paths, places, problems, Skips(settings.service, top), settings.workers.workers, ui)
+        strays = sum('"MAPPhotoUUID"' in (image.found or {}).get("caption", "") for image in images if not image.steps)
+        if strays:
+            notes.say("%d images carry a description, but no journal tells what they carried before it: what they carry "
+                      "now is taken as found" % strays)
         planned = plan_places(list(places.values()), settings, notes)
         before = {image.path: image for image in images}
         results = [planned.get(image.path, image) for image in images]
@@ -5058,6 +5166,509 @@ def _time_text(when: float, options: Interpolation, before: str) -> str:
     style = options.time_format if "%f" in options.time_format else options.time_format.replace("%S", "%S.%f")
     moment, milli = _calendar(when)
     return (moment + datetime.timedelta(milliseconds=milli)).strftime(style)
+
+
+# ---- 11. Video -------------------------------------------------------------------------------------
+# Here: ffmpeg as a program, which frames to take, when each was taken, and their way into the import folder.
+# Not here: what telemetry says (7), what becomes of the frames afterwards (10).
+
+FRAME_UNITS = 10000                 # a second in the frame times that ffmpeg writes; its 32 bits hold 59 hours
+EARLY_S = 0.00043                   # seconds a frame may be before its moment: Matroska rounds times to milliseconds
+MOMENTS = 400                       # moments in one run of ffmpeg: its arguments stay under the 32 kB of Windows
+RUN_S = 0.15                        # seconds that a run of ffmpeg costs on one CPU before it decodes anything
+PIXELS_S = 4e8                      # pixels that one CPU decodes in a second
+CLOCKS_AGREE_S = 2.0                # seconds; clocks of a video that are further apart are told
+MIXED_UP_MS = 10 ** 11              # a start time below (March 1973) was probably given in seconds
+DIGEST_BYTES = 1 << 16              # at both ends of a video, by which it is known again
+SAMPLED_BEFORE = "already sampled with these settings"
+
+
+@dataclass(frozen=True)
+class Video(Group):
+    """video"""
+
+    video_path: Optional[str] = opt(None, "video, or folder of videos", metavar="PATH", required=True)
+    video_sample_interval: float = opt(2.0, "time in the video between two frames", metavar="SECONDS", above=0)
+    video_duration_ratio: float = opt(1.0, "real time / video time, for time-lapse", metavar="NUMBER", above=0)
+    video_start_time: Optional[int] = opt(None, "when the first frame was taken, since 1970 UTC (of several videos, "
+                                          "the first; the others follow without a pause)", metavar="MILLISECONDS",
+                                          at_least=0)
+    video_sample_distance: Optional[float] = opt(None, "distance along the track between two frames, in place of the "
+                                                 "interval", metavar="METRES", advanced=True, above=0)
+    ffmpeg_path: Optional[str] = opt(None, "ffmpeg, or the folder it is in", metavar="FILE", advanced=True)
+
+
+class Footage(NamedTuple):
+    """A video as its container describes it."""
+
+    path: str                       # absolute
+    duration: Optional[float]       # seconds; None = unknown
+    rate: float                     # frames a second, on average
+    pixels: int                     # in a frame
+    reorder: int                    # frames between decoding and showing one
+    key_gap: Optional[float]        # seconds between key frames; None = seeking is not reliable
+    camera: Camera
+    created: Optional[float]        # seconds UTC as the camera wrote it
+
+
+class Ffmpeg:
+    """ffmpeg and ffprobe of this computer. Tested with ffmpeg 4.1, 5.1.9 and 9.0.2."""
+
+    def __init__(self, given: Optional[str] = None) -> None:
+        self.ffmpeg, self.ffprobe = find_program("ffmpeg", given), find_program("ffprobe", given)
+        modern = "-fps_mode" in run_program([self.ffmpeg, "-v", "error", "-h", "long"]).output
+        self.passthrough = ["-fps_mode" if modern else "-vsync", "passthrough"]     # one is new, the other gone
+
+    def probe(self, path: str) -> Footage:
+        """What is in a video; raises ToolError when there are no pictures to be had."""
+        ran = run_program([self.ffprobe, "-v", "error", "-select_streams", "V", "-show_format", "-show_streams",
+                           "-of", "json", path])
+        if ran.code:
+            raise ToolError(("bad_video", path, "cannot be read as a video", _cause(ran, path),
+                             "copy it from the card again; a recording that was cut off needs repair"))
+        found = json.loads(ran.output)
+        if not found.get("streams"):
+            raise ToolError(("no_pictures", path, "has no pictures", "", "leave it out"))
+        stream, form, movie = found["streams"][0], found.get("format", {}), read_movie(path)
+        tags = {name.lower(): text for part in (form, stream) for name, text in part.get("tags", {}).items()}
+        duration = float(stream.get("duration") or form.get("duration") or 0)
+        camera = Camera(movie.make or tags.get("com.apple.quicktime.make") or tags.get("com.android.manufacturer"),
+                        movie.model or tags.get("com.apple.quicktime.model") or tags.get("com.android.model"),
+                        stream["width"], stream["height"], _orientation(stream))
+        over, under = (int(part) for part in stream.get("avg_frame_rate", "0/0").split("/"))
+        return Footage(path, duration or None, over / under if under else 0.0, stream["width"] * stream["height"],
+                       stream.get("has_b_frames", 0), _key_gap(path), camera,
+                       parse_time(tags.get("creation_time")) if movie.creation_time is None else movie.creation_time)
+
+    def take(self, footage: Footage, folder: str, choice: str, seek: Optional[float] = None,
+             count: Optional[int] = None, line: Optional[Callable[[str], None]] = None) -> str:
+        """Write the frames that an expression of ffmpeg's select filter chooses into a folder, named by their times.
+
+        Times are the video's own, in FRAME_UNITS; pixels are as stored, neither turned nor resized. Decoding begins at
+        the key frame before seek (seconds) and ends after count frames. Returns what ffmpeg complained of.
+        """
+        start = [] if seek is None else ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", "%.6f" % seek]
+        few = ["-threads", "1"] if count is not None and count <= 2 else []     # more threads would only decode ahead
+        ran = run_program(
+            [self.ffmpeg, "-nostdin", "-v", "error", "-nostats", "-progress", "pipe:1", "-copyts", "-noautorotate"]
+            + few + start + ["-i", footage.path, "-map", "0:V:0",
+                             "-vf", "select='%s',settb=1/%d" % (choice, FRAME_UNITS)]
+            + self.passthrough + ["-enc_time_base", "1/%d" % FRAME_UNITS]
+            + ([] if count is None else ["-frames:v", str(count)])
+            + ["-qscale:v", "2", "-f", "image2", "-frame_pts", "1", "%d.jpg"], folder, line)
+        if ran.code:
+            raise ToolError(("not_sampled", footage.path, "ffmpeg gave up", _cause(ran, footage.path), "check the disk "
+                             "and the video"))
+        return _cause(ran, footage.path) if ran.errors else ""
+
+
+def _cause(ran: Ran, path: str) -> str:
+    """The first thing that ffmpeg complained of, without where in ffmpeg."""
+    return re.sub(r"^(\[[^]]*\] *)+", "", (ran.errors or ["exit code %d" % ran.code])[0]).replace(path + ": ", "")
+
+
+def _orientation(stream: Dict[str, Any]) -> int:
+    """EXIF orientation by the rotation matrix, or by the older rotate tag, of a stream; multiples of 90 degrees."""
+    turned = [-part["rotation"] for part in stream.get("side_data_list", []) if "rotation" in part]
+    turned.append(float(stream.get("tags", {}).get("rotate", 0)))
+    return {0: 1, 90: 6, 180: 3, 270: 8}.get(round(turned[0]) % 360, 1)
+
+
+def _key_gap(path: str) -> Optional[float]:
+    """Seconds between the key frames of an MP4 or MOV, on average; None for other files."""
+    with open(path, "rb") as handle:
+        movie = _MovieFile(handle, Path(path))
+        for box in movie.boxes(movie.moov.start, movie.moov.end) if movie.moov and movie.duration else ():
+            table = movie.child(box, b"mdia", b"minf", b"stbl") if movie.child(box, b"mdia", b"minf", b"vmhd") else None
+            if table is not None:
+                keys = movie.child(table, b"stss")
+                return typing.cast(float, movie.duration) / max(1, len(movie.table(keys, 8))) if keys else 0.0
+    return None
+
+
+# -- which frames --
+
+def _every(interval: float) -> str:
+    """An expression for the first frame, and for every k the first one at or after k intervals from it."""
+    past = "floor((%%s-start_t+%r)/%r)" % (EARLY_S, interval)
+    return "isnan(prev_selected_t)+gt(%s,%s)" % (past % "t", past % "prev_selected_t")
+
+
+def _at(moments: Sequence[float]) -> str:
+    """An expression for the first frame at or after each moment (seconds of the video's own time)."""
+    if len(moments) > 1:            # halves in brackets: ffmpeg does not take sums of a hundred terms
+        return "(%s+%s)" % (_at(moments[:len(moments) // 2]), _at(moments[len(moments) // 2:]))
+    return "gte(t,%.5f)*not(gte(prev_t,%.5f))" % (moments[0] - EARLY_S, moments[0] - EARLY_S)
+
+
+def _taken(folder: str) -> List[int]:
+    """The times of the frames in a folder, in FRAME_UNITS and in order."""
+    return sorted(int(name[:-4]) for name in os.listdir(folder) if name.endswith(".jpg"))
+
+
+def _clear(folder: str) -> None:
+    """Remove a temporary folder of ours."""
+    for place, _, files in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            for name in files:
+                os.unlink(os.path.join(place, name))
+            os.rmdir(place)
+
+
+def _margin(footage: Footage) -> float:
+    """Seconds before a moment to seek to, so that the key frame reached is shown before it whatever the reordering."""
+    return 2 * (footage.reorder + 2) / (footage.rate or 10.0)
+
+
+def _seeking_pays(footage: Footage, gap: float) -> bool:
+    """Whether one run of ffmpeg for a frame costs less than decoding all frames of a gap in seconds."""
+    if footage.key_gap is None or footage.duration is None:
+        return False
+    second = footage.rate * footage.pixels / PIXELS_S   # CPU seconds for a second of video
+    return RUN_S + (footage.key_gap / 2 + _margin(footage)) * second < gap * second
+
+
+def _take_at(task: Tuple[Ffmpeg, Footage, str, List[float]]) -> str:
+    """Take the frames of some moments; returns what ffmpeg complained of."""
+    ffmpeg, footage, folder, moments = task
+    part = os.path.join(folder, "%.5f" % moments[0])
+    for seek in (None,) if footage.key_gap is None else (moments[0] - _margin(footage), None):
+        os.mkdir(part)
+        wrong = ffmpeg.take(footage, part, "isnan(prev_t)+" + _at(moments), seek, len(moments) + 1)
+        times = _taken(part)        # the first frame only shows where decoding began
+        if seek is None or times and times[0] < (moments[0] - EARLY_S) * FRAME_UNITS:
+            break
+        _clear(part)
+    for when in times[1:]:
+        os.replace(os.path.join(part, "%d.jpg" % when), os.path.join(folder, "%d.jpg" % when))
+    return wrong
+
+
+def _distance_times(track: Track, start: float, end: float, metres: float) -> List[float]:
+    """Track times from start to end at which one is metres away from the place before; each segment begins one."""
+    times: List[float] = []
+    last: Optional[Fix] = None
+    starts = set(track.starts)
+    for index, point in enumerate(track.points):
+        before = track.points[index - 1] if index and index not in starts else None
+        if before is not None and before.time < start < point.time:
+            last, before = (between(before, point, start),) * 2
+            times.append(start)
+        if point.time < start or (before or point).time > end:
+            continue
+        if before is None or last is None:
+            last = point
+            times.append(point.time)
+            continue
+        while distance(last, point) >= metres:
+            near, far = distance(last, before), distance(last, point)
+            before = last = between(before, point, before.time + (metres - near) / (far - near) * (
+                point.time - before.time))
+            times.append(last.time)
+    return [when for when in times if start <= when <= end]
+
+
+# -- when and where --
+
+class Timing(NamedTuple):
+    """When and where the frames of one video were taken."""
+
+    start: float                    # seconds UTC of the first frame
+    clock: str                      # which clock that is from
+    ratio: float                    # real time / video time
+    track: Optional[Track]
+    track_start: float              # what the track's clock shows at the first frame
+    max_gap: Optional[float]
+
+    def place(self, seconds: float) -> Optional[Fix]:
+        """Where the frame at so many seconds of video after the first was taken; None = not known."""
+        try:
+            return fix_at(self.track, self.track_start + seconds * self.ratio, self.max_gap) if self.track else None
+        except OutsideTrack:
+            return None
+
+
+class Setup(NamedTuple):
+    """What all videos of a run have in common."""
+
+    video: Video
+    geotagging: Geotagging
+    track: Optional[Track]          # from --geotag_source; None = each video's own
+    ffmpeg: Ffmpeg
+    notes: Notes
+    ui: Ui
+
+    def settings(self) -> List[Any]:
+        """All that decides which frames a video gives and what is written into them, but for the video itself."""
+        track = self.geotagging.geotag_source_path
+        video = dataclasses.replace(self.video, video_path=".", ffmpeg_path=None)
+        geotagging = dataclasses.replace(self.geotagging, geotag_source_path=track and ".")
+        return [dataclasses.asdict(video), dataclasses.asdict(geotagging), _input_stamps(track)]
+
+    def timing(self, footage: Footage, first: float, given: Optional[float]) -> Timing:
+        """When and where frames were taken; first = the first frame's time on the time line that telemetry shares."""
+        gps = video_start(footage.path)
+        created = footage.created
+        if created is not None and self.geotagging.zone:
+            created -= zone_offset(self.geotagging.zone, created)
+        start, clock = 0.0, "none: it has no clock, so time starts at 1970; give --video_start_time"
+        if given is not None:
+            start, clock = given, "--video_start_time"
+        elif gps is not None:
+            start, clock = gps[0] + first, "its GPS time (%s)" % gps[1]
+        elif created is not None:
+            start, clock = created, "its creation_time" + (
+                ", in zone %s" % self.geotagging.zone if self.geotagging.zone else "")
+        other, told = (created, "creation_time") if given is None else (given, "--video_start_time")
+        if gps is not None and other is not None and abs(other - gps[0] - first) > CLOCKS_AGREE_S:
+            ahead = other - gps[0] - first
+            self.notes.say("%s: %s is %.2f hours (%.1f s) %s its GPS time; it goes by %s" % (os.path.basename(
+                footage.path), told, abs(ahead) / 3600, abs(ahead), "ahead of" if ahead > 0 else "behind", clock))
+        track, track_start = self.track, start - self.geotagging.offset_time
+        if track is not None and self.geotagging.use_gps_start_time:
+            track_start = track.points[0].time
+        elif track is None and gps is not None:
+            with contextlib.suppress(BadTrack):
+                track, track_start = read_track(footage.path), gps[0] + first
+        return Timing(start, clock, self.video.video_duration_ratio, track, track_start, self.geotagging.max_gap)
+
+    def moments(self, footage: Footage, first: float, timing: Timing) -> List[float]:
+        """The video's own times after the first frame at which frames are wanted, by interval or by distance."""
+        video, length = self.video, footage.duration or 0.0
+        if video.video_sample_distance is None:
+            return [first + number * video.video_sample_interval
+                    for number in range(1, int(length / video.video_sample_interval + EARLY_S) + 1)]
+        if timing.track is None:
+            raise UsageError(("no_track", footage.path, "--video_sample_distance needs a track, and there is none in "
+                              "this video", "", "sample by time, or give a track with --geotag_source"))
+        end = timing.track_start + length * timing.ratio
+        times = _distance_times(timing.track, timing.track_start, end, video.video_sample_distance)
+        if not times:
+            raise OutsideTrack(("outside_track", footage.path, "was taken outside of the track", "%s to %s UTC" % (
+                format_time(timing.track_start), format_time(end)), "check the clocks, or sample by time"))
+        return [first + (when - timing.track_start) / timing.ratio for when in times if when > timing.track_start]
+
+
+# -- from a video to its frames --
+
+def _take(setup: Setup, footage: Footage, folder: str, given: Optional[float]) -> Tuple[Timing, str]:
+    """Take the frames of a video into a folder; returns their timing and what ffmpeg complained of."""
+    video, name, ffmpeg = setup.video, os.path.basename(footage.path), setup.ffmpeg
+    by_time, interval = video.video_sample_distance is None, video.video_sample_interval
+    dense = by_time and not _seeking_pays(footage, interval)
+    total = int((footage.duration or 0.0) / interval) + 1
+
+    def heard(text: str) -> None:
+        if text.startswith("frame="):
+            setup.ui.progress("sampling " + name, int(text[6:]), max(total, int(text[6:])), 0)
+
+    wrong = [ffmpeg.take(footage, folder, _every(interval), None, None, heard) if dense else
+             ffmpeg.take(footage, folder, "1", None, 1)]
+    if not _taken(folder):
+        raise ToolError(("no_pictures", footage.path, "has no picture that can be decoded", wrong[0], "leave it out"))
+    first = _taken(folder)[0] / FRAME_UNITS
+    timing = setup.timing(footage, first, given)
+    if not dense:
+        moments = setup.moments(footage, first, timing)
+        size = 1 if _seeking_pays(footage, (footage.duration or 0.0) / max(1, len(moments))) else MOMENTS
+        tasks = [(ffmpeg, footage, folder, moments[at:at + size]) for at in range(0, len(moments), size)]
+        for done, line in enumerate(each(_take_at, tasks, min(len(tasks), PROCESS_IMAGES), 0 if size == 1 else 1), 1):
+            setup.ui.progress("sampling " + name, min(done * size, len(moments)), len(moments), 0)
+            wrong.append(line)
+    return timing, next(filter(None, wrong), "")
+
+
+def _frame_edits(camera: Camera, when: float, fix: Optional[Fix]) -> Edits:
+    """The EXIF of a frame; the direction of travel is no camera direction, so it goes into GPSTrack."""
+    names = {_MAKE: camera.make, _MODEL: camera.model}
+    first: Dict[int, Any] = {tag: text.encode("utf-8") for tag, text in names.items() if text}
+    first[_ORIENTATION] = camera.orientation
+    gps: Dict[int, Any] = {}
+    if fix is not None:
+        gps = {_GPS_VERSION: (2, 3, 0, 0), **position_edits(fix.lat, fix.lon), **gps_time_edits(fix.time)}
+        if fix.alt is not None:
+            gps.update(altitude_edits(fix.alt))
+        if fix.course is not None:
+            gps.update({_TRACK: heading_edits(fix.course)[_DIR], _TRACK_REF: b"T"})
+    return {"0th": first, "Exif": time_edits(when, 0.0), "GPS": gps}
+
+
+class SampleRecord:
+    """What sampling wrote into a folder whose journal is open (its lock keeps a second run away): sampled.jsonl.
+
+    One line names the frames of a video before they are moved into the folder, a second one says that they are there.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal, self.folder, self.state = journal, journal.folder, journal.state
+        self.path = os.path.join(self.state, "sampled.jsonl")
+        self._rows: List[Dict[str, Any]] = []
+        for name in os.listdir(self.state):
+            if name.startswith("sampling-"):
+                _clear(os.path.join(self.state, name))
+        for line in Path(self.path).read_bytes().splitlines() if os.path.exists(self.path) else ():
+            with contextlib.suppress(ValueError):           # a torn line, or the blank before a line
+                self._rows.append(json.loads(line))
+
+    def add(self, **row: Any) -> None:
+        """Append a line, on disk; it begins with a line end, since the one before may be torn."""
+        with open(self.path, "ab", buffering=0) as stream:
+            _write_all(stream, ("\n" + json.dumps(row)).encode("ascii"))
+            os.fsync(stream.fileno())
+        self._rows.append(row)
+
+    def of(self, path: str, digest: str) -> List[Dict[str, Any]]:
+        """The lines about a video: the one at this place, or the same one at a place where it no longer is."""
+        return [row for row in self._rows if row["path"] == path or row["digest"] == digest and os.path.basename(
+            row["path"]) == os.path.basename(path) and not os.path.exists(row["path"])]
+
+    def there(self, rows: List[Dict[str, Any]], settings: str) -> List[str]:
+        """The frames of a video that was sampled with these settings, as far as they are still there."""
+        if len(rows) < 2 or rows[-1].get("done") != settings:
+            return []
+        return [name for name in rows[-2]["frames"] if os.path.exists(os.path.join(self.folder, name))]
+
+    def old(self, rows: List[Dict[str, Any]]) -> Tuple[List[str], List[str]]:
+        """(frames of earlier samplings of a video as we left them, frames changed by others or uploaded since)."""
+        stamps: Dict[str, List[Dict[str, int]]] = {}
+        for name, stamp in (pair for row in rows for pair in row.get("frames", {}).items()):
+            if os.path.exists(os.path.join(self.folder, name)):
+                stamps.setdefault(name, []).append(stamp)
+        kept = [key for (_, key), upload in self.journal._uploads.items() if upload["status"] == "sent"]
+        for name, known in stamps.items():
+            stamp, record = _stamp(os.stat(os.path.join(self.folder, name))), self.journal.record(name)
+            if record and _same_file(record, stamp):        # so process left it, or only looked at it
+                stamp = {key: record["found"].get(key) for key in stamp}
+            if stamp not in known:
+                kept.append(self.journal.key(name))
+        ours = [name for name in stamps if self.journal.key(name) not in kept]
+        return ours, [name for name in stamps if name not in ours]
+
+    def bring(self, frames: List[Tuple[str, Dict[str, int]]], path: str, digest: str, settings: str) -> List[str]:
+        """Move frames into the folder under free names, in place of the old ones of the video; returns those kept."""
+        ours, kept = self.old(self.of(path, digest))
+        base = os.path.splitext(os.path.basename(path))[0]
+        numbered = (re.match(re.escape(base) + r"_(\d{6,})\.jpe?g$", name, re.IGNORECASE)
+                    for name in os.listdir(self.folder) if name not in ours)
+        number = max((int(match.group(1)) for match in numbered if match), default=0)
+        names = ["%s_%06d.jpg" % (base, number + place) for place in range(1, len(frames) + 1)]
+        try:
+            self.add(path=path, digest=digest, frames={name: stamp for name, (_, stamp) in zip(names, frames)})
+            for name in ours:
+                os.unlink(os.path.join(self.folder, name))
+            for name, (source, _) in zip(names, frames):
+                os.replace(source, os.path.join(self.folder, name))
+            self.add(path=path, digest=digest, done=settings)
+        except OSError as error:
+            raise _os_problem(self.folder, error) from error
+        return kept
+
+
+def _digest(path: str) -> str:
+    """What a video is known by, whatever its name: its size and both its ends. Raises ToolError when unreadable."""
+    try:
+        with open(path, "rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            ends = [stream.read(DIGEST_BYTES) for start in (0, size - DIGEST_BYTES) if stream.seek(max(0, start)) >= 0]
+    except OSError as error:
+        raise ToolError(("unreadable", path, "cannot be read", error.strerror or "", "check its rights")) from error
+    if not size:
+        raise ToolError(("empty", path, "is empty (0 bytes)", "", "copy it from the card again"))
+    return short_hash(size, *(hashlib.sha1(end).hexdigest() for end in ends))
+
+
+def sample_one(path: str, record: SampleRecord, setup: Setup, given: Optional[float], report: Report) -> None:
+    """Sample one video and account for its frames in the report.
+
+    A frame is taken where the video begins and then, for every k, the first one shown at or after k intervals. Its
+    capture time is the start + its time since the first frame x --video_duration_ratio; given (seconds UTC) is the
+    start when the user says so. Raises ToolError; then nothing in the folder has changed.
+    """
+    import tempfile
+    name, digest = os.path.basename(path), _digest(path)
+    settings = short_hash(digest, setup.settings(), given)
+    there = record.there(record.of(path, digest), settings)
+    if there:
+        report.found += len(there)
+        report.skipped.setdefault(SAMPLED_BEFORE, []).extend(os.path.join(record.folder, name) for name in there)
+        return
+    footage = setup.ffmpeg.probe(path)
+    work = tempfile.mkdtemp(prefix="sampling-", dir=record.state)
+    try:
+        timing, wrong = _take(setup, footage, work, given)
+        times = _taken(work)
+        seconds = [(when - times[0]) / FRAME_UNITS for when in times]
+        fixes = [timing.place(second) for second in seconds]
+        frames = []
+        for when, second, fix in zip(times, seconds, fixes):
+            frame = os.path.join(work, "%d.jpg" % when)
+            new = edited(frame, _frame_edits(footage.camera, timing.start + second * timing.ratio, fix))
+            parts = itertools.chain([new.head], rest_of(frame, new.start))
+            frames.append((frame, _stamp(write_atomically(frame, parts, flush=False))))
+        kept = record.bring(frames, path, digest, settings)
+    finally:
+        _clear(work)
+    report.found, report.done = report.found + len(frames), report.done + len(frames)
+    setup.notes.say("%s: %d frames, the first at %s UTC, clock: %s" % (name, len(frames), format_time(timing.start),
+                                                                       timing.clock))
+    if kept:
+        setup.notes.say("%s was sampled before; %d of its frames were changed or uploaded since and stay: %s%s" % (
+            name, len(kept), ", ".join(kept[:5]), " ..." * (len(kept) > 5)))
+    if timing.track is not None and None in fixes:
+        setup.notes.say("%s: %d frames lie outside of its track and have no position" % (name, fixes.count(None)))
+    if wrong:
+        end = min(seconds[-1] + setup.video.video_sample_interval, footage.duration or seconds[-1])
+        cut = setup.video.video_sample_distance is None and (footage.duration or 0.0) > end
+        problem = Problem("damaged", path, "is damaged; its frames reach to %.1f of %.1f s" % (
+            end, footage.duration or end), wrong, "copy it from the card again")
+        if cut:
+            report.trouble.append(problem)
+        else:
+            setup.notes.say(str(problem))
+
+
+def find_videos(path: str) -> List[str]:
+    """A video, or all videos in a folder and below, in natural order; raises NotFound."""
+    if os.path.isfile(path):
+        return [os.path.abspath(path)]
+    videos: List[str] = []
+    for place, folders, files in os.walk(str(check_folder(os.path.abspath(path), "--video_path"))):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        videos += [os.path.join(place, name) for name in sorted(files, key=natural_key)
+                   if _kind(name) in VIDEO_KINDS and not name.startswith(".")]
+    if not videos:
+        raise NotFound(("no_videos", path, "holds no videos", "", "videos are named .%s" % ", .".join(VIDEO_KINDS)))
+    return videos
+
+
+def sample_videos(source: Input, video: Video, ui: Ui = Ui(), geotagging: Optional[Geotagging] = None,
+                  dry: bool = False) -> Report:
+    """Sample frames from a video or a folder of videos into a folder.
+
+    In the Report a frame counts as done or, when it was there before, as skipped; a video that fails counts as one.
+    """
+    notes, report, geotagging = Notes(), Report("sample_video", word="sampled"), geotagging or Geotagging()
+    paths = find_videos(typing.cast(str, video.video_path))
+    if dry:
+        report.notes = ["%d videos would be sampled: %s" % (len(paths), ", ".join(map(os.path.basename, paths[:5])))]
+        return report
+    setup = Setup(video, geotagging, _track_of(geotagging, notes), Ffmpeg(video.ffmpeg_path), notes, ui)
+    start = None if video.video_start_time is None else video.video_start_time / 1000
+    if start is not None and start * 1000 < MIXED_UP_MS:
+        notes.say("--video_start_time %d means %s: it is in milliseconds" % (start * 1000, format_time(start)))
+    with Journal(os.path.abspath(typing.cast(str, source.import_path))) as journal:
+        record = SampleRecord(journal)
+        for path in paths:
+            try:
+                sample_one(path, record, setup, start, report)
+            except ToolError as error:
+                report.found += 1
+                report.failed.append(error.problem)
+            if start is not None and len(paths) > 1:        # None: the next ones go by their own clocks, and say so
+                length = read_movie(path).duration
+                start = None if length is None else start + length * video.video_duration_ratio
+    report.notes = notes.lines
+    return report
 
 
 # ---- 12. HTTP and upload ---------------------------------------------------------------------------
@@ -7088,6 +7699,50 @@ def process_and_upload(source: Input, user: User, selection: Selection = Selecti
 
 
 @tool(advanced=True)
+def sample_video(source: Input, video: Video, ui: Ui = Ui()) -> Report:
+    """Sample frames from videos, each stamped with its capture time."""
+    return sample_videos(source, video, ui)
+
+
+@tool(advanced=True)
+def video_process(source: Input, video: Video, user: User, selection: Selection = Selection(), again: Again = Again(),
+                  meta: MetaData = MetaData(), geotagging: Geotagging = Geotagging(), angle: Angle = Angle(),
+                  sequences: SequenceOptions = SequenceOptions(), master: Master = Master(), insert: Insert = Insert(),
+                  keep: Keep = Keep(), workers: Workers = Workers(), dry: Dry = Dry(), ui: Ui = Ui()) -> Report:
+    """Sample frames from videos, then process them."""
+    settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
+    return _sample_and_process("video_process", settings, source, video, selection, ui)
+
+
+def _sample_and_process(name: str, settings: Settings, source: Input, video: Video, selection: Selection, ui: Ui,
+                        service: Optional[str] = None) -> Report:
+    """Sampling, and processing of what the folder then holds; sampling alone where there is nothing to process."""
+    sampled = sample_videos(source, video, ui, settings.geotagging, settings.dry.dry_run)
+    if settings.dry.dry_run or not sampled.done and not sampled.skipped:
+        return sampled
+    report = _process(name, settings, source, selection, ui, service)
+    report.parts.append(sampled)
+    return report
+
+
+@tool(advanced=True)
+def video_process_and_upload(source: Input, video: Video, user: User, selection: Selection = Selection(),
+                             again: Again = Again(), meta: MetaData = MetaData(), geotagging: Geotagging = Geotagging(),
+                             angle: Angle = Angle(), sequences: SequenceOptions = SequenceOptions(),
+                             master: Master = Master(), insert: Insert = Insert(), keep: Keep = Keep(),
+                             workers: Workers = Workers(), dry: Dry = Dry(), options: UploadOptions = UploadOptions(),
+                             patience: Patience = Patience(), ui: Ui = Ui()) -> Report:
+    """Sample frames from videos, process them, then upload."""
+    settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
+    first = _sample_and_process("video_process", settings, source, video, selection, ui, _service_of(options))
+    if dry.dry_run or not first.parts:
+        return first
+    report = send_images(source, selection, options, patience, dry, ui, "video_process_and_upload")
+    report.parts.append(first)
+    return report
+
+
+@tool(advanced=True)
 def extract_user_data(source: Input, user: User, selection: Selection = Selection(), again: Again = Again(),
                       master: Master = Master(), ui: Ui = Ui()) -> Report:
     """Record who uploads the images."""
@@ -7374,6 +8029,8 @@ def _run(arguments: argparse.Namespace, progress: _Progress) -> Report:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit code and never calls sys.exit."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(words):       # help wherever it stands, even behind an option that wants a value
+        words = [word for word in words if word in TOOLS][:1] + ["--advanced"] * ("--advanced" in words) + ["-h"]
     parser, options = build_parser("--advanced" in words)
     progress = _Progress(sys.stderr)
     handler = _Handler(progress)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import making
 import mapillary_tools as mt
 import pytest
 import service
@@ -66,7 +67,8 @@ def test_the_main_job_leaves_the_sample_drive_as_it_was(checkout):
 
 
 @pytest.mark.parametrize("name, command", [row for row in TOOL_ROWS if row[0] not in (
-    "authenticate", "exif_insert", "extract_sequence_data", "upload") and "VIDEO" not in row[1]])
+    "authenticate", "download_images", "exif_insert", "extract_sequence_data", "upload", "status", "report")
+    and "VIDEO" not in row[1]])
 def test_the_example_of_a_tool_ends_well(checkout, name, command):
     done = run(command)
     assert (done.returncode, command.split()[0]) == (0, name), done.stderr
@@ -88,6 +90,34 @@ def test_the_example_of_authenticate_stores_the_token(checkout):
         done = run(command, MAPILLARY_CONFIG_PATH=str(config), MAPILLARY_GRAPH_API_ENDPOINT=server.graph_url)
     assert done.returncode == 0, done.stderr
     assert service.TOKEN in config.read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.parametrize("name, command", [row for row in TOOL_ROWS if "VIDEO" in row[1]])
+def test_the_example_of_a_video_tool_ends_well(checkout, name, command):
+    start = 1714979289
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=5", "-metadata",
+                    "creation_time=2024-05-06T07:08:09Z", "VIDEO.mp4"], check=True)
+    making.gpx([(start + second, 57.7 + second / 1e4, 11.97) for second in range(-5, 15)], checkout / "track.gpx")
+    done = run(command.replace("VIDEO", "VIDEO.mp4").replace("TRACK", "track.gpx"))
+    assert (done.returncode, command.split()[0]) == (0, name), done.stderr
+    assert len(list((checkout / "FRAMES").glob("*.jpg"))) == 3
+
+
+@pytest.mark.parametrize("name", ["status", "report"])
+def test_the_example_that_looks_at_a_processed_folder_ends_well(checkout, name):
+    run("process --import_path PHOTOS --user_name NAME")
+    done = run(dict(TOOL_ROWS)[name])
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_of_download_images_gets_the_images(checkout):
+    photos = [service.Photo("1234", 57.705, 11.97, 1714979289000, {"1024": making.jpeg()})]
+    with service.Service(photos=photos) as server:
+        done = run(dict(TOOL_ROWS)["download_images"], MAPILLARY_GRAPH_API_ENDPOINT=server.graph_url,
+                   MAPILLARY_ACCESS_TOKEN=service.TOKEN)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (checkout / "downloaded").glob("*.jpg")] == ["1234.jpg"]
 
 
 def test_every_tool_has_an_example():

@@ -190,7 +190,7 @@ def test_ties_are_spread_in_natural_order_and_said(tmp_path):
     report = process(tmp_path)
     assert dict(zip(sorted(descriptions(tmp_path)), times(tmp_path))) == {"0003.jpg": 0.0, "0004.jpg": 0.25, "IMG_9.jpg": 0.5,
                                                                           "IMG_10.jpg": 0.75}
-    assert "share their capture time" in said(report)
+    assert "have the capture time of the one before" in said(report)
 
 
 def test_sub_second_interval_spaces_the_shots_evenly(tmp_path):

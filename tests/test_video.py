@@ -92,8 +92,8 @@ def frames(folder):
 def sample(video, into, geotagging=None, ui=None, **options):
     """Run the product with a start time, unless one is given (None = the video's own)."""
     options.setdefault("video_start_time", START_MS)
-    return mt.sample_videos(mt.Input(str(into)), mt.Video(str(video), ffmpeg_path=os.environ.get("TEST_FFMPEG"),
-                                                          **options), ui or mt.Ui(), geotagging)
+    video = mt.Video(video_path=str(video), ffmpeg_path=os.environ.get("TEST_FFMPEG"), **options)
+    return mt.sample_videos(mt.Input(import_path=str(into)), video, ui or mt.Ui(), geotagging)
 
 
 def judge(times, interval):
@@ -169,6 +169,12 @@ def test_variable_frame_rate_keeps_true_times(uneven, tmp_path, interval):
 def test_variable_frame_rate_by_seeking(uneven, tmp_path, sparse):
     sample(uneven, tmp_path, video_sample_interval=2.6)
     check(tmp_path, [vfr_time(number) for number in range(150)], 2.6)
+
+
+def test_a_seek_that_lands_behind_its_frame_is_noticed(steady, tmp_path, sparse, monkeypatch):
+    monkeypatch.setattr(mt, "_margin", lambda footage: -1.5)
+    sample(steady, tmp_path, video_sample_interval=3.3)
+    check(tmp_path, [number / 30 for number in range(300)], 3.3)
 
 
 def test_matroska_times_rounded_to_milliseconds_do_not_slip_a_frame(films, tmp_path):
@@ -319,7 +325,7 @@ def straight(path, seconds=12, metres=7.0, start=START):
     step = metres / mt.distance(mt.Fix(0, 45.0, 7.0), mt.Fix(0, 46.0, 7.0))
     points = [mt.Fix(start + second, 45.0 + step * second, 7.0, 100.0) for second in range(seconds)]
     mt.write_gpx(mt.Track(points, [0], {}, "made"), path)
-    return mt.Geotagging("gpx", str(path))
+    return mt.Geotagging(geotag_source="gpx", geotag_source_path=str(path))
 
 
 @pytest.mark.parametrize("metres", [10.0, 3.14, 0.1])
@@ -434,7 +440,7 @@ def test_frames_that_somebody_changed_stay_and_are_named(steady, tmp_path):
 
 def test_frames_that_were_processed_are_replaced_too(gopro, tmp_path):
     sample(gopro, tmp_path, video_start_time=None)
-    written = mt.process(mt.Input(str(tmp_path)), mt.User("somebody"))
+    written = mt.process(mt.Input(import_path=str(tmp_path)), mt.User(user_name="somebody"))
     assert written.done == 5
     again = sample(gopro, tmp_path, video_start_time=None)
     assert again.done == 0 and len(frames(tmp_path)) == 5
@@ -517,7 +523,7 @@ def test_nothing_to_sample(tmp_path):
     with pytest.raises(mt.NotFound, match="holds no videos"):
         sample(tmp_path, tmp_path)
     with pytest.raises(mt.UsageError, match="video_sample_interval"):
-        mt.Video("x", video_sample_interval=0.0)
+        mt.Video(video_path="x", video_sample_interval=0.0)
 
 
 # ending early
@@ -559,7 +565,8 @@ def test_a_killed_run_leaves_whole_frames_and_the_next_one_completes_it(steady, 
             mt.SampleRecord.bring = bring
         else:
             mt.write_atomically = wrapped(mt.write_atomically)
-        mt.sample_videos(mt.Input(sys.argv[2]), mt.Video(sys.argv[1], video_sample_interval=1.0, video_start_time=0))
+        video = mt.Video(video_path=sys.argv[1], video_sample_interval=1.0, video_start_time=0)
+        mt.sample_videos(mt.Input(import_path=sys.argv[2]), video)
     """
     sample(steady, tmp_path)
     environment = dict(os.environ, PYTHONPATH=os.path.dirname(mt.__file__))

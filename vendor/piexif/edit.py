@@ -10,7 +10,7 @@ import struct
 
 from .rooms import Rooms
 from .survey import FIELD, TAG, Rows, Survey
-from .tiff import CHILDREN, ENTRY, LONG, NAMES, SHORT, THUMBNAIL, table_span
+from .tiff import CHILDREN, ENTRY, NAMES, THUMBNAIL, table_span
 
 EMPTY = b"MM\0*\0\0\0\x08" + bytes(6)  # header and an IFD0 without entries
 KEEP = object()  # as a thumbnail: leave the one that is there
@@ -29,9 +29,8 @@ def edited(block, order, tables, changes, dropped=(), thumbnail=KEEP):
 
 class _Edit(Rows):
     def __init__(self, block, order, tables, changes, dropped, thumbnail):
-        self.block, self.pack_long, self.short = block, LONG[order].pack, SHORT[order].pack
-        self.order, self.survey = order, Survey(block, order, tables, changes, dropped, thumbnail is not KEEP)
-        super().__init__({name: table for name, table in tables.items() if name not in dropped})
+        self.block, self.survey = block, Survey(block, order, tables, changes, dropped, thumbnail is not KEEP)
+        super().__init__(order, {name: table for name, table in tables.items() if name not in dropped})
         self.links = {}  # IFD that moves: the row that leads to it
         self.place = {}  # IFD: its new offset, None while it waits for one
         self.vacated = []  # where an IFD moves away; its bytes stay, because a MakerNote may have been misled to them
@@ -46,15 +45,15 @@ class _Edit(Rows):
         if thumbnail is None:
             self.change_entries("1st", dict.fromkeys(THUMBNAIL))
         elif thumbnail is not KEEP:
-            self.put("1st", THUMBNAIL[1], self.pack_long(len(thumbnail)))
-            self.waiting.append(("1st", self.put("1st", THUMBNAIL[0], b""), thumbnail))
+            self.put("1st", THUMBNAIL[1], len(thumbnail))
+            self.waiting.append(("1st", self.put("1st", THUMBNAIL[0]), thumbnail))
         for name in dropped:
             if name == "1st" and name not in self.rows:
                 self.following["0th"] = 0
                 self.touch("0th")
                 self.resized.add("0th")
             elif name == "Exif" and "Interop" in self.tables:
-                self.put("Exif", CHILDREN["Interop"][1], self.pack_long(self.tables["Interop"].offset))
+                self.put("Exif", CHILDREN["Interop"][1], self.tables["Interop"].offset)
             elif name in CHILDREN and name not in self.rows and CHILDREN[name][0] not in dropped:
                 self.change_entries(CHILDREN[name][0], {CHILDREN[name][1]: None})
 
@@ -92,7 +91,7 @@ class _Edit(Rows):
         self.touch(name)
         if name in CHILDREN:
             parent, tag = CHILDREN[name]
-            self.links[name] = self.put(parent, tag, b"")
+            self.links[name] = self.put(parent, tag)
         elif name == "1st":
             self.touch("0th")
             self.resized.add("0th")
@@ -102,7 +101,7 @@ class _Edit(Rows):
         parent, tag = CHILDREN[name]
         entries = self.tables[parent].entries if parent in self.tables else ()
         if [1 for number, kind, count, _ in entries if number == tag and (count != 1 or kind not in (4, 13))]:
-            self.put(parent, tag, self.pack_long(self.tables[name].offset))
+            self.put(parent, tag, self.tables[name].offset)
 
     def claim(self, table, start, end):
         """Let IFD0 grow over [start, end): move away what lies there, or return False and change nothing."""
@@ -149,14 +148,14 @@ class _Edit(Rows):
         out = rooms.new_block()
         for start, row, raw in placed:
             out[start:start + len(raw)] = raw
-            row[FIELD] = self.pack_long(start)
+            row[FIELD] = start
         self.write_tables(out)
         return bytes(out)
 
     def write_tables(self, out):
         """Write IFDs and entries, with the places of what has moved."""
         for name, row in self.links.items():
-            row[FIELD] = self.pack_long(self.place[name])
+            row[FIELD] = self.place[name]
         if "1st" in self.place:
             self.following["0th"] = self.place["1st"]
         if "0th" in self.place:
@@ -164,7 +163,7 @@ class _Edit(Rows):
         for name, rows in self.rows.items():
             offset = self.place[name] if name in self.place else self.tables[name].offset
             flat = itertools.chain.from_iterable(rows)
-            table = self.short(len(rows)) + struct.pack(self.order + "HHL4s" * len(rows), *flat)
+            table = struct.pack(self.order + "H" + "HHLL" * len(rows), len(rows), *flat)
             if name in self.place or name in self.resized:
                 table += self.pack_long(self.following.get(name, 0))
             out[offset:offset + len(table)] = table

@@ -22,7 +22,10 @@ class _File:
     def __getitem__(self, stretch):
         start, stop, _ = stretch.indices(self.size)
         self.file.seek(start)
-        return self.file.read(max(stop - start, 0))
+        piece = self.file.read(max(stop - start, 0))
+        if len(piece) < stop - start:
+            raise OSError("the file became shorter while it was read")
+        return piece
 
 
 def _source(image):

@@ -122,8 +122,7 @@ def _moved_images(image, mpf, edits):
     order = byte_order(block[:8])
     table = read_table(block, order, LONG[order].unpack(block[4:8])[0]) if order and len(block) >= 8 else None
     changed = []
-    for tag, kind, count, field in table.entries if table else ():
-        start = LONG[order].unpack(field)[0]
+    for tag, kind, count, start in table.entries if table else ():
         if tag != MP_ENTRY or kind != 7 or count <= 4 or start + count > len(block):
             continue
         for place in range(start + 8, start + count - 7, 16):

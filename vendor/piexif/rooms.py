@@ -11,15 +11,17 @@ HEADER = struct.Struct(">4sLL")
 SMALLEST = 64  # bytes; a shorter stretch that is freed outside of a room is cleared, and forgotten
 
 
-def read_rooms(block):
-    """The rooms that earlier edits marked, in order."""
-    rooms, at = [], block.find(MAGIC)
-    while 0 <= at <= len(block) - HEADER.size:
-        _, offset, length = HEADER.unpack_from(block, at)
-        if offset == at and HEADER.size <= length <= len(block) - at:
-            rooms.append((at, at + length))
-            at += length - 1
-        at = block.find(MAGIC, at + 1)
+def read_rooms(block, used):
+    """The rooms that earlier edits marked, in order; no header stands where something else is, so only gaps are searched."""
+    rooms, last = [], 0
+    for start, end in used + [(len(block), 0)]:
+        at = block.find(MAGIC, last, start) if start - last >= HEADER.size else -1
+        while at >= 0:
+            _, offset, length = HEADER.unpack_from(block, at) if at + HEADER.size <= start else (0, -1, 0)
+            if offset == at and HEADER.size <= length <= len(block) - at:
+                rooms.append((at, at + length))
+            at = block.find(MAGIC, at + 1, start)
+        last = max(last, end)
     return rooms
 
 
@@ -67,14 +69,11 @@ class Rooms:
 
     def __init__(self, block, used, freed, end):
         self.block, self.used, self.end = block, merged(used), end
-        self.rooms, taken = [], self.used
-        for start, stop in read_rooms(block):
-            head = (start, start + HEADER.size)
-            if subtract([head], self.used) == [head]:
-                self.rooms.append([start, end if stop == len(block) else stop])
-                taken = taken + [head]
-        freed = freed + [tuple(room) for room in self.rooms]
-        self.free = subtract(merged(freed), merged(taken) if self.rooms else taken)
+        found = read_rooms(block, self.used)
+        self.rooms = [[start, end if stop == len(block) else stop] for start, stop in found]
+        heads = [(start, start + HEADER.size) for start, _ in found]
+        taken = merged(self.used + heads) if heads else self.used
+        self.free = subtract(merged(freed + found), taken)
         self._cut_tail()
         self.gaps = []
         for start, stop in self.free:

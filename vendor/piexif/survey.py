@@ -19,9 +19,11 @@ class Survey:
     def __init__(self, block, order, tables, changes, dropped, new_thumbnail):
         self.block, self.order = block, order
         self.used = [(0, 8)]  # stretches that stay as they are
-        self.owned = []  # of these, the ones that can move: (start, end, IFD, index of the entry or None for the IFD)
+        self.owned = []  # of these, what can move if IFD0 grows: (start, end, IFD, index of the entry or None for the IFD)
         self.freed = []  # type: list  # stretches whose content goes
         self.slots = {}  # (IFD, tag): where an edited value stood
+        first = tables["0th"]
+        self.near = first.offset + 6 + 12 * (len(first.entries) + len(changes.get("0th", ())) + len(LINKS["0th"]))
         for name, table in tables.items():
             gone = name in dropped
             span = table_span(block, table)
@@ -40,22 +42,21 @@ class Survey:
             self._add_strips(table, self.used, self.used)
 
     def _add_values(self, name, table, changed, gone):
-        unpack_long, limit, links, width = LONG[self.order].unpack, len(self.block), POINTERS[name], WIDTH.get
-        known = TAGS.get(name, ())
-        for index, (tag, kind, count, field) in enumerate(table.entries):
+        links, width, known = POINTERS[name], WIDTH.get, TAGS.get(name, ())
+        limit, near, used = len(self.block), self.near, self.used
+        for index, (tag, kind, count, start) in enumerate(table.entries):
             size = width(kind, 0) * count
             if size <= 4 or tag in links:
                 continue
-            start = unpack_long(field)[0]
             end = start + size
             if end > limit:
-                self.used.append((start, end if end < REACH else max(limit, start)))
+                used.append((start, end if end < REACH else max(limit, start)))
             elif gone or tag in changed:
                 self.freed.append((start, end))
                 self.slots[name, tag] = (start, end)
             else:
-                self.used.append((start, end))
-                if tag not in NEVER_MOVED and (kind not in (1, 7) or tag in known or tag == PADDING):
+                used.append((start, end))
+                if start < near and tag not in NEVER_MOVED and (kind not in (1, 7) or tag in known or tag == PADDING):
                     self.owned.append((start, end, name, index))
 
     def _add_dangling(self, table, links):
@@ -80,8 +81,9 @@ class Survey:
 class Rows:
     """The entries to write: whole IFDs, or single entries where the others stay as they are."""
 
-    def __init__(self, tables):
-        self.tables = tables
+    def __init__(self, order, tables):
+        self.order, self.tables = order, tables
+        self.pack_long, self.unpack_long = LONG[order].pack, LONG[order].unpack
         self.cells = {}  # IFD: a row for each stored entry
         self.rows = {}  # IFD: the rows to write, all of them
         self.patches = {}  # IFD: {index of the entry: row} where no more than this is to be written
@@ -109,9 +111,11 @@ class Rows:
         for tag, value in edits.items():
             if value is not None:
                 kind, count, raw = value
-                new[tag] = [tag, kind, count, raw.ljust(4, b"\0")]
                 if len(raw) > 4:
+                    new[tag] = [tag, kind, count, 0]
                     self.waiting.append((name, new[tag], raw))
+                else:
+                    new[tag] = [tag, kind, count, self.unpack_long(raw.ljust(4, b"\0"))[0]]
         if name in self.tables and name not in self.rows:
             entries = enumerate(self.tables[name].entries)
             found = {index: new[entry[TAG]] for index, entry in entries if entry[TAG] in new}
@@ -125,6 +129,6 @@ class Rows:
         rows[:] = sorted(kept + list(new.values()), key=BY_TAG)
         return new
 
-    def put(self, name, tag, raw):
+    def put(self, name, tag, number=0):
         """Set an entry of type LONG, count 1, and return its row."""
-        return self.change_entries(name, {tag: (4, 1, raw)})[tag]
+        return self.change_entries(name, {tag: (4, 1, self.pack_long(number))})[tag]

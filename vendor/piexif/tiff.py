@@ -6,7 +6,7 @@ damaged is left out; nothing here raises for the content of a block, and work an
 import struct
 
 from .tags import TAGS
-from .values import ONE_INLINE, TEXT, WIDTH, decode
+from .values import PAIR, TEXT, WIDTH, decode
 
 NAMES = ("0th", "Exif", "GPS", "Interop", "1st")
 CHILDREN = {"Exif": ("0th", 0x8769), "GPS": ("0th", 0x8825), "Interop": ("Exif", 0xA005)}  # IFD: (parent, its pointer)
@@ -20,13 +20,14 @@ SUB_IFDS = 0x014A  # TIFF technical note 1
 
 LONG = {order: struct.Struct(order + "L") for order in "<>"}
 SHORT = {order: struct.Struct(order + "H") for order in "<>"}
-ENTRY = {order: struct.Struct(order + "HHL4s") for order in "<>"}
+ENTRY = {order: struct.Struct(order + "HHLL") for order in "<>"}
+SHORT_SHIFT = {"<": 0, ">": 16}  # a SHORT stands in the first two of a field's four bytes
 MAX_OTHER_ENTRIES = 20000  # of IFDs beyond the five; a block of 64 KB holds 5,461 that do not overlap
 MAX_VALUE = 1 << 24  # bytes; a single larger value exists only in TIFF files, which are read for time and position
 
 
 class Table:
-    """One IFD as it is stored: its offset, its readable entries (tag, type, count, 4 bytes) and the next-IFD offset."""
+    """One IFD as it is stored: its offset, its readable entries (tag, type, count, last four bytes as LONG) and the next-IFD offset."""
 
     __slots__ = ("entries", "next", "offset")
 
@@ -64,7 +65,7 @@ def pointer(table, order, tag):
     if not found:
         return 0
     kind, field = found[-1]
-    return SHORT[order].unpack(field[:2])[0] if kind in (3, 8) else LONG[order].unpack(field)[0]
+    return field >> SHORT_SHIFT[order] & 0xFFFF if kind in (3, 8) else field
 
 
 def read_tables(block, order):
@@ -81,7 +82,9 @@ def read_tables(block, order):
         follow("0th", LONG[order].unpack(block[4:8])[0])
     for name, (parent, tag) in CHILDREN.items():
         if parent in tables:
-            follow(name, pointer(tables[parent], order, tag))
+            offset = pointer(tables[parent], order, tag)
+            if offset:
+                follow(name, offset)
     if "0th" in tables and tables["0th"].next:
         follow("1st", tables["0th"].next)
     return tables
@@ -90,29 +93,25 @@ def read_tables(block, order):
 def read_values(block, order, name, table, room):
     """{tag: value} of an IFD's known tags, spending at most room[0] bytes on values that stand outside it."""
     known, length, width_of = TAGS[name], len(block), WIDTH.get
-    unpack_long, unpack_one = LONG[order].unpack, ONE_INLINE[order].get
+    shift, pack_long, unpack_pair = SHORT_SHIFT[order], LONG[order].pack, PAIR[order][5].unpack
     values = {}
     for tag, kind, count, field in table.entries:
         if tag not in known:
             continue
-        if count == 1:
-            unpack = unpack_one(kind)
-            if unpack is not None:
-                values[tag] = unpack(field)[0]
-                continue
+        if count == 1 and (kind == 3 or kind == 4):
+            values[tag] = field >> shift & 0xFFFF if kind == 3 else field
+            continue
         size = width_of(kind, 0) * count
         if size > 4:
-            start = unpack_long(field)[0]
-            if start >= length or start + size > length and kind not in TEXT or size > MAX_VALUE:
+            if field >= length or field + size > length and kind not in TEXT or size > MAX_VALUE:
                 continue
-            room[0] -= min(size, length - start)
+            room[0] -= min(size, length - field)
             if room[0] < 0:
                 continue
-            value = decode(order, kind, count, block[start:start + size])
-        else:
-            value = decode(order, kind, count, field[:size]) if kind in WIDTH else None
-        if value is not None:
-            values[tag] = value
+            raw = block[field:field + size]
+            values[tag] = unpack_pair(raw) if count == 1 and kind == 5 else decode(order, kind, count, raw)
+        elif kind in WIDTH:
+            values[tag] = decode(order, kind, count, pack_long(field)[:size])
     for tag in POINTERS[name]:
         if not isinstance(values.get(tag, 0), int):  # of a type that is none for a pointer
             values[tag] = pointer(table, order, tag)
@@ -133,8 +132,7 @@ def numbers(block, order, entry):
     if kind not in (1, 3, 4, 13) or WIDTH[kind] * count > len(block):
         return ()
     size = WIDTH[kind] * count
-    start = LONG[order].unpack(field)[0]
-    value = decode(order, kind, count, field[:size] if size <= 4 else block[start:start + size])
+    value = decode(order, kind, count, LONG[order].pack(field)[:size] if size <= 4 else block[field:field + size])
     return () if value is None else (value,) if count == 1 else value
 
 

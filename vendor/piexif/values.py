@@ -18,9 +18,6 @@ KINDS = {
 WIDTH = {kind: row[0] for kind, row in KINDS.items()}
 FAMILY = {5: "rational", 10: "rational", 11: "float", 12: "float"}
 FAMILY.update({kind: "whole" for kind, row in KINDS.items() if row[1] and kind not in FAMILY})
-# how to read a single number out of an entry's four bytes
-ONE_INLINE = {order: {kind: struct.Struct(order + code).unpack_from for kind, (width, code, _) in KINDS.items()
-                      if code and width <= 4} for order in "<>"}
 PAIR = {order: {kind: struct.Struct(order + 2 * code) for kind, (_, code, per) in KINDS.items() if per == 2}
         for order in "<>"}
 
@@ -75,6 +72,8 @@ def encode_tag(order, ifd, tag, value, stored=None, untouched=False):
     """
     allowed = ALLOWED[ifd].get(tag, ())
     if isinstance(value, (bytes, str)) and ASCII in allowed:
+        if isinstance(value, bytes) and not untouched:
+            return ASCII, len(value) + 1, value + b"\0"
         allowed = (ASCII,)
     if untouched or allowed and FAMILY.get(stored) and FAMILY[stored] == FAMILY.get(allowed[0]):
         allowed = (stored,) + allowed
