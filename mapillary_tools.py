@@ -159,7 +159,7 @@ def second_reader(name: str) -> Any:
         return None
 
 
-# ---- 1. Errors and constants -----------------------------------------------------------------------
+# ---- 1. Errors and constants --------------------------------------------------------------------
 # Here: what can go wrong, with an exit code a class, and named numbers with their unit.
 # Not here: anything that acts.
 
@@ -282,7 +282,7 @@ SKIP_DUPLICATE = "duplicate"
 SKIP_LEFT = "still to be sent"
 
 
-# ---- 2. Data ---------------------------------------------------------------------------------------
+# ---- 2. Data ------------------------------------------------------------------------------------
 # Here: the values that flow from floor to floor, and how an option is declared.
 # Not here: reading, writing, computing.
 
@@ -485,7 +485,7 @@ class Again(Group):
     rerun: bool = opt(False, "process images again that are already processed")
 
 
-# ---- 3. Geo ----------------------------------------------------------------------------------------
+# ---- 3. Geo -------------------------------------------------------------------------------------
 # Here: pure geometry on the WGS-84 ellipsoid; degrees in, metres and degrees out.
 # Not here: files, images, options.
 
@@ -687,7 +687,7 @@ def _within(points: List[Fix], index: int, when: float) -> Fix:
     return between(points[index], points[index + 1], when)
 
 
-# ---- 4. Time ---------------------------------------------------------------------------------------
+# ---- 4. Time ------------------------------------------------------------------------------------
 # Here: text, EXIF, GPS and MAP time to seconds and back; zones. Pure.
 # Not here: images, options, tracks.
 
@@ -908,7 +908,7 @@ def spread_ties(times: Sequence[float]) -> Tuple[List[float], int]:
     return out, ties
 
 
-# ---- 5. Files and programs -------------------------------------------------------------------------
+# ---- 5. Files and programs ----------------------------------------------------------------------
 # Here: finding images, writing atomically, the worker pool, the only subprocess.
 # Not here: what is in a file.
 
@@ -1233,7 +1233,7 @@ def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None
     write_atomically(where, ["\n".join(lines).encode("utf-8")], mode=0o600)
 
 
-# ---- 6. EXIF facade --------------------------------------------------------------------------------
+# ---- 6. EXIF facade -----------------------------------------------------------------------------
 # Here: JPEG head to plain values and back; the only place that knows piexif dicts.
 # Not here: which values an image should get, and when it may be written.
 
@@ -1734,7 +1734,7 @@ def write_image(image: Image, description: Optional[str], to: Union[str, Path, N
 # ==== SCAFFOLD, end ====
 
 
-# ---- 7. Track sources --------------------------------------------------------------------------
+# ---- 7. Track sources ---------------------------------------------------------------------------
 # Here: files to a Track (GPX, NMEA, GoPro, BlackVue, CAMM), rows of a table, and the GPX writer.
 # Not here: which point an image gets (10), what EXIF says (6), distances (3), zones (4).
 
@@ -3234,7 +3234,7 @@ def read_table(path: Union[str, Path], delimiter: str = ",", header: bool = Fals
     return [(line, cells) for line, cells in rows if any(cell.strip() for cell in cells)][1 if header else 0:]
 
 
-# ---- 8. Journal ------------------------------------------------------------------------------------
+# ---- 8. Journal ---------------------------------------------------------------------------------
 # Here: .mapillary/journal.jsonl, what has been done to which image; one folder, one journal.
 # Not here: what the steps mean, and when one is out of date.
 
@@ -3561,7 +3561,7 @@ def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
     return lambda name: bool({Journal.key(name), Journal.key(os.path.splitext(name)[0])} & marked)
 
 
-# ---- 9. Sequences ----------------------------------------------------------------------------------
+# ---- 9. Sequences -------------------------------------------------------------------------------
 # Here: order, cuts, directions and duplicates among images of one folder. Pure.
 # Not here: files, options, which images take part.
 
@@ -3677,7 +3677,7 @@ def sequence_id(first_photo: str, options: Dict[str, Any]) -> str:
     return uuid_of(("%s|%s" % (first_photo, canonical(options))).encode("ascii"))
 
 
-# ---- 10. Steps -------------------------------------------------------------------------------------
+# ---- 10. Steps ----------------------------------------------------------------------------------
 # Here: option groups, what each step does to images, and the run that leads images through steps.
 # Not here: sockets, printing; the tools only list steps.
 
@@ -5168,7 +5168,7 @@ def _time_text(when: float, options: Interpolation, before: str) -> str:
     return (moment + datetime.timedelta(milliseconds=milli)).strftime(style)
 
 
-# ---- 11. Video -------------------------------------------------------------------------------------
+# ---- 11. Video ----------------------------------------------------------------------------------
 # Here: ffmpeg as a program, which frames to take, when each was taken, and their way into the import folder.
 # Not here: what telemetry says (7), what becomes of the frames afterwards (10).
 
@@ -5534,7 +5534,7 @@ class SampleRecord:
         for name, stamp in (pair for row in rows for pair in row.get("frames", {}).items()):
             if os.path.exists(os.path.join(self.folder, name)):
                 stamps.setdefault(name, []).append(stamp)
-        kept = [key for (_, key), upload in self.journal._uploads.items() if upload["status"] == "sent"]
+        kept = [key for (_, key), row in self.journal._uploads.items() if row["status"] == "sent"]
         for name, known in stamps.items():
             stamp, record = _stamp(os.stat(os.path.join(self.folder, name))), self.journal.record(name)
             if record and _same_file(record, stamp):        # so process left it, or only looked at it
@@ -5671,7 +5671,7 @@ def sample_videos(source: Input, video: Video, ui: Ui = Ui(), geotagging: Option
     return report
 
 
-# ---- 12. HTTP and upload ---------------------------------------------------------------------------
+# ---- 12. HTTP and upload ------------------------------------------------------------------------
 # Here: the one function that opens sockets, when to try again, sending images and sequences, the stand-in service.
 # Not here: which images are ready (the journal says), and what is in them.
 
@@ -6971,7 +6971,7 @@ def _token_by_password(server: Server, login: Login, sections: Dict[str, Dict[st
     return str(answer.row.get("access_token", "")), client
 
 
-# ---- 13. Download and report -----------------------------------------------------------------------
+# ---- 13. Download and report --------------------------------------------------------------------
 # Here: what the journals say, as figures and as a page with a map; images fetched through the image search.
 # Not here: opening sockets, opening images, changing anything but the files that are asked for.
 
@@ -7617,7 +7617,7 @@ def download(box: Box, patience: Patience, ui: Ui) -> Report:
     return report
 
 
-# ---- 14. Tools -------------------------------------------------------------------------------------
+# ---- 14. Tools ----------------------------------------------------------------------------------
 # Here: one function a subcommand; its parameters are option groups, its docstring is the help.
 # Not here: how anything is done.
 
@@ -7835,7 +7835,7 @@ def report(source: Input, page: PageOptions = PageOptions(), ui: Ui = Ui()) -> R
     return write_report(typing.cast(str, source.import_path), typing.cast(str, page.output_path))
 
 
-# ---- 15. Command line ------------------------------------------------------------------------------
+# ---- 15. Command line ---------------------------------------------------------------------------
 # Here: the parser, the progress line, logging, exceptions to exit codes, the only print.
 # Not here: anything that a host program might want to call, but for main().
 

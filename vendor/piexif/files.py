@@ -147,10 +147,9 @@ def _rewrite(image, new_file, payload, no_target, exact=False):
         target = os.path.realpath(target)
         if not plan and isinstance(source, _File) and os.path.exists(target) and os.path.samefile(image, target):
             return
-        part = _write_part(source, plan, target)
+        _write_file(source, plan, target)
     finally:
         _close(source)
-    _replace(part, target)
 
 
 def _copy(source, plan, out):
@@ -163,35 +162,31 @@ def _copy(source, plan, out):
         at = end
 
 
-def _write_part(source, plan, target):
-    """A complete copy under a temporary name in the target's folder, flushed to disk."""
+def _write_file(source, plan, target):
+    """A complete copy under a temporary name in the target's folder, flushed to disk, then renamed to the target."""
     part = os.path.join(os.path.dirname(target), f".mapillary-{os.urandom(8).hex()}.part")
     try:
         with open(part, "xb") as out:
             _copy(source, plan, out)
             out.flush()
             os.fsync(out.fileno())
-    except BaseException:
-        _unlink(part)
-        raise
-    return part
-
-
-def _replace(part, target):
-    """Rename the part to the target, which keeps its owner and permissions if it exists."""
-    try:
+        _close(source)  # Windows replaces no file that is open
         if os.path.exists(target):
-            before, now = os.stat(target), os.stat(part)
-            if hasattr(os, "chown") and (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
-                try:
-                    os.chown(part, before.st_uid, before.st_gid)
-                except OSError:
-                    pass  # only the owner, or root, may give files away
-            os.chmod(part, before.st_mode & 0o7777)
+            _keep_owner_and_permissions(target, part)
         os.replace(part, target)
     except BaseException:
         _unlink(part)
         raise
+
+
+def _keep_owner_and_permissions(target, part):
+    before, now = os.stat(target), os.stat(part)
+    if hasattr(os, "chown") and (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+        try:
+            os.chown(part, before.st_uid, before.st_gid)
+        except OSError:
+            pass  # only the owner, or root, may give files away
+    os.chmod(part, before.st_mode & 0o7777)
 
 
 def _unlink(path):
