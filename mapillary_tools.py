@@ -44,6 +44,7 @@ import contextlib
 import dataclasses
 import datetime
 import errno
+import functools
 import hashlib
 import importlib
 import io
@@ -1740,34 +1741,43 @@ def write_image(image: Image, description: Optional[str], to: Union[str, Path, N
 
 TOUCH_SECONDS = 2.0  # two files whose times are this close are one recording
 _EARLIEST, _LATEST = -2208988800.0, 7258118400.0  # 1900 and 2200: a time outside is no time
-_QUICKTIME_EPOCH = 2082844800  # 1970-01-01 in seconds since 1904
 _MAX_DOP = 10.0  # worse is a guess: dead reckoning in tunnels and parking decks
 _MAX_LINE = 4096  # characters; the longest real line, a BlackVue one, has about 120
 _MAX_BOXES = 200_000  # a fragmented recording of a day has 172,800
-_MAX_SAMPLES = 10_000_000  # CAMM at 500 Hz for five hours
 _MAX_BLOCK = 1 << 26  # bytes read at once: no telemetry table or sample comes near 64 MB
-_MAX_DEPTH = 8  # KLV lists in lists; GoPro nests three deep
 
 _NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
 _OUTSIDE, _ZERO = "outside the range of latitude and longitude", "at exactly 0,0"
 _NO_FIX, _POOR = "without a GPS fix", "with a DOP over 10"
 _CHECKSUM, _NO_DATE = "in lines with a wrong checksum", "without a date"
 _TWICE = "at the time of another point"
+_EMPTY, _NO_GPS = "holds no track points", "has GoPro telemetry but no GPS data in it"
+_NO_TELEMETRY = "holds no GPS track of GoPro, BlackVue or CAMM"
 
 _REMEDIES = {
     _NO_TIME: "export it again with times: a place without a time cannot be matched with an image",
     _NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
     _POOR: "reception was too poor; give a track from another device as --geotag_source_path",
-    _CHECKSUM: "the file was edited or damaged; copy it from the device again",
     _NO_DATE: "put one line with the day on top, such as $GPZDA,120000,31,05,2024,,",
+    _NO_GPS: "switch GPS on in the camera, or give a GPX or NMEA log as --geotag_source_path",
 }
+
+
+def _bad(path: Path, code: str, wrong: str, value: str, remedy: str) -> BadTrack:
+    """The error for a track file."""
+    return BadTrack(Problem(code, str(path), wrong, value, remedy))
+
+
+def _cannot_read(path: Path, error: OSError) -> BadTrack:
+    """The error for a file that the system does not let us read."""
+    return _bad(path, "track_unreadable", "cannot be read", error.strerror or str(error), "check that it may be read")
 
 
 def _flaw(time: Optional[float], lat: Optional[float], lon: Optional[float]) -> str:
     """Why a point cannot be used, in plain words, or "" if it can."""
     if time is None or not _EARLIEST <= time < _LATEST:
         return _NO_TIME
-    if lat is None or lon is None:
+    if lat is None or lon is None or lat != lat or lon != lon:
         return _NO_PLACE
     if not (-90.0 <= lat <= 90.0 and -180.0 <= lon <= 180.0):
         return _OUTSIDE
@@ -1780,15 +1790,24 @@ def _median(values: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
+def _number(text: Optional[str]) -> Optional[float]:
+    """A decimal number: None where nothing is written, NaN where it is none."""
+    try:
+        return float(text) if text and text.strip() else None
+    except ValueError:
+        return math.nan
+
+
 class _Found:
     """What a reader has gathered from one file so far."""
 
-    def __init__(self, path: Path, clock: str) -> None:
+    def __init__(self, path: Path, clock: str, empty: str = _EMPTY) -> None:
         self.path, self.clock = path, clock
+        self.empty = empty  # what is wrong with the file if nothing at all is found
         self.segments: List[List[Fix]] = [[]]
         self.dropped: Dict[str, int] = {}
         self.notes: List[str] = []
-        self.damaged: List[int] = []  # numbers of the payloads left out, from 1
+        self.bad_altitudes = 0
         self.start: Optional[float] = None  # UTC seconds of video time 0, where the telemetry knows it
 
     def drop(self, reason: str, count: int = 1) -> None:
@@ -1797,575 +1816,110 @@ class _Found:
             self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def add(self, time: Optional[float], lat: Optional[float], lon: Optional[float],
-            alt: Optional[float] = None, course: Optional[float] = None) -> bool:
+            alt: Optional[float] = None, course: Optional[float] = None, flaw: str = "") -> None:
         """Keep a point, or count why not. An altitude or course that is no real value becomes unknown."""
-        flaw = _flaw(time, lat, lon)
+        flaw = flaw or _flaw(time, lat, lon)
         if flaw or time is None or lat is None or lon is None:
             self.drop(flaw)
-            return False
+            return
         if alt is not None and not math.isfinite(alt):
-            alt = None
+            alt, self.bad_altitudes = None, self.bad_altitudes + 1
         if course is not None:
             course = course % 360.0 if 0.0 <= course <= 360.0 else None
         self.segments[-1].append(Fix(time, lat, lon, alt, course))
-        return True
-
-    def note_damage(self) -> None:
-        """Turn the list of damaged payloads into one note."""
-        if self.damaged:
-            many, numbers = len(self.damaged) > 1, ", ".join(map(str, self.damaged[:5]))
-            if len(self.damaged) > 5:
-                numbers += f" and {len(self.damaged) - 5} more"
-            words = ("payloads", "are") if many else ("payload", "is")
-            self.notes.append(f"{words[0]} {numbers} of {self.path.name} {words[1]} damaged and left out")
 
 
 def _merged(pieces: List[Tuple[int, List[Fix]]], max_gap: float) -> Tuple[List[Fix], List[int]]:
-    """Points of all (file number, points in order) by time, one per time, and where segments start.
-
-    Pieces that overlap in time run on as one segment. After the end of all so far a new segment starts, unless another
-    file follows within `max_gap` seconds.
+    """Points of all (file number, points) by time, one per time (the first stays), and where segments start: after the
+    end of all pieces so far, unless another file follows within `max_gap` seconds.
     """
-    breaks: List[float] = []
-    end, end_file = -math.inf, -1
-    for first, last, number in sorted((piece[0].time, piece[-1].time, number) for number, piece in pieces):
-        if first > end and (number == end_file or first - end > max_gap):
-            breaks.append(first)
+    by_time: Dict[float, Fix] = {}
+    spans = []
+    for number, piece in pieces:
+        moments = [fix[0] for fix in piece]
+        for moment, fix in zip(moments, piece):
+            by_time.setdefault(moment, fix)
+        spans.append((min(moments), max(moments), number))
+    times, starts = sorted(by_time), []
+    end, end_number = -math.inf, -1
+    for first, last, number in sorted(spans):
+        if first > end and (number == end_number or first - end > max_gap):
+            starts.append(bisect.bisect_left(times, first))
         if last >= end:
-            end, end_file = last, number
-    points: List[Fix] = []
-    time = -math.inf
-    for fix in sorted(itertools.chain.from_iterable(piece for _, piece in pieces), key=lambda fix: fix[0]):
-        if fix[0] != time:
-            time = fix[0]
-            points.append(fix)
-    times = [fix[0] for fix in points]
-    return points, [bisect.bisect_left(times, moment) for moment in breaks]
-
-
-def _nothing_usable(found: _Found) -> BadTrack:
-    """The error for a file of the right kind in which no point can be used."""
-    total = sum(found.dropped.values())
-    if not total:
-        return BadTrack(Problem("track_empty", str(found.path), "holds no track points", "; ".join(found.notes),
-                                "give a file with a recorded track as --geotag_source_path"))
-    reasons = sorted(found.dropped.items(), key=lambda item: -item[1])
-    return BadTrack(Problem("track_unusable", str(found.path), f"none of its {total} points can be used",
-                            ", ".join(f"{count} {reason}" for reason, count in reasons),
-                            _REMEDIES.get(reasons[0][0], "look at the file: these are not places on Earth")))
+            end, end_number = last, number
+    return [by_time[moment] for moment in times], starts
 
 
 def _track(found: _Found) -> Track:
     """The Track of one file. Raises BadTrack if no point is left."""
-    found.note_damage()
-    segments = [segment for segment in found.segments if segment]
+    segments, name = [segment for segment in found.segments if segment], found.path.name
+    reasons = sorted(found.dropped.items(), key=lambda item: -item[1])
+    if not segments and reasons:
+        raise _bad(found.path, "track_unusable", f"none of its {sum(found.dropped.values())} points can be used",
+                   ", ".join(f"{count} {reason}" for reason, count in reasons),
+                   _REMEDIES.get(reasons[0][0], "look at the file: these are not places on Earth"))
     if not segments:
-        raise _nothing_usable(found)
-    ordered = [sorted(segment, key=lambda fix: fix[0]) for segment in segments]
-    if any(a != b for a, b in zip(segments, ordered)):
-        found.notes.append(f"points of {found.path.name} were out of order and have been sorted by time")
-    points, starts = _merged([(0, segment) for segment in ordered], 0.0)
+        raise _bad(found.path, "track_damaged" if found.notes else "track_none", found.empty, "; ".join(found.notes),
+                   _REMEDIES.get(found.empty, "give the GPX or NMEA log of the trip as --geotag_source_path"))
+    if any(times != sorted(times) for times in ([fix[0] for fix in segment] for segment in segments)):
+        found.notes.append(f"points of {name} were out of order and have been sorted by time")
+    if found.bad_altitudes:
+        found.notes.append(f"{found.bad_altitudes} altitudes in {name} cannot be read and were left out")
+    points, starts = _merged([(0, segment) for segment in segments], 0.0)
     found.drop(_TWICE, sum(map(len, segments)) - len(points))
     return Track(points, starts, found.dropped, found.clock, found.notes)
 
 
-# GPX: expat directly, because ElementTree takes twice the time and gpxpy nine times.
-
-_ISO_ZONE = r"\s*(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2})?)?"
-_ISO_MINUTE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})")
-_ISO_REST = re.compile(r"(?::([0-9]{2}(?:[.,][0-9]+)?))?" + _ISO_ZONE)
-
-
-class _IsoTimes:
-    """Time texts of one GPX file to seconds UTC, quickly: neighbours share their minute, and seconds come again."""
-
-    def __init__(self) -> None:
-        self.minute, self.minute_seconds = "none yet", 0.0
-        self.rests: Dict[str, float] = {}
-
-    def rest_seconds(self, rest: str) -> float:
-        """`:56.5+01:00` as seconds to add to the minute; a missing zone is UTC. Raises ValueError."""
-        match = _ISO_REST.fullmatch(rest)
-        if match is None:
-            raise ValueError(rest)
-        seconds, _, sign, hours, minutes = match.groups()
-        amount = float(seconds.replace(",", ".")) if seconds else 0.0
-        shift = int(hours or 0) * 3600 + int(minutes or 0) * 60
-        if amount >= 61.0 or shift > 86400:
-            raise ValueError(rest)
-        if len(self.rests) > 5000:  # fractions to the microsecond would fill the memory
-            self.rests.clear()
-        self.rests[rest] = amount = amount + (shift if sign == "-" else -shift)
-        return amount
-
-    def seconds(self, text: str) -> Optional[float]:
-        """Seconds UTC of an xsd:dateTime in any form seen in the field, None if it is none (XML Schema 2, 3.2.7)."""
-        minute, rest = text[:16], text[16:]
-        try:
-            if minute != self.minute:
-                text = text.strip()
-                minute, rest = text[:16], text[16:]
-                match = _ISO_MINUTE.fullmatch(minute)
-                if match is None:
-                    return None
-                year, month, day, hour, minutes = map(int, match.groups())
-                if hour > 24 or minutes > 60:
-                    return None
-                self.minute_seconds = utc_seconds(year, month, day, hour, minutes, 0.0)
-                self.minute = minute
-            known = self.rests.get(rest)
-            return self.minute_seconds + (self.rest_seconds(rest.rstrip()) if known is None else known)
-        except ValueError:
-            return None
-
-
-class _LocalNames(Dict[str, str]):
-    """XML names to names without prefix, each worked out once."""
-
-    def __missing__(self, name: str) -> str:
-        """Work a name out."""
-        local = name.rpartition(":")[2]
-        if len(self) < 1000:
-            self[name] = local
-        return local
-
-
-def _decimal(text: Optional[str]) -> Optional[float]:
-    """A finite decimal number, None if it is none."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-_new_fix = tuple.__new__  # Fix(...) by its class takes twice as long, which counts in a GPX of 100,000 points
-
-
-class _GpxHandler:
-    """Collects points as expat meets them: GPX 1.0, 1.1 or none, any prefix, direct children of a point only."""
-
-    POINTS, FIELDS, ENDS = {"trkpt", "rtept", "wpt"}, {"ele", "time", "course"}, {"trkseg", "trk", "rte"}
-
-    def __init__(self, path: Path, parser: Any) -> None:
-        self.path, self.parser = path, parser
-        self.found = {kind: _Found(path, "GPX") for kind in ("trkpt", "rtept", "wpt")}
-        self.seconds = _IsoTimes().seconds
-        self.names = _LocalNames()
-        self.root = ""
-        self.depth = 0  # elements open, counted from the point; 0 = outside of points
-        self.kind, self.attributes = "", {}  # type: str, Dict[str, str]
-        self.texts: List[str] = []
-        self.reading: Any = None  # the handler that takes texts, while inside an element of FIELDS
-        self.fields: Dict[str, str] = {}
-        self.bad_altitudes = 0
-        parser.buffer_text = True
-        parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
-        parser.EntityDeclHandler = self.refuse
-
-    def refuse(self, *declaration: Any) -> None:
-        """Entities can make a small file fill the memory, or read other files; no track needs them."""
-        raise BadTrack(Problem("track_entities", str(self.path), "declares XML entities, which are refused",
-                               str(declaration[0])[:40], "remove the <!DOCTYPE ...> part or export the track again"))
-
-    def start(self, name: str, attributes: Dict[str, str]) -> None:
-        """An element opens."""
-        if self.depth:
-            self.depth += 1
-            if self.depth == 2 and self.names[name] in self.FIELDS:
-                self.parser.CharacterDataHandler = self.reading = self.texts.append
-            return
-        local = self.names[name]
-        if local in self.POINTS:
-            self.depth, self.kind, self.attributes = 1, local, attributes
-            self.fields = {}
-        elif not self.root:
-            self.root = local
-
-    def end(self, name: str) -> None:
-        """An element closes."""
-        if self.depth == 2:
-            self.depth = 1
-            if self.reading:
-                self.parser.CharacterDataHandler = self.reading = None
-                self.fields.setdefault(self.names[name], "".join(self.texts))
-                self.texts.clear()
-        elif self.depth == 1:
-            self.depth = 0
-            self.point()
-        elif self.depth:
-            self.depth -= 1
-        elif self.names[name] in self.ENDS:
-            for found in (self.found["trkpt"], self.found["rtept"]):
-                if found.segments[-1]:
-                    found.segments.append([])
-
-    def point(self) -> None:
-        """A point is complete. The usual one goes the short way: this runs 100,000 times."""
-        fields, attributes = self.fields, self.attributes
-        try:
-            time = self.seconds(fields["time"])
-            lat, lon, alt = float(attributes["lat"]), float(attributes["lon"]), float(fields["ele"])
-        except (KeyError, ValueError):
-            self.odd_point()
-            return
-        if len(fields) > 2 or alt - alt or _flaw(time, lat, lon):  # no finite alt: its difference to itself is NaN
-            self.odd_point()
-        else:
-            self.found[self.kind].segments[-1].append(_new_fix(Fix, (time, lat, lon, alt, None)))
-
-    def odd_point(self) -> None:
-        """A point that lacks something or has something more."""
-        fields, attributes = self.fields, self.attributes
-        text, altitude = fields.get("time"), fields.get("ele", "").strip()
-        alt, course = _decimal(altitude), _decimal(fields.get("course"))
-        self.found[self.kind].add(None if text is None else self.seconds(text),
-                                  _decimal(attributes.get("lat")), _decimal(attributes.get("lon")), alt, course)
-        if altitude and alt is None:
-            self.bad_altitudes += 1
-
-    def result(self) -> _Found:
-        """The track points; routes and waypoints only where there is no track."""
-        found = self.found["trkpt"]
-        if not found.dropped and not any(found.segments):
-            found, waypoints = self.found["rtept"], self.found["wpt"]
-            found.segments += waypoints.segments
-            for reason, count in waypoints.dropped.items():
-                found.drop(reason, count)
-        if self.bad_altitudes:
-            found.notes.append(f"{self.bad_altitudes} altitudes in {self.path.name} cannot be read and were left out")
-        return found
-
-
-def _gpx_again(path: Path, cause: str) -> _Found:
-    """A GPX that expat refuses, read with gpxpy where that is at hand. Raises BadTrack with `cause` otherwise."""
-    gpxpy = second_reader("gpxpy")
-    content = path.read_bytes()
-    if gpxpy is None or b"<!ENTITY" in content:
-        raise BadTrack(Problem("track_damaged", str(path), "is not XML that can be read", cause, "for a second reader: "
-                               "python -m pip install -r vendor/requirements.txt --target vendor"))
-    try:
-        gpx = gpxpy.parse(content)
-    except (gpxpy.gpx.GPXException, ValueError, LookupError) as error:
-        raise BadTrack(Problem("track_damaged", str(path), "is not XML that can be read, by gpxpy neither", cause,
-                               "repair the file at that place or export the track again")) from error
-    found = _Found(path, "GPX")
-    parts = [segment.points for track in gpx.tracks for segment in track.segments]
-    for points in parts or [route.points for route in gpx.routes] + [gpx.waypoints]:
-        found.segments.append([])
-        for point in points:
-            when = point.time
-            if when is not None and when.tzinfo is None:
-                when = when.replace(tzinfo=datetime.timezone.utc)
-            found.add(None if when is None else when.timestamp(), point.latitude, point.longitude, point.elevation)
-    found.notes.append(f"{path.name} was read with gpxpy ({cause})")
-    return found
-
-
-def _read_gpx(path: Path) -> Track:
-    """GPX 1.0 and 1.1 (topografix.com/GPX/1/1). Raises BadTrack."""
-    from xml.parsers import expat
-
-    parser = expat.ParserCreate()
-    handler = _GpxHandler(path, parser)
-    try:
-        with open(path, "rb") as handle:
-            for block in iter(lambda: handle.read(1 << 20), b""):
-                parser.Parse(block, False)
-            parser.Parse(b"", True)
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding Python cannot use
-        return _track(_gpx_again(path, str(error)))
-    finally:
-        parser.StartElementHandler = parser.EndElementHandler = None  # parser and handler hold each other
-    found = handler.result()
-    if handler.root not in ("gpx", "") and not found.dropped and not any(found.segments):
-        raise BadTrack(Problem("track_kind", str(path), "is XML but not GPX", f"<{handler.root[:40]}>",
-                               "convert it to GPX first"))
-    return _track(found)
-
-
-# NMEA 0183 sentences: logs, BlackVue boxes and side files, and some cameras' text in MP4 tracks.
-
-_SENTENCE = re.compile(r"(?:\[([0-9]{9,14})\]\s*)?\$([A-Z]{5}|PMGNTRK),([^$*\[\r\n\0]*)(?:\*([0-9A-Fa-f]{0,2}))?")
-_PLACE_PART = re.compile(r"\s*([0-9]{0,3}?)([0-9]{1,2}(?:\.[0-9]*)?)\s*")
-_CLOCK = re.compile(r"\s*([0-9]{1,6})(?:\.([0-9]*))?")
-_DAY_MS = 86400000
-
-
-class _Columns(NamedTuple):
-    """Where a sentence keeps its values (NMEA 0183; -1 = it has none), counted after the name."""
-
-    rank: int  # the place of the lowest rank at one time is taken
-    clock: int
-    place: int
-    status: int
-    good: str  # letters of `status` that mean a fix
-    alt: int = -1
-    course: int = -1
-    date: int = -1
-    mode: int = -1
-
-
-_COLUMNS = {
-    "RMC": _Columns(0, clock=0, place=2, status=1, good="A", course=7, date=8, mode=11),
-    "PMGNTRK": _Columns(0, clock=6, place=0, status=7, good="A", alt=4, date=9),
-    "GGA": _Columns(1, clock=0, place=1, status=5, good="123456789", alt=8),
-    "GLL": _Columns(2, clock=4, place=0, status=5, good="A", mode=6),
-    "ZDA": _Columns(3, clock=0, place=-1, status=-1, good=""),
-}
-
-
-class _Sentence(NamedTuple):
-    """What one sentence says. Days count from 1970-01-01; `turn` counts midnights passed in the log so far."""
-
-    kind: str
-    clock: int  # ms since midnight UTC
-    turn: int
-    day: Optional[int]
-    good: bool
-    lat: Optional[float]
-    lon: Optional[float]
-    alt: Optional[float]
-    course: Optional[float]
-    stamp: Optional[int]  # ms of the camera clock, in BlackVue logs
-
-
-def _nmea_lines(handle: BinaryIO) -> Iterator[str]:
-    """Lines of a log as text, UTF-16 where it begins with that mark. No line can fill the memory."""
-    start = handle.read(2)
-    handle.seek(0)
-    encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
-    reader = io.TextIOWrapper(handle, encoding=encoding, errors="replace", newline=None)
-    return iter(lambda: reader.readline(_MAX_LINE), "")
-
-
-def _place_part(text: str, side: str, sides: str) -> Optional[float]:
-    """`dddmm.mmmm` and its letter as degrees, None if it is none: minutes are the last two digits before the point."""
-    match, side = _PLACE_PART.fullmatch(text), side.strip().upper()
-    if match is None or len(side) != 1 or side not in sides:
-        return None
-    minutes = float(match.group(2))
-    if minutes >= 60.0:
-        return None
-    degrees = int(match.group(1) or 0) + minutes / 60.0
-    return -degrees if side == sides[1] else degrees
-
-
-def _clock_ms(text: str) -> Optional[int]:
-    """`hhmmss.sss` as milliseconds since midnight, None if it is none."""
-    match = _CLOCK.match(text)
-    if match is None:
-        return None
-    number = int(match.group(1))
-    hour, minute, second = number // 10000, number // 100 % 100, number % 100
-    if hour > 24 or minute > 59 or second > 60:
-        return None
-    return ((hour * 60 + minute) * 60 + second) * 1000 + round(float("0." + (match.group(2) or "0")) * 1000)
-
-
-def _sentence_day(name: str, cells: List[str], columns: _Columns) -> Optional[int]:
-    """The day that a sentence gives, None if it gives none. Years 70 to 99 are of the last century."""
-    try:
-        if name == "ZDA":
-            day, month, year = int(cells[1]), int(cells[2]), int(cells[3])
-        elif columns.date < 0:
-            return None
-        else:
-            text = cells[columns.date].strip()
-            if len(text) != 6:
-                return None
-            day, month, year = int(text[:2]), int(text[2:4]), int(text[4:])
-            year += 1900 if year >= 70 else 2000
-        return round(utc_seconds(year, month, day, 0, 0, 0.0)) // 86400
-    except (ValueError, IndexError, OverflowError):
-        return None
-
-
-def _sentence(name: str, body: str, stamp: Optional[str]) -> Optional[_Sentence]:
-    """What a sentence of a known kind says; None where it has no time."""
-    kind = name if name in _COLUMNS else name[-3:]
-    columns, cells = _COLUMNS[kind], body.split(",")
-    cells += [""] * (14 - len(cells))
-    clock = _clock_ms(cells[columns.clock])
-    if clock is None:
-        return None
-    lat = lon = None
-    status, mode = cells[columns.status].strip(), cells[columns.mode].strip()
-    good = len(status) == 1 and status in columns.good and (columns.mode < 0 or mode != "N")
-    if good:
-        north, ns, east, ew = cells[columns.place:columns.place + 4]
-        lat, lon = _place_part(north, ns, "NS"), _place_part(east, ew, "EW")
-    return _Sentence(kind, clock, 0, _sentence_day(kind, cells, columns), good, lat, lon,
-                     _decimal(cells[columns.alt]) if columns.alt >= 0 else None,
-                     _decimal(cells[columns.course]) if columns.course >= 0 else None, int(stamp) if stamp else None)
-
-
-def _checksum_holds(sentence: str, checksum: Optional[str]) -> bool:
-    """Whether the XOR of all characters between `$` and `*` is the number given; no number given is fine."""
-    if checksum is None:
-        return True
-    total = 0
-    for byte in sentence.encode("latin-1", "replace"):
-        total ^= byte
-    return len(checksum) == 2 and total == int(checksum, 16)
-
-
-def _sentences(lines: Iterable[str], found: _Found) -> List[_Sentence]:
-    """All sentences with a time, in the order of the log, midnights counted."""
-    result: List[_Sentence] = []
-    turn = 0
-    for match in itertools.chain.from_iterable(map(_SENTENCE.finditer, lines)):
-        stamp, name, body, checksum = match.groups()
-        if name not in _COLUMNS and (name[-3:] not in _COLUMNS or name[0] == "P"):
-            continue
-        if not _checksum_holds(name + "," + body, checksum):
-            found.drop(_CHECKSUM)
-            continue
-        sentence = _sentence(name, body, stamp)
-        if sentence is None:
-            found.drop(_NO_FIX)  # receivers send sentences with no time until they know it
-            continue
-        if result:
-            step = sentence.clock - result[-1].clock
-            turn += (step < -_DAY_MS // 2) - (step > _DAY_MS // 2)
-        result.append(sentence._replace(turn=turn) if turn else sentence)
-    return result
-
-
-def _anchors(sentences: List[_Sentence], found: _Found) -> List[Tuple[int, int]]:
-    """(index, day) of the sentences that tell the day: those with a fix, else any, else by the camera's clock."""
-    dated = [(i, s.day) for i, s in enumerate(sentences) if s.day is not None]
-    sure = [(i, day) for i, day in dated if sentences[i].good or sentences[i].kind == "ZDA"] or dated
-    if sure:
-        found.clock = sentences[sure[0][0]].kind
-        return sure
-    sure = [(i, round((s.stamp - s.clock) / _DAY_MS)) for i, s in enumerate(sentences) if s.stamp is not None]
-    found.clock = "time of day from GPS, day from the camera clock" if sure else found.clock
-    return sure
-
-
-def _sentence_times(sentences: List[_Sentence], found: _Found) -> List[Optional[int]]:
-    """Milliseconds since 1970 of each sentence. One without a day takes it from the nearest in time that has one.
-
-    The day is counted from the sentence before or after it in the log by the midnights between: a log may tell the day
-    only at its end, and GGA may come before the RMC of its second.
-    """
-    anchors, times = _anchors(sentences, found), []  # type: List[Tuple[int, int]], List[Optional[int]]
-    after = 0
-    for i, sentence in enumerate(sentences):
-        while after < len(anchors) and anchors[after][0] < i:
-            after += 1
-        choices = []
-        for index, day in anchors[max(after - 1, 0):after + 1]:
-            known = sentences[index]
-            time = (day + sentence.turn - known.turn) * _DAY_MS + sentence.clock
-            choices.append((index != i, abs(time - day * _DAY_MS - known.clock), time))
-        times.append(min(choices)[2] if choices else None)
-    return times
-
-
-def _add_sentences(lines: Iterable[str], found: _Found) -> Optional[float]:
-    """Points from the sentences in `lines`: at one time the place of RMC before GGA before GLL, the altitude of GGA.
-
-    Returns how many seconds the stamps of the camera clock are behind the UTC of RMC, None without either.
-    """
-    sentences = _sentences(lines, found)
-    places: Dict[Optional[int], _Sentence] = {}
-    heights: Dict[Optional[int], float] = {}
-    void, undated, delays = set(), 0, []
-    for sentence, time in zip(sentences, _sentence_times(sentences, found)):
-        rank = _COLUMNS[sentence.kind].rank
-        if sentence.kind == "ZDA":
-            continue
-        if time is None:
-            undated += sentence.good
-        elif not sentence.good:
-            void.add(time)
-        elif time not in places or rank < _COLUMNS[places[time].kind].rank:
-            places[time] = sentence
-        elif sentence.kind == places[time].kind:
-            found.drop(_TWICE)
-        if sentence.good and sentence.alt is not None:
-            heights.setdefault(time, sentence.alt)
-        if sentence.good and rank == 0 and time is not None and sentence.stamp is not None:
-            delays.append((time - sentence.stamp) / 1000.0)
-    found.drop(_NO_FIX, len(void.difference(places)))
-    found.drop(_NO_DATE, undated)
-    for time, place in sorted(places.items(), key=lambda item: item[0] or 0):
-        found.add((time or 0) / 1000.0, place.lat, place.lon, heights.get(time), place.course)
-    return _median(delays) if delays else None
-
-
-def _read_nmea(path: Path) -> Track:
-    """A log of NMEA 0183 sentences: RMC, GGA, GLL, ZDA of any talker, $PMGNTRK. Raises BadTrack."""
-    found = _Found(path, "NMEA")
-    with open(path, "rb") as handle:
-        _add_sentences(_nmea_lines(handle), found)
-    return _track(found)
-
-
-# MP4 and MOV (ISO/IEC 14496-12, QuickTime File Format): boxes are stepped over by seek, pictures are never read.
-
+# What a file is by its content, and the boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime File Format).
 _MOVIE_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pnot", b"styp", b"junk", b"PICT"}
+_QUICKTIME_EPOCH = 2082844800  # 1970-01-01 in seconds since 1904
+_SENTENCE = re.compile(r"(?:\[([0-9]{9,14})\]\s*)?\$((?!P)[A-Z]{2}(?:RMC|GGA|GLL|ZDA)|PMGNTRK),([^$*\[\r\n\0]*)"
+                       r"(?:\*([0-9A-Fa-f]{0,2}))?")  # camera clock in ms, name, values, checksum
 
 
-class Movie(NamedTuple):
-    """What an MP4 or MOV says of itself. None is unknown; a file of another kind has no known value at all."""
-
-    creation_time: Optional[float] = None  # seconds UTC as the camera wrote it; many write local time
-    duration: Optional[float] = None  # seconds
-    make: Optional[str] = None
-    model: Optional[str] = None
-    telemetry: Tuple[str, ...] = ()  # kinds of TRACK_READERS that it holds
+def _encoding(head: bytes) -> str:
+    """UTF-16 where a text begins with that mark, else one byte a character."""
+    return "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
 
 
-class _Box(NamedTuple):
-    """A box: its type and where its content lies in the file, in bytes."""
-
-    kind: bytes
-    start: int
-    end: int
-
-
-class _Payload(NamedTuple):
-    """One sample of a telemetry track."""
-
-    number: int  # from 1
-    start: float  # seconds of video time
-    duration: float  # seconds
-    offset: int  # bytes
-    size: int  # bytes
+def _family(head: bytes) -> str:
+    """What a file is by its first bytes: "movie", "gpx" (any XML), "nmea", or "" for none of these."""
+    if head[4:8] in _MOVIE_BOXES:
+        return "movie"
+    text = head.decode(_encoding(head), "replace").lstrip("\u00ef\u00bb\u00bf \t\r\n\0")
+    return "gpx" if text.startswith("<") else "nmea" if _SENTENCE.search(text) else ""
 
 
-class _MovieFile:
-    """An open MP4 or MOV. Everything read is bounded by the size of the file, whatever its boxes say."""
+# A box: its type and where its content lies in the file, in bytes.
+_Box = NamedTuple("_Box", [("kind", bytes), ("start", int), ("end", int)])
+# One sample of a telemetry track: number from 1, seconds of video time, bytes (None where the index gives some twice).
+_Payload = NamedTuple("_Payload", [("number", int), ("start", float), ("duration", float), ("block", Optional[bytes])])
+
+
+class _Source:
+    """An open track file. Of a movie boxes are read, by seek, never pictures, and never more than the file holds."""
 
     def __init__(self, handle: BinaryIO, path: Path) -> None:
         self.handle, self.path = handle, path
+        self.family = _family(handle.read(1 << 16))
         self.size = handle.seek(0, os.SEEK_END)
         self.boxes_left, self.bytes_left = _MAX_BOXES, self.size
-        self.top = list(self.boxes(0, self.size))
-        moov = [box for box in self.top if box.kind == b"moov"]
-        self.moov = moov[0] if moov else None
-        self.creation_time: Optional[float] = None
-        self.duration: Optional[float] = None
-        self.timescale = 0  # units of the movie per second
-        self.read_header()
+        self.top = list(self.boxes(_Box(b"", 0, self.size if self.family == "movie" else 0)))
+        self.moov = next((box for box in self.top if box.kind == b"moov"), None)
+        created, self.timescale, duration = self.times(self.child(self.moov, b"mvhd"))
+        seconds = float(created - _QUICKTIME_EPOCH)
+        self.creation_time = seconds if created and _EARLIEST <= seconds < _LATEST else None
+        self.duration = duration / self.timescale if duration and self.timescale else None
 
-    def boxes(self, start: int, end: int) -> Iterator[_Box]:
-        """The boxes between two places; one that would end past its parent is clipped and is the last."""
+    def boxes(self, parent: Optional[_Box]) -> Iterator[_Box]:
+        """The boxes in a box; one that would end past its parent is clipped and is the last."""
+        start, end = (parent.start, parent.end) if parent else (0, 0)
         while start + 8 <= end and self.boxes_left > 0:
             self.boxes_left -= 1
             self.handle.seek(start)
-            head = self.handle.read(16)
-            if len(head) < 8:
-                return
-            size, kind = struct.unpack_from(">I4s", head)
-            header = 8
-            if size == 1 and len(head) == 16:
-                size, header = struct.unpack_from(">Q", head, 8)[0], 16
-            elif size == 0:
-                size = end - start
+            size, kind, long_size = struct.unpack(">I4sQ", self.handle.read(16).ljust(16, b"\0"))
+            header = 16 if size == 1 else 8
+            size = long_size if size == 1 else size or end - start
             if size < header:
                 return
             yield _Box(kind, min(start + header, end), min(start + size, end))
@@ -2374,9 +1928,7 @@ class _MovieFile:
     def child(self, box: Optional[_Box], *kinds: bytes) -> Optional[_Box]:
         """The first box at the path `kinds` below `box`, None if there is none."""
         for kind in kinds:
-            if box is None:
-                return None
-            box = next((inner for inner in self.boxes(box.start, box.end) if inner.kind == kind), None)
+            box = next((inner for inner in self.boxes(box) if inner.kind == kind), None)
         return box
 
     def read(self, box: Optional[_Box]) -> bytes:
@@ -2390,395 +1942,492 @@ class _MovieFile:
         """Big-endian numbers of 4 (I) or 8 (Q) bytes after a header that ends with the count of their rows."""
         content, values = self.read(box), array(code)
         if len(content) >= header:
-            declared = struct.unpack_from(">I", content, header - 4)[0] * columns
-            there = (len(content) - header) // values.itemsize
-            count = min(declared, there - there % columns)
-            values.frombytes(content[header:header + count * values.itemsize])
+            declared, = struct.unpack_from(">I", content, header - 4)
+            rows = min(declared, (len(content) - header) // (values.itemsize * columns))
+            values.frombytes(content[header:header + rows * columns * values.itemsize])
         if sys.byteorder == "little":
             values.byteswap()
         return values
 
-    def read_header(self) -> None:
-        """Creation time, duration and timescale from mvhd, version 0 or 1."""
-        content = self.read(self.child(self.moov, b"mvhd"))
-        layout = ">QQIQ" if content[:1] == b"\x01" else ">IIII"
-        if len(content) < 4 + struct.calcsize(layout):
-            return
-        created, _, self.timescale, duration = struct.unpack_from(layout, content, 4)
-        seconds = float(created - _QUICKTIME_EPOCH)
-        self.creation_time = seconds if created and _EARLIEST <= seconds < _LATEST else None
-        endless = duration in (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
-        self.duration = None if endless or not self.timescale else duration / self.timescale
+    def times(self, box: Optional[_Box]) -> Tuple[int, int, int]:
+        """Creation (seconds since 1904), units a second and duration in units of mvhd or mdhd; 0 is unknown."""
+        content = self.read(box).ljust(32, b"\0")
+        layout, endless = (">4xQQIQ", (1 << 64) - 1) if content[0] == 1 else (">4xIIII", (1 << 32) - 1)
+        created, _, timescale, duration = struct.unpack_from(layout, content)
+        return created, timescale, 0 if duration == endless else duration
 
     def tracks(self, form: bytes) -> List[_Box]:
         """The trak boxes whose first sample description is of this format; the handler type is only a hint."""
-        if self.moov is None:
-            return []
-        result = []
-        for trak in self.boxes(self.moov.start, self.moov.end):
-            if trak.kind == b"trak":
-                entry = self.read(self.child(trak, b"mdia", b"minf", b"stbl", b"stsd"))[8:16]
-                if entry[4:] == form:
-                    result.append(trak)
-        return result
+        return [trak for trak in self.boxes(self.moov) if trak.kind == b"trak"
+                and self.read(self.child(trak, b"mdia", b"minf", b"stbl", b"stsd"))[12:16] == form]
 
-    def shift(self, trak: _Box, timescale: int) -> float:
+    def delay(self, trak: _Box, scale: float) -> float:
         """Seconds by which the edit list of a track delays it: its empty edits, less where its media begins."""
-        content, delay = self.read(self.child(trak, b"edts", b"elst")), 0.0
+        content, delay = self.read(self.child(trak, b"edts", b"elst"))[:1000], 0.0
         layout = struct.Struct(">Qq4x" if content[:1] == b"\x01" else ">Ii4x")
-        for place in range(8, min(len(content), 1000) - layout.size + 1, layout.size):
+        for place in range(8, len(content) - layout.size + 1, layout.size):
             length, media = layout.unpack_from(content, place)
             if media >= 0:
-                return delay - float(media) / timescale
-            delay += length / self.timescale if self.timescale else 0.0
+                return delay - media / scale
+            delay += length / (self.timescale or math.inf)
         return delay
 
-    def payloads(self, trak: _Box, found: _Found) -> Iterator[_Payload]:
-        """The samples of a track in order, those past the end of the file left out with a note."""
-        media = self.read(self.child(trak, b"mdia", b"mdhd"))
-        place = 20 if media[:1] == b"\x01" else 12
-        timescale = struct.unpack_from(">I", media, place)[0] if len(media) >= place + 4 else 0
-        table = self.child(trak, b"mdia", b"minf", b"stbl")
-        sizes = self.table(self.child(table, b"stsz"), 12)
-        fixed, count = struct.unpack(">II", (self.read(self.child(table, b"stsz"))[4:12] + bytes(8))[:8])
-        count = min(count, self.size // fixed, _MAX_SAMPLES) if fixed else min(len(sizes), _MAX_SAMPLES)
-        moments = self.moments(self.table(self.child(table, b"stts"), 8, 2))
-        shift, lost, number = self.shift(trak, timescale or 1), 0, 0
-        for number, offset in zip(range(1, count + 1), self.offsets(table, fixed, sizes)):
-            size, (start, delta) = fixed or sizes[number - 1], next(moments)
-            if offset + size > self.size:
-                lost += 1
-                continue
-            seconds = start / timescale if timescale else 0.0
-            duration = delta / timescale if timescale else 0.0
-            if number == count and self.duration is not None and 0 < self.duration - seconds < duration:
-                duration = self.duration - seconds  # cameras give the last payload the length of a whole one
-            yield _Payload(number, seconds + shift, duration, offset, size)
-        lost += count - number
-        if lost:
-            found.notes.append(f"{lost} of {count} telemetry payloads lie past the end of {self.path.name}, "
-                               "which is cut off or damaged")
-
-    def offsets(self, table: Optional[_Box], fixed: int, sizes: Sequence[int]) -> Iterator[int]:
-        """Where each sample lies: chunks by stco or co64, samples in a chunk by the runs of stsc."""
-        chunks: Sequence[int] = self.table(self.child(table, b"stco"), 8)
-        chunks = chunks or self.table(self.child(table, b"co64"), 8, 1, "Q")
-        runs, sample, run = self.table(self.child(table, b"stsc"), 8, 3), 0, 0
+    def places(self, table: Optional[_Box], sizes: Iterator[int]) -> Iterator[Tuple[int, int]]:
+        """Where each sample lies, and its size: chunks by stco or co64, samples in a chunk by the runs of stsc."""
+        chunks = self.table(self.child(table, b"stco"), 8) or self.table(self.child(table, b"co64"), 8, 1, "Q")
+        runs, run = self.table(self.child(table, b"stsc"), 8, 3), 0
         for chunk, offset in enumerate(chunks, 1):
             while run + 3 < len(runs) and runs[run + 3] <= chunk:
                 run += 3
-            for _ in range(runs[run + 1] if runs else 1):
-                yield offset
-                if not fixed and sample >= len(sizes):
-                    return
-                offset += fixed or sizes[sample]
-                sample += 1
+            for size in itertools.islice(sizes, runs[run + 1] if runs else 1):
+                yield offset, size
+                offset += size
 
-    @staticmethod
-    def moments(times: Sequence[int]) -> Iterator[Tuple[int, int]]:
-        """Start and duration of each sample in units of the track, without end: the last duration goes on."""
-        start = delta = 0
-        for place in range(0, len(times), 2):
-            delta = times[place + 1]
-            for _ in range(times[place]):
-                yield start, delta
-                start += delta
-        while True:
-            yield start, delta
+    def payloads(self, trak: _Box, found: _Found) -> Iterator[_Payload]:
+        """The samples of a track in order; those past the end of the file are left out with a note."""
+        scale = self.times(self.child(trak, b"mdia", b"mdhd"))[1] or math.inf
+        table, delay = self.child(trak, b"mdia", b"minf", b"stbl"), self.delay(trak, scale)
+        stsz, stts = self.child(table, b"stsz"), self.table(self.child(table, b"stts"), 8, 2)
+        fixed, count = struct.unpack(">II", self.read(stsz)[4:12].ljust(8, b"\0"))
+        sizes: Sequence[int] = range(0) if fixed else self.table(stsz, 12)
+        count = min(self.size // fixed if fixed else len(sizes), count)
+        deltas = itertools.chain(itertools.chain.from_iterable(map(itertools.repeat, stts[1::2], stts[::2])),
+                                 itertools.repeat(stts[-1] if stts else 0))  # a short table: the last duration goes on
+        places = self.places(table, itertools.repeat(fixed, count) if fixed else iter(sizes))
+        start, reached = 0, 0
+        for number, (offset, size), delta in zip(range(1, count + 1), places, deltas):
+            seconds, duration = start / scale, delta / scale
             start += delta
+            if offset + size <= self.size:
+                reached, self.bytes_left = reached + 1, self.bytes_left - size
+                if number == count and self.duration is not None and 0 < self.duration - seconds < duration:
+                    duration = self.duration - seconds  # cameras give the last payload the length of a whole one
+                self.handle.seek(offset)
+                block = self.handle.read(size) if self.bytes_left >= 0 and size <= _MAX_BLOCK else None
+                yield _Payload(number, seconds + delay, duration, block)
+        if reached < count:
+            found.notes.append(f"{count - reached} of {count} telemetry payloads lie past the end of {self.path.name}, "
+                               "which is cut off or damaged")
 
-    def payload(self, payload: _Payload) -> bytes:
-        """The bytes of one sample. All samples together may fill the file once: an honest index reads nothing twice."""
-        self.bytes_left -= payload.size
-        if self.bytes_left < 0 or payload.size > _MAX_BLOCK:
-            raise ValueError("samples overlap")
-        self.handle.seek(payload.offset)
-        return self.handle.read(payload.size)
+# GPX: expat directly, because ElementTree takes twice the time and gpxpy four times.
+
+def _iso_seconds(text: str) -> float:
+    """Seconds UTC of an xsd:dateTime in any form seen in the field, NaN if it is none; a missing zone is UTC."""
+    text = text.strip()
+    seconds = parse_time(text + ":00" if text[-3:-2] in ("+", "-") else text)  # a zone may have no minutes
+    return math.nan if seconds is None else seconds
+
+
+class _GpxHandler:
+    """Collects points as expat meets them: GPX 1.0, 1.1 or none, any prefix, direct children of a point only."""
+
+    def __init__(self, path: Path, parser: Any) -> None:
+        self.parser, self.path = parser, path
+        self.track, self.other = _Found(path, "GPX"), _Found(path, "GPX")
+        known = functools.lru_cache(5000)  # parts of times come again and again
+        self.minutes = known(lambda text: _iso_seconds(text + ":00Z"))  # 2024-05-31T12:00
+        self.rests = known(lambda text: _iso_seconds("1970-01-01T00:00" + text))  # :56.5+01:00
+        self.reading: Any = None  # what takes the texts, while inside a child with a name of `names`
+        self.depth = 0  # elements open, counted from the point; 0 = outside of points
+        self.found, self.attributes = self.track, {}  # type: _Found, Dict[str, str]
+        self.texts: List[str] = []
+        self.fields: Dict[str, str] = {}
+        parser.buffer_text = True
+        parser.StartElementHandler, parser.EndElementHandler = self.begin, self.end
+        parser.EntityDeclHandler = self.refuse
+
+    def refuse(self, *declaration: Any) -> None:
+        """Entities can make a small file fill the memory, or read other files; no track needs them."""
+        raise _bad(self.path, "track_entities", "declares XML entities, which are refused", str(declaration[0])[:40],
+                   "remove the <!DOCTYPE ...> part or export the track again")
+
+    def begin(self, name: str, attributes: Dict[str, str]) -> None:
+        """The first element opens: all names of GPX have its prefix."""
+        self.root = name.rpartition(":")[2]
+        mark = name[:len(name) - len(self.root)]
+        self.kinds = {mark + "trkpt": self.track, mark + "rtept": self.other, mark + "wpt": self.other}
+        self.names = {mark + field: field for field in ("ele", "time", "course")}
+        self.parts = {mark + part for part in ("trkseg", "trk", "rte")}
+        self.parser.StartElementHandler = self.start
+
+    def start(self, name: str, attributes: Dict[str, str]) -> None:
+        """An element opens."""
+        if self.depth:
+            self.depth += 1
+            if self.depth == 2 and name in self.names:
+                self.reading = self.parser.CharacterDataHandler = self.texts.append
+        elif name in self.kinds:
+            self.depth, self.found, self.attributes, self.fields = 1, self.kinds[name], attributes, {}
+
+    def end(self, name: str) -> None:
+        """An element closes."""
+        depth = self.depth
+        if depth:
+            self.depth = depth - 1
+            if depth == 1:
+                self.point()
+            elif depth == 2 and self.reading:
+                self.fields.setdefault(self.names[name], "".join(self.texts))
+                self.texts.clear()
+                self.reading = self.parser.CharacterDataHandler = None
+        elif name in self.parts and self.found.segments[-1]:
+            self.found.segments.append([])
+
+    def point(self) -> None:
+        """A point is complete. The usual one goes the short way: this runs 100,000 times."""
+        fields, attributes = self.fields, self.attributes
+        text, height = fields.get("time", ""), fields.get("ele")
+        try:
+            time = self.minutes(text[:16]) + self.rests(text[16:])
+            lat, lon = float(attributes["lat"]), float(attributes["lon"])
+            alt = None if height is None else float(height)
+            if not _flaw(time, lat, lon) and (alt is None or alt - alt == 0) and "course" not in fields:
+                self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))  # half of Fix()
+                return
+        except (KeyError, ValueError):
+            pass
+        self.found.add(_iso_seconds(text), _number(attributes.get("lat")), _number(attributes.get("lon")),
+                       _number(height), _number(fields.get("course")))
+
+
+def _gpx_again(path: Path, cause: str) -> _Found:
+    """A GPX that expat refuses, read with gpxpy where that is at hand. Raises BadTrack with `cause` otherwise."""
+    gpxpy, content = second_reader("gpxpy"), path.read_bytes()
+    if gpxpy is None or b"<!ENTITY" in content:
+        raise _bad(path, "track_damaged", "is not XML that can be read", cause, "for a second reader: "
+                   "python -m pip install -r vendor/requirements.txt --target vendor")
+    try:
+        gpx = gpxpy.parse(content)
+    except (gpxpy.gpx.GPXException, ValueError, LookupError) as error:
+        raise _bad(path, "track_damaged", "is not XML that can be read, by gpxpy neither", cause,
+                   "repair the file at that place or export the track again") from error
+    found = _Found(path, "GPX")
+    parts = [segment.points for track in gpx.tracks for segment in track.segments]
+    for points in parts or [route.points for route in gpx.routes] + [gpx.waypoints]:
+        found.segments.append([])
+        for point in points:
+            found.add(_iso_seconds(point.time.isoformat() if point.time else ""), point.latitude, point.longitude,
+                      point.elevation)
+    found.notes.append(f"{path.name} was read with gpxpy ({cause})")
+    return found
+
+
+def _read_gpx(source: _Source) -> _Found:
+    """GPX 1.0 and 1.1 (topografix.com/GPX/1/1); routes and waypoints only where there is no track."""
+    from xml.parsers import expat
+    parser = expat.ParserCreate()
+    handler = _GpxHandler(source.path, parser)
+    source.handle.seek(0)
+    try:
+        parser.ParseFile(source.handle)
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding Python cannot use
+        return _gpx_again(source.path, str(error))
+    found = handler.track if handler.track.dropped or any(handler.track.segments) else handler.other
+    if handler.root not in ("gpx", "") and not found.dropped and not any(found.segments):
+        raise _bad(source.path, "track_kind", "is XML but not GPX", f"<{handler.root[:40]}>", "convert it to GPX first")
+    return found
+
+
+# NMEA 0183 sentences: logs, BlackVue boxes and side files, and some cameras' text in MP4 tracks.
+_CLOCK = re.compile(r"([01][0-9]|2[0-4])([0-5][0-9])([0-5][0-9]|60)(\.[0-9]*)?(?![0-9])")
+_DAY_MS = 86400000
+# Where a sentence keeps its values (NMEA 0183), counted after the name; 15 is always empty. Of places at one time that
+# of the lowest rank is taken; status is good where it says one of these; dates are ddmmyy, or dd, mm and yyyy.
+# kind: (rank, clock, place, status, good, altitude, course, date, mode)
+_COLUMNS: Dict[str, Tuple[int, int, int, int, Tuple[str, ...], int, int, slice, int]] = {
+    "RMC": (0, 0, 2, 1, ("A",), 15, 7, slice(8, 9), 11),
+    "PMGNTRK": (0, 6, 0, 7, ("A",), 4, 15, slice(9, 10), 15),
+    "GGA": (1, 0, 1, 5, tuple("123456789"), 8, 15, slice(15, 16), 15),
+    "GLL": (2, 4, 0, 5, ("A",), 15, 15, slice(15, 16), 6),
+    "ZDA": (3, 0, 0, 15, (), 15, 15, slice(1, 4), 15),
+}
+
+
+# What one sentence says. Moment: ms since the midnight UTC before the log begins; shift: ms to add to it to have the
+# time since 1970, None in sentences without a date; good: has a fix; stamp: ms of the camera clock, in BlackVue logs.
+_Sentence = NamedTuple("_Sentence", [
+    ("kind", str), ("rank", int), ("moment", int), ("shift", Optional[int]), ("good", bool),
+    ("lat", Optional[float]), ("lon", Optional[float]), ("alt", Optional[float]), ("course", Optional[float]),
+    ("stamp", Optional[int])])
+
+
+def _nmea_lines(handle: BinaryIO) -> Iterator[str]:
+    """Lines of a log as text. No line can fill the memory."""
+    handle.seek(0)
+    encoding = _encoding(handle.read(2))
+    handle.seek(0)
+    reader = io.TextIOWrapper(handle, encoding=encoding, errors="replace")
+    return iter(lambda: reader.readline(_MAX_LINE), "")
+
+
+def _degrees(text: str, side: str, sides: str) -> Optional[float]:
+    """`dddmm.mmmm` and its letter as degrees, None if it is none: minutes are the last two digits before the point."""
+    value, side = _number(text), side.strip().upper()
+    if value is None or not 0.0 <= value < 36000.0 or value % 100.0 >= 60.0 or side not in tuple(sides):
+        return None
+    return (value // 100.0 + value % 100.0 / 60.0) * (1 if side == sides[0] else -1)
+
+
+def _clock_ms(text: str) -> Optional[int]:
+    """`hhmmss.sss` as milliseconds since midnight, None if it is none."""
+    match = _CLOCK.match(text)
+    if match is None:
+        return None
+    hour, minute, second, fraction = match.groups("")
+    return (int(hour) * 60 + int(minute)) * 60000 + round(float(second + fraction) * 1000)
+
+
+def _day_ms(text: str) -> Optional[int]:
+    """`ddmmyy` or `ddmmyyyy` as milliseconds since 1970, None if it is none. Years 70 to 99 are of the last century."""
+    try:
+        day, month, year = int(text[:2]), int(text[2:4]), int(text[4:])
+        year += 0 if len(text) == 8 else 1900 if year >= 70 else 2000
+        return round(utc_seconds(year, month, day, 0, 0, 0.0)) * 1000 if len(text) in (6, 8) else None
+    except ValueError:
+        return None
+
+
+def _sentences(lines: Iterable[str], found: _Found) -> List[_Sentence]:
+    """All sentences with a time, in the order of the log. A wrong checksum (XOR from `$` to `*`) drops the line."""
+    result: List[_Sentence] = []
+    before = -1  # moment of the sentence before
+    for stamp, name, body, checksum in (match.groups() for line in lines for match in _SENTENCE.finditer(line)):
+        kind, total = name if name in _COLUMNS else name[2:], 0
+        for byte in (name + "," + body).encode("latin-1", "replace"):
+            total ^= byte
+        cells = [cell.strip() for cell in body.split(",")[:15]]
+        cells += [""] * (16 - len(cells))
+        rank, clock_at, place, status, good, alt, course, date, mode = _COLUMNS[kind]
+        clock, day = _clock_ms(cells[clock_at]), _day_ms("".join(cells[date]))
+        wrong = checksum is not None and checksum.upper() != f"{total:02X}"
+        if wrong or clock is None:
+            found.drop(_CHECKSUM if wrong else _NO_FIX)  # receivers send no time until they know it
+            continue
+        moment = clock + before // _DAY_MS * _DAY_MS
+        before = moment = moment + _DAY_MS * ((moment - before < -_DAY_MS // 2) - (moment - before > _DAY_MS // 2))
+        north, ns, east, ew = cells[place:place + 4]
+        result.append(_Sentence(
+            kind, rank, moment, None if day is None else day + clock - moment,
+            cells[status] in good and cells[mode] != "N", _degrees(north, ns, "NS"), _degrees(east, ew, "EW"),
+            _number(cells[alt]), _number(cells[course]), int(stamp) if stamp else None))
+    return result
+
+
+def _sentence_times(sentences: List[_Sentence], found: _Found) -> List[int]:
+    """Milliseconds since 1970 of each sentence by the day of the nearest that tells it; empty where none does."""
+    shifts = [(i, s.shift) for i, s in enumerate(sentences) if s.shift is not None]
+    shifts = [(i, shift) for i, shift in shifts if sentences[i].good or sentences[i].kind == "ZDA"] or shifts  # surer
+    if shifts:
+        found.clock = sentences[shifts[0][0]].kind
+    else:
+        shifts = [(i, round((s.stamp - s.moment) / _DAY_MS) * _DAY_MS) for i, s in enumerate(sentences)
+                  if s.stamp is not None]
+        found.clock = "time of day from GPS, day from the camera clock" if shifts else found.clock
+    times, after = [], 0
+    for i, sentence in enumerate(sentences if shifts else []):
+        after += after < len(shifts) and shifts[after][0] < i
+        near = [(abs(sentences[k].moment - sentence.moment), -k, shift)
+                for k, shift in shifts[max(after - 1, 0):after + 1]]
+        times.append(sentence.moment + min(near)[2])
+    return times
+
+
+def _add_sentences(lines: Iterable[str], found: _Found) -> Optional[float]:
+    """Points from the sentences in `lines`: at one time the place of RMC before GGA before GLL, the altitude of GGA.
+    Returns how many seconds the stamps of the camera clock are behind the UTC of RMC, None without either.
+    """
+    sentences = _sentences(lines, found)
+    timed = list(zip(_sentence_times(sentences, found), sentences))
+    if not timed:
+        found.drop(_NO_DATE, sum(sentence.good for sentence in sentences))
+    places = sorted((item for item in timed if item[1].good), key=lambda item: (item[0], item[1].rank))
+    void = {ms for ms, sentence in timed if not sentence.good and sentence.kind != "ZDA"}
+    found.drop(_NO_FIX, len(void.difference(ms for ms, _ in places)))
+    for ms, group in itertools.groupby(places, key=lambda item: item[0]):
+        same = [sentence for _, sentence in group]
+        found.drop(_TWICE, sum(sentence.kind == same[0].kind for sentence in same[1:]))
+        alt = next((sentence.alt for sentence in same if sentence.alt is not None), None)
+        found.add(ms / 1000.0, same[0].lat, same[0].lon, alt, same[0].course)
+    delays = [(ms - s.stamp) / 1000.0 for ms, s in places if s.kind == "RMC" and s.stamp is not None]
+    return _median(delays) if delays else None
+
+
+def _read_nmea(source: _Source) -> _Found:
+    """A log of NMEA 0183 sentences: RMC, GGA, GLL, ZDA of any talker, $PMGNTRK."""
+    found = _Found(source.path, "NMEA")
+    _add_sentences(_nmea_lines(source.handle), found)
+    return found
 
 
 # GoPro: GPMF (github.com/gopro/gpmf-parser) in the samples of a `gpmd` track.
-
-_GPMF_NUMBERS = {"b": "b", "B": "B", "s": "h", "S": "H", "l": "i", "L": "I", "j": "q", "J": "Q", "f": "f", "d": "d",
-                 "q": "i", "Q": "q"}
-_GPMF_FRACTIONS = {"q": 65536.0, "Q": 4294967296.0}
-_GPMF_UTC = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2}(?:\.[0-9]+)?)")
-_GPMF_COLUMNS = {b"GPS5": 5, b"GPS9": 9, b"GLPI": 4}  # how many values a row must have at least
+_CAMERA_CLOCK = "camera clock"
+_GPMF_NUMBERS = dict(zip("bBsSlLjJfd", "bBhHiIqQfd"))  # type letters as the struct module has them
 _GPS9_EPOCH = 946684800.0  # 2000-01-01
 
 
-class _Klv(NamedTuple):
-    """One GPMF entry: key, type letter, bytes of a row, number of rows, and where its data lies in the payload."""
+class _Sample(NamedTuple):
+    """One place in a video."""
 
-    key: bytes
-    kind: str
-    width: int
-    rows: int
-    start: int
-    end: int
+    video: float  # seconds of video time
+    time: Optional[float]  # seconds UTC, None where the sample does not tell it
+    lat: float
+    lon: float
+    alt: Optional[float]
+    course: Optional[float] = None
+    flaw: str = ""  # why it is not used, "" if it may be
 
 
-def _klvs(block: bytes, start: int, end: int) -> Iterator[_Klv]:
-    """The entries between two places of a payload. Raises ValueError where one runs past its parent."""
-    while start + 8 <= end:
+# One GPMF entry: its key, type letter, bytes of a row, and the bytes of its rows.
+_Klv = NamedTuple("_Klv", [("key", bytes), ("kind", str), ("width", int), ("content", bytes)])
+
+
+def _each_payload(movie: _Source, form: bytes, found: _Found, take: Callable[[bytes, _Payload], None]) -> None:
+    """Give every payload of the tracks of a format to `take`. One on which it fails is damaged: left out and noted."""
+    damaged = []
+    for trak in movie.tracks(form):
+        for payload in movie.payloads(trak, found):
+            try:
+                if payload.block is None:
+                    raise ValueError("bytes of another payload")
+                take(payload.block, payload)
+            except (ValueError, LookupError, struct.error):
+                damaged.append(payload.number)
+    if damaged:
+        numbers = ", ".join(map(str, damaged[:5])) + (f" and {len(damaged) - 5} more" if len(damaged) > 5 else "")
+        words = "payloads {} of {} are" if len(damaged) > 1 else "payload {} of {} is"
+        found.notes.append(words.format(numbers, found.path.name) + " damaged and left out")
+
+
+def _take_first(found: _Found, choices: List[Tuple[str, Optional[float], List[_Sample]]]) -> None:
+    """Keep the first usable samples of (clock, UTC of video time 0 if they need it, samples), else count the first."""
+    usable = []
+    for clock, start, samples in choices:
+        if start is not None:
+            samples = [sample._replace(time=start + sample.video) for sample in samples]
+        good = [s for s in samples if not (s.flaw or _flaw(s.time, s.lat, s.lon))]
+        if samples:
+            usable.append((not good, clock, samples, [s.time - s.video for s in good if s.time is not None]))
+    for _, found.clock, samples, starts in sorted(usable, key=lambda choice: choice[0])[:1]:
+        for sample in samples:
+            found.add(*sample[1:])
+        if starts and found.clock == _CAMERA_CLOCK:
+            found.notes.append(f"{found.path.name} has no GPS time; its camera clock was taken as UTC")
+        elif starts:
+            found.start = _median(starts)
+
+
+def _fix_flaw(lock: float, dop: float = 0.0) -> str:
+    """Why a sample with this GPS fix (0, 2, 3) and dilution of precision is not used, "" if it is."""
+    return _NO_FIX if lock not in (2, 3) else "" if dop <= _MAX_DOP else _POOR
+
+
+def _klvs(block: bytes) -> Iterator[_Klv]:
+    """The entries in a payload, or in an entry of entries. Raises ValueError where one runs past its parent."""
+    start = 0
+    while start + 8 <= len(block):
         key, kind, width, rows = struct.unpack_from(">4scBH", block, start)
         if key == b"\0\0\0\0":  # filler
             start += 4
             continue
         stop = start + 8 + width * rows
-        if stop > end or not key.isalnum() and not all(32 <= letter < 127 for letter in key):
+        if stop > len(block) or not key.isalnum() and not all(32 <= letter < 127 for letter in key):
             raise ValueError(f"no entry at byte {start}")
-        yield _Klv(key, kind.decode("latin-1"), width, rows, start + 8, stop)
+        yield _Klv(key, kind.decode("latin-1"), width, block[start + 8:stop])
         start = stop + -(width * rows) % 4
 
 
-def _gpmf_text(block: bytes, klv: Optional[_Klv]) -> str:
-    """The text of an entry, which comes as one row of n or as n rows of one."""
-    return "" if klv is None else block[klv.start:klv.end].split(b"\0")[0].decode("latin-1").strip()
+def _gpmf_text(stream: Dict[bytes, _Klv], key: bytes) -> str:
+    """The text of an entry of a stream, "" for none; it comes as one row of n or as n rows of one."""
+    return stream[key].content.split(b"\0")[0].decode("latin-1").strip() if key in stream else ""
 
 
-def _gpmf_layout(kind: str, width: int, described: str) -> str:
-    """The letters of one row: the type repeated, or for `?` what TYPE describes (`lf[2]` = l, f, f)."""
-    if kind == "?":
-        parts = re.findall(r"(.)(?:\[([0-9]{1,3})\])?", described[:255])
-        kind = "".join(letter * int(count or 1) for letter, count in parts)
-    elif kind in _GPMF_NUMBERS:
-        kind *= width // struct.calcsize(">" + _GPMF_NUMBERS[kind])
-    return kind
-
-
-def _gpmf_rows(block: bytes, klv: Optional[_Klv], stream: Dict[bytes, _Klv]) -> List[Tuple[float, ...]]:
-    """The rows of an entry, scaled by SCAL of its stream. Raises ValueError where width, TYPE or SCAL do not fit."""
-    if klv is None or not klv.rows:
+def _gpmf_rows(stream: Dict[bytes, _Klv], key: bytes, scaled: bool = True) -> List[Tuple[float, ...]]:
+    """The rows of an entry of a stream, by its SCAL; none for none. ValueError, LookupError where something is odd."""
+    klv = stream.get(key)
+    if klv is None or not klv.content:
         return []
-    letters = _gpmf_layout(klv.kind, klv.width, _gpmf_text(block, stream.get(b"TYPE")))
-    try:
-        layout = struct.Struct(">" + "".join(_GPMF_NUMBERS[letter] for letter in letters))
-    except KeyError:
-        raise ValueError(f"a row of {letters} is no row of numbers") from None
-    if not letters or layout.size != klv.width:
-        raise ValueError(f"a row of {letters} is not {klv.width} bytes wide")
-    scale = [row[0] for row in _gpmf_rows(block, stream.get(b"SCAL"), {})] or [1.0]
-    scale = scale * len(letters) if len(scale) == 1 else scale
-    if len(scale) != len(letters) or 0 in scale:
-        raise ValueError(f"{len(scale)} scales for {len(letters)} values, or a scale of 0")
-    scale = [value * _GPMF_FRACTIONS.get(letter, 1.0) for value, letter in zip(scale, letters)]
-    return [tuple(value / by for value, by in zip(row, scale)) for row in layout.iter_unpack(block[klv.start:klv.end])]
+    kinds = _gpmf_text(stream, b"TYPE")[:255] if klv.kind == "?" else klv.kind * (
+        klv.width // struct.calcsize(">" + _GPMF_NUMBERS[klv.kind]))
+    layout = struct.Struct(">" + "".join(_GPMF_NUMBERS[kind] for kind in kinds))
+    if layout.size != klv.width:
+        raise ValueError(f"a row of {kinds} is not {klv.width} bytes wide")
+    rows = list(layout.iter_unpack(klv.content))
+    scale = [value for row in _gpmf_rows(stream, b"SCAL", False) for value in row] if scaled else []
+    scale = scale * len(rows[0]) if len(scale) == 1 else scale or [1.0] * len(rows[0])
+    if len(scale) != len(rows[0]) or 0 in scale:
+        raise ValueError(f"{len(scale)} scales for {len(rows[0])} values, or a scale of 0")
+    return [tuple(value / by for value, by in zip(row, scale)) for row in rows]
 
 
-class _GoProPoint(NamedTuple):
-    """One GPS sample of a camera."""
-
-    video: float  # seconds of video time
-    time: Optional[float]  # seconds UTC; GPS5: None until fitted; GLPI: since the drone was switched on, until fitted
-    lat: float
-    lon: float
-    alt: Optional[float]
-    flaw: str  # why it is not used, "" if it is
+_GOPRO_SAMPLES: Dict[bytes, Callable[[float, Any, str], _Sample]] = {
+    # lat, lon, alt, speeds, days, seconds, DOP, fix
+    b"GPS9": lambda video, row, flaw: _Sample(video, _GPS9_EPOCH + row[5] * 86400.0 + row[6], row[0], row[1], row[2],
+                                              flaw=_fix_flaw(row[8], row[7])),
+    b"GPS5": lambda video, row, flaw: _Sample(video, None, row[0], row[1], row[2], flaw=flaw),
+    b"GLPI": lambda video, row, flaw: _Sample(video, *row[:4]),  # of the Karma drone: seconds since it was switched on
+}
 
 
-def _gpsu_seconds(text: str) -> Optional[float]:
-    """`yymmddhhmmss.sss` as seconds UTC, None if it is none (a real HERO5 wrote 5509100082240400)."""
-    match = _GPMF_UTC.fullmatch(text)
-    if match is None:
-        return None
-    year, month, day, hour, minute = (int(part) for part in match.groups()[:5])
-    try:
-        return utc_seconds(2000 + year, month, day, hour, minute, float(match.group(6))) if minute < 60 else None
-    except ValueError:
-        return None
+def _gopro_told(block: bytes, payload: _Payload) -> Iterator[Tuple[bytes, bytes, List[Any]]]:
+    """(device, key, samples) of a payload; of SYST (drone's clock, UTC) in seconds, of GPSU UTC less video time."""
+    for device in _klvs(block):
+        parts = list(_klvs(device.content)) if device.key == b"DEVC" else []
+        name = b"|".join(klv.content for klv in parts if klv.key in (b"DVID", b"DVNM"))
+        for stream in ({inner.key: inner for inner in _klvs(klv.content)} for klv in parts if klv.key == b"STRM"):
+            lock, dop = (_gpmf_rows(stream, key, False) for key in (b"GPSF", b"GPSP"))
+            flaw = _fix_flaw(lock[0][0] if lock else 3, dop[0][0] / 100.0 if dop else 0.0)  # a missing one is good
+            for key, sample in _GOPRO_SAMPLES.items():
+                rows = _gpmf_rows(stream, key)
+                yield name, key, [sample(payload.start + payload.duration * i / len(rows), row, flaw)
+                                  for i, row in enumerate(rows)]
+            yield name, b"SYST", [row[:2] for row in _gpmf_rows(stream, b"SYST")]
+            text = _gpmf_text(stream, b"GPSU")  # yymmddhhmmss.sss; a real HERO5 wrote 5509100082240400
+            day, clock = _day_ms(text[4:6] + text[2:4] + text[:2]), _clock_ms(text[6:])
+            if b"GPS5" in stream and not flaw and day is not None and clock is not None:
+                yield name, b"GPSU", [(day + clock) / 1000.0 - payload.start]
 
 
-def _quality_flaw(lock: float, dop: float) -> str:
-    """Why a sample with this GPS fix (0, 2, 3) and dilution of precision is not used, "" if it is."""
-    if lock not in (2, 3):
-        return _NO_FIX
-    return "" if dop <= _MAX_DOP else _POOR
+def _drone_utc(moment: float, clocks: List[Tuple[float, float]]) -> Optional[float]:
+    """UTC of a moment of a drone's clock: linear by the two nearest (moment, UTC) that it told, in order."""
+    if len(clocks) < 2:
+        return clocks[0][1] + moment - clocks[0][0] if clocks else None
+    place = min(max(bisect.bisect_left(clocks, (moment,)), 1), len(clocks) - 1)
+    (before, utc), (after, later) = clocks[place - 1:place + 1]
+    return utc + (moment - before) * (later - utc) / (after - before)
 
 
-def _gps5_flaw(block: bytes, stream: Dict[bytes, _Klv]) -> str:
-    """The same for all samples of a GPS5 payload, from GPSF and GPSP; one that is missing is taken as good."""
-    lock = _gpmf_rows(block, stream.get(b"GPSF"), {})
-    dop = _gpmf_rows(block, stream.get(b"GPSP"), {})
-    return _quality_flaw(lock[0][0] if lock else 3, dop[0][0] / 100.0 if dop else 0.0)
+def _read_gopro(movie: _Source) -> _Found:
+    """A GoPro video: of the first device with usable ones GPS9, else GPS5 with fitted times; else a drone's."""
+    found, devices = _Found(movie.path, "GPSU fitted", _NO_TELEMETRY), {}  # type: _Found, Dict[bytes, Dict[bytes, Any]]
 
+    def take(block: bytes, payload: _Payload) -> None:
+        for name, key, values in list(_gopro_told(block, payload)):  # all of a payload or nothing
+            devices.setdefault(name, {}).setdefault(key, []).extend(values)
 
-def _gopro_points(key: bytes, rows: List[Tuple[float, ...]], payload: _Payload, flaw: str) -> List[_GoProPoint]:
-    """The rows of GPS5, GPS9 or GLPI as points, spread evenly over the time of their payload."""
-    points = []
-    for i, row in enumerate(rows):
-        video = payload.start + payload.duration * i / len(rows)
-        if key == b"GPS9":  # lat, lon, alt, speeds, days, seconds, DOP, fix
-            time = _GPS9_EPOCH + row[5] * 86400.0 + row[6]
-            points.append(_GoProPoint(video, time, row[0], row[1], row[2], _quality_flaw(row[8], row[7])))
-        elif key == b"GPS5":
-            points.append(_GoProPoint(video, None, row[0], row[1], row[2], flaw))
-        else:  # GLPI, of the Karma drone: seconds since it was switched on, lat, lon, alt
-            points.append(_GoProPoint(video, row[0], row[1], row[2], row[3], ""))
-    return points
-
-
-class _GoProDevice:
-    """What one device (camera, drone) has written in the payloads so far."""
-
-    def __init__(self) -> None:
-        self.points: Dict[bytes, List[_GoProPoint]] = {b"GPS9": [], b"GPS5": [], b"GLPI": []}
-        self.offsets: List[float] = []  # UTC less video time of each payload with a lock, by GPSU
-        self.clocks: List[Tuple[float, ...]] = []  # SYST of a drone: seconds since it was switched on, seconds UTC
-
-    def add(self, block: bytes, start: int, end: int, payload: _Payload) -> None:
-        """Take what a DEVC entry holds. Raises ValueError, and then has taken nothing."""
-        points: Dict[bytes, List[_GoProPoint]] = {}
-        offsets: List[float] = []
-        clocks: List[Tuple[float, ...]] = []
-        streams = [{inner.key: inner for inner in _klvs(block, klv.start, klv.end)}
-                   for klv in _klvs(block, start, end) if klv.key == b"STRM"]
-        for stream in streams:
-            clocks += [row for row in _gpmf_rows(block, stream.get(b"SYST"), stream) if len(row) == 2]
-            for key, columns in _GPMF_COLUMNS.items():
-                rows = _gpmf_rows(block, stream.get(key), stream)
-                if rows and len(rows[0]) < columns:
-                    raise ValueError(f"{len(rows[0])} values in a row of {key.decode()}")
-                flaw = _gps5_flaw(block, stream) if key == b"GPS5" else ""
-                points.setdefault(key, []).extend(_gopro_points(key, rows, payload, flaw))
-                if key == b"GPS5" and key in stream and not flaw:
-                    utc = _gpsu_seconds(_gpmf_text(block, stream.get(b"GPSU")))
-                    offsets += [] if utc is None else [utc - payload.start]
-        for key, more in points.items():
-            self.points[key] += more
-        self.offsets += offsets
-        self.clocks += clocks
-
-
-def _gopro_devices(movie: _MovieFile, trak: _Box, found: _Found) -> List[_GoProDevice]:
-    """The devices of a gpmd track in the order they appear; a damaged payload is left out and noted."""
-    devices: Dict[bytes, _GoProDevice] = {}
-    for payload in movie.payloads(trak, found):
-        try:
-            block = movie.payload(payload)
-            for entry in _klvs(block, 0, len(block)):
-                if entry.key == b"DEVC":
-                    names = [block[klv.start:klv.end] for klv in _klvs(block, entry.start, entry.end)
-                             if klv.key in (b"DVID", b"DVNM")]
-                    devices.setdefault(b"|".join(names), _GoProDevice()).add(block, entry.start, entry.end, payload)
-        except (ValueError, struct.error):
-            found.damaged.append(payload.number)
-    return list(devices.values())
-
-
-def _timed(points: List[_GoProPoint], offset: Optional[float]) -> List[_GoProPoint]:
-    """Points with UTC from video time and one offset."""
-    return points if offset is None else [point._replace(time=point.video + offset) for point in points]
-
-
-def _by_clocks(points: List[_GoProPoint], clocks: List[Tuple[float, ...]]) -> List[_GoProPoint]:
-    """GLPI points with UTC, linear between the two nearest moments at which the drone told both of its clocks."""
-    pairs = sorted(set(clocks))
-    if not pairs:
-        return [point._replace(time=None) for point in points]
-    result = []
-    for point in points:
-        moment = point.time or 0.0
-        place = min(max(bisect.bisect_left(pairs, (moment,)), 1), max(len(pairs) - 1, 1))
-        (boot, utc), (next_boot, next_utc) = pairs[place - 1], pairs[min(place, len(pairs) - 1)]
-        slope = (next_utc - utc) / (next_boot - boot) if next_boot > boot else 1.0
-        result.append(point._replace(time=utc + (moment - boot) * slope))
-    return result
-
-
-def _gopro_choice(devices: List[_GoProDevice], movie: _MovieFile, found: _Found) -> List[_GoProPoint]:
-    """The points of the first device with usable ones: GPS9, else GPS5 with fitted times; a drone's without either."""
-    choices = []
-    for device in devices:
-        offsets, clock = device.offsets[1:] or device.offsets, "GPSU fitted"  # the first is 1.3 s early on many cameras
-        offset = _median(offsets) if offsets else movie.creation_time
-        if not offsets:
-            clock = "camera clock"
-        choices.append(("GPS9", device.points[b"GPS9"]))
-        choices.append((clock, _timed(device.points[b"GPS5"], offset)))
-    if not any(points for _, points in choices):
-        choices = [("GLPI", _by_clocks(device.points[b"GLPI"], device.clocks)) for device in devices]
-    for clock, points in choices:
-        if any(not point.flaw and not _flaw(point.time, point.lat, point.lon) for point in points):
-            found.clock = clock
-            return points
-    return max((points for _, points in choices), key=len, default=[])
-
-
-def _no_telemetry(path: Path, what: str) -> BadTrack:
-    """The error for a video that holds no track of a kind."""
-    return BadTrack(Problem("track_none", str(path), "holds no " + what, "",
-                            "give the GPX or NMEA log of the trip as --geotag_source_path"))
-
-
-def _open_movie(handle: BinaryIO, path: Path) -> _MovieFile:
-    """The file as a movie. Raises BadTrack if it has no index."""
-    movie = _MovieFile(handle, path)
-    if movie.moov is None:
-        raise BadTrack(Problem("track_damaged", str(path), "is damaged or cut off: it has no index (moov)", "",
-                               "copy it from the card again, or let the camera repair it"))
-    return movie
-
-
-def _no_gopro_points(found: _Found, devices: List[_GoProDevice]) -> BadTrack:
-    """The error for a gpmd track without a single GPS sample: another maker's, damaged, or of a camera with no GPS."""
-    if not devices and not found.notes:
-        return _no_telemetry(found.path, "GoPro telemetry")
-    found.note_damage()
-    if found.notes:
-        return BadTrack(Problem("track_damaged", str(found.path), "has no GPS data that can be reached",
-                                "; ".join(found.notes), "copy it from the card again"))
-    return BadTrack(Problem("track_empty", str(found.path), "has GoPro telemetry but no GPS data in it", "",
-                            "switch GPS on in the camera, or give a GPX or NMEA log as --geotag_source_path"))
-
-
-def _find_gopro(path: Path) -> _Found:
-    """The points of a GoPro video and the UTC of its start. Raises BadTrack if it holds no GoPro data."""
-    found = _Found(path, "GPSU fitted")
-    with open(path, "rb") as handle:
-        movie = _open_movie(handle, path)
-        devices = [device for trak in movie.tracks(b"gpmd") for device in _gopro_devices(movie, trak, found)]
-        points = _gopro_choice(devices, movie, found)
-    if not points:
-        raise _no_gopro_points(found, devices)
-    starts = []
-    for point in points:
-        if point.flaw:
-            found.drop(point.flaw)
-        elif found.add(point.time, point.lat, point.lon, point.alt) and point.time is not None:
-            starts.append(point.time - point.video)
-    if starts and found.clock != "camera clock":
-        found.start = _median(starts)
-    elif starts:
-        found.notes.append(f"{path.name} has no GPS time; its camera clock was taken as UTC")
+    _each_payload(movie, b"gpmd", found, take)
+    found.empty = _NO_GPS if devices else _NO_TELEMETRY
+    choices: List[Tuple[str, Optional[float], List[_Sample]]] = []
+    for told in devices.values():
+        offsets = told.get(b"GPSU", [])[1:] or told.get(b"GPSU")  # the first is 1.3 s early on many cameras
+        start = _median(offsets) if offsets else movie.creation_time
+        choices.append(("GPS9", None, told[b"GPS9"]))
+        choices.append(("GPSU fitted" if offsets else _CAMERA_CLOCK, start, told[b"GPS5"]))
+    if not any(samples for _, _, samples in choices):
+        for told in devices.values():
+            clocks = sorted(dict(told[b"SYST"]).items())
+            choices.append(("GLPI", None, [s._replace(time=_drone_utc(s.time, clocks)) for s in told[b"GLPI"]]))
+    _take_first(found, choices)
     return found
 
 
-def _read_gopro(path: Path) -> Track:
-    """The GPS of a GoPro MP4, straight from its GPMF track. Raises BadTrack."""
-    return _track(_find_gopro(path))
-
-
 # BlackVue: NMEA text in the `free` boxes of an MP4, or in a side file of the same recording.
-
 _BLACKVUE_NAME = re.compile(r"([0-9]{8}_[0-9]{6}_[A-Z])([FRIO])(\.mp4)", re.IGNORECASE)
 
 
-def _blackvue_boxes(movie: _MovieFile, kind: bytes) -> Iterator[bytes]:
+def _blackvue_boxes(movie: _Source, kind: bytes) -> List[bytes]:
     """The content of all boxes of a kind in all free boxes: there may be several of both."""
-    for free in movie.top:
-        if free.kind in (b"free", b"skip"):
-            for box in movie.boxes(free.start, free.end):
-                if box.kind == kind:
-                    yield movie.read(box)
-
-
-def _blackvue_text(path: Path) -> Tuple[bytes, Optional[int]]:
-    """The sentences in a BlackVue video, and the camera's clock at video time 0 in ms where the video tells it."""
-    with open(path, "rb") as handle:
-        movie = _MovieFile(handle, path)
-        text = b"\n".join(_blackvue_boxes(movie, b"gps "))
-        moments = [struct.unpack_from(">Q", box)[0] for box in _blackvue_boxes(movie, b"sttm") if len(box) >= 8]
-    return text, moments[0] if moments else None
+    return [movie.read(box) for free in movie.top if free.kind in (b"free", b"skip")
+            for box in movie.boxes(free) if box.kind == kind]
 
 
 def _blackvue_relative(path: Path) -> Optional[Path]:
@@ -2788,66 +2437,49 @@ def _blackvue_relative(path: Path) -> Optional[Path]:
     return next((path.with_name(name) for name in names if name != path.name and path.with_name(name).is_file()), None)
 
 
-def _find_blackvue(path: Path) -> _Found:
-    """The points of a BlackVue video and the UTC of its start. Raises BadTrack if there is no GPS text."""
-    found = _Found(path, "RMC")
-    text, zero = _blackvue_text(path)
-    relative = None if text.strip(b"\0 \r\n") else _blackvue_relative(path)
+def _read_blackvue(movie: _Source) -> _Found:
+    """A BlackVue video, UTC from the sentences themselves."""
+    found = _Found(movie.path, "RMC", _NO_TELEMETRY)
+    text = b"\n".join(_blackvue_boxes(movie, b"gps "))
+    relative = None if b"$" in text else _blackvue_relative(movie.path)
     if relative is not None:
-        text = relative.read_bytes()[:_MAX_BLOCK] if relative.suffix == ".gps" else _blackvue_text(relative)[0]
-        found.notes.append(f"{path.name} has no GPS; that of {relative.name} was taken")
-    stamp = re.search(rb"\[([0-9]{12,14})\]", text)
-    if b"$" not in text:
-        raise _no_telemetry(path, "BlackVue GPS")
+        with open(relative, "rb") as handle:
+            near = _Source(handle, relative)
+            text = near.read(_Box(b"", 0, near.size)) if near.family != "movie" else b"\n".join(
+                _blackvue_boxes(near, b"gps "))
+        found.notes.append(f"{movie.path.name} has no GPS; that of {relative.name} was taken")
     delay = _add_sentences(_nmea_lines(io.BytesIO(text)), found)
+    stamp = re.search(rb"\[([0-9]{9,14})\]", text)
     if delay is not None and stamp is not None:
         first = int(stamp.group(1))  # ms; the box with the start may be in another zone: then the first line it is
-        found.start = delay + (zero if zero is not None and 0 <= first - zero < 60000 else first) / 1000.0
+        starts = [struct.unpack_from(">Q", box)[0] for box in _blackvue_boxes(movie, b"sttm") if len(box) >= 8]
+        found.start = delay + next((zero for zero in starts if 0 <= first - zero < 60000), first) / 1000.0
     return found
 
 
-def _read_blackvue(path: Path) -> Track:
-    """The GPS of a BlackVue dashcam MP4, UTC from the sentences themselves. Raises BadTrack."""
-    return _track(_find_blackvue(path))
-
-
 # CAMM (developers.google.com/streetview/publish/camm-spec): little-endian records in the samples of a `camm` track.
-
 _CAMM_SIZES = {0: 16, 1: 12, 2: 16, 3: 16, 4: 16, 5: 28, 6: 60, 7: 16}  # bytes of a record by its type
 _CAMM_PLACE, _CAMM_GPS = struct.Struct("<4xddd"), struct.Struct("<4xdidd7f")
 _CAMM_BEFORE = 1483228800.0  # 2017-01-01, when the format was new: an earlier time counts from 1980
 _LEAPS = ((1483228800.0, 18), (1435708800.0, 17), (1341100800.0, 16))  # from when GPS is how many seconds ahead of UTC
 
 
-class _CammPoint(NamedTuple):
-    """One place of a CAMM track."""
-
-    video: float  # seconds of video time
-    time: Optional[float]  # seconds as written, None in records of type 5
-    lock: int
-    lat: float
-    lon: float
-    alt: Optional[float]
-    course: Optional[float]
-
-
-def _camm_records(block: bytes, video: float) -> Iterator[_CammPoint]:
-    """The places in one sample, which may hold several records. Raises ValueError where a record is cut or unknown."""
+def _camm_samples(block: bytes, video: float) -> Iterator[_Sample]:
+    """The places in one sample, which may hold several records. Raises struct.error or LookupError at a cut one."""
     place = 0
     while place < len(block):
-        kind = struct.unpack_from("<2xH", block, place)[0] if place + 4 <= len(block) else -1
-        size = _CAMM_SIZES.get(kind, 0)
-        if not size or place + size > len(block):
-            raise ValueError(f"no record at byte {place}")
+        kind, = struct.unpack_from("<2xH", block, place)
+        if place + _CAMM_SIZES[kind] > len(block):
+            raise ValueError(f"a cut record at byte {place}")
         if kind == 5:
             lat, lon, alt = _CAMM_PLACE.unpack_from(block, place)
-            yield _CammPoint(video, None, 3, lat, lon, None if alt == -1.0 else alt, None)  # -1: some writers' "none"
+            yield _Sample(video, None, lat, lon, None if alt == -1.0 else alt)  # -1: some writers' "none"
         elif kind == 6:
             time, lock, lat, lon, alt, _, _, east, north = _CAMM_GPS.unpack_from(block, place)[:9]
             moving = 0.5 < math.hypot(east, north) < 1000.0  # m/s; slower, the direction is noise
             course = math.degrees(math.atan2(east, north)) % 360.0 if moving else None
-            yield _CammPoint(video, time, lock, lat, lon, None if alt == -1.0 else alt, course)
-        place += size
+            yield _Sample(video, time, lat, lon, None if alt == -1.0 else alt, course, _fix_flaw(lock))
+        place += _CAMM_SIZES[kind]
 
 
 def _gps_to_utc(seconds: float) -> float:
@@ -2856,176 +2488,101 @@ def _gps_to_utc(seconds: float) -> float:
     return utc - next((leap for since, leap in _LEAPS if utc - leap >= since), 15)
 
 
-def _camm_times(points: List[_CammPoint], created: Optional[float]) -> List[Optional[float]]:
-    """UTC of type 6 points. The specification says GPS time, most cameras write Unix time: the nearer to the file's."""
-    times = [point.time for point in points if point.time is not None and math.isfinite(point.time)]
-    if not times:
-        return [None] * len(points)
-    middle = _median(times)
+def _camm_utc(samples: List[_Sample], created: Optional[float]) -> List[_Sample]:
+    """Samples with UTC. The specification says GPS time, most cameras write Unix time: the nearer to the file's."""
+    times = [sample.time for sample in samples if sample.time is not None and math.isfinite(sample.time)]
+    middle = _median(times) if times else 0.0
     if created is None or created < _CAMM_BEFORE:
-        gps = middle < _CAMM_BEFORE
-    else:
-        gps = abs(middle + GPS_EPOCH - created) < abs(middle - created)
-    return [_gps_to_utc(point.time) if gps and point.time is not None else point.time for point in points]
+        created = _CAMM_BEFORE + GPS_EPOCH / 2  # so that a time before 2017 is nearer as GPS time
+    if not times or abs(middle + GPS_EPOCH - created) >= abs(middle - created):
+        return samples
+    return [sample._replace(time=_gps_to_utc(sample.time or 0.0)) for sample in samples]
 
 
-def _camm_points(movie: _MovieFile, found: _Found) -> Tuple[List[_CammPoint], List[str]]:
-    """The places in all camm tracks, and the lines of text that some cameras write instead of records."""
-    points: List[_CammPoint] = []
-    lines: List[str] = []
-    for trak in movie.tracks(b"camm"):
-        for payload in movie.payloads(trak, found):
-            block = b""
-            try:
-                block = movie.payload(payload)
-                points.extend(_camm_records(block, payload.start))
-            except (ValueError, struct.error):
-                if b"$G" in block:
-                    lines.append(block.decode("latin-1"))
-                else:
-                    found.damaged.append(payload.number)
-    return points, lines
+def _read_camm(movie: _Source) -> _Found:
+    """A CAMM video: records of type 6 with their own time, else of type 5 by the camera's clock, else sentences."""
+    found, samples, lines = _Found(movie.path, "CAMM", _NO_TELEMETRY), [], []  # type: _Found, List[_Sample], List[str]
 
+    def take(block: bytes, payload: _Payload) -> None:
+        if b"$G" in block[:_MAX_LINE] and _SENTENCE.search(block.decode("latin-1")):
+            lines.append(block.decode("latin-1"))  # some cameras write text in place of records
+        else:
+            samples.extend(_camm_samples(block, payload.start))
 
-def _find_camm(path: Path) -> _Found:
-    """The points of a CAMM video and the UTC of its start. Raises BadTrack if it holds no such track."""
-    found = _Found(path, "CAMM")
-    with open(path, "rb") as handle:
-        movie = _open_movie(handle, path)
-        if not movie.tracks(b"camm"):
-            raise _no_telemetry(path, "CAMM track")
-        points, lines = _camm_points(movie, found)
-    if lines and not points:
+    _each_payload(movie, b"camm", found, take)
+    timed, plain = [s for s in samples if s.time is not None], [s for s in samples if s.time is None]
+    _take_first(found, [("CAMM", None, _camm_utc(timed, movie.creation_time)),
+                        (_CAMERA_CLOCK, movie.creation_time, plain)])
+    if not samples:
         _add_sentences(lines, found)
-        return found
-    timed, plain = [p for p in points if p.time is not None], [p for p in points if p.time is None]
-    starts = []
-    for point, time in zip(timed, _camm_times(timed, movie.creation_time)):
-        if point.lock not in (2, 3):
-            found.drop(_NO_FIX)
-        elif found.add(time, point.lat, point.lon, point.alt, point.course) and time is not None:
-            starts.append(time - point.video)
-    if starts:
-        found.start = _median(starts)
-        return found
-    for point in plain:
-        time = None if movie.creation_time is None else movie.creation_time + point.video
-        found.add(time, point.lat, point.lon, point.alt)
-    if plain and movie.creation_time is not None:
-        found.clock = "camera clock"
-        found.notes.append(f"{path.name} has no GPS time; its camera clock was taken as UTC")
     return found
 
 
-def _read_camm(path: Path) -> Track:
-    """The places of a CAMM track: type 6 with its own time, else type 5 by the camera's clock. Raises BadTrack."""
-    return _track(_find_camm(path))
+TRACK_READERS: Dict[str, Callable[[_Source], _Found]] = {
+    "gpx": _read_gpx, "nmea": _read_nmea, "gopro_video": _read_gopro, "blackvue": _read_blackvue, "camm": _read_camm}
+_NO_TRACKS = IMAGE_KINDS + ("png", "heic", "webp", "dng")  # kinds of files that are not looked into
 
 
-# The doors.
-
-TRACK_READERS: Dict[str, Callable[[Path], Track]] = {
-    "gpx": _read_gpx,
-    "nmea": _read_nmea,
-    "gopro_video": _read_gopro,
-    "blackvue": _read_blackvue,
-    "camm": _read_camm,
-}
-_MOVIE_FINDERS = {"gopro_video": _find_gopro, "camm": _find_camm, "blackvue": _find_blackvue}
-_IMAGE_NAMES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".heic", ".webp", ".dng", ".gif", ".pgm", ".pnm"}
-
-
-def _family(path: Path) -> str:
-    """What a file is by its first 64 kB: "movie", "gpx" (any XML), "nmea", or "" for none of these."""
-    with open(path, "rb") as handle:
-        head = handle.read(1 << 16)
-    if head[4:8] in _MOVIE_BOXES:
-        return "movie"
-    wide = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(head[:2], "")
-    text = head.decode(wide or "latin-1", "replace").lstrip("\ufeff\u00ef\u00bb\u00bf \t\r\n\0")
-    if text.startswith("<"):
-        return "gpx"
-    return "nmea" if any(match.group(2)[-3:] in _COLUMNS or match.group(2) in _COLUMNS
-                         for match in _SENTENCE.finditer(text)) else ""
-
-
-def _telemetry(movie: _MovieFile) -> List[str]:
+def _telemetry(movie: _Source) -> List[str]:
     """The kinds of telemetry in a movie, the likeliest first."""
     kinds = [kind for kind, form in (("gopro_video", b"gpmd"), ("camm", b"camm")) if movie.tracks(form)]
     return kinds + ["blackvue"] * any(b"$" in text for text in _blackvue_boxes(movie, b"gps "))
 
 
-def _movie_kinds(path: Path, kind: str) -> List[str]:
-    """The readers to try on a movie: what it holds, the kind asked for first; without any, a side file may do."""
-    with open(path, "rb") as handle:
-        movie = _MovieFile(handle, path)
-        kinds = _telemetry(movie)
-        if not kinds and movie.moov is None and _blackvue_relative(path) is None:
-            _open_movie(handle, path)
-    return sorted(kinds, key=lambda name: name != kind) or ["blackvue"]
+def _readers(source: _Source, kind: str) -> List[str]:
+    """The readers to try on a file: of a movie what it holds, the kind asked for first, or none: a side file may do."""
+    if source.family != "movie":
+        return [source.family]
+    kinds = sorted(_telemetry(source), key=lambda name: name != kind)
+    if not kinds and source.moov is None and _blackvue_relative(source.path) is None:
+        raise _bad(source.path, "track_damaged", "is damaged or cut off: it has no index (moov)", "",
+                   "copy it from the card again, or let the camera repair it")
+    return kinds or ["blackvue"]
 
 
-def _read_one(path: Path, kind: str) -> Track:
+def _read_file(path: Path, kind: str) -> Track:
     """The Track of one file. Raises BadTrack."""
-    family = _family(path)
-    if not family:
-        raise BadTrack(Problem("track_kind", str(path), "is no track file that can be read", "",
-                               "GPX, NMEA and MP4 or MOV with GoPro, BlackVue or CAMM data can be"))
-    problem: Optional[BadTrack] = None
-    for name in _movie_kinds(path, kind) if family == "movie" else [family]:
-        try:
-            return TRACK_READERS[name](path)
-        except BadTrack as error:
-            problem = error if problem is None or problem.args[0].code == "track_none" else problem
-    if problem is not None and problem.args[0].code == "track_none":
-        raise _no_telemetry(path, "GPS track of GoPro, BlackVue or CAMM")
-    raise problem or _no_telemetry(path, "GPS track")
-
-
-def _guarded(path: Path, kind: str) -> Track:
-    """The Track of one file, a system's refusal to read it told as BadTrack."""
+    problems = []
     try:
-        return _read_one(path, kind)
-    except OSError as error:
-        raise BadTrack(Problem("track_unreadable", str(path), "cannot be read", error.strerror or str(error),
-                               "check that the file exists and may be read")) from error
-
-
-def _track_files(folder: Path) -> List[Path]:
-    """The files of a folder and those below that look like tracks or movies, by name; hidden ones are not looked at."""
-    result = []
-    for place, folders, names in os.walk(str(folder)):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(place, name)
-            if not name.startswith(".") and path.suffix.lower() not in _IMAGE_NAMES and path.is_file():
+        with open(path, "rb") as handle:
+            source = _Source(handle, path)
+            if not source.family:
+                raise _bad(path, "track_unknown", "is no track file that can be read", "",
+                           "GPX, NMEA and MP4 or MOV with GoPro, BlackVue or CAMM data can be")
+            for name in _readers(source, kind):
                 try:
-                    result += [path] if _family(path) else []
-                except OSError:
-                    result.append(path)  # reading it will say why
-    return result
+                    return _track(TRACK_READERS[name](source))
+                except BadTrack as error:
+                    problems.append(error)
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    raise min(problems, key=lambda problem: problem.problem.code == "track_none")
 
 
 def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Track:
-    """One Track of several: by time, one point per time (that of the first track wins).
-
-    Between two tracks a segment starts, unless they overlap or are at most `max_gap` seconds apart.
+    """One Track of several: by time, one point per time (that of the first track wins). Between two tracks a segment
+    starts, unless they overlap or are at most `max_gap` seconds apart.
     """
     if len(tracks) == 1:
         return tracks[0]
-    pieces, dropped, notes = [], {}, []  # type: List[Tuple[int, List[Fix]]], Dict[str, int], List[str]
-    for number, track in enumerate(tracks):
-        ends = track.starts[1:] + [len(track.points)]
-        pieces += [(number, track.points[start:end]) for start, end in zip(track.starts, ends) if end > start]
-        notes += track.notes
-        for reason, count in track.dropped.items():
-            dropped[reason] = dropped.get(reason, 0) + count
+    pieces = [(number, track.points[start:end]) for number, track in enumerate(tracks)
+              for start, end in zip(track.starts, track.starts[1:] + [len(track.points)])]
     points, starts = _merged(pieces, max_gap)
+    dropped: Dict[str, int] = {}
     twice = sum(len(piece) for _, piece in pieces) - len(points)
-    if twice:
-        dropped[_TWICE] = dropped.get(_TWICE, 0) + twice
-    clocks = list(dict.fromkeys(track.clock for track in tracks))
-    return Track(points, starts, dropped, " and ".join(clocks), notes)
+    for reason, count in itertools.chain([(_TWICE, twice)] if twice else [], *(t.dropped.items() for t in tracks)):
+        dropped[reason] = dropped.get(reason, 0) + count
+    clocks = dict.fromkeys(track.clock for track in tracks)
+    return Track(points, starts, dropped, " and ".join(clocks), [note for track in tracks for note in track.notes])
+
+
+def _track_files(folder: Path) -> List[Path]:
+    """The files of a folder and those below, by name; hidden ones and images are not looked at."""
+    files: List[Path] = []
+    for place, folders, names in os.walk(str(folder)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [Path(place, name) for name in sorted(names) if name[0] != "." and _kind(name) not in _NO_TRACKS]
+    return [path for path in files if path.is_file()]
 
 
 def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUCH_SECONDS) -> Track:
@@ -3039,178 +2596,121 @@ def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUC
                                  "one of auto, " + ", ".join(TRACK_READERS)))
     path = Path(path)
     if path.is_file():
-        return _guarded(path, kind)
+        return _read_file(path, kind)
     if not path.is_dir():  # a pipe, too: it cannot be read twice
         raise NotFound(Problem("track_missing", str(path), "there is no such track file or folder", "",
                                "check --geotag_source_path"))
     tracks, problems = [], []  # type: List[Track], List[BadTrack]
-    files = _track_files(path)
-    for file in files:
+    for file in _track_files(path):
         try:
-            tracks.append(_guarded(file, kind))
+            tracks.append(_read_file(file, kind))
         except BadTrack as error:
-            problems.append(error)
-    if not tracks and len(problems) == 1:
-        raise problems[0]
+            if error.problem.code != "track_unknown":
+                problems.append(error)
     if not tracks:
-        raise BadTrack(Problem("track_none", str(path), f"none of its {len(files)} track files can be used",
-                               "; ".join(str(error) for error in problems[:3]),
-                               "put a GPX, an NMEA log or a video with GPS there"))
+        raise problems[0] if len(problems) == 1 else _bad(
+            path, "track_none", f"none of its {len(problems)} track files can be used",
+            "; ".join(map(str, problems[:3])), "put a GPX, an NMEA log or a video with GPS there")
     joined = join_tracks(tracks, max_gap)
-    return Track(joined.points, joined.starts, joined.dropped, joined.clock,
-                 joined.notes + [str(error) for error in problems])
+    return Track(joined.points, joined.starts, joined.dropped, joined.clock, joined.notes + list(map(str, problems)))
+
+
+def write_gpx(track: Track, path: Union[str, Path]) -> None:
+    """Write a track as GPX 1.1: segments, altitude in metres, times UTC to the millisecond. Raises CannotWrite."""
+    def chunks() -> Iterator[bytes]:
+        yield (b'<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="mapillary_tools"'
+               b' xmlns="http://www.topografix.com/GPX/1/1">\n<trk>\n')
+        for start, end in zip(track.starts, track.starts[1:] + [len(track.points)]):
+            lines = (f'<trkpt lat="{fix.lat:.9f}" lon="{fix.lon:.9f}">'
+                     + ("" if fix.alt is None else f"<ele>{fix.alt:.3f}</ele>")
+                     + f"<time>{format_time(fix.time)}</time></trkpt>\n" for fix in track.points[start:end])
+            yield "".join(["<trkseg>\n", *lines, "</trkseg>\n"]).encode("ascii")
+        yield b"</trk>\n</gpx>\n"
+
+    write_atomically(path, chunks())
+
+
+# What a movie says of itself.
+_UDTA_TEXT = re.compile(rb"^(?:\0{4}..|\0...)?([^\0]*).*", re.DOTALL)  # 3GP: flags, language; QuickTime: length, too
+_BLACKVUE_MODEL = re.compile(rb'"model"\s*:\s*"([^"]+)"|pittasoft[^;]*;([^;\0]+)', re.IGNORECASE)
+
+
+class Movie(NamedTuple):
+    """What an MP4 or MOV says of itself. None is unknown; a file of another kind has no known value at all."""
+
+    creation_time: Optional[float] = None  # seconds UTC as the camera wrote it; many write local time
+    duration: Optional[float] = None  # seconds
+    make: Optional[str] = None
+    model: Optional[str] = None
+    telemetry: Tuple[str, ...] = ()  # kinds of TRACK_READERS that it holds
 
 
 def video_start(path: Union[str, Path]) -> Optional[Tuple[float, str]]:
     """UTC seconds of video time 0 and the name of the clock, None where no telemetry with GPS time tells it."""
-    path = Path(path)
     try:
-        kinds = _movie_kinds(path, "auto") if _family(path) == "movie" else []
-        for kind in kinds:
-            found = _MOVIE_FINDERS[kind](path)
-            if found.start is not None:
-                return found.start, found.clock
+        with open(path, "rb") as handle:
+            source = _Source(handle, Path(path))
+            for name in _readers(source, "auto") if source.family == "movie" else []:
+                found = TRACK_READERS[name](source)
+                if found.start is not None:
+                    return found.start, found.clock
     except (BadTrack, OSError) as error:
         LOG.debug("no start of %s: %s", path, error)
     return None
 
 
-def _udta_text(content: bytes) -> str:
-    """A text of user data: with length and language before it (QuickTime), after 6 bytes (3GP), or plain."""
-    if len(content) > 6 and content[:4] == b"\0\0\0\0":
-        content = content[6:]
-    elif len(content) >= 4 and 0 < struct.unpack_from(">H", content)[0] <= len(content) - 4:
-        content = content[4:4 + struct.unpack_from(">H", content)[0]]
-    content = content.split(b"\0")[0]
-    try:
-        return content.decode("utf-8").strip()
-    except UnicodeDecodeError:
-        return content.decode("latin-1").strip()
+def _gpmf_name(block: bytes, key: bytes) -> str:
+    """The first text with this key anywhere in GPMF data, "" if there is none."""
+    match = re.search(re.escape(key) + rb"c(.)(..)", block, re.DOTALL)
+    size = match.group(1)[0] * int.from_bytes(match.group(2), "big") if match else 0
+    return block[match.end():match.end() + size].split(b"\0")[0].decode("latin-1").strip() if match else ""
 
 
-def _gpmf_names(block: bytes, depth: int = 0) -> Dict[bytes, str]:
-    """The first MINF (model) and DVNM (device name) in GPMF data, as far as it is whole."""
-    names: Dict[bytes, str] = {}
-    try:
-        for klv in _klvs(block, 0, len(block)):
-            if klv.kind == "\0" and depth < _MAX_DEPTH:
-                names.update({key: name for key, name in _gpmf_names(block[klv.start:klv.end], depth + 1).items()
-                              if key not in names})
-            elif klv.key in (b"MINF", b"DVNM"):
-                names.setdefault(klv.key, _gpmf_text(block, klv))
-    except ValueError:
-        LOG.debug("damaged GPMF in user data")
-    return names
-
-
-def _blackvue_model(text: bytes) -> Optional[str]:
-    """The model in a BlackVue cprt box: JSON with a "model", or `Pittasoft Co., Ltd.;MODEL;...`."""
-    try:
-        model = json.loads(text.strip(b"\0 \r\n").decode("utf-8"))["model"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        parts = text.split(b"\0")[0].decode("latin-1").split(";")
-        return parts[1].strip() or None if len(parts) > 1 and "pittasoft" in parts[0].lower() else None
-    return str(model).strip()[:80] or None if isinstance(model, str) else None
-
-
-def _camera_names(movie: _MovieFile) -> Tuple[Optional[str], Optional[str]]:
+def _camera_names(movie: _Source) -> Tuple[Optional[str], Optional[str]]:
     """Make and model of the camera that wrote a movie: user data, then GoPro's, then BlackVue's."""
-    udta = movie.child(movie.moov, b"udta")
-    boxes = {box.kind: box for box in movie.boxes(udta.start, udta.end)} if udta else {}
-    make, model = ("".join([_udta_text(movie.read(boxes[kind])) for kind in kinds if kind in boxes][:1]) or None
+    udta = {box.kind: movie.read(box)[:1 << 16] for box in movie.boxes(movie.child(movie.moov, b"udta"))}
+    make, model = (next((_UDTA_TEXT.sub(rb"\1", udta[kind]).decode("utf-8", "replace").strip()
+                         for kind in kinds if kind in udta), "")
                    for kinds in ((b"\xa9mak", b"manu", b"@mak"), (b"\xa9mod", b"modl", b"@mod")))
-    names = _gpmf_names(movie.read(boxes.get(b"GPMF")))
-    gopro = b"GPMF" in boxes
-    for trak in movie.tracks(b"gpmd")[:1]:
-        payload = next(movie.payloads(trak, _Found(movie.path, "")), None)
-        try:
-            block = movie.payload(payload) if payload else b""
-        except ValueError:
-            block = b""
-        gopro = gopro or block[:4] == b"DEVC"
-        names.setdefault(b"DVNM", _gpmf_names(block).get(b"DVNM", ""))
-    if gopro:
-        name = names.get(b"MINF") or names.get(b"DVNM")
-        return make or "GoPro", model or (name if name and name not in ("Camera", "Video Global Settings") else None)
-    black = next(filter(None, map(_blackvue_model, _blackvue_boxes(movie, b"cprt"))), None)
-    return make or ("BlackVue" if black else None), model or black
+    payloads = (payload for trak in movie.tracks(b"gpmd") for payload in movie.payloads(trak, _Found(movie.path, "")))
+    settings, first = udta.get(b"GPMF", b""), next((payload.block or b"" for payload in payloads), b"")
+    black = _BLACKVUE_MODEL.search(b"\n".join(_blackvue_boxes(movie, b"cprt")))
+    if settings or first[:4] == b"DEVC":
+        names = [_gpmf_name(settings, b"MINF"), _gpmf_name(settings, b"DVNM"), _gpmf_name(first, b"DVNM")]
+        make = make or "GoPro"
+        model = model or next((name for name in names if name not in ("", "Camera", "Video Global Settings")), "")
+    elif black is not None:
+        make = make or "BlackVue"
+        model = model or (black.group(1) or black.group(2)).decode("utf-8", "replace").strip()[:80]
+    return make or None, model or None
 
 
 def read_movie(path: Union[str, Path]) -> Movie:
     """What an MP4 or MOV says of itself, without ffprobe. Raises BadTrack if the file cannot be read at all."""
-    path = Path(path)
     try:
-        if _family(path) != "movie":
-            return Movie()
         with open(path, "rb") as handle:
-            movie = _MovieFile(handle, path)
-            make, model = _camera_names(movie)
-            return Movie(movie.creation_time, movie.duration, make, model, tuple(_telemetry(movie)))
+            movie = _Source(handle, Path(path))
+            return Movie(movie.creation_time, movie.duration, *_camera_names(movie), tuple(_telemetry(movie)))
     except OSError as error:
-        raise BadTrack(Problem("track_unreadable", str(path), "cannot be read", error.strerror or str(error),
-                               "check that the file exists and may be read")) from error
+        raise _cannot_read(Path(path), error) from error
 
-
-def _gpx_time(seconds: float) -> str:
-    """Seconds UTC as xsd:dateTime with milliseconds."""
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=round(seconds * 1000))
-    return moment.isoformat(timespec="milliseconds") + "Z"
-
-
-def _gpx_chunks(track: Track) -> Iterator[bytes]:
-    """A GPX 1.1 document in pieces, one `trkseg` a segment."""
-    yield (b'<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="mapillary_tools"'
-           b' xmlns="http://www.topografix.com/GPX/1/1">\n<trk>\n')
-    for start, end in zip(track.starts, track.starts[1:] + [len(track.points)]):
-        lines = ["<trkseg>\n"]
-        for fix in track.points[start:end]:
-            height = "" if fix.alt is None else f"<ele>{fix.alt:.3f}</ele>"
-            place = f'lat="{fix.lat:.9f}" lon="{fix.lon:.9f}"'
-            lines.append(f"<trkpt {place}>{height}<time>{_gpx_time(fix.time)}</time></trkpt>\n")
-        yield "".join(lines + ["</trkseg>\n"]).encode("ascii")
-    yield b"</trk>\n</gpx>\n"
-
-
-def write_gpx(track: Track, path: Union[str, Path]) -> None:
-    """Write a track as GPX 1.1: segments, altitude in metres, times UTC to the millisecond. Raises OSError."""
-    write_atomically(path, _gpx_chunks(track))
-
-
-# Tables.
 
 _DELIMITERS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "space": " ", "pipe": "|"}
 
 
-def _table_text(content: bytes) -> str:
-    """The text of a table: UTF-8 or UTF-16 by its mark, else UTF-8, else the code page of Western Windows."""
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
-
-
 def _table_rows(lines: List[str], mark: str) -> Iterator[Tuple[int, List[str]]]:
-    """(number of its first line, cells) of each row. A quote that is not closed by the end costs one line."""
+    """(number of its first line, cells) of each row. Quoting that goes wrong costs one line."""
     import csv
-
-    first = 0  # lines before it are done
-    while first < len(lines):
-        base, reader = first, csv.reader(lines[first:], delimiter=mark)
+    done = 0
+    while done < len(lines):
+        base, reader = done, csv.reader(map(lines.__getitem__, range(done, len(lines))), delimiter=mark, strict=True)
         try:
             for cells in reader:
-                end = base + reader.line_num
-                if end == len(lines) > first + 1 and sum(line.count('"') for line in lines[first:]) % 2:
-                    break
-                yield first + 1, cells
-                first = end
-            else:
-                return
-        except csv.Error:  # a cell of over 128 kB: a quote that swallowed the rest
-            LOG.debug("line %d: a quote is not closed", first + 1)
-        yield first + 1, lines[first].rstrip("\r\n").split(mark)
-        first += 1
+                yield done + 1, cells
+                done = base + reader.line_num
+        except csv.Error:  # a quote that is never closed, or not at the end of a cell
+            yield done + 1, lines[done].rstrip("\r\n").split(mark)
+            done += 1
 
 
 def read_table(path: Union[str, Path], delimiter: str = ",", header: bool = False) -> List[Tuple[int, List[str]]]:
@@ -3224,13 +2724,15 @@ def read_table(path: Union[str, Path], delimiter: str = ",", header: bool = Fals
         raise UsageError(Problem("table_delimiter", str(path), "is no delimiter", repr(delimiter),
                                  "one character, or one of " + ", ".join(_DELIMITERS)))
     try:
-        text = _table_text(Path(path).read_bytes()).replace("\0", "")
+        content = Path(path).read_bytes()
+        text = content.decode("utf-16" if _encoding(content) == "utf-16" else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", "replace")  # the code page of Western Windows
     except FileNotFoundError:
         raise NotFound(Problem("table_missing", str(path), "there is no such file", "", "check --csv_path")) from None
     except OSError as error:
-        raise BadTrack(Problem("table_unreadable", str(path), "cannot be read", error.strerror or str(error),
-                               "check that it may be read")) from error
-    rows = _table_rows(list(io.StringIO(text, newline="")), mark)
+        raise _cannot_read(Path(path), error) from error
+    rows = _table_rows(list(io.StringIO(text.replace("\0", ""), newline="")), mark)
     return [(line, cells) for line, cells in rows if any(cell.strip() for cell in cells)][1 if header else 0:]
 
 
@@ -4673,8 +4175,8 @@ def run_steps(source: Input, selection: Selection, settings: Settings, ui: Ui, t
         images = load_images(paths, places, problems, Skips(settings.service, top), settings.workers.workers, ui)
         strays = sum('"MAPPhotoUUID"' in (image.found or {}).get("caption", "") for image in images if not image.steps)
         if strays:
-            notes.say("%d images carry a description, but no journal tells what they carried before it: what they carry "
-                      "now is taken as found" % strays)
+            notes.say("%d images carry a description, but no journal tells what they carried before it: what they "
+                      "carry now is taken as found" % strays)
         planned = plan_places(list(places.values()), settings, notes)
         before = {image.path: image for image in images}
         results = [planned.get(image.path, image) for image in images]
@@ -5277,8 +4779,8 @@ def _orientation(stream: Dict[str, Any]) -> int:
 def _key_gap(path: str) -> Optional[float]:
     """Seconds between the key frames of an MP4 or MOV, on average; None for other files."""
     with open(path, "rb") as handle:
-        movie = _MovieFile(handle, Path(path))
-        for box in movie.boxes(movie.moov.start, movie.moov.end) if movie.moov and movie.duration else ():
+        movie = _Source(handle, Path(path))
+        for box in movie.boxes(movie.moov) if movie.moov and movie.duration else ():
             table = movie.child(box, b"mdia", b"minf", b"stbl") if movie.child(box, b"mdia", b"minf", b"vmhd") else None
             if table is not None:
                 keys = movie.child(table, b"stss")

@@ -21,6 +21,13 @@ for _folder in (str(ROOT), str(TESTS)):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
 
+try:
+    import hypothesis
+    hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+    hypothesis.settings.load_profile("same")    # the same examples on every machine, and no red by a slow one
+except ImportError:
+    pass
+
 EXECUTABLE = shlex.split(os.environ.get("EXECUTABLE", ""))
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
 _OURS = ("NUMBER_THREADS", "MAX_ATTEMPTS")

@@ -301,6 +301,22 @@ def test_repeated_edits_do_not_grow_the_block():
     assert longest < one_edit + 1200  # some room is lost to fragments, but it is used again
 
 
+def test_what_makes_room_for_ifd0_leaves_no_copy_behind():
+    before = walker.block("<", {"0th": [(0x010F, 2, 60, b"letters".rjust(59, b".") + b"\0")]})
+    after = edit(before)
+    assert_only(before, after)
+    assert after.count(b"letters") == 1 and Tiff(after).offsets["0th"] == 8
+
+
+def test_a_room_is_found_behind_private_bytes_that_look_like_one():
+    block = walker.camera("<", tail=b"PxRm" + bytes(8) + b"PxRmPxRm\0\0\0\0\xff\xff\xff\xff")
+    sizes = []
+    for step in range(12):
+        block = edit(block, lambda exif, text="a" * (40, 700)[step % 2]: tool_edit(exif, text))
+        sizes.append(len(block))
+    assert len(set(sizes[4:])) <= 2 and Tiff(block).faults == []
+
+
 def test_editing_back_and_forth_settles():
     block, seen = walker.camera(">"), set()
     for step in range(12):

@@ -96,12 +96,23 @@ def test_a_refused_edit_leaves_the_old_file_and_no_other(photo):
 
 
 def test_the_new_file_is_flushed_then_renamed_within_its_folder(photo, monkeypatch):
-    steps = []
+    steps, opened, closed = [], [], []
     fsync, replace = os.fsync, os.replace
+    files = sys.modules[piexif.__name__ + ".files"]
+    monkeypatch.setattr(files, "open", lambda *args: opened.append(open(*args)) or opened[-1], raising=False)
     monkeypatch.setattr(os, "fsync", lambda number: (steps.append("fsync"), fsync(number)))
-    monkeypatch.setattr(os, "replace", lambda one, two: (steps.append((one, two)), replace(one, two)))
+    monkeypatch.setattr(
+        os,
+        "replace",
+        lambda one, two: (
+            steps.append((one, two)),
+            replace(one, two),
+            closed.append(all(file.closed for file in opened)),
+        ),
+    )
     piexif.remove(photo)
     (part, target) = steps[1]
+    assert len(opened) == 2 and closed == [True]  # Windows renames no open file
     assert steps[0] == "fsync" and os.path.dirname(part) == os.path.dirname(target) == os.path.realpath(
         str(photo.parent)
     )

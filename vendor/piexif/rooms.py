@@ -12,7 +12,7 @@ SMALLEST = 64  # bytes; a shorter stretch that is freed outside of a room is cle
 
 
 def read_rooms(block, used):
-    """The rooms that earlier edits marked, in order; no header stands where something else is, so only gaps are searched."""
+    """The rooms that earlier edits marked, in order; only what nothing refers to can hold their headers."""
     rooms, last = [], 0
     for start, end in used + [(len(block), 0)]:
         at = block.find(MAGIC, last, start) if start - last >= HEADER.size else -1

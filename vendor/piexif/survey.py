@@ -19,7 +19,7 @@ class Survey:
     def __init__(self, block, order, tables, changes, dropped, new_thumbnail):
         self.block, self.order = block, order
         self.used = [(0, 8)]  # stretches that stay as they are
-        self.owned = []  # of these, what can move if IFD0 grows: (start, end, IFD, index of the entry or None for the IFD)
+        self.owned = []  # of these, what can move if IFD0 grows: (start, end, IFD, index of entry or None for all)
         self.freed = []  # type: list  # stretches whose content goes
         self.slots = {}  # (IFD, tag): where an edited value stood
         first = tables["0th"]

@@ -27,7 +27,7 @@ MAX_VALUE = 1 << 24  # bytes; a single larger value exists only in TIFF files, w
 
 
 class Table:
-    """One IFD as it is stored: its offset, its readable entries (tag, type, count, last four bytes as LONG) and the next-IFD offset."""
+    """One IFD as stored: offset, readable entries (tag, type, count, last four bytes as LONG), next-IFD offset."""
 
     __slots__ = ("entries", "next", "offset")
 
