@@ -2885,28 +2885,22 @@ class Journal:
             return
         with open(self.path, "rb") as stream:
             for name in names:
-                line = self._line(stream, self.key(name))
-                yield None if line is None else json.loads(line)
+                yield self._row(stream, self.key(name))
 
-    def _line(self, stream: Any, key: str) -> Optional[bytes]:
-        """The last line about an image that is whole, None when there is none."""
+    def _row(self, stream: Any, key: str) -> Optional[Dict[str, Any]]:
+        """The last whole record of an image, None when there is none; the one before a line that is damaged."""
         place = self._images.get(key)
         if place is None:
             return None
         stream.seek(place[0])
-        line = typing.cast(bytes, stream.read(place[1]))
-        return line if _is_json(line) else self._earlier(stream, key)
-
-    def _earlier(self, stream: Any, key: str) -> Optional[bytes]:
-        """The last whole line about an image whose very last one is damaged."""
+        row = parsed(stream.read(place[1]).decode("latin-1"))
+        if isinstance(row, dict):
+            return row
         LOG.warning("%s: a damaged line about %s is ignored", self.path, key)
-        found = None
         stream.seek(0)
-        for line in stream:
-            match = _IMAGE_LINE.match(line)
-            if match and self.key(json.loads(match.group(1))) == key and _is_json(line):
-                found = line
-        return found
+        matches = ((_IMAGE_LINE.match(line), line) for line in stream)
+        rows = [parsed(line) for match, line in matches if match and self.key(json.loads(match.group(1))) == key]
+        return next((row for row in reversed(rows) if isinstance(row, dict)), None)
 
     def names(self) -> List[str]:
         """The keys of all images that have a record."""
@@ -2975,10 +2969,10 @@ class Journal:
             yield self._header()
             with open(self.path, "rb") as stream:
                 for key in sorted(self._images, key=lambda name: self._images[name]):
-                    yield self._line(stream, key) or b""
+                    row = self._row(stream, key)
+                    yield (_row_text(row) + "\n").encode("ascii") if row else b""
             for word, rows in (("sequence", self._sequences), ("upload", self._uploads)):
-                for row in rows.values():
-                    yield (_row_text({word: row}) + "\n").encode("ascii")
+                yield from ((_row_text({word: row}) + "\n").encode("ascii") for row in rows.values())
         write_atomically(self.path, lines())
         self._images, self._uploads, self._sequences, self._lines, self._end = {}, {}, {}, 0, 0
         self._read()
@@ -3019,14 +3013,6 @@ class Journal:
     def log_path(self, name: str) -> str:
         """Where the log of an image goes."""
         return os.path.join(self.state, "logs", name, "steps.json")
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
 
 
 def _lock_file(stream: Any) -> bool:
@@ -7193,9 +7179,20 @@ def process_and_upload(source: Input, user: User, selection: Selection = Selecti
     """Process, then upload."""
     settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
     first = _process("process", settings, source, selection, ui, _service_of(options))
+    return _then_upload(first, source, selection, options, patience, dry, ui, "process_and_upload")
+
+
+def _then_upload(first: Report, source: Input, selection: Selection, options: UploadOptions, patience: Patience,
+                 dry: Dry, ui: Ui, name: str) -> Report:
+    """The upload behind a report of processing; what stops it at once leaves that report, which then says so."""
     if dry.dry_run:
+        first.lines.append("%d images would then be uploaded" % (first.done + len(first.skipped.get(SKIP_PROCESSED, []))))
         return first
-    report = send_images(source, selection, options, patience, dry, ui, "process_and_upload")
+    try:
+        report = send_images(source, selection, options, patience, dry, ui, name)
+    except ToolError as error:
+        first.stopped = error
+        return first
     report.parts.append(first)
     return report
 
@@ -7237,11 +7234,9 @@ def video_process_and_upload(source: Input, video: Video, user: User, selection:
     """Sample frames from videos, process them, then upload."""
     settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
     first = _sample_and_process("video_process", settings, source, video, selection, ui, _service_of(options))
-    if dry.dry_run or not first.parts:
+    if not first.parts:
         return first
-    report = send_images(source, selection, options, patience, dry, ui, "video_process_and_upload")
-    report.parts.append(first)
-    return report
+    return _then_upload(first, source, selection, options, patience, dry, ui, "video_process_and_upload")
 
 
 @tool(advanced=True)
