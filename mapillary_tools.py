@@ -7186,7 +7186,8 @@ def _then_upload(first: Report, source: Input, selection: Selection, options: Up
                  dry: Dry, ui: Ui, name: str) -> Report:
     """The upload behind a report of processing; what stops it at once leaves that report, which then says so."""
     if dry.dry_run:
-        first.lines.append("%d images would then be uploaded" % (first.done + len(first.skipped.get(SKIP_PROCESSED, []))))
+        count = first.done + len(first.skipped.get(SKIP_PROCESSED, []))
+        first.lines.append("%d images would then be uploaded" % count)
         return first
     try:
         report = send_images(source, selection, options, patience, dry, ui, name)
@@ -7263,7 +7264,7 @@ def extract_geotag_data(source: Input, selection: Selection = Selection(), again
     settings = Settings(geotagging=geotagging, angle=angle, again=again)
     report = _process("extract_geotag_data", settings, source, selection, ui)
     if out.write_gpx:
-        write_gpx(typing.cast(Track, _track_of(geotagging, Notes())), out.write_gpx)
+        write_gpx(read_track(typing.cast(str, geotagging.geotag_source_path), geotagging.geotag_source), out.write_gpx)
     return report
 
 
