@@ -4657,14 +4657,14 @@ def _time_text(when: float, options: Interpolation, before: str) -> str:
 
 
 # ---- 11. Video ----------------------------------------------------------------------------------
-# Here: ffmpeg as a program, which frames to take, when each was taken, and their way into the import folder.
+# Here: what ffmpeg is asked, which frames to take, when each was taken, and their way into the import folder.
 # Not here: what telemetry says (7), what becomes of the frames afterwards (10).
 
 FRAME_UNITS = 10000                 # a second in the frame times that ffmpeg writes; its 32 bits hold 59 hours
 EARLY_S = 0.00043                   # seconds a frame may be before its moment: Matroska rounds times to milliseconds
 MOMENTS = 400                       # moments in one run of ffmpeg: its arguments stay under the 32 kB of Windows
-RUN_S = 0.15                        # seconds that a run of ffmpeg costs on one CPU before it decodes anything
-PIXELS_S = 4e8                      # pixels that one CPU decodes in a second
+RUN_S = 0.2                         # seconds that a run of ffmpeg costs on one CPU before it decodes anything
+PIXELS_S = 5e8                      # pixels that one CPU decodes in a second
 CLOCKS_AGREE_S = 2.0                # seconds; clocks of a video that are further apart are told
 MIXED_UP_MS = 10 ** 11              # a start time below (March 1973) was probably given in seconds
 DIGEST_BYTES = 1 << 16              # at both ends of a video, by which it is known again
