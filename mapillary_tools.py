@@ -5185,16 +5185,15 @@ class UploadOptions(Group):
                                   "no account", metavar="FOLDER")
     retry_failed: Optional[str] = opt(None, "send images again that failed before (default: ask on a terminal, else "
                                       "yes)", choices=("yes", "no", "ask"))
-    max_rate: Optional[float] = opt(None, "upload at most so fast (default: no limit)", metavar="KB/S", advanced=True,
-                                    above=0)
+    max_rate: Optional[float] = opt(None, "upload at most so fast (default: no limit)", "KB/S", advanced=True, above=0)
 
 
 @dataclass(frozen=True)
 class Patience(Group):
     """network"""
 
-    offline_limit: float = opt(30.0, "wait so long for a service that cannot be reached", metavar="MINUTES",
-                               advanced=True, at_least=0)
+    offline_limit: float = opt(30.0, "wait so long for a service that cannot be reached", "MINUTES", advanced=True,
+                               at_least=0)
 
 
 class Answer(NamedTuple):
@@ -5214,19 +5213,24 @@ class Cut(Exception):
     """A connection broke, or nothing came in time, before the answer was there."""
 
 
+class Stopped(Exception):
+    """The run is ending; nothing more is sent."""
+
+
 class _InTime(io.RawIOBase):
-    """What comes in on a socket, with one time limit for all of it that grows with the bytes; raises OSError."""
+    """A socket as http.client reads an answer from it, all within a time that grows with the bytes; raises OSError."""
 
     def __init__(self, sock: Any, seconds: float) -> None:
         super().__init__()
         self._sock, self._raw, self._due = sock, sock.makefile("rb", 0), time.monotonic() + seconds
 
+    def makefile(self, mode: str) -> Any:
+        return io.BufferedReader(self)
+
     def readable(self) -> bool:
-        """True."""
         return True
 
     def readinto(self, buffer: Any) -> Optional[int]:
-        """As io.RawIOBase has it."""
         left = self._due - time.monotonic()
         if left <= 0:
             raise OSError("no whole answer in time")
@@ -5236,24 +5240,8 @@ class _InTime(io.RawIOBase):
         return typing.cast(Optional[int], count)
 
     def close(self) -> None:
-        """Let go of the socket."""
         self._raw.close()
         super().close()
-
-
-class _Incoming(NamedTuple):
-    """A socket as http.client reads an answer from it."""
-
-    sock: Any
-    seconds: float                  # to wait for the answer
-
-    def makefile(self, mode: str) -> Any:
-        """The bytes that come in."""
-        return io.BufferedReader(_InTime(self.sock, self.seconds))
-
-
-class Stopped(Exception):
-    """The run is ending; nothing more is sent."""
 
 
 def _debug(row: Dict[str, Any]) -> Dict[str, Any]:
@@ -5271,8 +5259,7 @@ def _asked_wait(headers: Dict[str, str], row: Dict[str, Any]) -> Optional[float]
         with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
             until = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
             return float(min(WAIT_MOST_S, max(0.0, until)))
-    for place in (row, _debug(row)):
-        wait = place.get("backoff")
+    for wait in (row.get("backoff"), _debug(row).get("backoff")):
         if isinstance(wait, (int, float)) and not isinstance(wait, bool) and wait >= 0:
             return float(min(WAIT_MOST_S, wait / 1000.0))
     return None
@@ -5280,22 +5267,17 @@ def _asked_wait(headers: Dict[str, str], row: Dict[str, Any]) -> Optional[float]
 
 def retry_delay(attempt: int, status: Optional[int], headers: Optional[Dict[str, str]] = None,
                 row: Optional[Dict[str, Any]] = None) -> Optional[float]:
-    """Seconds to wait before the next try, without jitter; None = another try is of no use.
-
-    attempt counts from 1; status None = the connection broke. headers have lower-case names, row is the answer's JSON.
-    """
-    row = row or {}
+    """Seconds before try attempt + 1, without jitter; None = it is of no use. status None = the connection broke."""
     backoff = min(BACKOFF_MOST_S, BACKOFF_S * 2 ** min(attempt - 1, 16))
     if status is None:
         return backoff
-    if status == 412 or _debug(row).get("type") == "OffsetInvalidError":
+    debug = _debug(row or {})
+    if status == 412 or debug.get("type") == "OffsetInvalidError":
         return 0.0
-    if status == 429 or status >= 500 or _debug(row).get("type") == "RequestRateLimitedError":
-        wait = _asked_wait({key.lower(): value for key, value in (headers or {}).items()}, row)
+    if status == 429 or status >= 500 or debug.get("type") == "RequestRateLimitedError":
+        wait = _asked_wait({key.lower(): value for key, value in (headers or {}).items()}, row or {})
         return backoff if wait is None else wait
-    if 400 <= status < 500 and status not in (401, 403) and _debug(row).get("retriable") is True:
-        return backoff
-    return None
+    return backoff if 400 <= status and status not in (401, 403) and debug.get("retriable") is True else None
 
 
 def _refusal(answer: Answer) -> str:
@@ -5306,15 +5288,8 @@ def _refusal(answer: Answer) -> str:
     return "HTTP %d" % answer.status
 
 
-def _not_authorized(answer: Answer) -> bool:
-    return answer.status in (401, 403) or _debug(answer.row).get("type") == "NotAuthorizedError"
-
-
 class Server:
-    """A Mapillary service, or one that speaks the same API v4: one kept-alive connection a thread.
-
-    progress is told how many bytes went out. Waiting ends at once when stop is set.
-    """
+    """A Mapillary service, or one that speaks the same API v4: a kept-alive connection a thread, until stop is set."""
 
     def __init__(self, graph: str, upload: str, offline_s: float = 1800.0, max_rate: Optional[float] = None,
                  attempts: int = 10, say: Callable[[str], None] = LOG.warning) -> None:
@@ -5327,8 +5302,6 @@ class Server:
         self._free_at = 0.0             # when the bandwidth limit lets the next byte go
         self._lost_at: Optional[float] = None   # since when the service cannot be reached
 
-    # -- connections --
-
     def _connect(self, url: str) -> Tuple[Any, str]:
         """(this thread's connection to the host of a url, what to ask it for): the one place that opens sockets."""
         import http.client
@@ -5337,19 +5310,18 @@ class Server:
         origin, target = (parts.scheme, parts.netloc), url[url.index(parts.netloc) + len(parts.netloc):] or "/"
         if getattr(self._local, "origin", None) != origin:
             self.hang_up()
-            host, proxy = parts.netloc.rpartition("@")[2], _proxy(parts)
-            place = proxy.hostname + ":%d" % (proxy.port or 80) if proxy else host
+            host = parts.netloc.rpartition("@")[2]
+            place, login = _proxy(parts) or (host, None)
+            connection: Any = http.client.HTTPConnection(place, timeout=CONNECT_S)
             if parts.scheme == "https":
                 import ssl
-                connection: Any = http.client.HTTPSConnection(place, timeout=CONNECT_S,
-                                                              context=ssl.create_default_context())
-                if proxy:
-                    connection.set_tunnel(host, headers=_proxy_headers(proxy))
-            else:
-                connection = http.client.HTTPConnection(place, timeout=CONNECT_S)
+                context = ssl.create_default_context()
+                connection = http.client.HTTPSConnection(place, timeout=CONNECT_S, context=context)
+                if login is not None:
+                    connection.set_tunnel(host, headers=login)
             self._local.connection, self._local.origin = connection, origin
             self._open[threading.get_ident()] = connection
-            self._local.proxy = _proxy_headers(proxy) if proxy and parts.scheme == "http" else None
+            self._local.proxy = login if parts.scheme == "http" else None
         return self._local.connection, url if self._local.proxy is not None else target
 
     def hang_up(self) -> None:
@@ -5375,26 +5347,21 @@ class Server:
         import http.client
         import ssl
         connection, target = self._connect(url)
-        fresh = connection.sock is None
+        broken: Any = Unreachable
         try:
-            if fresh:
+            if connection.sock is None:
                 connection.timeout = CONNECT_S
                 connection.connect()
-        except ssl.SSLCertVerificationError as error:
-            self.hang_up()
-            raise UploadError(("bad_certificate", url.split("?")[0], "its certificate is not trusted", str(
-                error.verify_message), "check the clock and the certificates of this computer")) from error
-        except (OSError, http.client.HTTPException) as error:
-            self.hang_up()
-            raise Unreachable(str(error)) from error
-        try:
+            broken = Cut
             connection.sock.settimeout(ANSWER_S)
             answer = self._exchange(connection, method, target, headers, body, length)
-        except (OSError, http.client.HTTPException, ValueError, Cut) as error:
+        except BaseException as error:
             self.hang_up()
-            raise Cut("%s" % (str(error) or type(error).__name__)) from error
-        except BaseException:
-            self.hang_up()
+            if broken is Unreachable and isinstance(error, ssl.SSLCertVerificationError):
+                raise UploadError(("bad_certificate", url.split("?")[0], "its certificate is not trusted", str(
+                    error.verify_message), "check the clock and the certificates of this computer")) from error
+            if isinstance(error, (OSError, http.client.HTTPException, ValueError, Cut)):
+                raise broken(str(error) or type(error).__name__) from error
             raise
         self._lost_at = None
         return answer
@@ -5421,11 +5388,8 @@ class Server:
                 self.bytes_sent += len(piece)
         seconds = ANSWER_S + length / SLOWEST
         connection.response_class = lambda sock, **more: http.client.HTTPResponse(
-            typing.cast(Any, _Incoming(sock, seconds)), **more)
-        return self._answer(connection.getresponse(), whole, headers.get("Authorization", "").rpartition(" ")[2])
-
-    def _answer(self, response: Any, whole: bool, secret: str) -> Answer:
-        """The answer in full; raises Cut for one that broke off. Closes the connection unless it can go on."""
+            typing.cast(Any, _InTime(sock, seconds)), **more)
+        response, secret = connection.getresponse(), headers.get("Authorization", "").rpartition(" ")[2]
         fields = {name.lower(): value for name, value in response.getheaders()}
         size, most = response.length, self.answer_bytes
         text = response.read(most if size is None else min(size, most))
@@ -5453,8 +5417,6 @@ class Server:
         if self.stop.wait(max(0.0, seconds)):
             raise Stopped()
 
-    # -- trying again --
-
     def _wait_for_service(self, reason: str, tries: int) -> None:
         """Wait while the service cannot be reached; raises UploadError after the offline limit."""
         now = time.monotonic()
@@ -5465,25 +5427,21 @@ class Server:
             raise UploadError(("unreachable", self.graph, "cannot be reached", reason,
                                "check the network and run the same command again"))
         if first:
-            self.say("the service cannot be reached (%s); waiting for it, up to %g minutes" % (
-                reason, self._offline_s / 60))
+            minutes = self._offline_s / 60
+            self.say("the service cannot be reached (%s); waiting for it, up to %g minutes" % (reason, minutes))
         self.wait(min(retry_delay(tries, None) or 0.0, max(0.05, since + self._offline_s - now)))
 
-    def ask(self, method: str, url: str, headers: Dict[str, str], row: Optional[Dict[str, Any]] = None,
-            good: Callable[[Dict[str, Any]], Any] = bool) -> Answer:
-        """A small request, tried again as retry_delay says. Raises NotAuthorized, UploadError, Stopped.
-
-        An answer of success whose JSON is not good counts as a failed try.
-        """
-        body = None if row is None else json.dumps(row).encode("utf-8")
-        fields = dict(headers)
-        if body is not None:
-            fields["Content-Type"] = "application/json"
+    def _repeated(self, url: str, send: Callable[[], Answer], good: Callable[[Dict[str, Any]], Any],
+                  got_further: Callable[[], bool] = lambda: False) -> Answer:
+        """The first answer whose JSON is good, after as many tries in a row without progress as there may be."""
         attempt = lost = 0
         while True:
-            delay: Optional[float]
             try:
-                answer = self.request(method, url, fields, None if body is None else [body], len(body or b""))
+                answer = send()
+                if answer.status < 300 and good(answer.row):
+                    return answer
+                attempt += 1
+                delay, reason = self._verdict(answer, attempt)
             except Unreachable as error:
                 lost += 1
                 self._wait_for_service(str(error), lost)
@@ -5491,99 +5449,86 @@ class Server:
             except Cut as error:
                 attempt += 1
                 delay, reason = retry_delay(attempt, None), str(error)
-            else:
-                if answer.status < 300 and good(answer.row):
-                    return answer
-                attempt += 1
-                delay, reason = self._verdict(answer, attempt)
-            self._next_try(attempt, delay, reason, url)
+            if delay is None or attempt >= self.attempts:
+                times = "" if attempt == 1 else " (%d tries)" % attempt
+                raise UploadError(("refused", url.split("?")[0], "the service does not take it", reason + times,
+                                   "run the same command again later" if delay is not None else "see the reason"))
+            if delay > 60.0:
+                self.say("the service asks to wait %d s (%s)" % (delay, reason))
+            LOG.debug("try %d failed (%s), next in %.1f s", attempt, reason, delay)
+            self.wait(delay * (1 + random.random() / 4))
+            attempt = 0 if got_further() else attempt
 
-    def _verdict(self, answer: Answer, attempt: int) -> Tuple[Optional[float], str]:
+    @staticmethod
+    def _verdict(answer: Answer, attempt: int) -> Tuple[Optional[float], str]:
         """(seconds to the next try or None, what was wrong); raises NotAuthorized."""
-        if _not_authorized(answer):
+        if answer.status in (401, 403) or _debug(answer.row).get("type") == "NotAuthorizedError":
             raise NotAuthorized(("not_authorized", "", "the service does not accept the access token", _refusal(answer),
                                  "run authenticate with --force_overwrite, then the same command again"))
         if answer.status < 400:     # a hotel's network
             return retry_delay(attempt, None), "the answer is not that of the service: HTTP %d" % answer.status
         return retry_delay(attempt, answer.status, answer.headers, answer.row), _refusal(answer)
 
-    def _next_try(self, attempt: int, delay: Optional[float], reason: str, url: str) -> None:
-        """Wait before the next try; raises UploadError when there is none."""
-        if delay is None or attempt >= self.attempts:
-            times = "" if attempt == 1 else " (%d tries)" % attempt
-            raise UploadError(("refused", url.split("?")[0], "the service does not take it", reason + times,
-                               "run the same command again later" if delay is not None else "see the reason"))
-        if delay > 60.0:
-            self.say("the service asks to wait %d s (%s)" % (delay, reason))
-        LOG.debug("try %d failed (%s), next in %.1f s", attempt, reason, delay)
-        self.wait(delay * (1 + random.random() / 4))
-
-    # -- files --
-
-    def offset(self, key: str, headers: Dict[str, str]) -> int:
-        """How many bytes of an entity the service has."""
-        answer = self.ask("GET", "%s/%s" % (self.upload, key), headers,
-                          good=lambda row: type(row.get("offset")) is int and row["offset"] >= 0)
-        return typing.cast(int, answer.row["offset"])
+    def ask(self, method: str, url: str, headers: Dict[str, str], row: Optional[Dict[str, Any]] = None,
+            good: Callable[[Dict[str, Any]], Any] = bool) -> Answer:
+        """A small request, tried again until its JSON is good. Raises NotAuthorized, UploadError, Stopped."""
+        if row is None:
+            return self._repeated(url, lambda: self.request(method, url, headers), good)
+        body, fields = json.dumps(row).encode("utf-8"), dict(headers, **{"Content-Type": "application/json"})
+        return self._repeated(url, lambda: self.request(method, url, fields, [body], len(body)), good)
 
     def put(self, key: str, size: int, parts: Callable[[int], Iterable[bytes]], headers: Dict[str, str],
             ask_first: bool) -> str:
         """Upload an entity of size bytes, parts(n) being those from n on; returns its handle.
 
         With ask_first, and after anything unclear, the service is asked where to go on, so no byte is accepted twice.
-        Tries without progress are counted. Raises NotAuthorized, UploadError, Stopped, and what parts raises.
+        Raises NotAuthorized, UploadError, Stopped, and what parts raises.
         """
-        url, attempt, lost = "%s/%s" % (self.upload, key), 0, 0
-        most = offset = self._checked_offset(key, size, headers) if ask_first else 0
-        while True:
-            fields = dict(headers, **{"Offset": str(offset), "X-Entity-Name": key,
-                                      "Content-Type": "application/octet-stream"})
-            delay: Optional[float]
-            try:
-                answer = self.request("POST", url, fields, parts(offset), size - offset)
-            except Unreachable as error:
-                lost += 1
-                self._wait_for_service(str(error), lost)
-                continue
-            except Cut as error:
-                attempt += 1
-                delay, reason = retry_delay(attempt, None), str(error)
-            else:
-                if answer.status < 300 and isinstance(answer.row.get("h"), str):
-                    return typing.cast(str, answer.row["h"])
-                attempt += 1
-                delay, reason = self._verdict(answer, attempt)
-            self._next_try(attempt, delay, reason, url)
-            offset = self._checked_offset(key, size, headers)
-            attempt, most = 0 if offset > most else attempt, max(most, offset)
+        url = "%s/%s" % (self.upload, key)
+        most = offset = self._offset(key, size, headers) if ask_first else 0
 
-    def _checked_offset(self, key: str, size: int, headers: Dict[str, str]) -> int:
-        """The offset to go on from; raises UploadError when the service has more than there is."""
-        offset = self.offset(key, headers)
+        def send() -> Answer:
+            fields = {"Offset": str(offset), "X-Entity-Name": key, "Content-Type": "application/octet-stream"}
+            return self.request("POST", url, dict(headers, **fields), parts(offset), size - offset)
+
+        def got_further() -> bool:
+            nonlocal most, offset
+            before, offset = most, self._offset(key, size, headers)
+            most = max(before, offset)
+            return offset > before
+
+        answer = self._repeated(url, send, lambda row: isinstance(row.get("h"), str), got_further)
+        return typing.cast(str, answer.row["h"])
+
+    def _offset(self, key: str, size: int, headers: Dict[str, str]) -> int:
+        """How many bytes of an entity the service has; raises UploadError when those are more than there are."""
+        offset = self.ask("GET", "%s/%s" % (self.upload, key), headers, good=lambda row: type(row.get("offset")) is int
+                          and row["offset"] >= 0).row["offset"]
         if offset > size:
             raise UploadError(("bad_offset", key, "the service has more bytes than the file", "%d of %d" % (
                 offset, size), "run the same command again later"))
-        return offset
+        return typing.cast(int, offset)
 
 
-def _proxy(parts: Any) -> Any:
-    """The system's proxy for a split url, split; None for none. Raises UploadError for one that is no address."""
+def _proxy(parts: Any) -> Optional[Tuple[str, Dict[str, str]]]:
+    """The system's proxy for a split url: (host and port, headers that log in, RFC 7617). Raises UploadError."""
+    import base64
     import urllib.parse
     import urllib.request
-    if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
     address = urllib.request.getproxies().get(parts.scheme)
-    if not address:
+    if not address or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     address = address if "//" in address else "http://" + address
     if not _is_address(address):
         raise UploadError(("bad_proxy", "", "the proxy for %s is no http address" % parts.scheme,
                            address.rpartition("@")[2], "set %s_PROXY" % parts.scheme.upper()))
-    return urllib.parse.urlsplit(address)
+    proxy = urllib.parse.urlsplit(address)
+    pair = urllib.parse.unquote("%s:%s" % (proxy.username, proxy.password or "")).encode("utf-8")
+    login = {"Proxy-Authorization": "Basic " + base64.b64encode(pair).decode("ascii")} if proxy.username else {}
+    return "%s:%d" % (proxy.hostname, proxy.port or 80), login
 
 
 def _is_address(text: str) -> bool:
-    """Whether a text is an http or https address with a host."""
     import urllib.parse
     try:
         parts = urllib.parse.urlsplit(text)
@@ -5594,21 +5539,10 @@ def _is_address(text: str) -> bool:
 
 
 def _root(variable: str, default: str) -> str:
-    """An endpoint from the environment; raises UsageError."""
     text = os.environ.get(variable) or default
     if not _is_address(text):
         raise UsageError(("bad_environment", "", "%s must be an http or https address" % variable, text))
     return text
-
-
-def _proxy_headers(proxy: Any) -> Dict[str, str]:
-    """Proxy-Authorization for a proxy address with a user name (RFC 7617)."""
-    if not proxy.username:
-        return {}
-    import base64
-    import urllib.parse
-    pair = "%s:%s" % (urllib.parse.unquote(proxy.username), urllib.parse.unquote(proxy.password or ""))
-    return {"Proxy-Authorization": "Basic " + base64.b64encode(pair.encode("utf-8")).decode("ascii")}
 
 
 def service_name(graph: str) -> str:
@@ -5623,14 +5557,11 @@ def graph_root() -> str:
 
 
 def _number_of(variable: str, default: int) -> int:
-    """A whole number of at least 1 from the environment; raises UsageError."""
     text = os.environ.get(variable) or str(default)
-    if not text.isdigit() or int(text) < 1:
+    if not re.match(r"[0-9]{1,6}\Z", text) or int(text) < 1:
         raise UsageError(("bad_environment", "", "%s must be a whole number of at least 1" % variable, text))
     return int(text)
 
-
-# -- what is to be sent --
 
 @dataclass
 class Bundle:
@@ -5652,13 +5583,6 @@ def left_of(names: Sequence[str], done: Sequence[str]) -> List[str]:
     return [name for name in names if name not in seen]
 
 
-class Job(NamedTuple):
-    """One image to be sent."""
-
-    name: str
-    bundle: Bundle
-
-
 class Ready(NamedTuple):
     """The bytes of one image as they go out."""
 
@@ -5673,20 +5597,16 @@ class Ready(NamedTuple):
 def _described(found: Dict[str, Any]) -> Dict[str, Any]:
     """The description that a phone app or an earlier tool put into an image; empty when it is none."""
     row = parsed(found.get("caption"))
-    needed = {"MAPLatitude", "MAPLongitude", "MAPCaptureTime"}
-    return row if isinstance(row, dict) and needed <= set(row) else {}
+    return row if isinstance(row, dict) and {"MAPLatitude", "MAPLongitude", "MAPCaptureTime"} <= set(row) else {}
 
 
-def _digest_of(path: str, head: bytes, start: int) -> Ready:
+def _digest_of(path: str, head: bytes = b"", start: int = 0) -> Ready:
     """What goes out of a file: head, then the file from start on. Raises OSError."""
     digest, size = hashlib.md5(head), len(head)
     with open(path, "rb") as stream:
         status = os.fstat(stream.fileno())
         stream.seek(start)
-        while True:
-            piece = stream.read(COPY_BYTES)
-            if not piece:
-                break
+        for piece in iter(lambda: stream.read(COPY_BYTES), b""):
             digest.update(piece)
             size += len(piece)
     return Ready(path, head, start, size, digest.hexdigest(), (status.st_size, status.st_mtime_ns))
@@ -5697,16 +5617,14 @@ def ready_image(place: Place, name: str) -> Ready:
 
     The description is that of the journal; a file that has another one is not touched, the bytes sent are.
     """
-    path = os.path.join(place.folder, name)
-    record = place.journal.record(name)
+    path, record = os.path.join(place.folder, name), place.journal.record(name)
     try:
         if record is None or DESCRIPTION not in record.get("steps", {}):
-            return _digest_of(path, b"", 0)
+            return _digest_of(path)
         image = image_from(path, record)
-        if not _same_file(record, _stamp(os.stat(path))):
-            now = _as_read(Path(path), record, read_found(path), None)
-            if DESCRIPTION not in now.steps:
-                raise UploadError(("changed", path, "was changed since it was processed", "", "run process again"))
+        if not _same_file(record, _stamp(os.stat(path))) and DESCRIPTION not in _as_read(
+                Path(path), record, read_found(path), None).steps:
+            raise UploadError(("changed", path, "was changed since it was processed", "", "run process again"))
         copy = place.journal.copy_path(name)
         source = copy if image.steps[DESCRIPTION]["data"].get("into") == "copy" and os.path.isfile(copy) else path
         new = edited(source, edits_of(image))
@@ -5738,32 +5656,34 @@ def _pieces(ready: Ready, offset: int) -> Iterator[bytes]:
                            "put it back and run the same command again")) from error
 
 
-class Upload:
-    """One run of sending: jobs in the order of their sequences, worker threads, everything acknowledged journaled."""
+def _ends_run(error: ToolError) -> bool:
+    return isinstance(error, (NotAuthorized, BadJournal, CannotWrite)) or error.problem.code in ENDS_RUN
 
-    def __init__(self, server: Server, service: str, tokens: Dict[Optional[str], str], ui: Ui) -> None:
-        self.server, self.service, self.tokens, self.ui = server, service, tokens, ui
-        self.failed: Dict[Tuple[str, str], Problem] = {}    # (folder, name) -> why
-        self.sent: typing.Set[Tuple[str, str]] = set()
+
+class Upload:
+    """One run of sending: images in the order of their sequences, worker threads, everything acknowledged journaled."""
+
+    def __init__(self, server: Server, service: str, outcomes: Dict[str, Optional[Outcome]], ui: Ui) -> None:
+        self.server, self.service, self.ui = server, service, ui
+        self.tokens: Dict[Optional[str], str] = {}          # user -> access token
+        self.outcomes = outcomes                            # path -> what came of it; None = sent
+        self.failed = self._settled = self._total = 0       # images that could not be sent, are done with, and all
         self.stopped: Optional[ToolError] = None            # why the run ended before its time
         self.trouble: List[Problem] = []                    # sequences that could not be finished
         self.finished = 0                                   # sequences
+        self.held: List[Bundle] = []                        # sequences that could be finished now
+        self._hold = False                                  # whether they are to be held
         self._crash: Optional[BaseException] = None
         self._guard = threading.Lock()
-        self._jobs: Iterator[Job] = iter(())
-        self._total = 0
         self._flushed_at = time.monotonic()
-        self._finish_later: Optional[List[Bundle]] = None
-        self._sending: typing.Set[str] = set()              # keys that workers are sending now
-        self._seen: typing.Set[bytes] = set()               # md5 of what they have sent or tried to
-        self._sending_changed = threading.Condition()
+        self._locks: Dict[str, Any] = {}                    # by the keys that were sent, or tried
 
-    def run(self, jobs: Sequence[Job], bundles: Sequence[Bundle], threads: int, hold: bool) -> None:
-        """Send the images, and finish each sequence when its last image has arrived, or with hold leave that open."""
-        self._jobs, self._total = iter(jobs), len(jobs)
-        self._finish_later = [] if hold else None
+    def run(self, jobs: Sequence[Tuple[Bundle, str]], bundles: Sequence[Bundle], threads: int, hold: bool) -> None:
+        """Send images, given as sequence and name, and finish each sequence after its last, or with hold hold it."""
+        self._total, self._hold = len(jobs), hold
         complete = [bundle for bundle in bundles if not bundle.waiting and not bundle.blocked]
-        workers = [threading.Thread(target=self._work, args=(complete,), daemon=True)
+        tasks = itertools.chain(((self._send, *job) for job in jobs), ((self._finish, last) for last in complete[::-1]))
+        workers = [threading.Thread(target=self._work, args=(tasks,), daemon=True)
                    for _ in range(max(1, min(threads, len(jobs) + len(complete))))]
         try:
             for worker in workers:
@@ -5787,156 +5707,105 @@ class Upload:
     def finish_held(self) -> None:
         """Finish the sequences that a run with hold left open."""
         self.server.stop.clear()
-        for bundle in self._finish_later or []:
+        bundles, self.held, self._hold = self.held, [], False
+        for bundle in bundles:
             self._guarded(self._finish, bundle)
-        self._finish_later = None
         self.server.hang_up()
         if self._crash is not None:
             raise self._crash
 
-    @property
-    def held(self) -> List[Bundle]:
-        """The sequences that could be finished now."""
-        return self._finish_later or []
-
-    def _work(self, complete: List[Bundle]) -> None:
-        """What one worker thread does; nothing that happens in it is lost, and it never ends before its time."""
+    def _work(self, tasks: Iterator[Tuple[Any, ...]]) -> None:
         try:
             while not self.server.stop.is_set():
                 with self._guard:
-                    job = next(self._jobs, None)
-                    bundle = complete.pop() if job is None and complete else None
-                if job is not None:
-                    self._guarded(self._send, job)
-                elif bundle is not None:
-                    self._guarded(self._finish, bundle)
-                else:
+                    task = next(tasks, None)
+                if task is None:
                     return
+                self._guarded(*task)
         finally:
             self.server.hang_up()
 
-    def _guarded(self, act: Callable[[Any], None], thing: Any) -> None:
+    def _guarded(self, act: Callable[..., None], *things: Any) -> None:
         """Do one thing; what ends the whole run sets stop, a bug is kept for the main thread."""
         try:
-            act(thing)
+            act(*things)
         except Stopped:
             pass
-        except (NotAuthorized, BadJournal, CannotWrite) as error:
-            self._end(error)
-        except UploadError as error:
-            if error.problem.code in ENDS_RUN:
-                self._end(error)
-            else:
-                with self._guard:
-                    self.trouble.append(error.problem._replace(wrong="a sequence cannot be finished: "
-                                                               + error.problem.wrong))
+        except ToolError as error:
+            with self._guard:
+                if _ends_run(error):
+                    self.stopped = self.stopped or error
+                    self.server.stop.set()
+                else:
+                    wrong = "a sequence cannot be finished: " + error.problem.wrong
+                    self.trouble.append(error.problem._replace(wrong=wrong))
         except BaseException as error:      # a bug: it must reach the person, and the other workers must end
             self._crash = error
             self.server.stop.set()
 
-    def _end(self, error: ToolError) -> None:
-        """End the run for a reason that is true of every image."""
-        with self._guard:
-            self.stopped = self.stopped or error
-        self.server.stop.set()
-
-    def _headers(self, bundle: Bundle) -> Dict[str, str]:
+    def headers(self, bundle: Bundle) -> Dict[str, str]:
+        """What a request for a sequence carries: the token of its user."""
         return {"Authorization": "OAuth " + self.tokens[bundle.user]}
 
-    def _send(self, job: Job) -> None:
+    def _send(self, bundle: Bundle, name: str) -> None:
         """Send one image and journal it; one that cannot be sent is recorded, and its sequence stays open."""
-        bundle, key = job.bundle, None  # type: Bundle, Optional[str]
-        journal = bundle.place.journal
+        place, key, record = bundle.place, None, bundle.place.journal.record(name)  # type: Place, Optional[str], Any
+        path = os.path.join(place.folder, name)
         try:
-            ready = ready_image(bundle.place, job.name)
+            ready = ready_image(place, name)
             key = "mly_tools_%s.jpg" % ready.md5
-            before = journal.upload(self.service, job.name)
+            before = place.journal.upload(self.service, name)
             begun = before is not None and before["status"] != "sent" and before.get("key") == key
-            row = {"image": job.name, "service": self.service, "photo": self._photo(bundle.place, job.name),
-                   "status": "started", "key": key}
-            with self._alone(key) as again:
-                journal.append([{"upload": row}], flush=False)
-                handle = self.server.put(key, ready.size, lambda offset: _pieces(ready, offset),
-                                         self._headers(bundle), begun or again)
-        except (NotAuthorized, CannotWrite, BadJournal):
-            raise
-        except ToolError as error:
-            if error.problem.code in ENDS_RUN:
-                raise
-            self._failed(job, error.problem, key)
-            return
-        self._arrived(job, dict(row, status="sent", handle=handle))
-
-    @contextlib.contextmanager
-    def _alone(self, key: str) -> Iterator[bool]:
-        """Keep other workers from sending the very same bytes meanwhile; gives whether this run has sent them."""
-        with self._sending_changed:
-            while key in self._sending:
-                self._sending_changed.wait(0.2)
+            photo = photo_id(name, record["found"] if record and record.get("steps") else read_found(path))
+            row = {"image": name, "service": self.service, "photo": photo, "status": "started", "key": key}
+            with self._guard:
+                again = key in self._locks      # whether this run has sent the very same bytes, or is at it
+                alone = self._locks.setdefault(key, threading.Lock())
+            with alone:
                 self.server.wait(0.0)
-            again = bytes.fromhex(key[10:42]) in self._seen
-            self._sending.add(key)
-            self._seen.add(bytes.fromhex(key[10:42]))
-        try:
-            yield again
-        finally:
-            with self._sending_changed:
-                self._sending.remove(key)
-                self._sending_changed.notify_all()
+                place.journal.append([{"upload": row}], flush=False)
+                handle = self.server.put(key, ready.size, lambda offset: _pieces(ready, offset),
+                                         self.headers(bundle), begun or again)
+        except ToolError as error:
+            if _ends_run(error):
+                raise
+            problem = error.problem._replace(file=path)
+            row = {"image": name, "service": self.service, "status": "failed", "code": problem.code,
+                   "wrong": problem.wrong, "value": problem.value, "remedy": problem.remedy}
+            if key is not None:
+                row["key"] = key        # a part of it may have arrived: the next run asks for the offset
+            self._settle(bundle, name, row, problem)
+        else:
+            self._settle(bundle, name, dict(row, status="sent", handle=handle), None)
 
-    @staticmethod
-    def _photo(place: Place, name: str) -> str:
-        """The photo's id, by which a later photo of the same name is told apart."""
-        record = place.journal.record(name)
-        known = record is not None and bool(record.get("steps"))
-        return photo_id(name, record["found"] if record is not None and known else read_found(
-            os.path.join(place.folder, name)))
-
-    def _failed(self, job: Job, problem: Problem, key: Optional[str]) -> None:
-        """Record an image that cannot be sent; its sequence stays unfinished."""
-        path = os.path.join(job.bundle.place.folder, job.name)
-        problem = problem._replace(file=path)
-        row = {"image": job.name, "service": self.service, "status": "failed", "code": problem.code,
-               "wrong": problem.wrong, "value": problem.value, "remedy": problem.remedy}
-        if key is not None:
-            row["key"] = key        # a part of it may have arrived: the next run asks for the offset
-        job.bundle.place.journal.append([{"upload": row}], flush=False)
-        with self._guard:
-            job.bundle.blocked = True
-            job.bundle.waiting -= 1
-            self.failed[job.bundle.place.folder, job.name] = problem
-        self._tell()
-
-    def _arrived(self, job: Job, row: Dict[str, Any]) -> None:
-        """Journal an acknowledged image, and finish its sequence when it was the last."""
-        bundle = job.bundle
-        now = time.monotonic()
-        flush = now - self._flushed_at > FLUSH_S
-        rows, known = [{"upload": row}], bundle.place.journal.sequence(self.service, bundle.identity) or {}
-        if "cluster" in known and job.name in known["images"]:      # that was another photo of this name
-            rows.insert(0, {"sequence": dict(known, images=left_of(known["images"], [job.name]))})
-        bundle.place.journal.append(rows, flush)
+    def _settle(self, bundle: Bundle, name: str, row: Dict[str, Any], problem: Optional[Problem]) -> None:
+        """Journal what came of an image, and finish its sequence when it was the last and all have arrived."""
+        journal, path, now = bundle.place.journal, os.path.join(bundle.place.folder, name), time.monotonic()
+        flush = problem is None and now - self._flushed_at > FLUSH_S
+        rows, known = [{"upload": row}], journal.sequence(self.service, bundle.identity) or {}
+        if problem is None and "cluster" in known and name in known["images"]:      # another photo of this name
+            rows.insert(0, {"sequence": dict(known, images=left_of(known["images"], [name]))})
+        journal.append(rows, flush)
         with self._guard:
             self._flushed_at = now if flush else self._flushed_at
-            bundle.handles[job.name] = row["handle"]
+            if problem is None:
+                bundle.handles[name] = row["handle"]
+            else:
+                bundle.blocked = True
+                self.failed += 1
+            self.outcomes[path] = Outcome("failed", problem.code, problem) if problem is not None else None
             bundle.waiting -= 1
-            self.sent.add((bundle.place.folder, job.name))
+            self._settled += 1
+            self.ui.progress("uploading", self._settled, self._total, self.server.bytes_sent)
             complete = not bundle.waiting and not bundle.blocked
-        self._tell()
         if complete:
             self._guarded(self._finish, bundle)
 
-    def _tell(self) -> None:
-        with self._guard:
-            self.ui.progress("uploading", len(self.sent) + len(self.failed), self._total, self.server.bytes_sent)
-
     def _finish(self, bundle: Bundle) -> None:
         """Upload a sequence's manifest and have it finished; a repeated finish uses the same handle."""
-        if self._finish_later is not None and not self.server.stop.is_set():
-            with self._guard:
-                if bundle not in self._finish_later:
-                    self._finish_later.append(bundle)
-                    return
+        if self._hold and not self.server.stop.is_set():
+            self.held.append(bundle)
+            return
         journal = bundle.place.journal
         row = journal.sequence(self.service, bundle.identity) or {}
         if row and "cluster" not in row:
@@ -5948,10 +5817,8 @@ class Upload:
             manifest = json.dumps({"version": "1", "upload_type": "images", "image_handles": handles}).encode("ascii")
             key = "uuid_%s.json" % hashlib.md5(manifest).hexdigest()
             journal.flush()
-            handle = self.server.put(key, len(manifest), lambda offset: [manifest[offset:]], self._headers(bundle),
-                                     False)
-            row = {"id": bundle.identity, "service": self.service, "images": done + names, "key": key,
-                   "handle": handle}
+            handle = self.server.put(key, len(manifest), lambda at: [manifest[at:]], self.headers(bundle), False)
+            row = {"id": bundle.identity, "service": self.service, "images": done + names, "key": key, "handle": handle}
             journal.append([{"sequence": row}])
             self._confirm(bundle, row)
         with self._guard:
@@ -5962,12 +5829,10 @@ class Upload:
         wish = {"file_handle": row["handle"], "file_type": "mly_bundle_manifest"}
         if bundle.organization:
             wish["organization_id"] = bundle.organization
-        answer = self.server.ask("POST", self.server.graph + "/finish_upload", self._headers(bundle), wish,
+        answer = self.server.ask("POST", self.server.graph + "/finish_upload", self.headers(bundle), wish,
                                  lambda answered: answered.get("cluster_id"))
         bundle.place.journal.append([{"sequence": dict(row, cluster=str(answer.row["cluster_id"]))}])
 
-
-# -- the stand-in service --
 
 def stand_in_name(folder: str) -> str:
     """The name under which journals keep what a stand-in's folder has received; "" for a new folder."""
@@ -6002,10 +5867,8 @@ class StandIn:
         self.name = stand_in_name(self.folder)
         if not self.name:
             self.name = "stand-in-%016x" % random.SystemRandom().getrandbits(64)
-            text = canonical({"name": self.name})
-            write_atomically(os.path.join(self.folder, "stand_in.json"), [text.encode("ascii")])
+            self._keep("stand_in.json", {"name": self.name})
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _stand_in_handler(self))
-        self._server.daemon_threads = True
         self._server.block_on_close = False
         self.root = "http://127.0.0.1:%d" % self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -6015,6 +5878,9 @@ class StandIn:
         self._server.shutdown()
         self._server.server_close()
 
+    def _keep(self, name: str, row: Dict[str, Any]) -> None:
+        write_atomically(os.path.join(self.folder, name), [canonical(row).encode("ascii")])
+
     def path_of(self, key: str) -> str:
         """Where an entity is kept; raises ValueError for a key that is none of ours."""
         if not ENTITY.match(key):
@@ -6023,14 +5889,12 @@ class StandIn:
 
     def offset(self, key: str) -> int:
         """How many bytes of an entity are there."""
-        for path in (self.path_of(key), self.path_of(key) + PART_SUFFIX):
-            if os.path.isfile(path):
-                return os.path.getsize(path)
-        return 0
+        paths = (self.path_of(key), self.path_of(key) + PART_SUFFIX)
+        return next((os.path.getsize(path) for path in paths if os.path.isfile(path)), 0)
 
     def receive(self, key: str, offset: int, stream: Any, length: int) -> Tuple[int, Dict[str, Any]]:
         """Take the bytes of an entity from an offset on; gives status and answer."""
-        if offset != self.offset(key):
+        if offset != self.offset(key) or length and os.path.isfile(self.path_of(key)):
             return 412, _fault("OffsetInvalidError", "Request starting offset is invalid", True)
         whole, part = self.path_of(key), self.path_of(key) + PART_SUFFIX
         if not os.path.isfile(whole):
@@ -6050,38 +5914,35 @@ class StandIn:
 
     def _wrong_with(self, key: str, path: str) -> Optional[str]:
         """What is wrong with a received entity; None when it is good."""
-        with open(path, "rb") as stream:
-            digest = hashlib.md5()
-            for piece in iter(lambda: stream.read(COPY_BYTES), b""):
-                digest.update(piece)
-        if digest.hexdigest() not in key:
+        if _digest_of(path).md5 not in key:
             return "the md5 of the bytes is not that of the key"
         if key.endswith(".jpg"):
             try:
                 return None if _described(read_found(path)) else "the image has no description"
             except ToolError as error:
                 return error.problem.wrong
+        names = self._images_of(path)
+        if not names:
+            return "it is no manifest"
+        good = all(ENTITY.match(name) and os.path.isfile(os.path.join(self.folder, name)) for name in names)
+        return None if good else "the manifest names images that are not here"
+
+    @staticmethod
+    def _images_of(path: str) -> List[str]:
         with open(path, "rb") as stream:
             row = parsed(stream.read())
         handles = row.get("image_handles") if isinstance(row, dict) else None
-        if not isinstance(handles, list) or not handles:
-            return "it is no manifest"
-        names = [str(handle)[len("handle-"):] + ".jpg" for handle in handles]
-        good = all(ENTITY.match(name) and os.path.isfile(os.path.join(self.folder, name)) for name in names)
-        return None if good else "the manifest names images that are not here"
+        return [str(handle)[len("handle-"):] + ".jpg" for handle in handles] if isinstance(handles, list) else []
 
     def finish(self, row: Dict[str, Any]) -> Tuple[int, Dict[str, Any]]:
         """Finish a sequence by the handle of its manifest; gives status and answer."""
         name = str(row.get("file_handle") if isinstance(row, dict) else "")[len("handle-"):]
         manifest = os.path.join(self.folder, name + ".json")
-        if not re.match(r"uuid_[0-9a-f]{32}$", name) or not os.path.isfile(manifest):
+        if not re.match(r"uuid_[0-9a-f]{32}\Z", name) or not os.path.isfile(manifest):
             return 400, _fault("HandleNotFound", "there is no such manifest", False)
         cluster = str(int(name[5:20], 16))
-        with open(manifest, encoding="ascii") as stream:
-            handles = json.load(stream)["image_handles"]
-        text = canonical({"cluster_id": cluster, "organization_id": row.get("organization_id"),
-                          "images": [str(handle)[len("handle-"):] + ".jpg" for handle in handles]})
-        write_atomically(os.path.join(self.folder, "sequences", cluster + ".json"), [text.encode("ascii")])
+        self._keep(os.path.join("sequences", cluster + ".json"), {
+            "cluster_id": cluster, "organization_id": row.get("organization_id"), "images": self._images_of(manifest)})
         return 200, {"cluster_id": cluster}
 
 
@@ -6090,20 +5951,29 @@ def _fault(kind: str, message: str, retriable: bool) -> Dict[str, Any]:
 
 
 def _stand_in_handler(service: StandIn) -> Any:
-    """The request handler of a stand-in service."""
     import http.server
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        """GET and POST of entities, finish_upload, and an organization that exists."""
-
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
         def log_message(self, format: str, *args: Any) -> None:
             LOG.debug("stand-in: " + format, *args)
 
-        def answer(self, status: int, row: Dict[str, Any]) -> None:
-            """Send an answer as JSON."""
+        def do_POST(self) -> None:
+            """The bytes of an entity, or the end of a sequence; by GET an entity's offset, or who somebody is."""
+            key, length = self.path.split("?")[0].strip("/"), int(self.headers.get("Content-Length") or 0)
+            status, row = 200, dict.fromkeys(("id", "slug", "name", "username"), key)  # type: int, Dict[str, Any]
+            try:
+                if self.command == "GET" and ENTITY.match(key):
+                    row = {"offset": service.offset(key)}
+                elif self.command == "POST" and key == "finish_upload":
+                    status, row = service.finish(parsed(self.rfile.read(length)) or {})
+                elif self.command == "POST":
+                    status, row = service.receive(key, int(self.headers.get("Offset") or -1), self.rfile, length)
+            except ValueError as error:
+                status, row = 400, _fault("BadRequest", str(error), False)
+            self.close_connection = self.close_connection or status != 200
             body = json.dumps(row).encode("ascii")
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -6111,99 +5981,60 @@ def _stand_in_handler(service: StandIn) -> Any:
             self.end_headers()
             self.wfile.write(body)
 
-        def do_GET(self) -> None:
-            """An entity's offset, or who somebody is."""
-            key = self.path.split("?")[0].strip("/")
-            try:
-                self.answer(200, {"offset": service.offset(key)})
-            except ValueError:
-                self.answer(200, {"id": key, "slug": key, "name": key, "description": "", "username": key})
-
-        def do_POST(self) -> None:
-            """The bytes of an entity, or the end of a sequence."""
-            key, length = self.path.strip("/"), int(self.headers.get("Content-Length") or 0)
-            try:
-                if key == "finish_upload":
-                    status, row = service.finish(parsed(self.rfile.read(length)) or {})
-                else:
-                    status, row = service.receive(key, int(self.headers.get("Offset") or -1), self.rfile, length)
-            except ValueError as error:
-                status, row = 400, _fault("BadRequest", str(error), False)
-            self.close_connection = status != 200
-            self.answer(status, row)
+        do_GET = do_POST
 
     return Handler
 
 
-# -- the tool's part: which images, for whom --
-
-def _asks_again(options: UploadOptions, count: int, ui: Ui) -> bool:
-    """Whether images that failed before are sent again."""
-    choice = options.retry_failed or ("ask" if ui.ask else "yes")
-    if choice == "ask" and ui.ask is None:
-        choice = "yes"
-    if choice != "ask":
-        return choice == "yes"
-    answer = typing.cast(Callable[[str, bool], str], ui.ask)(
-        "%d images could not be sent before. Send them again? (y/n; --retry_failed answers this)" % count, False)
-    return answer.strip().lower().startswith("y")
-
-
-def _found_now(path: str, record: Dict[str, Any]) -> Dict[str, Any]:
-    """What the photo of this name was found to carry; read anew when the file is not the one of the record."""
-    try:
-        if _same_file(record, _stamp(os.stat(path))):
-            return typing.cast(Dict[str, Any], record["found"])
-        return _as_read(Path(path), record, read_found(path), None).found or record["found"]
-    except (OSError, ToolError):
-        return typing.cast(Dict[str, Any], record["found"])     # what is wrong with it is said when it is to be sent
+def _agreed(ui: Ui, question: str) -> bool:
+    return ui.ask is not None and ui.ask(question, False).strip().lower().startswith("y")
 
 
 class _Plan:
-    """What an upload has to do: jobs, sequences, and the outcome of every image that is not sent."""
+    """What an upload has to do: images, sequences, and the outcome of every image that is not sent."""
 
     def __init__(self, service: str, top: str) -> None:
         self.service, self.top = service, top
         self.bundles: Dict[Tuple[str, str], Bundle] = {}
-        self.outcomes: Dict[str, Outcome] = {}              # path -> why it is not sent in this run
+        self.outcomes: Dict[str, Optional[Outcome]] = {}    # path -> why it is not sent in this run; None = sent
         self.before: Dict[str, Problem] = {}                # path -> why it could not be sent in an earlier run
         self._times: Dict[str, float] = {}                  # name -> capture time, to order each sequence by
 
     def add_place(self, place: Place, names: Sequence[str]) -> None:
         """Sort the images of a folder into sequences, or note why they are not sent."""
-        was_uploaded, before = old_uploads(place.folder, self.top), set(self.bundles)
+        was_uploaded = old_uploads(place.folder, self.top)
         for name, record in zip(names, place.journal.records(names)):
             path = os.path.join(place.folder, name)
-            if not is_jpeg_name(name):
-                self.outcomes[path] = Outcome("skipped", SKIP_KIND)
-            elif was_uploaded(name):
-                self.outcomes[path] = Outcome("skipped", SKIP_UPLOADED)
+            if not is_jpeg_name(name) or was_uploaded(name):
+                outcome: Optional[Outcome] = Outcome("skipped", SKIP_UPLOADED if is_jpeg_name(name) else SKIP_KIND)
             else:
-                outcome = self._take(place, name, path, record)
-                if outcome is not None:
-                    self.outcomes[path] = outcome
-        for key, bundle in self.bundles.items():
-            if key not in before:       # names come in natural order, and sort keeps it among equals
+                take = self._take if record is not None and record.get("steps") else self._take_described
+                outcome = take(place, name, path, record)
+            if outcome is not None:
+                self.outcomes[path] = outcome
+        for bundle in self.bundles.values():
+            if bundle.place is place:       # names come in natural order, and sort keeps it among equals
                 bundle.names.sort(key=lambda name: self._times.get(name, 0.0))
         self._times.clear()
 
-    def _take(self, place: Place, name: str, path: str, record: Optional[Dict[str, Any]]) -> Optional[Outcome]:
+    def _take(self, place: Place, name: str, path: str, record: Any) -> Optional[Outcome]:
         """Put an image into its sequence; gives the outcome of one that is not to be sent."""
-        if record is None or not record.get("steps"):
-            return self._take_described(place, name, path, record)
         steps = record["steps"]
         if any(entry["status"] != "success" for entry in steps.values()):
             return image_from(path, record).outcome
-        if DESCRIPTION not in steps or SEQUENCE not in steps:
+        if not {DESCRIPTION, SEQUENCE, GEOTAG} <= set(steps):
             return _not_processed(path)
         user = steps.get(USER, {}).get("data", {})
-        name_of_user = steps.get(PARAMS, {}).get("data", {}).get("user_name") or user.get("user_name")
-        bundle = self._bundle(place, steps[SEQUENCE]["data"]["sequence"], name_of_user, user.get("organization_key"))
+        user_name = steps.get(PARAMS, {}).get("data", {}).get("user_name") or user.get("user_name")
+        bundle = Bundle(steps[SEQUENCE]["data"]["sequence"], place, user_name, user.get("organization_key"))
         self._times[name] = steps[GEOTAG]["data"]["time"]
-        return self._sort_in(bundle, name, path, _found_now(path, record))
+        found = record["found"]
+        with contextlib.suppress(OSError, ToolError):       # what is wrong with it is said when it is to be sent
+            if not _same_file(record, _stamp(os.stat(path))):
+                found = _as_read(Path(path), record, read_found(path), None).found or found
+        return self._sort_in(bundle, name, path, found)
 
-    def _take_described(self, place: Place, name: str, path: str,
-                        record: Optional[Dict[str, Any]]) -> Optional[Outcome]:
+    def _take_described(self, place: Place, name: str, path: str, record: Any) -> Optional[Outcome]:
         """The same for an image that only its own description tells of."""
         if record is not None and "error" in record["found"]:
             return image_from(path, record).outcome
@@ -6217,54 +6048,43 @@ class _Plan:
         identity = row.get("MAPSequenceUUID") or uuid_of(os.path.basename(place.folder).encode("utf-8", "replace"))
         user, organization = (row.get(key) if isinstance(row.get(key), str) else None
                               for key in ("MAPSettingsUsername", "MAPOrganizationKey"))
-        bundle = self._bundle(place, str(identity), user, organization)
-        return self._sort_in(bundle, name, path, found)
-
-    def _bundle(self, place: Place, identity: str, user: Optional[str], organization: Optional[str]) -> Bundle:
-        key = (place.folder, identity)
-        if key not in self.bundles:
-            self.bundles[key] = Bundle(identity, place, user, organization)
-        return self.bundles[key]
+        return self._sort_in(Bundle(str(identity), place, user, organization), name, path, found)
 
     def _sort_in(self, bundle: Bundle, name: str, path: str, found: Dict[str, Any]) -> Optional[Outcome]:
-        """Add an image to its sequence, with its handle when it has arrived before."""
+        """Add an image to its sequence, new or known, with its handle when it has arrived before."""
+        bundle = self.bundles.setdefault((bundle.place.folder, bundle.identity), bundle)
         bundle.names.append(name)
         upload = bundle.place.journal.upload(self.service, name)
-        if upload is not None and upload.get("photo") not in (None, photo_id(name, found)):
-            upload = None           # another photo that had the same name
-        if upload is not None and upload["status"] == "sent":
+        if upload is None or upload.get("photo") not in (None, photo_id(name, found)):
+            return None             # nothing yet, or another photo that had the same name
+        if upload["status"] == "sent":
             bundle.handles[name] = upload["handle"]
             return Outcome("skipped", SKIP_UPLOADED)
-        if upload is not None and upload["status"] == "failed":
+        if upload["status"] == "failed":
             self.before[path] = Problem(upload["code"], path, upload["wrong"], upload.get("value", ""),
                                         upload.get("remedy", ""))
         return None
 
-    def jobs(self, again: bool) -> List[Job]:
+    def jobs(self, again: bool) -> List[Tuple[Bundle, str]]:
         """The images to send, a sequence after the other; without again, not those that failed before."""
-        out: List[Job] = []
+        out: List[Tuple[Bundle, str]] = []
         for bundle in self.bundles.values():
-            for name in bundle.names:
-                if name in bundle.handles:
-                    continue
-                path = "" if again else os.path.join(bundle.place.folder, name)
-                if path in self.before:
-                    problem = self.before[path]
-                    self.outcomes[path] = Outcome("failed", problem.code, problem)
+            for name in left_of(bundle.names, list(bundle.handles)):
+                path = os.path.join(bundle.place.folder, name)
+                if path in self.before and not again:
+                    self.outcomes[path] = Outcome("failed", self.before[path].code, self.before[path])
                     bundle.blocked = True
-                    continue
-                bundle.waiting += 1
-                out.append(Job(name, bundle))
+                else:
+                    bundle.waiting += 1
+                    out.append((bundle, name))
         return out
 
     def open_bundles(self) -> List[Bundle]:
         """The sequences that the service has not finished yet."""
-        out = []
-        for bundle in self.bundles.values():
-            row = bundle.place.journal.sequence(self.service, bundle.identity) or {}
-            if bundle.waiting or "cluster" not in row or left_of(bundle.names, row["images"]):
-                out.append(bundle)
-        return out
+        rows = ((bundle, bundle.place.journal.sequence(self.service, bundle.identity) or {})
+                for bundle in self.bundles.values())
+        return [bundle for bundle, row in rows
+                if bundle.waiting or "cluster" not in row or left_of(bundle.names, row["images"])]
 
 
 def _not_processed(path: str) -> Outcome:
@@ -6274,30 +6094,16 @@ def _not_processed(path: str) -> Outcome:
 
 def _token(user: Optional[str], sections: Dict[str, Dict[str, str]]) -> str:
     """The access token of a user: MAPILLARY_ACCESS_TOKEN, else from the configuration; raises NotAuthorized."""
-    token = os.environ.get("MAPILLARY_ACCESS_TOKEN")
-    if not token and user is not None:
-        token = sections.get(user, {}).get("user_upload_token")
-    if not token and user is None:
-        stored = [row["user_upload_token"] for row in sections.values() if row.get("user_upload_token")]
-        token = stored[0] if len(stored) == 1 else None
+    whose, rows = user or "these images", sections.values() if user is None else [sections.get(user, {})]
+    stored = [row["user_upload_token"] for row in rows if row.get("user_upload_token")]
+    token = os.environ.get("MAPILLARY_ACCESS_TOKEN") or (stored[0] if len(stored) == 1 else None)
     if not token:
-        raise NotAuthorized(("no_token", "", "there is no access token for %s" % (user or "these images"), "",
-                             "run authenticate --user_name %s first, or try it with --stand_in FOLDER" % (
-                                 user or "NAME")))
-    if not re.match(r"[!-~]+$", token):
-        raise NotAuthorized(("bad_token", "", "the access token for %s has characters that no token has" % (
-            user or "these images"), "", "paste it again: authenticate --force_overwrite"))
+        raise NotAuthorized(("no_token", "", "there is no access token for %s" % whose, "", "run authenticate "
+                             "--user_name %s first, or try it with --stand_in FOLDER" % (user or "NAME")))
+    if not re.match(r"[!-~]+\Z", token):
+        raise NotAuthorized(("bad_token", "", "the access token for %s has characters that no token has" % whose, "",
+                             "paste it again: authenticate --force_overwrite"))
     return token
-
-
-def _check_organizations(upload: Upload, bundles: Sequence[Bundle]) -> None:
-    """Ask the service for each organization once; raises NotAuthorized, UploadError."""
-    import urllib.parse
-    for organization, bundle in {bundle.organization: bundle for bundle in bundles if bundle.organization}.items():
-        upload.server.ask("GET", "%s/%s?fields=slug,description,name" % (
-            upload.server.graph, urllib.parse.quote(str(organization), safe="")), {
-            "Authorization": "OAuth " + upload.tokens[bundle.user]})
-    upload.server.hang_up()
 
 
 def send_images(source: Input, selection: Selection, options: UploadOptions, patience: Patience, dry: Dry, ui: Ui,
@@ -6306,17 +6112,14 @@ def send_images(source: Input, selection: Selection, options: UploadOptions, pat
 
     Raises what stops the run before any image; what stops it later is in the Report.
     """
-    top = typing.cast(str, source.import_path)
+    top, notes = typing.cast(str, source.import_path), Notes()
     paths = find_images(top, selection.skip_subfolders)
     with contextlib.ExitStack() as stack:
-        graph, upload_root, service, notes = graph_root(), _root(
-            "MAPILLARY_UPLOAD_ENDPOINT", UPLOAD_ROOT), service_name(graph_root()), Notes()
+        graph, upload_root = graph_root(), _root("MAPILLARY_UPLOAD_ENDPOINT", UPLOAD_ROOT)
+        service = stand_in_name(options.stand_in) if options.stand_in else service_name(graph)
         if options.stand_in and not dry.dry_run:
             stand_in = stack.enter_context(StandIn(options.stand_in))
-            graph = upload_root = stand_in.root
-            service = stand_in.name
-        elif options.stand_in:
-            service = stand_in_name(options.stand_in)
+            graph, upload_root, service = stand_in.root, stand_in.root, stand_in.name
         places, problems = open_places(paths, not dry.dry_run, stack)
         plan = _Plan(service, top)
         for folder, group in _grouped(paths).items():
@@ -6327,31 +6130,35 @@ def send_images(source: Input, selection: Selection, options: UploadOptions, pat
                     file=str(path)))) for path in group)
         server = Server(graph, upload_root, patience.offline_limit * 60, options.max_rate,
                         _number_of("MAX_ATTEMPTS", 10), notes.say)
-        upload = Upload(server, service, {}, ui)
+        upload = Upload(server, service, plan.outcomes, ui)
         if dry.dry_run:
-            jobs = plan.jobs(options.retry_failed != "no")
-            upload.sent = {(job.bundle.place.folder, job.name) for job in jobs}
+            for bundle, name in plan.jobs(options.retry_failed != "no"):
+                plan.outcomes[os.path.join(bundle.place.folder, name)] = None
         else:
             _send_plan(plan, upload, options, ui)
     return _upload_report(tool, paths, plan, upload, options, dry, notes)
 
 
 def _send_plan(plan: _Plan, upload: Upload, options: UploadOptions, ui: Ui) -> None:
-    """Carry out the plan of an upload."""
-    jobs = plan.jobs(not plan.before or _asks_again(options, len(plan.before), ui))
-    bundles = plan.open_bundles()
+    import urllib.parse
+    again = not plan.before or options.retry_failed == "yes" or options.retry_failed != "no" and (
+        ui.ask is None or _agreed(ui, "%d images could not be sent before. Send them again? (y/n; --retry_failed "
+                                  "answers this)" % len(plan.before)))
+    jobs, bundles, server = plan.jobs(again), plan.open_bundles(), upload.server
     if not jobs and all(bundle.blocked for bundle in bundles):
         return
     sections = read_config()
     for bundle in bundles:
         if bundle.user not in upload.tokens:
             upload.tokens[bundle.user] = "stand-in" if options.stand_in else _token(bundle.user, sections)
-    _check_organizations(upload, bundles)
+    for organization, bundle in {bundle.organization: bundle for bundle in bundles if bundle.organization}.items():
+        name = urllib.parse.quote(str(organization), safe="")       # does it exist, may we see it
+        server.ask("GET", "%s/%s?fields=slug,description,name" % (server.graph, name), upload.headers(bundle))
+    server.hang_up()
     upload.run(jobs, bundles, _number_of("NUMBER_THREADS", 4), options.manual_done)
-    if upload.held and upload.stopped is None:
-        question = "%d sequences are complete. Finalize them now? (y/n)" % len(upload.held)
-        if ui.ask is not None and ui.ask(question, False).strip().lower().startswith("y"):
-            upload.finish_held()
+    question = "%d sequences are complete. Finalize them now? (y/n)" % len(upload.held)
+    if upload.held and upload.stopped is None and _agreed(ui, question):
+        upload.finish_held()
 
 
 def _upload_report(tool: str, paths: Sequence[Path], plan: _Plan, upload: Upload, options: UploadOptions, dry: Dry,
@@ -6360,36 +6167,30 @@ def _upload_report(tool: str, paths: Sequence[Path], plan: _Plan, upload: Upload
     report = Report(tool, word="would be uploaded" if dry.dry_run else "uploaded", stopped=upload.stopped,
                     trouble=upload.trouble)
     for path in paths:
-        outcome = plan.outcomes.get(str(path))
-        key = (os.path.dirname(str(path)), path.name)
-        if outcome is None and key in upload.failed:
-            outcome = Outcome("failed", upload.failed[key].code, upload.failed[key])
-        elif outcome is None and key not in upload.sent:
-            outcome = Outcome("skipped", SKIP_LEFT)
-        report.count(Image(path, outcome=outcome))
-    left = len(report.skipped.get(SKIP_LEFT, [])) + len(upload.failed)
-    report.facts = {"sequences_finished": upload.finished, "sequences_waiting": len(upload.held),
-                    "bytes_sent": upload.server.bytes_sent}
-    if upload.held:
+        report.count(Image(path, outcome=plan.outcomes.get(str(path), Outcome("skipped", SKIP_LEFT))))
+    held, left = len(upload.held), len(report.skipped.get(SKIP_LEFT, [])) + upload.failed
+    size = upload.server.bytes_sent
+    report.facts = {"sequences_finished": upload.finished, "sequences_waiting": held, "bytes_sent": size}
+    report.notes = notes.lines
+    if dry.dry_run:
+        return report
+    if held:
         notes.say("%d sequences are complete but not finalized: run upload without --manual_done to finalize them" % (
-            len(upload.held)))
-    unfinished = 0 if dry.dry_run else len(plan.open_bundles()) - len(upload.held)
-    if left and not dry.dry_run:
+            held))
+    unfinished = len(plan.open_bundles()) - held
+    if left:
         notes.say("run the same command again: %d images left" % left)
     elif unfinished:
         notes.say("run the same command again: all images are sent, %d sequences are to be finished" % unfinished)
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, []))
-    if not dry.dry_run and options.stand_in:
+    if options.stand_in:
         notes.say("%d images arrived at the stand-in service in %s; nothing went to Mapillary" % (
             arrived, options.stand_in))
-    elif not dry.dry_run and not left and report.exit_code == 0 and not unfinished and not upload.held and arrived:
+    elif arrived and report.exit_code == 0 and not (left or unfinished or held):
         notes.say("all %d images that can be uploaded are acknowledged by the service: they may leave the card%s" % (
             arrived, "; skipped ones are only here" if arrived < report.found else ""))
-    report.notes = notes.lines
     return report
 
-
-# -- accounts --
 
 @dataclass(frozen=True)
 class Login(Group):
@@ -6419,14 +6220,12 @@ def log_in(login: Login, ui: Ui) -> Report:
     if name in ("organizations", "MAPAdmin", "DEFAULT") or re.search(r"[\]\r\n]", name):
         raise UsageError(("bad_user_name", "", "this cannot be a user name", name))
     sections = read_config(login.config_file)
-    old = sections.get(name, {})
-    if old.get("user_upload_token") and not login.force_overwrite:
-        if ui.ask is None or not ui.ask("Credentials for %s are stored. Replace them? (y/n)" % name,
-                                        False).strip().lower().startswith("y"):
-            raise UsageError(("stored_already", "", "credentials are stored already for", name,
-                              "add --force_overwrite to replace them"))
+    row = dict(sections.get(name, {}))
+    if row.get("user_upload_token") and not login.force_overwrite and not _agreed(
+            ui, "Credentials for %s are stored. Replace them? (y/n)" % name):
+        raise UsageError(("stored_already", "", "credentials are stored already for", name,
+                          "add --force_overwrite to replace them"))
     server = Server(graph_root(), UPLOAD_ROOT, 0.0, None, 3)
-    row = dict(old)
     token = login.user_access_token or (None if login.user_email else os.environ.get("MAPILLARY_ACCESS_TOKEN"))
     if not token:
         token, row["MAPILLARY_CLIENT_TOKEN"] = _token_by_password(server, login, sections, ui)
@@ -6443,20 +6242,20 @@ def log_in(login: Login, ui: Ui) -> Report:
 def _token_by_password(server: Server, login: Login, sections: Dict[str, Dict[str, str]], ui: Ui) -> Tuple[str, str]:
     """(access token, client token) by e-mail and password; raises NotAuthorized with what the service says."""
     email = _answer(ui, login.user_email, "E-mail address", "--user_email (or --user_access_token)")
-    password = login.user_password or _answer(ui, None, "Password", "--user_password", True)
-    client = os.environ.get("MAPILLARY_CLIENT_TOKEN") or next(
-        (row["MAPILLARY_CLIENT_TOKEN"] for row in sections.values() if row.get("MAPILLARY_CLIENT_TOKEN")), None)
-    client = _answer(ui, client, "Client token (MLY|..., from the developer page of your Mapillary account)",
+    password = _answer(ui, login.user_password, "Password", "--user_password", True)
+    stored = (row["MAPILLARY_CLIENT_TOKEN"] for row in sections.values() if row.get("MAPILLARY_CLIENT_TOKEN"))
+    client = _answer(ui, os.environ.get("MAPILLARY_CLIENT_TOKEN") or next(stored, None),
+                     "Client token (MLY|..., from the developer page of your Mapillary account)",
                      "MAPILLARY_CLIENT_TOKEN in the environment")
     try:
-        answer = server.ask("POST", server.graph + "/login", {"Authorization": "OAuth " + client}, {
-            "email": email, "password": password, "locale": "en_US"})
-    except NotAuthorized as error:
-        raise NotAuthorized(error.problem._replace(
-            wrong="the service does not accept the login", remedy="check e-mail, password and client token")) from None
+        row = server.ask("POST", server.graph + "/login", {"Authorization": "OAuth " + client}, {
+            "email": email, "password": password, "locale": "en_US"}).row
     except UploadError as error:
-        raise NotAuthorized(error.problem._replace(wrong="the login failed")) from None
-    return str(answer.row.get("access_token", "")), client
+        wrong, remedy = "the login failed", error.problem.remedy
+        if isinstance(error, NotAuthorized):
+            wrong, remedy = "the service does not accept the login", "check e-mail, password and client token"
+        raise NotAuthorized(error.problem._replace(wrong=wrong, remedy=remedy)) from None
+    return str(row.get("access_token", "")), client
 
 
 # ---- 13. Download and report --------------------------------------------------------------------
