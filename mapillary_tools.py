@@ -1,34 +1,29 @@
 #!/usr/bin/env python3
 """Street-level photos from a camera card to Mapillary: geotagged right, never lost.
 
-Three commands to try:
+Three commands to try: the first does the whole job without an account (the upload goes to a service that this script
+starts on your own computer), the second says what would be done, the third lists every tool.
 
     python mapillary_tools.py process_and_upload --import_path PHOTOS --user_name NAME --stand_in received
     python mapillary_tools.py process --import_path PHOTOS --user_name NAME --dry_run
     python mapillary_tools.py --advanced -h
 
-The first does the whole job without an account: the upload goes to a service that this script starts on
-your own computer. The second says what would be done. The third lists every tool.
+This file and the folder vendor/ beside it are all that is needed: Python 3.8 or newer, no installation. It is laid out
+in sixteen floors; a floor uses only floors above it in this file.
 
-This file and the folder vendor/ beside it are all that is needed: Python 3.8 or newer, no installation.
-It is laid out in sixteen floors; a floor uses only floors above it in this file.
+     0 this text and imports     6 EXIF facade                            12 HTTP and upload
+     1 Errors and constants      7 Track sources                          13 Download and report
+     2 Data: the types that flow 8 Journal: what has been done            14 Tools: one function a subcommand
+     3 Geo: distance, bearing    9 Sequences: split, directions           15 Command line
+     4 Time: text and seconds   10 Steps: option groups and their work
+     5 Files and programs       11 Video: sampling frames
 
-     0 this text and imports        8 Journal: what has been done to which image
-     1 Errors and constants         9 Sequences: split, directions, duplicates
-     2 Data: the types that flow   10 Steps: option groups and what they do
-     3 Geo: distance, bearing      11 Video: sampling frames
-     4 Time: text and seconds      12 HTTP and upload
-     5 Files and programs          13 Download and report
-     6 EXIF facade                 14 Tools: one function a subcommand
-     7 Track sources               15 Command line
+Exit codes: 0 all good, 1 some images failed (each is listed), 2 usage, 3 input not found, 4 bad EXIF, 5 bad track,
+6 outside the track, 7 program missing, 8 upload, 9 not authorized, 10 journal, 11 cannot write, 130 interrupted.
 
-Exit codes: 0 all good, 1 some images failed (each is listed), 2 usage, 3 input not found, 4 bad EXIF,
-5 bad track, 6 outside the track, 7 program missing, 8 upload, 9 not authorized, 10 journal,
-11 cannot write, 130 interrupted.
-
-For embedding: `import mapillary_tools`; what `__all__` names is kept stable. Every tool is a function of
-option groups that returns a Report and raises ToolError; nothing here calls sys.exit, prints, or touches
-sys.path, the environment or logging handlers when it is imported.
+For embedding: `import mapillary_tools`; what `__all__` names is kept stable. Every tool is a function of option groups
+that returns a Report and raises ToolError; nothing here calls sys.exit, prints, or touches sys.path, the environment or
+logging handlers when it is imported.
 """
 import sys
 
@@ -40,6 +35,7 @@ if __name__ == "__main__" and sys.argv[1:] == ["--version"]:    # scripts ask th
 
 import argparse
 import bisect
+import collections
 import contextlib
 import dataclasses
 import datetime
@@ -69,15 +65,14 @@ from typing import (Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Nam
 
 __all__ = [
     "Account", "Again", "Angle", "BadExif", "BadJournal", "BadTrack", "Camera", "CannotWrite", "CsvColumns", "Dry",
-    "Fix", "Geotagging", "Image", "Input", "Insert", "Interpolation", "Journal", "Keep", "Login", "Master",
-    "MetaData", "NotAuthorized", "NotFound", "Outcome", "OutsideTrack", "Patience", "Problem", "ProgramMissing",
-    "Report", "Selection", "SequenceOptions", "Table", "ToolError", "Track", "TrackOut", "Ui", "UploadError",
-    "UploadOptions", "UsageError", "User", "Workers", "authenticate", "bearing", "distance", "exif_insert",
-    "extract_geotag_data", "extract_import_meta_data", "extract_sequence_data", "extract_upload_params",
-    "extract_user_data", "find_images", "fix_at", "format_time", "interpolate", "main", "mark_duplicates",
-    "parse_time", "process", "process_and_upload", "process_csv", "read_image", "read_track", "retry_delay",
-    "split", "spread_subseconds", "turn", "upload", "write_gpx", "write_image",
-]
+    "Fix", "Geotagging", "Image", "Input", "Insert", "Interpolation", "Journal", "Keep", "Login", "Master", "MetaData",
+    "NotAuthorized", "NotFound", "Outcome", "OutsideTrack", "Patience", "Problem", "ProgramMissing", "Report",
+    "Selection", "SequenceOptions", "Table", "ToolError", "Track", "TrackOut", "Ui", "UploadError", "UploadOptions",
+    "UsageError", "User", "Workers", "authenticate", "bearing", "distance", "exif_insert", "extract_geotag_data",
+    "extract_import_meta_data", "extract_sequence_data", "extract_upload_params", "extract_user_data", "find_images",
+    "fix_at", "format_time", "interpolate", "main", "mark_duplicates", "parse_time", "process", "process_and_upload",
+    "process_csv", "read_image", "read_track", "retry_delay", "split", "spread_subseconds", "turn", "upload",
+    "write_gpx", "write_image"]
 
 LOG = logging.getLogger("mapillary_tools")
 LOG.addHandler(logging.NullHandler())
@@ -87,23 +82,13 @@ _loading = threading.Lock()
 
 
 def _zip_loader(name: str) -> Any:
-    """A loader for vendor/NAME inside the zip archive that this module was imported from."""
+    """A loader for vendor/NAME inside the zip archive that this module was imported from, whatever name it gets."""
     import importlib.abc
     import zipimport
-    archive = zipimport.zipimporter(os.path.join(_HERE, "vendor"))
 
     class Loader(importlib.abc.InspectLoader):
-        """Gives the package's code whatever name it is loaded under."""
-
         def get_source(self, fullname: str) -> Optional[str]:
-            return archive.get_source(name)
-
-        def get_code(self, fullname: str) -> Any:
-            return archive.get_code(name)
-
-        def is_package(self, fullname: str) -> bool:
-            return True
-
+            return zipimport.zipimporter(os.path.join(_HERE, "vendor")).get_source(name)
     return Loader()
 
 
@@ -111,19 +96,18 @@ def _vendored(name: str) -> Any:
     """The package vendor/NAME, loaded by path under a private name, so that a host's own NAME is left alone."""
     import importlib.util
     private, folder = "_mapillary_tools_" + name, os.path.join(_HERE, "vendor", name)
+    start = os.path.join(folder, "__init__.py")
     with _loading:
         if private in sys.modules:
             return sys.modules[private]
-        start = os.path.join(folder, "__init__.py")
         if os.path.isfile(start):
             spec: Any = importlib.util.spec_from_file_location(private, start, submodule_search_locations=[folder])
-        elif not os.path.isdir(_HERE):
+        elif os.path.isdir(_HERE):
+            raise ImportError("%s is missing: copy the folder vendor/ together with mapillary_tools.py" % folder)
+        else:
             spec = importlib.util.spec_from_loader(private, _zip_loader(name), is_package=True)
             spec.submodule_search_locations = [folder]
-        else:
-            raise ImportError("%s is missing: copy the folder vendor/ together with mapillary_tools.py" % folder)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[private] = module
+        module = sys.modules[private] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
         except BaseException:
@@ -134,28 +118,25 @@ def _vendored(name: str) -> Any:
 
 def _aside(name: str) -> Any:
     """The library vendor/NAME, which imports itself by its own name, without leaving that name or a path behind."""
+    private, vendor = "_mapillary_tools_" + name, os.path.join(_HERE, "vendor")
     with _loading:
-        private = "_mapillary_tools_" + name
-        if private in sys.modules:
-            return sys.modules[private]
-        theirs = {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] == name}
-        sys.path.insert(0, os.path.join(_HERE, "vendor"))
-        try:
-            sys.modules[private] = importlib.import_module(name)
-            return sys.modules[private]
-        finally:
-            sys.path.remove(os.path.join(_HERE, "vendor"))
-            for key in [key for key in sys.modules if key.partition(".")[0] == name]:
-                del sys.modules[key]
-            sys.modules.update(theirs)
+        if private not in sys.modules:
+            theirs = {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] == name}
+            sys.path.insert(0, vendor)
+            try:
+                sys.modules[private] = importlib.import_module(name)
+            finally:
+                sys.path.remove(vendor)
+                for key in [key for key in sys.modules if key.partition(".")[0] == name]:
+                    del sys.modules[key]
+                sys.modules.update(theirs)
+        return sys.modules[private]
 
 
 def second_reader(name: str) -> Any:
     """A well-kept library (gpxpy, exifread) for what the own reader refuses: vendor/NAME, else installed, else None."""
     try:
-        if os.path.isdir(os.path.join(_HERE, "vendor", name)):
-            return _aside(name)
-        return importlib.import_module(name)
+        return (_aside if os.path.isdir(os.path.join(_HERE, "vendor", name)) else importlib.import_module)(name)
     except ImportError:
         return None
 
@@ -166,7 +147,6 @@ def second_reader(name: str) -> Any:
 
 class Problem(NamedTuple):
     """What a person can act on; text and --json are both made from it."""
-
     code: str                       # stable word, such as "no_position"
     file: str                       # file or folder it is about; "" = none
     wrong: str                      # what is wrong
@@ -176,88 +156,61 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         """One line: `path: what is wrong, with the value (what to do)`."""
         text = "%s: %s" % (self.file, self.wrong) if self.file else self.wrong
-        if self.value:
-            text += ": " + self.value
-        if self.remedy:
-            text += " (%s)" % self.remedy
+        text += ": " + self.value if self.value else ""
+        text += " (%s)" % self.remedy if self.remedy else ""
         return " ".join(text.splitlines())
 
 
 class ToolError(Exception):
-    """Something a person can act on. Takes one Problem, so it pickles."""
-
+    """Something a person can act on; carries its problem, and takes nothing else, so it pickles."""
     exit_code = 12
 
+    def __init_subclass__(cls, exit_code: int = 0) -> None:
+        cls.exit_code = exit_code or cls.exit_code
+
     def __init__(self, problem: Union[Problem, Tuple[str, ...]]) -> None:
-        super().__init__(Problem(*problem))
-
-    @property
-    def problem(self) -> Problem:
-        """The Problem this error carries."""
-        return typing.cast(Problem, self.args[0])
-
-    def __str__(self) -> str:
-        return str(self.args[0])
+        self.problem = Problem(*problem)
+        super().__init__(self.problem)
 
 
-class UsageError(ToolError):
+class UsageError(ToolError, exit_code=2):
     """The command line, or an option group, asks for something that cannot be."""
 
-    exit_code = 2
 
-
-class NotFound(ToolError):
+class NotFound(ToolError, exit_code=3):
     """A file or folder to read is not there, or there is nothing in it."""
 
-    exit_code = 3
 
-
-class BadExif(ToolError):
+class BadExif(ToolError, exit_code=4):
     """An image, or the EXIF in it, cannot be read or lacks what is needed."""
 
-    exit_code = 4
 
-
-class BadTrack(ToolError):
+class BadTrack(ToolError, exit_code=5):
     """A track cannot be read or has no usable point."""
 
-    exit_code = 5
 
-
-class OutsideTrack(ToolError):
+class OutsideTrack(ToolError, exit_code=6):
     """An image was taken when the track was not recorded."""
 
-    exit_code = 6
 
-
-class ProgramMissing(ToolError):
+class ProgramMissing(ToolError, exit_code=7):
     """A program such as ffmpeg is not on this computer."""
 
-    exit_code = 7
 
-
-class UploadError(ToolError):
+class UploadError(ToolError, exit_code=8):
     """The service does not take what was sent, or cannot be reached."""
 
-    exit_code = 8
 
-
-class NotAuthorized(UploadError):
+class NotAuthorized(UploadError, exit_code=9):
     """The service does not accept the token, or there is none."""
 
-    exit_code = 9
 
-
-class BadJournal(ToolError):
+class BadJournal(ToolError, exit_code=10):
     """The journal of a folder is in use, damaged, or from a newer version."""
 
-    exit_code = 10
 
-
-class CannotWrite(ToolError):
+class CannotWrite(ToolError, exit_code=11):
     """A folder is read-only or the disk is full."""
-
-    exit_code = 11
 
 
 EXIT_SOME_FAILED = 1                # some images failed; each is listed
@@ -289,7 +242,6 @@ SKIP_LEFT = "still to be sent"
 
 class Fix(NamedTuple):
     """One place at one time."""
-
     time: float                     # seconds since 1970-01-01 UTC
     lat: float                      # degrees WGS-84, north positive
     lon: float                      # degrees WGS-84, east positive
@@ -300,7 +252,6 @@ class Fix(NamedTuple):
 @dataclass(frozen=True)
 class Camera:
     """What took the picture; None = unknown."""
-
     make: Optional[str] = None
     model: Optional[str] = None
     width: Optional[int] = None     # pixels
@@ -311,7 +262,6 @@ class Camera:
 @dataclass(frozen=True)
 class Outcome:
     """Why an image goes no further."""
-
     status: str                     # "skipped", "duplicate" or "failed"
     reason: str                     # skipped: the reason in words; else the Problem's code
     problem: Optional[Problem] = None
@@ -323,7 +273,6 @@ class Outcome:
 @dataclass(frozen=True)
 class Image:
     """One image on its way through the steps."""
-
     path: Path                      # identity
     time: Optional[float] = None    # capture, seconds since 1970-01-01 UTC
     fix: Optional[Fix] = None       # all or nothing; never (0, 0) for "unknown"
@@ -350,7 +299,6 @@ class Image:
 @dataclass(frozen=True)
 class Track:
     """Where something was, when."""
-
     points: List[Fix]               # sorted by time, one per time
     starts: List[int]               # index of each segment's first point
     dropped: Dict[str, int]         # how many points were left out, by reason
@@ -361,7 +309,6 @@ class Track:
 @dataclass
 class Report:
     """What a tool did: found = done + skipped + failed, always."""
-
     tool: str
     found: int = 0
     done: int = 0
@@ -380,8 +327,7 @@ class Report:
         """0, or 1 when an image failed here or in a part, or the code of what stopped the run."""
         if self.stopped is not None:
             return self.stopped.exit_code
-        bad = bool(self.failed or self.trouble) or any(part.exit_code for part in self.parts)
-        return EXIT_SOME_FAILED if bad else 0
+        return EXIT_SOME_FAILED if self.failed or self.trouble or any(part.exit_code for part in self.parts) else 0
 
     def count(self, image: Image) -> None:
         """Account for one image by its outcome."""
@@ -398,11 +344,11 @@ class Report:
         row: Dict[str, Any] = {
             "tool": self.tool, "exit_code": self.exit_code, "found": self.found, "done": self.done,
             "skipped": {reason: len(names) for reason, names in sorted(self.skipped.items())},
-            "failed": [dict(problem._asdict()) for problem in self.failed], "notes": self.notes}
+            "failed": [problem._asdict() for problem in self.failed], "notes": self.notes}
         if self.trouble:
-            row["trouble"] = [dict(problem._asdict()) for problem in self.trouble]
+            row["trouble"] = [problem._asdict() for problem in self.trouble]
         if self.stopped is not None:
-            row["stopped"] = dict(self.stopped.problem._asdict())
+            row["stopped"] = self.stopped.problem._asdict()
         row.update(self.facts)
         if self.parts:
             row["parts"] = [part.as_json() for part in self.parts]
@@ -412,7 +358,6 @@ class Report:
 @dataclass(frozen=True)
 class Ui:
     """How the floors below talk to whoever runs them; the top floor fills it in."""
-
     progress: Callable[[str, int, int, int], None] = lambda what, done, total, size: None   # bytes so far
     ask: Optional[Callable[[str, bool], str]] = None    # (question, secret) -> answer; None = nobody to ask
 
@@ -429,60 +374,52 @@ def opt(default: Any, help: str, metavar: Optional[str] = None, advanced: bool =
 @dataclass(frozen=True)
 class Group:
     """options"""
-
     def __post_init__(self) -> None:
         """Check every field by what opt() says of it; raises UsageError."""
         for field in dataclasses.fields(self):
-            self._check(field, getattr(self, field.name))
-
-    def _check(self, field: Any, value: Any) -> None:
-        rule, name = field.metadata, "--" + (field.metadata.get("flag") or field.name)
-        if value is None or value == "" and not rule.get("choices"):
-            if rule.get("required"):
-                raise UsageError(("missing_option", "", "%s is missing" % name, "", "add %s %s" % (
-                    name, rule.get("metavar") or field.name.upper())))
-            return
-        if rule.get("choices") and value not in rule["choices"]:
-            raise UsageError(("bad_option", "", "%s must be one of %s" % (
-                name, ", ".join(map(str, rule["choices"]))), str(value)))
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(("bad_option", "", "%s must be a finite number" % name, str(value)))
-        for word, wrong in (("at_least", operator.lt), ("above", operator.le), ("at_most", operator.gt)):
-            if rule.get(word) is not None and wrong(value, rule[word]):
-                raise UsageError(("bad_option", "", "%s must be %s %g" % (name, word.replace("_", " "), rule[word]),
-                                  str(value)))
+            rule, value, must = field.metadata, getattr(self, field.name), []
+            name = "--" + (rule.get("flag") or field.name)
+            if value is None or value == "" and not rule.get("choices"):
+                if rule.get("required"):
+                    raise UsageError(("missing_option", "", "%s is missing" % name, "",
+                                      "add %s %s" % (name, rule.get("metavar") or field.name.upper())))
+                continue
+            if rule.get("choices") and value not in rule["choices"]:
+                must.append("one of %s" % ", ".join(map(str, rule["choices"])))
+            if isinstance(value, float) and not math.isfinite(value):
+                must.append("a finite number")
+            for word, wrong in (("at_least", operator.lt), ("above", operator.le), ("at_most", operator.gt)):
+                if rule.get(word) is not None and wrong(value, rule[word]):
+                    must.append("%s %g" % (word.replace("_", " "), rule[word]))
+            if must:
+                raise UsageError(("bad_option", "", "%s must be %s" % (name, must[0]), str(value)))
 
 
-def _verbose() -> Any:
-    return opt(False, "say more, and keep a log of every image")
+_VERBOSE: Any = opt(False, "say more, and keep a log of every image")
 
 
 @dataclass(frozen=True)
 class Verbose(Group):
     """narration"""
-
-    verbose: bool = _verbose()
+    verbose: bool = _VERBOSE
 
 
 @dataclass(frozen=True)
 class Input(Group):
     """input"""
-
     import_path: Optional[str] = opt(None, "folder with the images", metavar="FOLDER", required=True)
-    verbose: bool = _verbose()
+    verbose: bool = _VERBOSE
 
 
 @dataclass(frozen=True)
 class Selection(Group):
     """which images"""
-
     skip_subfolders: bool = opt(False, "do not look into subfolders")
 
 
 @dataclass(frozen=True)
 class Again(Group):
     """repeating"""
-
     rerun: bool = opt(False, "process images again that are already processed")
 
 
@@ -509,20 +446,16 @@ def _near(a: Fix, b: Fix) -> Optional[Tuple[float, float]]:
     middle = math.radians((a.lat + b.lat) / 2)
     w2 = 1.0 - EARTH_E2 * math.sin(middle) ** 2
     normal = EARTH_A / math.sqrt(w2)
-    return (math.radians(dlon) * normal * math.cos(middle),
-            math.radians(dlat) * normal * (1.0 - EARTH_E2) / w2)
+    return (math.radians(dlon) * normal * math.cos(middle), math.radians(dlat) * normal * (1.0 - EARTH_E2) / w2)
 
 
 def _vincenty(a: Fix, b: Fix) -> Tuple[float, float]:
-    """(metres, radians of azimuth at a) by Vincenty's inverse formula (Survey Review 23, 1975).
-
-    Nearly antipodal points do not converge; the last iterate is returned, right to about 0.5 percent.
-    """
+    """(metres, radians of azimuth at a) by Vincenty's inverse formula (Survey Review 23, 1975). Nearly antipodal points
+    do not converge; the last iterate is returned, right to about 0.5 percent."""
     u1 = math.atan((1 - EARTH_F) * math.tan(math.radians(a.lat)))
     u2 = math.atan((1 - EARTH_F) * math.tan(math.radians(b.lat)))
-    wanted = math.radians(_lon_diff(a.lon, b.lon))
+    lam = wanted = math.radians(_lon_diff(a.lon, b.lon))
     s1, c1, s2, c2 = math.sin(u1), math.cos(u1), math.sin(u2), math.cos(u2)
-    lam = wanted
     for _ in range(60):
         sl, cl = math.sin(lam), math.cos(lam)
         sin_s = math.hypot(c2 * sl, c1 * s2 - s1 * c2 * cl)
@@ -566,7 +499,7 @@ def bearing(a: Fix, b: Fix) -> float:
 
 def turn(heading1: float, heading2: float) -> float:
     """Degrees between two headings, 0..180."""
-    return abs((heading2 - heading1 + 180.0) % 360.0 - 180.0)
+    return abs(_lon_diff(heading1, heading2))
 
 
 def between(a: Fix, b: Fix, when: float) -> Fix:
@@ -574,18 +507,14 @@ def between(a: Fix, b: Fix, when: float) -> Fix:
     share = (when - a.time) / (b.time - a.time)
     lat = max(-90.0, min(90.0, a.lat + (b.lat - a.lat) * share))
     lon = _lon_diff(0.0, a.lon + _lon_diff(a.lon, b.lon) * share)
-    alt = None
-    if a.alt is not None and b.alt is not None:
-        alt = a.alt + (b.alt - a.alt) * share
+    alt = a.alt + (b.alt - a.alt) * share if a.alt is not None and b.alt is not None else None
     return Fix(when, lat, lon, alt)
 
 
 def degrees_minutes_seconds(degrees: float) -> Tuple[int, int, int]:
     """The magnitude of an angle as (degrees, minutes, millionths of a second), carried: never 60 minutes."""
-    total = round(abs(degrees) * 3600 * 1000000)
-    minutes, micro = divmod(total, 60 * 1000000)
-    whole, minutes = divmod(minutes, 60)
-    return int(whole), int(minutes), int(micro)
+    minutes, micro = divmod(round(abs(degrees) * 3600 * 1000000), 60 * 1000000)
+    return (*divmod(minutes, 60), micro)
 
 
 STANDING_MS = 0.5                   # metres a second; slower than this a course is noise
@@ -601,9 +530,8 @@ def _segment(track: Track, index: int) -> Tuple[int, int]:
 
 def _moving(a: Fix, b: Fix) -> Optional[float]:
     """The course from a to b in degrees, or None when that is standing still."""
-    if b.time <= a.time or distance(a, b) < STANDING_MS * (b.time - a.time):
-        return None
-    return bearing(a, b)
+    standing = b.time <= a.time or distance(a, b) < STANDING_MS * (b.time - a.time)
+    return None if standing else bearing(a, b)
 
 
 def with_courses(track: Track) -> Track:
@@ -620,45 +548,27 @@ def with_courses(track: Track) -> Track:
     return dataclasses.replace(track, points=points)
 
 
-def _gap_error(when: float, points: List[Fix], index: int, reason: str) -> OutsideTrack:
-    """The error for a time at which the track says nothing; index is that of the first later point."""
-    near = [abs(points[i].time - when) for i in (index - 1, index) if 0 <= i < len(points)]
-    return OutsideTrack(("outside_track", "", reason, "%.1f s from the nearest point" % min(near),
-                         "check --offset_time and the time zone, or give a track that covers it"))
-
-
 def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
-    """The place and course at a time in seconds UTC.
-
-    Linear between the neighbours in time, inside one segment and over a hole of at most max_gap seconds (None = no
-    limit); at most 1 s beyond an end it extrapolates. Raises OutsideTrack with the seconds to the nearest point.
-    """
+    """The place and course at a time in seconds UTC: linear inside one segment and over a hole of at most max_gap
+    seconds (None = no limit), extrapolated at most 1 s beyond. Raises OutsideTrack with the seconds to the nearest
+    point."""
     points = track.points
     index = bisect.bisect_right(points, (when, math.inf))   # type: ignore[type-var]
-    if index and points[index - 1].time == when:
-        return points[index - 1]._replace(course=_course(track, index - 1, points[index - 1], max_gap))
-    inside = 0 < index < len(points) and index not in track.starts[1:2] + track.starts[2:]
-    if inside and (max_gap is None or points[index].time - points[index - 1].time <= max_gap):
-        here = between(points[index - 1], points[index], when)
-        return here._replace(course=_course(track, index - 1, here, max_gap))
-    return _beyond(track, when, index)
-
-
-def _beyond(track: Track, when: float, index: int) -> Fix:
-    """The place at most EXTRAPOLATE_S outside of a segment or beside a hole; raises OutsideTrack further off."""
-    points = track.points
     before = when - points[index - 1].time if index else math.inf
     after = points[index].time - when if index < len(points) else math.inf
-    nearest = index - 1 if before <= after else index
+    inside = 0 < index < len(points) and index not in track.starts[1:]
+    if before == 0.0 or inside and (max_gap is None or points[index].time - points[index - 1].time <= max_gap):
+        here = between(points[index - 1], points[index], when) if before else points[index - 1]
+        return here._replace(course=_course(track, index - 1, here, max_gap))
     if min(before, after) > EXTRAPOLATE_S:
-        outside = index in (0, len(points))
-        raise _gap_error(when, points, index, "taken outside the track" if outside else "taken in a gap of the track")
+        reason = "taken outside the track" if index in (0, len(points)) else "taken in a gap of the track"
+        raise OutsideTrack(("outside_track", "", reason, "%.1f s from the nearest point" % min(before, after),
+                            "check --offset_time and the time zone, or give a track that covers it"))
+    nearest, other = (index - 1, index - 2) if before <= after else (index, index + 1)
     first, last = _segment(track, nearest)
-    other = nearest - 1 if nearest == index - 1 else nearest + 1
     here = points[nearest]
     if first <= other <= last and abs(points[other].time - here.time) <= HOLE_S:
-        first, last = min(other, nearest), max(other, nearest)
-        return between(points[first], points[last], when)._replace(course=here.course)
+        return between(points[min(other, nearest)], points[max(other, nearest)], when)._replace(course=here.course)
     return here._replace(time=when)
 
 
@@ -667,25 +577,20 @@ def _course(track: Track, index: int, here: Fix, max_gap: Optional[float]) -> Op
     points = track.points
     first, last = _segment(track, index)
     limit = math.inf if max_gap is None else max_gap
+    start, end = here.time - COURSE_S, here.time + COURSE_S
     low, high = index, index + 1
-    while low > first and points[low].time > here.time - COURSE_S and points[low].time - points[low - 1].time <= limit:
+    while low > first and points[low].time > start and points[low].time - points[low - 1].time <= limit:
         low -= 1
-    while high < last and points[high].time < here.time + COURSE_S and (
-            points[high + 1].time - points[high].time <= limit):
+    while high < last and points[high].time < end and points[high + 1].time - points[high].time <= limit:
         high += 1
     high = min(high, last)
     if high > index and points[high].time - points[high - 1].time > limit:
         high -= 1
     if low == high:
         return points[index].course
-    start, end = max(points[low].time, here.time - COURSE_S), min(points[high].time, here.time + COURSE_S)
-    course = _moving(_within(points, low, start), _within(points, high - 1, end))
+    course = _moving(between(points[low], points[low + 1], max(points[low].time, start)),
+                     between(points[high - 1], points[high], min(points[high].time, end)))
     return points[index].course if course is None else course
-
-
-def _within(points: List[Fix], index: int, when: float) -> Fix:
-    """The place at a time on the leg from point index to the next."""
-    return between(points[index], points[index + 1], when)
 
 
 # ---- 4. Time ------------------------------------------------------------------------------------
@@ -705,7 +610,6 @@ AGREE_S = 300.0                     # seconds within which a GPS time confirms a
 
 class Capture(NamedTuple):
     """When an image was taken, and how that is known."""
-
     time: float                     # seconds since 1970-01-01 UTC
     source: str                     # "DateTimeOriginal" ... "GPS time", "file name"
     offset: float                   # seconds that local time is ahead of UTC
@@ -713,10 +617,8 @@ class Capture(NamedTuple):
 
 
 def utc_seconds(year: int, month: int, day: int, hour: int, minute: int, second: float) -> float:
-    """Seconds since 1970-01-01 of a date and time of day; 24:xx and :60 run on.
-
-    ValueError for no real date, and outside of the years 1900 to 2199, in which no picture was taken.
-    """
+    """Seconds since 1970-01-01 of a date and time of day; 24:xx and :60 run on. ValueError for no real date, and
+    outside of the years 1900 to 2199, in which no picture was taken."""
     if not (1900 <= year < 2200 and 0 <= hour <= 24 and 0 <= minute <= 60 and 0 <= second < 61.0):
         raise ValueError("no time: %d %d:%d:%g" % (year, hour, minute, second))
     return (datetime.date(year, month, day).toordinal() - 719163) * 86400 + hour * 3600 + minute * 60 + second
@@ -728,19 +630,15 @@ def parse_offset(text: Optional[str]) -> Optional[float]:
     if text.upper() in ("Z", "UTC"):
         return 0.0
     match = _OFFSET.match(text)
-    if not match:
-        return None
-    seconds = int(match.group(2)) * 3600.0 + int(match.group(3)) * 60.0
-    if seconds > 14 * 3600 or int(match.group(3)) > 59:
+    seconds = int(match.group(2)) * 3600.0 + int(match.group(3)) * 60.0 if match else math.inf
+    if not match or seconds > 14 * 3600 or int(match.group(3)) > 59:
         return None
     return -seconds if match.group(1) == "-" else seconds
 
 
 def parse_time(text: Optional[str]) -> Optional[float]:
-    """Seconds since 1970-01-01 of an EXIF or ISO date and time; in its own zone when it names one, else as if UTC.
-
-    None when it is no date and time. Tolerates 24:10:11, :60, fractions, `-`, `.`, `/` and trailing NULs.
-    """
+    """Seconds since 1970-01-01 of an EXIF or ISO date and time; in its own zone when it names one, else as if UTC. None
+    when it is no date and time. Tolerates 24:10:11, :60, fractions, `-`, `.`, `/` and trailing NULs."""
     match = _DATE_TIME.match((text or "").strip(" \0\t\r\n"))
     if not match:
         return None
@@ -757,13 +655,7 @@ def parse_time(text: Optional[str]) -> Optional[float]:
 def file_name_time(name: str) -> Optional[float]:
     """Seconds since 1970-01-01, as if UTC, from a name like 2024_05_06_07_08_09_123.jpg; None for other names."""
     match = _FILE_TIME.match(name)
-    if not match:
-        return None
-    year, month, day, hour, minute, second, milli = map(int, match.groups())
-    try:
-        return utc_seconds(year, month, day, hour, minute, second) + milli / 1000.0
-    except ValueError:
-        return None
+    return parse_time("%s-%s-%s %s:%s:%s.%s" % match.groups()) if match else None
 
 
 def _calendar(seconds: float) -> Tuple[datetime.datetime, int]:
@@ -775,12 +667,11 @@ def _calendar(seconds: float) -> Tuple[datetime.datetime, int]:
 def format_time(seconds: float, style: str = "iso") -> str:
     """Seconds as text: "iso" 2024-05-06T07:08:09.123Z, "exif" 2024:05:06 07:08:09, "map" 2024_05_06_07_08_09_123."""
     moment, milli = _calendar(seconds)
-    parts = (moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+    parts = moment.timetuple()[:6]
     if style == "exif":
         return "%04d:%02d:%02d %02d:%02d:%02d" % parts
-    if style == "map":
-        return "%04d_%02d_%02d_%02d_%02d_%02d_%03d" % (parts + (milli,))
-    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (parts + (milli,))
+    form = "%04d_%02d_%02d_%02d_%02d_%02d_%03d" if style == "map" else "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"
+    return form % (parts + (milli,))
 
 
 def format_offset(seconds: float) -> str:
@@ -789,43 +680,25 @@ def format_offset(seconds: float) -> str:
     return "%s%02d:%02d" % (("-" if minutes < 0 else "+",) + divmod(abs(minutes), 60))
 
 
-def _system_offset(local: float) -> float:
-    """Seconds ahead of UTC of this computer's zone, by its rule for that date; local = seconds as if UTC."""
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=math.floor(local))
-    try:
-        return math.floor(local) - time.mktime(moment.timetuple()[:8] + (-1,))
-    except (OverflowError, ValueError):
-        return -float(time.timezone)
-
-
 def zone_offset(zone: str, local: float) -> float:
-    """Seconds ahead of UTC at a local time (seconds as if UTC) in a zone: "local", `+02:00` or an IANA name.
-
-    Raises UsageError for a zone that this Python does not know.
-    """
-    if zone == "local":
-        return _system_offset(local)
+    """Seconds ahead of UTC at a local time (seconds as if UTC) in a zone: "local" (this computer's, by its rule then),
+    `+02:00` or an IANA name. Raises UsageError for a zone that this Python does not know."""
     fixed = parse_offset(zone)
     if fixed is not None:
         return fixed
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=math.floor(local))
+    if zone == "local":
+        try:
+            return math.floor(local) - time.mktime(moment.timetuple()[:8] + (-1,))
+        except (OverflowError, ValueError):
+            return -float(time.timezone)
     try:
         import zoneinfo
-        place = zoneinfo.ZoneInfo(zone)
+        shift = moment.replace(tzinfo=zoneinfo.ZoneInfo(zone)).utcoffset()
     except (ImportError, KeyError, ValueError, OSError):
         raise UsageError(("unknown_zone", "", "--timezone is not known to this Python", zone,
                           "write it as +02:00 or -05:00")) from None
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=math.floor(local))
-    shift = moment.replace(tzinfo=place).utcoffset()
     return shift.total_seconds() if shift else 0.0
-
-
-def _implied_offset(local: float, gps: float) -> Optional[float]:
-    """The zone that a GPS time in the same image implies, in seconds; None when the two do not agree to 5 minutes."""
-    apart = local - gps
-    if not -12 * 3600 - AGREE_S <= apart <= 14 * 3600 + AGREE_S:
-        apart = (apart + 12 * 3600) % DAY_S - 12 * 3600
-    offset = round(apart / QUARTER_S) * QUARTER_S
-    return offset if abs(apart - offset) <= AGREE_S else None
 
 
 def _found_local(found: Dict[str, Any], name: str) -> Tuple[Optional[float], str]:
@@ -834,29 +707,23 @@ def _found_local(found: Dict[str, Any], name: str) -> Tuple[Optional[float], str
     for field in ("DateTimeOriginal", "DateTimeDigitized", "DateTime"):
         text = re.sub(r"(Z|[+-]\d{2}:?\d{2})[\s\0]*$", "", times.get(field) or "").strip(" \0")
         local = parse_time(text)
-        if local is None:
-            continue
-        if typing.cast(Any, _DATE_TIME.match(text)).group(7) is None:
-            for key in ("SubSecTimeOriginal", "SubSecTimeDigitized", "SubSecTime"):
-                digits = re.match(r"\d+", (times.get(key) or "").strip(" \0"))
-                if digits:
-                    return local + float("0." + digits.group()), field
-        return local, field
-    if found.get("gps_time") is not None:
-        return None, "GPS time"
-    return file_name_time(name), "file name"
+        if local is not None:
+            if typing.cast(Any, _DATE_TIME.match(text)).group(7) is None:
+                for key in ("SubSecTimeOriginal", "SubSecTimeDigitized", "SubSecTime"):
+                    digits = re.match(r"\d+", (times.get(key) or "").strip(" \0"))
+                    if digits:
+                        return local + float("0." + digits.group()), field
+            return local, field
+    return (None, "GPS time") if found.get("gps_time") is not None else (file_name_time(name), "file name")
 
 
 def capture_time(found: Dict[str, Any], name: str, zone: Optional[str] = None) -> Optional[Capture]:
-    """When an image was taken, by what it carries, its name, and a zone ("local", offset, IANA; None = not given).
-
-    None when nothing tells. The order of fields and zones is that of the project's rules for capture time.
-    """
+    """When an image was taken, by what it carries, its name, and a zone ("local", offset, IANA; None = not given). None
+    when nothing tells. The order of fields and zones is that of the project's rules for capture time."""
     local, source = _found_local(found, name)
-    gps = found.get("gps_time")
+    times, gps = found.get("times", {}), found.get("gps_time")
     if local is None:
         return Capture(gps, source, 0.0, "GPS time") if gps is not None else None
-    times = found.get("times", {})
     for key in ("OffsetTimeOriginal", "OffsetTimeDigitized", "OffsetTime"):
         offset = parse_offset(times.get(key))
         if offset is not None:
@@ -868,45 +735,37 @@ def capture_time(found: Dict[str, Any], name: str, zone: Optional[str] = None) -
     if zone:
         offset = zone_offset(zone, local)
         return Capture(local - offset, source, offset, "--local_time" if zone == "local" else "--timezone")
-    implied = _implied_offset(local, gps) if gps is not None else None
-    if implied is not None:
-        return Capture(local - implied, source, implied, "GPS time")
+    if gps is not None:
+        apart = local - gps
+        if not -12 * 3600 - AGREE_S <= apart <= 14 * 3600 + AGREE_S:
+            apart = (apart + 12 * 3600) % DAY_S - 12 * 3600
+        offset = round(apart / QUARTER_S) * QUARTER_S       # of the zone that the GPS time implies, where they agree
+        if abs(apart - offset) <= AGREE_S:
+            return Capture(local - offset, source, offset, "GPS time")
     return Capture(local, source, 0.0, "UTC assumed")
 
 
 def spread_subseconds(times: Sequence[float], interval: float) -> Tuple[List[float], Optional[int]]:
-    """Place evenly spaced shots inside their whole seconds: (times, index of the shot that contradicts or None).
-
-    times: sorted seconds; interval: seconds between shots. The start that is used is the middle of all that put every
-    shot inside its second. When none does, the times come back as they were.
-    """
+    """Place shots that are interval seconds apart inside their whole seconds: (times, index of the shot that does not
+    fit or None). The middle of all starts that put every shot in its second; if none does, the times as they were."""
     low, high = -math.inf, math.inf
     for index, value in enumerate(times):
         low = max(low, math.floor(value) - index * interval)
         high = min(high, math.floor(value) + 1 - index * interval)
         if low >= high:
             return list(times), index
-    if not times:
-        return [], None
-    start = (low + high) / 2
-    return [start + index * interval for index in range(len(times))], None
+    return [(low + high) / 2 + index * interval for index in range(len(times))], None
 
 
 def spread_ties(times: Sequence[float]) -> Tuple[List[float], int]:
     """Sorted times with equal ones spread evenly up to the next, at most over a second: (times, number of ties)."""
-    out, ties, start = list(times), 0, 0
-    while start < len(out):
-        end = start
-        while end < len(times) and times[end] == times[start]:
-            end += 1
-        count = end - start
-        if count > 1:
-            ties += count - 1
-            room = min(1.0, times[end] - times[start]) if end < len(times) else 1.0
-            for index in range(start, end):
-                out[index] = times[start] + room * (index - start) / count
-        start = end
-    return out, ties
+    out = list(times)
+    firsts = [index for index in range(len(out)) if index == 0 or out[index] != out[index - 1]]
+    for start, end in zip(firsts, firsts[1:] + [len(out)]):
+        room = min(1.0, times[end] - times[start]) if end < len(out) else 1.0
+        for index in range(start + 1, end):
+            out[index] = times[start] + room * (index - start) / (end - start)
+    return out, len(out) - len(firsts)
 
 
 # ---- 5. Files and programs ----------------------------------------------------------------------
@@ -916,8 +775,8 @@ def spread_ties(times: Sequence[float]) -> Tuple[List[float], int]:
 def natural_key(name: str) -> Tuple[Any, ...]:
     """A sort key by which IMG_9 comes before IMG_10; the name itself decides between equals."""
     parts = re.split(r"(\d+)", name.lower())
-    return tuple((0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part) for part in parts) + (
-        (2, 0, name),)
+    return (*((0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part) for part in parts),
+            (2, 0, name))
 
 
 def parsed(text: Union[str, bytes, None]) -> Any:
@@ -929,7 +788,6 @@ def parsed(text: Union[str, bytes, None]) -> Any:
 
 
 def _kind(name: str) -> str:
-    """The extension in lower case without its dot."""
     return os.path.splitext(name)[1][1:].lower()
 
 
@@ -941,11 +799,11 @@ def is_jpeg_name(path: Union[str, Path]) -> bool:
 def check_folder(path: str, option: str) -> Path:
     """The path as a folder that exists; raises NotFound."""
     folder = Path(path)
-    if folder.is_dir():
-        return folder
-    if folder.exists():
+    if folder.exists() and not folder.is_dir():
         raise NotFound(("not_a_folder", path, "is a file, not a folder", "", "give %s the folder it is in" % option))
-    raise NotFound(("no_folder", path, "there is no such folder", "", "check %s" % option))
+    if not folder.is_dir():
+        raise NotFound(("no_folder", path, "there is no such folder", "", "check %s" % option))
+    return folder
 
 
 def _ours(name: str) -> bool:
@@ -956,10 +814,7 @@ def _ours(name: str) -> bool:
 def find_images(folder: Union[str, Path], skip_subfolders: bool = False,
                 trouble: Optional[List[Problem]] = None) -> List[Path]:
     """Every image file below a folder, by folder and natural name; folders named .mapillary are not searched.
-
-    Subfolders that cannot be listed are added to trouble. Raises NotFound when there is no such folder or no image.
-    """
-    top = check_folder(str(folder), "--import_path")
+    Subfolders that cannot be listed are added to trouble. Raises NotFound when there is no such folder or no image."""
     images: List[Path] = []
 
     def unreadable(error: OSError) -> None:
@@ -968,63 +823,55 @@ def find_images(folder: Union[str, Path], skip_subfolders: bool = False,
         LOG.warning("%s", str(problem))
         if trouble is not None:
             trouble.append(problem)
-    for place, folders, files in os.walk(str(top), onerror=unreadable):
-        folders[:] = [] if skip_subfolders else sorted(
-            (name for name in folders if name != STATE_FOLDER), key=natural_key)
+    for place, folders, files in os.walk(str(check_folder(str(folder), "--import_path")), onerror=unreadable):
+        folders[:] = [] if skip_subfolders else sorted(set(folders) - {STATE_FOLDER}, key=natural_key)
         here = [name for name in files if _kind(name) in IMAGE_KINDS and not _ours(name)]
         parent = Path(place)        # parsed once
         images.extend(parent / name for name in sorted(here, key=natural_key))
     if not images:
-        raise NotFound(("no_images", str(folder), "holds no images", "", "images are files named .%s" % (
-            ", .".join(IMAGE_KINDS))))
+        raise NotFound(("no_images", str(folder), "holds no images", "",
+                        "images are files named .%s" % ", .".join(IMAGE_KINDS)))
     return images
 
 
 def _os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
-    """The error for a file that could not be written."""
-    remedy = {errno.ENOSPC: "free some space and run the same command again",
-              errno.EROFS: "the disk is read-only: copy the images to another one",
-              errno.EACCES: "check the rights of the folder", errno.EPERM: "check the rights of the folder"}
+    rights = "check the rights of the folder"
+    remedy = {errno.ENOSPC: "free some space and run the same command again", errno.EACCES: rights, errno.EPERM: rights,
+              errno.EROFS: "the disk is read-only: copy the images to another one"}
     return CannotWrite(("cannot_write", str(path), "cannot be written", error.strerror or str(error),
                         remedy.get(error.errno or 0, "check the disk")))
 
 
-def _part_name(target: str) -> str:
-    """A temporary name beside a target."""
-    return os.path.join(os.path.dirname(target), "%s%016x%s" % (
-        PART_PREFIX, random.SystemRandom().getrandbits(64), PART_SUFFIX))
-
-
 def write_atomically(path: Union[str, Path], chunks: Iterable[bytes], mode: Optional[int] = None,
                      flush: bool = True) -> os.stat_result:
-    """Write a file whole or not at all: a temporary file beside it, flushed to disk, then os.replace.
-
-    Permissions are mode, else those of the file that is replaced. A link is followed. Returns what os.stat says of the
-    new file; raises CannotWrite, and then the old file is as it was.
-    """
+    """Write a file (behind links too) whole or not at all: temporary file beside it, fsync, os.replace. Permissions are
+    mode, else as they were. Returns os.stat of the new file; raises CannotWrite, and then the old file is as it was."""
     target = os.path.realpath(str(path))
-    part = _part_name(target)
+    part = os.path.join(os.path.dirname(target), "%s%016x%s" % (
+        PART_PREFIX, random.SystemRandom().getrandbits(64), PART_SUFFIX))
     try:
-        kept = mode if mode is not None else _mode_of(target)
+        if mode is None:
+            with contextlib.suppress(FileNotFoundError):
+                mode = os.stat(target).st_mode & 0o7777
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
-                         0o666 if kept is None else kept)
+                         0o666 if mode is None else mode)
         try:
             with os.fdopen(handle, "wb", buffering=0) as stream:
                 for chunk in chunks:
                     _write_all(stream, chunk)
-                if kept is not None and os.name == "posix":
-                    os.chmod(stream.fileno(), kept)
+                if mode is not None and os.name == "posix":
+                    os.chmod(stream.fileno(), mode)
                 if flush:
                     os.fsync(stream.fileno())
                 written = os.fstat(stream.fileno())
             os.replace(part, target)
+            return written
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(part)
             raise
     except OSError as error:
         raise _os_problem(path, error) from error
-    return written
 
 
 def _write_all(stream: Any, chunk: bytes) -> None:
@@ -1034,35 +881,22 @@ def _write_all(stream: Any, chunk: bytes) -> None:
         view = view[stream.write(view):]
 
 
-def _mode_of(path: str) -> Optional[int]:
-    """Permission bits of a file, None when there is none."""
-    try:
-        return os.stat(path).st_mode & 0o7777
-    except FileNotFoundError:
-        return None
-
-
 def flush_folder(folder: Union[str, Path]) -> None:
     """Flush a folder's names to disk, where the system can; after that a power cut does not undo a replace."""
-    if os.name != "posix":
-        return
-    with contextlib.suppress(OSError):
-        handle = os.open(str(folder), os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    if os.name == "posix":
+        with contextlib.suppress(OSError):
+            handle = os.open(str(folder), os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def rest_of(path: str, start: int) -> Iterator[bytes]:
     """The bytes of a file from an offset on, a piece at a time."""
     with open(path, "rb") as stream:
         stream.seek(start)
-        while True:
-            piece = stream.read(COPY_BYTES)
-            if not piece:
-                return
-            yield piece
+        yield from iter(lambda: stream.read(COPY_BYTES), b"")
 
 
 def worker_count(wanted: int) -> int:
@@ -1071,45 +905,33 @@ def worker_count(wanted: int) -> int:
 
 
 def _several(job: Callable[[Any], Any], items: Sequence[Any]) -> List[Any]:
-    """One job after another; what a worker runs."""
     return [job(item) for item in items]
 
 
-def _pool(count: int, total: int) -> Tuple[Any, int]:
-    """(executor, items a worker gets at a time): processes where this file is the program and there is much to do."""
-    import concurrent.futures
-    if __name__ == "__main__" and total > PROCESS_IMAGES:
-        import multiprocessing
-        return concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn")), 32
-    return concurrent.futures.ThreadPoolExecutor(count), 1
-
-
 def each(job: Callable[[Any], Any], items: Iterable[Any], total: int, workers: int) -> Iterator[Any]:
-    """job(item) for every one of about total items, in their order: the one worker pool.
-
-    job is a function of a module and takes and gives plain values, so that threads and processes are interchangeable.
-    Only a few items are taken ahead; when the consumer stops, what has not begun is dropped.
-    """
+    """job(item) for each of about total items, in their order, only a few taken ahead: the one worker pool. job is a
+    module's function of plain values (threads or processes). What has not begun when the consumer stops is dropped."""
     count = min(worker_count(workers), total)
     if count <= 1:
         for item in items:
             yield job(item)
         return
-    import collections
-    pool, chunk = _pool(count, total)
+    import concurrent.futures
+    if __name__ == "__main__" and total > PROCESS_IMAGES:       # this file is the program, and there is much to do
+        import multiprocessing
+        pool: Any = concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+        chunk = 32                  # items a worker gets at a time
+    else:
+        pool, chunk = concurrent.futures.ThreadPoolExecutor(count), 1
     waiting: Any = collections.deque()
     source = iter(items)
     try:
-        while True:
-            while len(waiting) < 4 * count:
-                group = list(itertools.islice(source, chunk))
-                if not group:
-                    break
-                waiting.append(pool.submit(_several, job, group))
-            if not waiting:
-                return
-            for result in waiting.popleft().result():
-                yield result
+        for group in iter(lambda: list(itertools.islice(source, chunk)), []):
+            waiting.append(pool.submit(_several, job, group))
+            if len(waiting) == 4 * count:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
     finally:
         for future in waiting:
             future.cancel()
@@ -1121,36 +943,31 @@ ERROR_LINES, ERROR_BYTES = 20, 4096     # of what a program says on its error ou
 
 class Ran(NamedTuple):
     """How a program ended."""
-
     code: int                       # its exit code, 0 = success
     output: str                     # its output; "" when every line went to a function
     errors: List[str]               # the last lines that it wrote to its error output
 
 
-def run_program(argv: Sequence[str], folder: Optional[str] = None,
-                line: Optional[Callable[[str], None]] = None) -> Ran:
-    """Run a program to its end: no shell, no input, no window; line(text) gets each line of its output as it comes.
-
-    It is killed when anything goes wrong here, Ctrl-C included. It does not see the tokens in our environment. Raises
-    ProgramMissing when it cannot be started.
-    """
-    import collections
+def run_program(argv: Sequence[str], folder: Optional[str] = None, line: Optional[Callable[[str], None]] = None) -> Ran:
+    """Run a program to its end: no shell, no input, no window, no token from our environment; line(text) gets each line
+    of its output as it comes. Killed when anything goes wrong here, Ctrl-C included. Raises ProgramMissing."""
     errors: Any = collections.deque(maxlen=ERROR_LINES)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAPILLARY_")}
     try:
-        child = subprocess.Popen(list(argv), cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+        child = subprocess.Popen(
+            list(argv), cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
     except OSError as error:
         raise ProgramMissing(("cannot_start", argv[0], "cannot be started", error.strerror or str(error),
                               "install it anew")) from error
+    stdout, stderr = typing.cast(BinaryIO, child.stdout), typing.cast(BinaryIO, child.stderr)
     with child:
         try:
-            reader = threading.Thread(target=lambda: errors.extend(iter(lambda: child.stderr.readline(  # type: ignore
-                ERROR_BYTES), b"")), daemon=True)
+            reader = threading.Thread(target=lambda: errors.extend(iter(lambda: stderr.readline(ERROR_BYTES), b"")),
+                                      daemon=True)
             reader.start()
             output: List[bytes] = []
-            for row in typing.cast(BinaryIO, child.stdout):
+            for row in stdout:
                 line(row.decode("utf-8", "replace").strip()) if line else output.append(row)
             child.wait()
             reader.join()
@@ -1173,26 +990,23 @@ def _program_folders() -> List[str]:
 
 
 def find_program(name: str, given: Optional[str] = None) -> str:
-    """The absolute path of ffmpeg or ffprobe; raises ProgramMissing that says how to get it on this system.
-
-    given (a file or a folder), else what MAPILLARY_TOOLS_FFMPEG_PATH says, else where programs are. ffprobe is looked
-    for beside the ffmpeg that was given first.
-    """
+    """The absolute path of ffmpeg or ffprobe: given (a file or a folder, in which ffprobe is looked for first), else
+    MAPILLARY_TOOLS_FFMPEG_PATH, else where programs are. Raises ProgramMissing that says how to get it on this
+    system."""
     given = given or os.environ.get("MAPILLARY_TOOLS_FFMPEG_PATH")
     places = [os.path.join(folder, name) for folder in _program_folders()]
     if given:
         given = os.path.abspath(os.path.expanduser(given))
-        folder = given if os.path.isdir(given) else os.path.dirname(given)
-        exact = [given] if name == "ffmpeg" and not os.path.isdir(given) else []
-        places = exact or [os.path.join(folder, name)] + (places if name != "ffmpeg" else [])
+        beside = os.path.join(given if os.path.isdir(given) else os.path.dirname(given), name)
+        places = [beside] + places if name != "ffmpeg" else [beside if os.path.isdir(given) else given]
     for place in places:
-        for candidate in ((place, place + ".exe") if os.name == "nt" else (place,)):
+        for candidate in (place, place + ".exe") if os.name == "nt" else (place,):
             if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
                 return candidate
     remedy = {"win32": "winget install ffmpeg, or put ffmpeg.exe and ffprobe.exe beside mapillary_tools.py",
               "darwin": "brew install ffmpeg"}.get(sys.platform, "apt install ffmpeg, or your system's package of it")
-    raise ProgramMissing(("no_program", given or "", "there is no %s there" % name if given else
-                          "%s is not on this computer" % name, "", remedy + "; --ffmpeg_path FILE says where it is"))
+    wrong = ("there is no %s there" if given else "%s is not on this computer") % name
+    raise ProgramMissing(("no_program", given or "", wrong, "", remedy + "; --ffmpeg_path FILE says where it is"))
 
 
 def config_path(given: Optional[str] = None) -> str:
@@ -1206,7 +1020,7 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
     import configparser
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str        # type: ignore[assignment,method-assign]
-    where = config_path(path)
+    where, remedy = config_path(path), "mend it, or move it away and authenticate"
     try:
         with open(where, encoding="utf-8-sig") as stream:
             parser.read_file(stream)
@@ -1214,8 +1028,7 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
         return {}
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
         reason = error.strerror or "" if isinstance(error, OSError) else "it is no ini file in UTF-8"
-        raise UsageError(("bad_config", where, "cannot be read", reason, "mend it, or move it away and authenticate"
-                          )) from None
+        raise UsageError(("bad_config", where, "cannot be read", reason, remedy)) from None
     return {section: dict(parser.items(section)) for section in parser.sections()}
 
 
@@ -1224,9 +1037,7 @@ def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None
     where = config_path(path)
     lines: List[str] = []
     for section, options in sections.items():
-        lines.append("[%s]" % section)
-        lines.extend("%s = %s" % (key, value) for key, value in options.items())
-        lines.append("")
+        lines += ["[%s]" % section, *("%s = %s" % item for item in options.items()), ""]
     try:
         os.makedirs(os.path.dirname(os.path.abspath(where)), mode=0o700, exist_ok=True)
     except OSError as error:
@@ -1257,7 +1068,6 @@ Edits = Dict[str, Dict[int, Any]]   # IFD -> tag -> value as piexif has it; None
 
 class Head(NamedTuple):
     """The part of a JPEG before its scan."""
-
     data: bytes                     # SOI to the end of the SOS header
     width: Optional[int]            # pixels
     height: Optional[int]           # pixels
@@ -1275,47 +1085,36 @@ def read_head(stream: Any, path: str) -> Head:
         raise _not_jpeg(path, "is empty", "0 bytes")
     if data[:2] != b"\xff\xd8":
         raise _not_jpeg(path, "is not a JPEG", "it begins with %s" % bytes(data[:4]).hex())
-    position, size, exif = 2, (None, None), b""     # type: int, Tuple[Optional[int], Optional[int]], bytes
+
+    def need(end: int) -> None:
+        while len(data) < end:
+            more = stream.read(HEAD_BYTES)
+            if not more:
+                raise _not_jpeg(path, "is truncated", "it ends at byte %d, before its picture begins" % len(data))
+            data.extend(more)
+            if len(data) > HEAD_LIMIT:
+                raise _not_jpeg(path, "is damaged", "no picture in its first %d bytes" % HEAD_LIMIT)
+    at, size, exif = 2, (None, None), b""       # type: int, Tuple[Optional[int], Optional[int]], bytes
     while True:
-        position = _marker(data, stream, position, path)
-        marker = data[position + 1]
-        if marker in _NO_LENGTH:
-            position += 2
+        need(at + 2)
+        if data[at] != 0xFF:
+            raise _not_jpeg(path, "is damaged", "no marker at byte %d" % at)
+        marker = data[at + 1]
+        if marker in _NO_LENGTH or marker == 0xFF:      # the latter: this was a fill byte
+            at += 1 if marker == 0xFF else 2
             continue
-        length = _need(data, stream, position, 4, path) and struct.unpack_from(">H", data, position + 2)[0]
-        if marker == 0xD9 or length < 2:
-            raise _not_jpeg(path, "ends before its picture begins", "at byte %d" % position)
-        _need(data, stream, position, 2 + length, path)
-        if marker in _SOF and length >= 7:
-            size = struct.unpack_from(">HH", data, position + 5)[::-1]
-        elif marker == 0xE1 and not exif and data[position + 4:position + 8] == b"Exif":
-            exif = bytes(data[position + 10:position + 2 + length])
-        position += 2 + length
-        if marker == 0xDA:
-            return Head(bytes(data[:position]), size[0], size[1], exif)
-
-
-def _marker(data: bytearray, stream: Any, position: int, path: str) -> int:
-    """The offset of the marker at a position, behind any fill bytes."""
-    _need(data, stream, position, 2, path)
-    if data[position] != 0xFF:
-        raise _not_jpeg(path, "is damaged", "no marker at byte %d" % position)
-    while data[position + 1] == 0xFF:
-        position += 1
-        _need(data, stream, position, 2, path)
-    return position
-
-
-def _need(data: bytearray, stream: Any, position: int, count: int, path: str) -> bool:
-    """Read on until count bytes stand at a position; raises BadExif when the file ends or the head is implausible."""
-    while len(data) < position + count:
-        more = stream.read(HEAD_BYTES)
-        if not more:
-            raise _not_jpeg(path, "is truncated", "it ends at byte %d, before its picture begins" % len(data))
-        data += more
-        if len(data) > HEAD_LIMIT:
-            raise _not_jpeg(path, "is damaged", "no picture in its first %d bytes" % HEAD_LIMIT)
-    return True
+        need(at + 4)
+        end = at + 2 + struct.unpack_from(">H", data, at + 2)[0]
+        if marker == 0xD9 or end < at + 4:
+            raise _not_jpeg(path, "ends before its picture begins", "at byte %d" % at)
+        need(end)
+        if marker in _SOF and end >= at + 9:
+            size = struct.unpack_from(">HH", data, at + 5)[::-1]
+        elif marker == 0xE1 and not exif and data[at + 4:at + 8] == b"Exif":
+            exif = bytes(data[at + 10:end])
+        elif marker == 0xDA:
+            return Head(bytes(data[:end]), size[0], size[1], exif)
+        at = end
 
 
 def _check_tail(stream: Any, size: int, start: int, path: str) -> None:
@@ -1340,17 +1139,15 @@ def _text(value: Any) -> Optional[str]:
 
 def _ratio(value: Any) -> Optional[float]:
     """A rational, or a plain number where a writer got the type wrong; None for a zero denominator or anything else."""
-    if isinstance(value, int):
-        return float(value)
     if isinstance(value, tuple) and len(value) == 1:
         return _ratio(value[0])
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
         return value[0] / value[1] if value[1] else None
-    return None
+    return float(value) if isinstance(value, int) else None
 
 
-def _angle(value: Any) -> Optional[float]:
-    """Degrees, minutes and seconds as degrees; None when a part is unknown."""
+def _coordinate(value: Any, ref: Any, negative: str, limit: float) -> Optional[float]:
+    """Degrees, minutes, seconds as degrees, signed by Ref, or as they are without it; None when out of range."""
     if not isinstance(value, tuple) or not value:
         return None
     parts = [_ratio(part) for part in value] if isinstance(value[0], tuple) else [_ratio(value)]
@@ -1359,45 +1156,23 @@ def _angle(value: Any) -> Optional[float]:
     degrees = 0.0                   # not sum(): since Python 3.12 that rounds in another way
     for place, part in enumerate(parts):
         degrees += typing.cast(float, part) / 60 ** place
-    return degrees
-
-
-def _signed(value: Any, ref: Any, negative: str, limit: float) -> Optional[float]:
-    """A coordinate in degrees with its sign from Ref, or of its own where there is no Ref; None when out of range."""
-    angle, letter = _angle(value), (_text(ref) or "").upper()[:1]
-    if angle is None or abs(angle) > limit:
-        return None
-    if not letter:
-        return angle
-    return -abs(angle) if letter == negative else abs(angle)
-
-
-def _direction(value: Any) -> Optional[float]:
-    """Degrees 0 <= x < 360; a numerator that is a wrapped negative 32-bit number is unwrapped."""
-    degrees = _ratio(value)
-    if degrees is None:
-        return None
-    if degrees > 360 and isinstance(value, tuple) and isinstance(value[0], int) and value[0] >= 1 << 31:
-        degrees = (value[0] - (1 << 32)) / value[1]
-    return degrees % 360.0
+    letter = (_text(ref) or "").upper()[:1]
+    if letter:
+        degrees = -abs(degrees) if letter == negative else abs(degrees)
+    return degrees if abs(degrees) <= limit else None
 
 
 def _gps_seconds(gps: Dict[int, Any]) -> Optional[float]:
     """GPSDateStamp and GPSTimeStamp as seconds UTC; None when a half is missing or the receiver had no date."""
-    date, clock = _text(gps.get(_GPS_DATE)), gps.get(_GPS_TIME)
-    if not date or not isinstance(clock, tuple) or len(clock) != 3:
+    clock = gps.get(_GPS_TIME)
+    date = re.match(r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})$", _text(gps.get(_GPS_DATE)) or "")
+    parts = [_ratio(part) for part in clock] if isinstance(clock, tuple) and len(clock) == 3 else [None]
+    if date is None or None in parts or "-".join(date.groups()) in _NO_GPS_DATES:
         return None
-    parts = [_ratio(part) for part in clock]
-    digits = re.match(r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})$", date)
-    if None in parts or not digits or "-".join(digits.groups()) in _NO_GPS_DATES:
-        return None
+    midnight = parse_time("%s-%s-%s 0:0" % date.groups())
     hour, minute, second = typing.cast(List[float], parts)
-    try:
-        midnight = utc_seconds(int(digits.group(1)), int(digits.group(2)), int(digits.group(3)), 0, 0, 0)
-    except ValueError:
-        return None
-    clock_seconds = hour * 3600 + minute * 60 + second
-    return midnight + clock_seconds if 0 <= clock_seconds <= DAY_S + 3661 else None
+    seconds = hour * 3600 + minute * 60 + second
+    return midnight + seconds if midnight is not None and 0 <= seconds <= DAY_S + 3661 else None
 
 
 def _plain(value: Any) -> Any:
@@ -1409,54 +1184,44 @@ def _plain(value: Any) -> Any:
 
 def _unplain(value: Any) -> Any:
     """The reverse of _plain."""
-    if isinstance(value, str):
-        return value.encode("latin-1")
     if isinstance(value, list):
-        return tuple([part if isinstance(part, int) else _unplain(part) for part in value])
-    return value
+        return tuple([_unplain(part) for part in value])
+    return value.encode("latin-1") if isinstance(value, str) else value
 
 
-def _position(gps: Dict[int, Any]) -> Dict[str, float]:
-    """lat, lon and alt that a GPS IFD holds; empty when unknown."""
-    lat = _signed(gps.get(_LAT), gps.get(_LAT_REF), "S", 90.0)
-    lon = _signed(gps.get(_LON), gps.get(_LON_REF), "W", 180.0)
+def _gps_values(gps: Dict[int, Any]) -> Dict[str, float]:
+    """lat, lon, alt, and heading (true) or magnetic (GPSImgDirection, else GPSTrack) of a GPS IFD, where known."""
     out: Dict[str, float] = {}
+    lat = _coordinate(gps.get(_LAT), gps.get(_LAT_REF), "S", 90.0)
+    lon = _coordinate(gps.get(_LON), gps.get(_LON_REF), "W", 180.0)
     if lat is not None and lon is not None and (lat, lon) != (0.0, 0.0):
         out.update(lat=lat, lon=lon)
     alt = _ratio(gps.get(_ALT))
     if alt is not None:
-        below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,))
-        out["alt"] = -alt if below else alt
+        out["alt"] = -alt if gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,)) else alt
+    tag, ref = (_TRACK, _TRACK_REF) if _ratio(gps.get(_DIR)) is None else (_DIR, _DIR_REF)
+    value, degrees = gps.get(tag), _ratio(gps.get(tag))
+    if degrees is not None:
+        if degrees > 360 and isinstance(value, tuple) and isinstance(value[0], int) and value[0] >= 1 << 31:
+            degrees = (value[0] - (1 << 32)) / value[1]     # it was a negative number, wrapped at 32 bits
+        out["magnetic" if (_text(gps.get(ref)) or "T").upper() == "M" else "heading"] = degrees % 360.0
     return out
-
-
-def _compass(gps: Dict[int, Any]) -> Dict[str, float]:
-    """heading (true) or magnetic in degrees: GPSImgDirection, else GPSTrack."""
-    for tag, ref in ((_DIR, _DIR_REF), (_TRACK, _TRACK_REF)):
-        degrees = _direction(gps.get(tag))
-        if degrees is not None:
-            return {"magnetic" if (_text(gps.get(ref)) or "T").upper() == "M" else "heading": degrees}
-    return {}
 
 
 def found_in(exif: Dict[str, Any]) -> Dict[str, Any]:
     """What the journal keeps of an EXIF dict as piexif loads it: plain values, absent when unknown."""
     ifd0, gps = exif.get("0th", {}), exif.get("GPS", {})
-    found: Dict[str, Any] = {}
     times = {name: _text(exif.get(ifd, {}).get(tag)) for name, (ifd, tag) in _TIME_TAGS.items()}
-    found["times"] = {name: text for name, text in times.items() if text}
-    found["gps_time"] = _gps_seconds(gps)
-    found.update(_position(gps))
-    found.update(_compass(gps))
     orientation = _ratio(ifd0.get(_ORIENTATION))
-    found["orientation"] = int(orientation) if orientation is not None and orientation in range(1, 9) else None
-    found["make"], found["model"] = _text(ifd0.get(_MAKE)), _text(ifd0.get(_MODEL))
-    found["accuracy"] = _ratio(gps.get(_GPS_ERROR))
-    found["caption"] = _text(ifd0.get(_DESCRIPTION))
-    found["history"] = _text(ifd0.get(_HISTORY)) or _text(exif.get("Exif", {}).get(_HISTORY))
     raw = {ifd: {str(tag): _plain(exif.get(ifd, {})[tag]) for tag in tags if tag in exif.get(ifd, {})}
            for ifd, tags in OWNED.items()}
-    found["raw"] = {ifd: tags for ifd, tags in raw.items() if tags}
+    found: Dict[str, Any] = {
+        "times": {name: text for name, text in times.items() if text}, "gps_time": _gps_seconds(gps),
+        **_gps_values(gps), "orientation": int(orientation) if orientation and orientation in range(1, 9) else None,
+        "make": _text(ifd0.get(_MAKE)), "model": _text(ifd0.get(_MODEL)), "accuracy": _ratio(gps.get(_GPS_ERROR)),
+        "caption": _text(ifd0.get(_DESCRIPTION)),
+        "history": _text(ifd0.get(_HISTORY)) or _text(exif.get("Exif", {}).get(_HISTORY)),
+        "raw": {ifd: tags for ifd, tags in raw.items() if tags}}
     return {key: value for key, value in found.items() if value is not None and value != {}}
 
 
@@ -1470,18 +1235,16 @@ def piexif() -> Any:
     try:
         return _vendored("piexif")
     except ImportError as error:
-        raise ProgramMissing(("vendor_missing", os.path.join(_HERE, "vendor"), "is missing", "", "copy the folder "
-                              "vendor together with mapillary_tools.py")) from error
+        raise ProgramMissing(("vendor_missing", os.path.join(_HERE, "vendor"), "is missing", "",
+                              "copy the folder vendor together with mapillary_tools.py")) from error
 
 
 def _load(source: Any, path: str) -> Dict[str, Any]:
-    """What vendor/piexif reads from bytes or a path; raises BadExif."""
     try:
         return typing.cast(Dict[str, Any], piexif().load(source))
     except (ValueError, OSError) as error:
-        raise BadExif(("bad_exif", path, "its EXIF cannot be read", str(error).split("\n")[0],
-                       "the library exifread may: python -m pip install -r vendor/requirements.txt --target vendor"
-                       )) from error
+        remedy = "the library exifread may: python -m pip install -r vendor/requirements.txt --target vendor"
+        raise BadExif(("bad_exif", path, "its EXIF cannot be read", str(error).split("\n")[0], remedy)) from error
 
 
 def exif_digest(block: bytes) -> str:
@@ -1495,50 +1258,45 @@ def read_found(path: Union[str, Path]) -> Dict[str, Any]:
     try:
         with open(name, "rb") as stream:
             status = os.fstat(stream.fileno())
-            begin = stream.read(4)
+            begin = stream.read(2)
             stream.seek(0)
-            if is_jpeg_name(name) or begin[:2] == b"\xff\xd8":
+            if is_jpeg_name(name) or begin == b"\xff\xd8":
                 head = read_head(stream, name)
                 _check_tail(stream, status.st_size, len(head.data), name)
-                found = _found_or_second(head.data if head.exif else None, name)
-                found["pixels"] = [head.width, head.height]
-                found["digest"] = exif_digest(head.exif)
+                found = _found_or_second(head.data, name) if head.exif else {}
+                found.update(pixels=[head.width, head.height], digest=exif_digest(head.exif))
             else:
                 found = _found_or_second(name, name)
     except OSError as error:
-        raise BadExif(("unreadable", name, "cannot be read", error.strerror or str(error), "check the card and rights"
-                       )) from error
+        raise BadExif(("unreadable", name, "cannot be read", error.strerror or str(error),
+                       "check the card and rights")) from error
     found.update(_stamp(status))
     return found
 
 
-def _found_or_second(source: Any, path: str) -> Dict[str, Any]:
+def _found_or_second(source: Union[str, bytes], path: str) -> Dict[str, Any]:
     """found_in by vendor/piexif; what that refuses is offered to exifread, and the record says so."""
-    if source is None:
-        return {}
     try:
         exif = _load(source, path)
     except BadExif:
         library = second_reader("exifread")
         if library is None:
             raise
-        found = _by_exifread(library, path)
-        found["reader"] = "exifread"
-        return found
+        return dict(_by_exifread(library, path), reader="exifread")
     found = found_in(exif)
-    sizes = [_ratio(exif.get("0th", {}).get(tag)) for tag in (0x0100, 0x0101)]
-    if isinstance(source, str) and None not in sizes:
-        found["pixels"] = [int(typing.cast(float, size)) for size in sizes]
+    width, height = (_ratio(exif.get("0th", {}).get(tag)) for tag in (0x0100, 0x0101))
+    if isinstance(source, str) and width is not None and height is not None:
+        found["pixels"] = [int(width), int(height)]
     return found
 
 
-_EXIFREAD_NAMES = {"0th": {_DESCRIPTION: "Image ImageDescription", _ORIENTATION: "Image Orientation",
-                           _MAKE: "Image Make", _MODEL: "Image Model", 0x0132: "Image DateTime"},
-                   "Exif": {tag: "EXIF " + name for name, (ifd, tag) in _TIME_TAGS.items() if ifd == "Exif"},
-                   "GPS": {_LAT_REF: "GPS GPSLatitudeRef", _LAT: "GPS GPSLatitude", _LON_REF: "GPS GPSLongitudeRef",
-                           _LON: "GPS GPSLongitude", _ALT_REF: "GPS GPSAltitudeRef", _ALT: "GPS GPSAltitude",
-                           _GPS_TIME: "GPS GPSTimeStamp", _DIR_REF: "GPS GPSImgDirectionRef",
-                           _DIR: "GPS GPSImgDirection", _GPS_DATE: "GPS GPSDate"}}
+_EXIFREAD_NAMES = {
+    "0th": {0x0132: "Image DateTime", _DESCRIPTION: "Image ImageDescription", _ORIENTATION: "Image Orientation",
+            _MAKE: "Image Make", _MODEL: "Image Model"},
+    "Exif": {tag: "EXIF " + name for name, (ifd, tag) in _TIME_TAGS.items() if ifd == "Exif"},
+    "GPS": dict(zip((*range(_LAT_REF, _GPS_TIME + 1), _DIR_REF, _DIR, _GPS_DATE), (
+        "GPS GPS" + name for name in ("LatitudeRef", "Latitude", "LongitudeRef", "Longitude", "AltitudeRef", "Altitude",
+                                      "TimeStamp", "ImgDirectionRef", "ImgDirection", "Date"))))}
 
 
 def _by_exifread(library: Any, path: str) -> Dict[str, Any]:
@@ -1548,18 +1306,15 @@ def _by_exifread(library: Any, path: str) -> Dict[str, Any]:
             tags = library.process_file(stream, details=False)
     except Exception as error:      # a foreign library on damaged data: whatever it raises means "cannot be read"
         raise BadExif(("bad_exif", path, "its EXIF cannot be read", str(error), "leave it out")) from error
-    exif: Dict[str, Any] = {}
-    for ifd, names in _EXIFREAD_NAMES.items():
-        exif[ifd] = {tag: _exifread_value(tags[name]) for tag, name in names.items() if name in tags}
     if not tags:
         raise BadExif(("bad_exif", path, "has no EXIF that can be read", "", "leave it out"))
-    found = found_in(exif)
+    found = found_in({ifd: {tag: _exifread_value(tags[name]) for tag, name in names.items() if name in tags}
+                      for ifd, names in _EXIFREAD_NAMES.items()})
     found.pop("raw", None)
     return found
 
 
 def _exifread_value(tag: Any) -> Any:
-    """A value of exifread as piexif would have it."""
     if isinstance(tag.values, str):
         return tag.values.encode("utf-8", "replace")
     values = tuple((value.num, value.den) if hasattr(value, "den") else value for value in tag.values)
@@ -1618,54 +1373,45 @@ def time_edits(when: float, offset: float) -> Dict[int, Any]:
             0x9291: b"%03d" % (int(round(local * 1000)) % 1000)}
 
 
-def _changes(a: Optional[float], b: Optional[float], precision: float) -> bool:
-    """Whether a value to write (a; None = none) differs from what is there at the precision written."""
-    return a is not None and (b is None or abs(a - b) > precision / 2)
+def _changes(a: float, b: Optional[float], precision: float) -> bool:
+    """Whether a value to write differs from what is there (b; None = nothing) at the precision written."""
+    return b is None or abs(a - b) > precision / 2
 
 
 def image_edits(image: Image, description: Optional[str], orientation: Optional[int] = None,
                 offset: float = 0.0) -> Edits:
-    """Every tag that is ours, as it should stand in the file: a function of the image alone.
-
-    A tag that needs no change is as found, so an earlier run's writing is taken back. description None leaves the
-    caption as found; orientation None likewise (EXIF 1..8); offset is the zone for a DateTimeOriginal that was missing.
-    """
-    found = image.found or {}
+    """Every tag that is ours, as it should stand in the file: a function of the image alone. A tag that needs no change
+    is as found, so an earlier run's writing is taken back. description None leaves the caption as found; orientation
+    None likewise (EXIF 1..8); offset is the zone for a DateTimeOriginal that was missing."""
+    found, given, fix = image.found or {}, image.given or {}, image.fix
     raw = found.get("raw", {})
-    edits: Edits = {ifd: {tag: _unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags}
-                    for ifd, tags in OWNED.items()}
+    edits: Edits = {ifd: {tag: _unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags} for ifd, tags in OWNED.items()}
+    first, gps = edits["0th"], edits["GPS"]
     if description is not None:
-        edits["0th"][_DESCRIPTION] = description.encode("ascii")
+        first[_DESCRIPTION] = description.encode("ascii")
     if orientation is not None and orientation != found.get("orientation"):
-        edits["0th"][_ORIENTATION] = orientation
-    _gps_edits(edits["GPS"], image, found)
-    given_time = bool(image.given and "time" in image.given)
-    if image.time is not None and (given_time or parse_time(found.get("times", {}).get("DateTimeOriginal")) is None):
-        edits["Exif"].update(time_edits(image.time, offset))
-    if image.given and image.given.get("tags"):
-        edits["0th"][_HISTORY] = json.dumps(image.given["tags"], sort_keys=True, separators=(",", ":")).encode("ascii")
-    return edits
-
-
-def _gps_edits(gps: Dict[int, Any], image: Image, found: Dict[str, Any]) -> None:
-    """Overlay the GPS tags that differ from what was found."""
+        first[_ORIENTATION] = orientation
+    if given.get("tags"):
+        first[_HISTORY] = json.dumps(given["tags"], sort_keys=True, separators=(",", ":")).encode("ascii")
     before = dict(gps)
-    fix = image.fix
     if fix is not None and (_changes(fix.lat, found.get("lat"), 1e-7) or _changes(fix.lon, found.get("lon"), 1e-7)):
         gps.update(position_edits(fix.lat, fix.lon))
-    if fix is not None and _changes(fix.alt, found.get("alt"), 1e-3):
-        gps.update(altitude_edits(typing.cast(float, fix.alt)))
-    if _changes(image.heading, found.get("heading"), 1e-3):
-        gps.update(heading_edits(typing.cast(float, image.heading)))
-    if _changes(image.time, image.own_time, 2e-3 - 1e-9):
-        gps.update(gps_time_edits(typing.cast(float, image.time)))
+    for value, there, precision, edits_of in (
+            (fix.alt if fix else None, found.get("alt"), 1e-3, altitude_edits),
+            (image.heading, found.get("heading"), 1e-3, heading_edits),
+            (image.time, image.own_time, 2e-3 - 1e-9, gps_time_edits)):
+        if value is not None and _changes(value, there, precision):
+            gps.update(edits_of(value))
     if gps != before and gps[_GPS_VERSION] is None:
         gps[_GPS_VERSION] = (2, 3, 0, 0)
+    missing = parse_time(found.get("times", {}).get("DateTimeOriginal")) is None
+    if image.time is not None and (missing or "time" in given):
+        edits["Exif"].update(time_edits(image.time, offset))
+    return edits
 
 
 class Edited(NamedTuple):
     """An image's bytes as they should be: a new head, and the rest of the file."""
-
     head: bytes                     # SOI to the end of the SOS header
     start: int                      # offset in the file from which the rest follows
     digest: str                     # of the Exif block in the head
@@ -1679,17 +1425,13 @@ def edited(path: str, edits: Edits) -> Edited:
     exif = _load(head.data, path) if head.exif else {name: {} for name in ("0th", "Exif", "GPS", "Interop", "1st")}
     changed = False
     for ifd, tags in edits.items():
-        held = exif.setdefault(ifd, {})
+        before = exif.get(ifd, {})
+        held = dict(before)
         for tag, value in tags.items():
-            if isinstance(value, int) and isinstance(held.get(tag), tuple):
-                value = (value, 1)  # found as a whole number, rewritten as the rational that it ought to be
-            if held.get(tag) == value:
-                continue
-            changed = True
-            if value is None:
-                del held[tag]
-            else:
-                held[tag] = value
+            whole = isinstance(value, int) and isinstance(before.get(tag), tuple)
+            held[tag] = (value, 1) if whole else value      # found as a whole number where a rational ought to be
+        exif[ifd] = {tag: value for tag, value in held.items() if value is not None}
+        changed = changed or exif[ifd] != before
     if not changed:
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     out = io.BytesIO()
@@ -1703,36 +1445,27 @@ def edited(path: str, edits: Edits) -> Edited:
 
 
 def write_edits(path: str, edits: Edits, to: Optional[str] = None) -> Dict[str, Any]:
-    """Carry out the edits in a file, or in a copy of it; returns size, mtime and digest of what was written.
-
-    Whole and atomically; a file that the edits do not change is not written. Raises BadExif, CannotWrite.
-    """
+    """Carry out the edits in a file, or in a copy of it; returns size, mtime and digest of what was written. Whole and
+    atomically; a file that the edits do not change is not written. Raises BadExif, CannotWrite."""
     try:
-        new = edited(path, edits)
-        if to is None and not new.changed:
-            status = os.stat(path)
-        else:
+        new, status = edited(path, edits), os.stat(path)
+        if to is not None or new.changed:
             parts = itertools.chain([new.head], rest_of(path, new.start))
-            status = write_atomically(to or path, parts, mode=_mode_of(path) if to else None)
+            status = write_atomically(to or path, parts, mode=status.st_mode & 0o7777 if to else None)
     except OSError as error:
         raise _os_problem(path, error) from error
     return dict(_stamp(status), digest=new.digest)
 
 
 def write_image(image: Image, description: Optional[str], to: Union[str, Path, None] = None) -> Dict[str, Any]:
-    """Write an image's description, position, direction and time into its file, or into a copy at `to`.
-
-    description: JSON text in ASCII, None = the caption stays. Returns size (bytes), mtime (ms) and EXIF digest. The
-    file is replaced atomically; permissions are kept, the modification time is new. Raises BadExif, CannotWrite.
-    """
+    """Write description (JSON in ASCII, None = the caption stays), position, direction and time into an image, or a
+    copy at `to`: atomically, permissions kept. Returns size (bytes), mtime (ms), EXIF digest. Raises BadExif,
+    CannotWrite."""
     if image.found is None:
         read = read_image(image.path)
         image = image.but(found=read.found, own_time=read.own_time)
-    return write_edits(str(image.path), image_edits(image, description, image.camera.orientation),
-                       None if to is None else str(to))
-
-
-# ==== SCAFFOLD, end ====
+    edits = image_edits(image, description, image.camera.orientation)
+    return write_edits(str(image.path), edits, None if to is None else str(to))
 
 
 # ---- 7. Track sources ---------------------------------------------------------------------------
@@ -6273,122 +6006,97 @@ class StatusOptions(Group):
                                      choices=("failed", SKIP_WAITING, SKIP_DUPLICATE))
 
 
-class _Standing(NamedTuple):
-    """How far an image has come."""
-
-    name: str
-    record: Dict[str, Any]          # of the journal; empty when there is none
-    word: str                       # "uploaded", "failed" or why it is skipped
-    reason: str = ""
-    problem: Optional[Problem] = None   # of a failed one
-    sequence: Optional[str] = None
-
-
-def _standings(top: str, service: str, trouble: List[Problem]) -> Iterator[Tuple[Journal, Iterator[_Standing]]]:
-    """Each folder with images or a journal, and how far every image has come that is listed, recorded or uploaded.
-
-    Folders that cannot be listed are added to trouble. Raises NotFound when there is no image.
-    """
+def _standings(top: str, service: str, trouble: List[Problem]) -> Iterator[Tuple[Journal, Iterator[Image]]]:
+    """Each folder with images or a journal, and all its images; raises NotFound, adds folders not listed to trouble."""
     check_folder(top, "--import_path")
     empty = True
     for folder, folders, files in os.walk(top, onerror=lambda error: trouble.append(Problem(
             "unreadable", str(error.filename), "cannot be searched", error.strerror or "", "check its rights"))):
         folders[:] = sorted((name for name in folders if name != STATE_FOLDER), key=natural_key)
-        known = {Journal.key(name): name for name in files if _kind(name) in IMAGE_KINDS and not _ours(name)}
         journal, problem = Journal(folder, write=False), None
         try:
             journal.__enter__()
         except BadJournal as error:
             problem = error.problem
-        for key in journal.names() + [key for place, key in journal._uploads if place == service]:
-            known.setdefault(key, key)
+        known = {key: key for key in journal.names() + [key for place, key in journal._uploads if place == service]}
+        known.update((Journal.key(name), name) for name in files if _kind(name) in IMAGE_KINDS and not _ours(name))
         if known:
             empty, names, earlier = False, sorted(known.values(), key=natural_key), old_uploads(folder, top)
-            yield journal, (_standing(journal, service, name, record or {}, problem, earlier(name))
+            yield journal, (_standing(journal, service, name, record, problem, earlier(name))
                             for name, record in zip(names, journal.records(names)))
     if empty:
         raise NotFound(("no_images", top, "holds no images and no journal", "", "check --import_path"))
 
 
-def _standing(journal: Journal, service: str, name: str, record: Dict[str, Any], problem: Optional[Problem],
-              earlier: bool) -> _Standing:
-    """How far an image has come; problem is that of its journal, earlier whether an earlier tool uploaded it."""
-    found, steps, upload = record.get("found"), record.get("steps", {}), journal.upload(service, name)
-    entry = steps.get(SEQUENCE, {})
-    row = entry.get("data", {})
-    so_far = _Standing(name, record, SKIP_UNPROCESSED, sequence=row.get("sequence"))
-    errors = [problem and problem._asdict(), (found or {}).get("error")] + [one.get("error") for one in steps.values()]
-    if upload and upload["status"] == "failed" and (not found or upload.get("photo") in (None, photo_id(name, found))):
-        errors.append(upload)
+def _standing(journal: Journal, service: str, name: str, record: Optional[Dict[str, Any]], problem: Optional[Problem],
+              earlier: bool) -> Image:
+    """An image by how far it has come (outcome None = uploaded); problem is its journal's, earlier: by an old tool."""
+    path, upload = os.path.join(journal.folder, name), journal.upload(service, name)
+    image = image_from(path, record) if record else Image(Path(path))
+    outcome: Optional[Outcome] = image.outcome or Outcome("skipped", SKIP_UNPROCESSED)
+    if upload and upload["status"] == "failed" and (
+            not image.found or upload.get("photo") in (None, photo_id(name, image.found))):
+        problem = problem or Problem(upload["code"], "", upload["wrong"], upload.get("value", ""),
+                                     upload.get("remedy", ""))
     if not is_jpeg_name(name):
-        return so_far._replace(word=SKIP_KIND)
-    if earlier or is_uploaded(journal, service, name, found):
-        return so_far._replace(word="uploaded")
-    for error in filter(None, errors):
-        trouble = Problem(error["code"], "", error["wrong"], error.get("value", ""), error.get("remedy", ""))
-        return so_far._replace(word="failed", reason=str(trouble), problem=trouble._replace(
-            file=os.path.join(journal.folder, name)))
-    if entry.get("status") == "duplicate":
-        turned = ", turned by %.1f degrees" % row["turn"] if row.get("turn") is not None else ""
-        return so_far._replace(word=SKIP_DUPLICATE, reason="repeats %s, %.2f m away%s" % (
-            row["partner"], row["distance"], turned))
-    if DESCRIPTION in steps:
-        return so_far._replace(word=SKIP_WAITING, reason="upload broken off" if upload else "processed, not sent yet")
-    return so_far
+        outcome = Outcome("skipped", SKIP_KIND)
+    elif earlier or is_uploaded(journal, service, name, image.found):
+        outcome = None
+    elif problem is not None and (image.outcome is None or image.outcome.status != "failed"):
+        outcome = Outcome("failed", problem.code, problem._replace(file=str(image.path)))
+    elif image.outcome is None and DESCRIPTION in image.steps:
+        outcome = Outcome("skipped", SKIP_WAITING, Problem(
+            SKIP_WAITING, "", "upload broken off" if upload else "processed, not sent yet"))
+    return image.but(outcome=outcome)
 
 
-def _account(report: Report, sequences: Dict[str, Dict[str, Any]], journal: Journal, service: str,
-             one: _Standing) -> None:
-    """Count an image in a report, and in its sequence: how many have arrived, whether the service has finished it."""
-    report.found += 1
-    report.done += one.word == "uploaded"
-    if one.problem is not None:
-        report.failed.append(one.problem)
-    elif one.word != "uploaded":
-        report.skipped.setdefault(one.word, []).append(os.path.join(journal.folder, one.name))
-    if one.sequence:
-        sent = journal.sequence(service, one.sequence) or {}
-        row = sequences.setdefault(one.sequence, {"id": one.sequence, "images": 0, "uploaded": 0})
-        row["images"] += 1
-        row["uploaded"] += one.word == "uploaded"
+def _word(outcome: Optional[Outcome]) -> Tuple[str, str]:
+    """How far an image has come ("uploaded", "failed" or why it is skipped), and the reason."""
+    if outcome is None:
+        return "uploaded", ""
+    word = "failed" if outcome.status == "failed" else outcome.reason
+    if outcome.partner is None:
+        return word, str(outcome.problem._replace(file="")) if outcome.problem else ""
+    turned = "" if outcome.turn is None else ", turned by %.1f degrees" % outcome.turn
+    return word, "repeats %s, %.2f m away%s" % (outcome.partner, outcome.distance or 0.0, turned)
+
+
+def _add_image(rows: Dict[str, Dict[str, Any]], journal: Journal, service: str, image: Image) -> None:
+    """Count an image in its sequence: how many there are and have arrived, whether the service has finished it."""
+    if image.sequence:
+        sent = journal.sequence(service, image.sequence) or {}
+        row = rows.setdefault(image.sequence, {"id": image.sequence, "images": 0, "uploaded": 0})
+        row.update(images=row["images"] + 1, uploaded=row["uploaded"] + (image.outcome is None))
         row["finished"] = "cluster" in sent and row["images"] <= len(sent.get("images") or ())
 
 
 def journal_status(top: str, options: StatusOptions, service: str) -> Report:
-    """What is uploaded to a service, waiting, duplicate, failed and not processed, by folder and sequence.
-
-    From the journals and the names in the folders alone; what the summary prints is in Report.lines.
-    """
-    report = Report("status", word="uploaded")
-    reasons: Dict[str, int] = {}
-    elsewhere: Dict[str, int] = {}      # other service -> images that it has
-    folders: List[Dict[str, Any]] = []
-    listed: List[Dict[str, str]] = []
+    """What is uploaded to a service, waiting, duplicate, failed and not processed, by folder and sequence."""
+    from collections import Counter
+    report, listed, folders = Report("status", word="uploaded"), [], []
+    elsewhere: typing.Counter[str] = Counter()      # other service -> images that it has
+    sequence = "  sequence %(id)s: %(images)d images, %(uploaded)d uploaded, "
     for journal, images in _standings(top, service, report.trouble):
-        counts: Dict[str, int] = {}
-        sequences: Dict[str, Dict[str, Any]] = {}
-        for one in images:
-            _account(report, sequences, journal, service, one)
-            counts[one.word] = counts.get(one.word, 0) + 1
-            if one.problem is not None:
-                reason = "%s: %s" % (one.problem.code, one.problem.wrong)
-                reasons[reason] = reasons.get(reason, 0) + 1
-            if one.word == options.list_images:
-                listed.append({"file": os.path.join(journal.folder, one.name), "reason": one.reason})
-        for (place, _), row in journal._uploads.items():
-            if place != service and row["status"] == "sent":
-                elsewhere[place] = elsewhere.get(place, 0) + 1
-        folders.append({"folder": os.path.relpath(journal.folder, top), "counts": counts,
-                        "sequences": list(sequences.values())})
-    report.facts = {"service": service, "reasons": reasons, "elsewhere": elsewhere, "folders": folders,
-                    "listed": listed}
-    report.lines = ["%d failed: %s" % (reasons[reason], reason) for reason in sorted(reasons)]
-    report.lines += ["%d uploaded to %s, which is not %s" % (elsewhere[one], one, service) for one in sorted(elsewhere)]
-    for row in folders:
-        report.lines.append("%s: %d images = %s" % (row["folder"], sum(row["counts"].values()), " + ".join(
-            "%d %s" % (count, word) for word, count in sorted(row["counts"].items()))))
-        report.lines += ["  sequence %s: %d images, %d uploaded, %s" % (one["id"], one["images"], one["uploaded"], (
-            "finished" if one["finished"] else "not finished")) for one in row["sequences"]]
+        counts: typing.Counter[str] = Counter()
+        rows: Dict[str, Dict[str, Any]] = {}
+        for image in images:
+            word, reason = _word(image.outcome)
+            report.count(image)
+            _add_image(rows, journal, service, image)
+            counts[word] += 1
+            if word == options.list_images:
+                listed.append({"file": str(image.path), "reason": reason})
+        sent = [place for (place, _), row in journal._uploads.items() if row["status"] == "sent"]
+        elsewhere.update(place for place in sent if place != service)
+        name = os.path.relpath(journal.folder, top)
+        folders.append({"folder": name, "counts": counts, "sequences": list(rows.values())})
+        report.lines.append("%s: %d images = %s" % (name, sum(counts.values()), " + ".join(
+            "%d %s" % (count, word) for word, count in sorted(counts.items()))))
+        report.lines += [sequence % row + ("finished" if row["finished"] else "not finished") for row in rows.values()]
+    reasons = Counter("%s: %s" % (problem.code, problem.wrong) for problem in report.failed)
+    report.facts.update(service=service, reasons=reasons, elsewhere=elsewhere, folders=folders, listed=listed)
+    report.lines[:0] = ["%d failed: %s" % (reasons[reason], reason) for reason in sorted(reasons)] + [
+        "%d uploaded to %s, which is not %s" % (elsewhere[one], one, service) for one in sorted(elsewhere)]
     if options.list_images != "failed":     # those the summary names anyway
         report.lines += ["%(file)s: %(reason)s" % row for row in listed]
     return report
@@ -6406,181 +6114,136 @@ class PageOptions(Group):
 _PAGE = r"""<!DOCTYPE html>
 <!-- mapillary_tools report -->
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>@TITLE@</title><style>
-:root{color-scheme:light dark;--back:#f4f5f7;--card:#fff;--ink:#1d2430;--soft:#667085;--rule:#dfe3e8;--grid:#eceff3;
- --bad:#d92d20;--cut:#c2570c}
-@media(prefers-color-scheme:dark){:root{--back:#12161c;--card:#1b2129;--ink:#e6e9ee;--soft:#98a2b3;--rule:#313945;
- --grid:#252c36;--bad:#ff6b5e;--cut:#f5a04c}}
-*{box-sizing:border-box}body{margin:0;background:var(--back);color:var(--ink);font:15px/1.45 system-ui,sans-serif}
-main{max-width:1200px;margin:auto;padding:16px}h1{font-size:22px;margin:4px 0}h2{font-size:17px;margin:24px 0 8px}
-p{margin:8px 2px;color:var(--soft);font-size:14px}section,#tip,button{background:var(--card);color:var(--ink);
- border:1px solid var(--rule);border-radius:9px}
-#map{position:relative;height:min(62vh,620px);min-height:320px;overflow:hidden}
-#map svg{width:100%;height:100%;display:block;touch-action:none;cursor:grab}#zoom{position:absolute;top:10px;right:10px}
-button{display:block;width:36px;height:34px;margin-bottom:4px;font-size:15px;padding:0;cursor:pointer}
-path{fill:none;stroke-linecap:round;stroke-linejoin:round}text{fill:var(--soft);font-size:12px}
-#tip{position:absolute;display:none;pointer-events:none;max-width:min(290px,70vw);width:max-content;padding:7px 10px;
- font-size:13px;box-shadow:0 3px 14px #0004;white-space:pre-line;overflow-wrap:anywhere}
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:7px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
-tr:last-child td{border:0}th,small{font-size:12px;color:var(--soft)}td small{display:block}
-td svg{display:block;width:200px;height:44px}
-.l{text-align:left}.w{white-space:normal;min-width:170px;font-size:13px}tbody tr{cursor:pointer}
-tbody tr:hover{background:var(--grid)}li{padding:4px 0}
-ul{list-style:none;margin:0;padding:8px 14px;overflow-wrap:anywhere}
-</style></head><body><main><h1>@TITLE@</h1><p id="words"></p>
-<section id="map"><svg role="img" aria-label="Map of the sequences"></svg><div id="zoom"><button>+</button>
-<button>&minus;</button><button>All</button></div><div id="tip"></div></section>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src
+ 'unsafe-inline'"><title>@TITLE@</title><style>
+:root{color-scheme:light dark}body{max-width:1200px;margin:auto;padding:16px;font:15px/1.45 system-ui,sans-serif}
+h1{font-size:22px;margin:4px 0}h2{font-size:17px;margin:24px 0 8px}p,small,th{color:GrayText;font-size:13px}
+section,#tip,button{background:Canvas;color:CanvasText;border:1px solid #8886;border-radius:9px}
+#map{position:relative;height:62vh;min-height:320px;overflow:hidden}#zoom{position:absolute;top:10px;right:10px}
+#map svg{width:100%;height:100%;display:block;touch-action:none;cursor:grab;fill:none;stroke-linecap:round}
+button{display:block;width:36px;height:34px;margin-bottom:4px}text{fill:GrayText;font-size:12px}
+#tip{position:absolute;pointer-events:none;max-width:290px;width:max-content;padding:7px 10px;font-size:13px;
+ white-space:pre-line;overflow-wrap:anywhere}ul{list-style:none;margin:0;padding:8px 14px;overflow-wrap:anywhere}
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}tbody tr{cursor:pointer}tbody tr:hover{background:#8882}
+th,td{padding:7px 10px;text-align:left;white-space:nowrap;border-bottom:1px solid #8884}small{display:block}
+td svg{display:block;width:200px;height:44px}td:last-child{white-space:normal;min-width:170px;font-size:13px}
+</style></head><body><h1>@TITLE@</h1><p id="words"></p>
+<section id="map"><svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="Map of the sequences"></svg>
+<div id="zoom"><button>+</button><button>&minus;</button><button>All</button></div><div id="tip"></div></section>
 <p>&#9679;&ndash; image and camera direction &ensp; &#9675; duplicate &ensp; &#10005; failed &ensp; &#9633; in no
-sequence &ensp; &#9671; cut. Point at a dot for its photo; click a sequence to go there.</p>
-<h2>Sequences</h2><section class="wide"><table><thead><tr><th class="l">Sequence<th>Images<th class="l">Start (UTC)
-<th>Length<th>Duration<th>Mean speed<th class="l">Speed along the way<th class="l">Uploaded<th class="l">Cut because
-</thead><tbody></tbody></table></section><div id="lost"></div>
-<noscript>The map needs JavaScript; nothing is loaded from anywhere.</noscript></main>
+ sequence &ensp; &#9671; cut. Point at a dot for its photo; click a sequence to go there. North is up.</p>
+<h2>Sequences</h2><section class="wide"><table><thead><tr><th>Sequence<th>Images<th>Start (UTC)<th>Length<th>Duration
+<th>Mean speed<th>Speed along the way<th>Uploaded<th>Cut because<tbody></table></section><div id="lost"></div>
+<noscript>The map needs JavaScript; nothing is loaded from anywhere.</noscript>
 <script type="application/json" id="data">@DATA@</script><script>
 "use strict";
-const D=JSON.parse(document.getElementById("data").textContent),one=s=>document.querySelector(s),M=111320;
-const el=(tag,text,cls)=>{const e=document.createElement(tag);e.textContent=text;e.className=cls||"";return e};
-const shape=(to,tag,at)=>{const e=document.createElementNS("http://www.w3.org/2000/svg",tag);
- for(const k in at)e.setAttribute(k,at[k]);to.append(e);return e};
-const hue=n=>`hsl(${[212,28,152,280,338,88,186,48][n%8]} 70% 44%)`,svg=one("#map svg"),tip=one("#tip");
-const length=m=>m<1e4?m.toFixed(0)+" m":(m/1e3).toFixed(1)+" km";
-const span=s=>[s/3600,s/60%60,s%60].map(v=>String(Math.floor(v)).padStart(2,"0")).join(":");
+const one=s=>document.querySelector(s),D=JSON.parse(one("#data").textContent),svg=one("#map svg"),tip=one("#tip");
+const el=(tag,...inside)=>{const e=document.createElement(tag);e.append(...inside);return e};
+const hue=n=>`hsl(${[212,28,152,280,338,88,186,48][n%8]} 70% 44%)`,length=m=>(m/1e3).toFixed(m<1e4?2:1)+" km";
 const when=t=>new Date(Math.round(t*1e3)).toISOString().replace("T"," ").replace("Z"," UTC");
+const path=(d,stroke,width=2,more="")=>`<path d="${d}" stroke="${stroke}" stroke-width="${width}" ${more}/>`;
 one("#words").textContent=D.words;
-
 // every dot p = [name, latitude, longitude, seconds, heading, ...] at x metres east and y metres south of the middle
 const dots=[],cuts=[],spots=[...D.sequences.flatMap(s=>s.points),...D.others];
 const range=(list,of)=>list.reduce(([a,b],o)=>[Math.min(a,of(o)),Math.max(b,of(o))],[1/0,-1/0]);
-const [south,north]=range(spots,p=>p[1]),[west,east]=range(spots,p=>p[2]),lat0=(south+north)/2||0,lon0=(west+east)/2||0;
+const middle=n=>range(spots,p=>p[n]).reduce((a,b)=>a+b)/2||0,lat0=middle(1),lon0=middle(2),M=111320;
 const K=Math.max(.01,Math.cos(lat0*Math.PI/180)),put=(p,more)=>({p,x:(p[2]-lon0)*K*M,y:(lat0-p[1])*M,...more});
 const words=(p,t)=>p[0]+"\n"+(t===null?"time unknown":when(t))+"\n"+p[1].toFixed(6)+", "+
  (((p[2]+540)%360+360)%360-180).toFixed(6)+(p[4]===null?"":"\nheading "+p[4]+"°");
-D.sequences.forEach((s,n)=>{
+for(const s of D.sequences){
  s.dots=s.points.map(p=>put(p,{tip:()=>words(p,s.start+p[3])+(p[5]===null?"":" · "+p[5]+" km/h")+"\nsequence "+
   s.id.slice(0,8)+" in "+s.folder}));dots.push(...s.dots);
  if(s.before){const a=s.dots[0],b=put(s.before[0]);cuts.push({a,b,x:(a.x+b.x)/2,y:(a.y+b.y)/2,kind:"cut",
-  tip:()=>"Cut before "+a.p[0]+"\n"+s.cut})}});
+  tip:()=>"Cut before "+a.p[0]+"\n"+s.cut})}}
 D.others.forEach(p=>dots.push(put(p,{kind:p[5],tip:()=>words(p,p[3])+"\n"+p[5]+": "+p[6]})));
-
-// all paths are drawn anew for each view, in pixels: dots keep their size, and far places their precision
-const path=(stroke,width,more)=>shape(svg,"path",{stroke,"stroke-width":width,...more}),eight=[...Array(8).keys()];
-const grid=path("var(--grid)",1),gaps=path("var(--cut)",1.3,{"stroke-dasharray":"3 5"});
-const layers=[[2,.5],[2,1],[7,1]].map(([width,opacity])=>eight.map(n=>path(hue(n),width,{opacity})));
-const marks={duplicate:["var(--soft)","m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0"],failed:["var(--bad)","m-4-4l8 8m0-8l-8 8"],
- loose:["var(--soft)","m-3-3h6v6h-6z"],cut:["var(--cut)","m0-6l6 6l-6 6l-6-6z"]};
-for(const k in marks)marks[k].push(path(marks[k][0],2,k==="cut"?{style:"fill:var(--card)"}:{}));
-const ring=path("var(--ink)",2.5),bar=path("var(--ink)",2),barText=shape(svg,"text",{x:16});
-path("var(--ink)",2,{d:"M24 34V14m-5 7l5-7l5 7"});shape(svg,"text",{x:20,y:50}).textContent="N";
+// the map is drawn anew for each view, in pixels: dots keep their size, and far places their precision
+const marks={duplicate:["GrayText","m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0"],failed:["#e5383b","m-4-4l8 8m0-8l-8 8"],
+ cut:["#d9730d","m0-6l6 6l-6 6l-6-6z"]},loose=["GrayText","m-3-3h6v6h-6z"];
 let W=0,H=0,view={x:0,y:0,s:1},chosen=null,due=0;
 const X=o=>Math.round(((o.x-view.x)*view.s+W/2)*10)/10,Y=o=>Math.round(((o.y-view.y)*view.s+H/2)*10)/10;
-const inside=(x,y)=>x>-20&&y>-20&&x<W+20&&y<H+20;
-function draw(){due=0;const out=layers.map(()=>eight.map(()=>"")),text={};
- D.sequences.forEach((s,n)=>{n%=8;let lx,ly,tx,ty;s.dots.forEach((d,i)=>{const x=X(d),y=Y(d),at=`M${x} ${y}`;
-  if(i&&i<s.dots.length-1&&Math.abs(x-lx)+Math.abs(y-ly)<1.5)return;
-  out[0][n]+=i?`L${x} ${y}`:at;lx=x;ly=y;if(!inside(x,y))return;out[2][n]+=at+"h.01";
+const seen=o=>X(o)>-20&&Y(o)>-20&&X(o)<W+20&&Y(o)<H+20;
+function draw(){due=0;const gaps=cuts.map(c=>`M${X(c.b)} ${Y(c.b)}L${X(c.a)} ${Y(c.a)}`).join("");
+ let out=path(gaps,marks.cut[0],1.3,'stroke-dasharray="3 5"');
+ D.sequences.forEach((s,n)=>{let line="",ticks="",round="",tx,ty;s.dots.forEach((d,i)=>{const x=X(d),y=Y(d);
+  line+=`${i?"L":"M"}${x} ${y}`;if(!seen(d))return;round+=`M${x} ${y}h.01`;
   if(d.p[4]===null||Math.hypot(x-tx,y-ty)<9)return;tx=x;ty=y;const h=d.p[4]*Math.PI/180;
-  out[1][n]+=at+`l${(13*Math.sin(h)).toFixed(1)} ${(-13*Math.cos(h)).toFixed(1)}`})});
- layers.forEach((row,k)=>row.forEach((e,n)=>e.setAttribute("d",out[k][n])));
- for(const d of [...dots,...cuts])if(d.kind&&inside(X(d),Y(d))){const k=d.kind in marks?d.kind:"loose";
-  text[k]=(text[k]||"")+`M${X(d)} ${Y(d)}`+marks[k][1]}
- for(const k in marks)marks[k][2].setAttribute("d",text[k]||"");
- gaps.setAttribute("d",cuts.map(c=>`M${X(c.b)} ${Y(c.b)}L${X(c.a)} ${Y(c.a)}`).join(""));
- let m=10**Math.floor(Math.log10(140/view.s)),lines="";m*=[5,2,1].find(f=>m*f*view.s<=140)||1;const w=m*view.s;
- for(let x=(W/2-view.x*view.s)%w;x<W;x+=w)lines+=`M${x.toFixed(1)} 0V${H}`;
- for(let y=(H/2-view.y*view.s)%w;y<H;y+=w)lines+=`M0 ${y.toFixed(1)}H${W}`;
- grid.setAttribute("d",lines);bar.setAttribute("d",`M16 ${H-20}v6h${w}v-6`);barText.setAttribute("y",H-26);
- barText.textContent=m<1?(m*100).toFixed(0)+" cm":m<1e3?m+" m":m/1e3+" km";
- const c=chosen&&inside(X(chosen),Y(chosen))?chosen:null;tip.style.display=c?"block":"none";
- ring.setAttribute("d",c?`M${X(c)-8} ${Y(c)}a8 8 0 1 0 16 0a8 8 0 1 0-16 0`:"");if(!c)return;tip.textContent=c.tip();
- const x=X(c)+14,y=Y(c)+14,tw=tip.offsetWidth,th=tip.offsetHeight;
- tip.style.left=Math.max(4,x+tw>W?x-tw-28:x)+"px";tip.style.top=Math.max(4,y+th>H?y-th-28:y)+"px"}
+  ticks+=`M${x} ${y}l${(13*Math.sin(h)).toFixed(1)} ${(-13*Math.cos(h)).toFixed(1)}`});
+  out+=path(line,hue(n),2,'opacity=".5"')+path(ticks,hue(n))+path(round,hue(n),7)});
+ for(const o of [...dots,...cuts])if(o.kind&&seen(o)){
+  const[stroke,d]=marks[o.kind]||loose;out+=path(`M${X(o)} ${Y(o)}${d}`,stroke)}
+ let m=10**Math.floor(Math.log10(140/view.s));m*=[5,2,1].find(f=>m*f*view.s<=140)||1;
+ const c=chosen&&seen(chosen)?chosen:null,x=c&&X(c),y=c&&Y(c);
+ svg.innerHTML=out+path(`M16 ${H-20}v6h${m*view.s}v-6`,"CanvasText")+`<text x="16" y="${H-26}">${m<1?m*100+" cm":
+  m<1e3?m+" m":m/1e3+" km"}</text>`+(c?path(`M${x-8} ${y}a8 8 0 1 0 16 0a8 8 0 1 0-16 0`,"CanvasText"):"");
+ tip.hidden=!c;if(!c)return;tip.textContent=c.tip();const w=tip.offsetWidth,h=tip.offsetHeight;
+ tip.style.left=Math.max(4,x+w+14>W?x-w-14:x+14)+"px";tip.style.top=Math.max(4,y+h+14>H?y-h-14:y+14)+"px"}
 const soon=()=>{due=due||requestAnimationFrame(draw)};
 function fit(list){const [a,b]=range(list,o=>o.x),[c,d]=range(list,o=>o.y);if(!list.length)return;
  view={x:(a+b)/2,y:(c+d)/2,s:Math.min((W-110)/Math.max(b-a,20),(H-90)/Math.max(d-c,20))};soon()}
 function zoom(f,x=W/2,y=H/2){const s=Math.min(400,Math.max(1e-5,view.s*f)),g=1/view.s-1/s;
  view={x:view.x+(x-W/2)*g,y:view.y+(y-H/2)*g,s};soon()}
-function choose(x,y,reach){const far=o=>Math.hypot((o.x-view.x)*view.s+W/2-x,(o.y-view.y)*view.s+H/2-y);
- chosen=null;for(const o of [...dots,...cuts]){const q=far(o);if(q<reach){reach=q;chosen=o}}soon()}
-const at=e=>{const r=svg.getBoundingClientRect();return[e.clientX-r.left,e.clientY-r.top]},down=new Map();let moved=0;
+function choose(x,y,reach){chosen=null;
+ for(const o of [...dots,...cuts]){const far=Math.hypot(X(o)-x,Y(o)-y);if(far<reach){reach=far;chosen=o}}soon()}
+const at=e=>{const r=svg.getBoundingClientRect();return[e.clientX-r.left,e.clientY-r.top]};let drag=null,moved=0;
 svg.onwheel=e=>{e.preventDefault();zoom(Math.exp(-e.deltaY*(e.deltaMode?.05:.0018)),...at(e))};
-svg.onpointerdown=e=>{moved=down.size?9:0;down.set(e.pointerId,at(e));svg.setPointerCapture(e.pointerId)};
-svg.onpointermove=e=>{const p=at(e),q=down.get(e.pointerId);if(!q)return choose(...p,16);
- const other=[...down].filter(([id])=>id!==e.pointerId).map(([,v])=>v)[0];
- const apart=(a,b)=>Math.hypot(a[0]-b[0],a[1]-b[1]);
- moved+=apart(p,q);down.set(e.pointerId,p);if(other)return zoom(apart(p,other)/Math.max(1,apart(q,other)),...other);
- view.x-=(p[0]-q[0])/view.s;view.y-=(p[1]-q[1])/view.s;soon()};
-svg.onpointerup=svg.onpointercancel=e=>{down.delete(e.pointerId);if(moved<6)choose(...at(e),26)};
+svg.onpointerdown=e=>{if(e.isPrimary){drag=at(e);moved=0;svg.setPointerCapture(e.pointerId)}};
+svg.onpointermove=e=>{const p=at(e);if(!drag)return choose(...p,16);if(!e.isPrimary)return;
+ const x=p[0]-drag[0],y=p[1]-drag[1];drag=p;moved+=Math.hypot(x,y);view.x-=x/view.s;view.y-=y/view.s;soon()};
+svg.onpointerup=svg.onpointercancel=e=>{drag=null;if(moved<6)choose(...at(e),26)};
 document.querySelectorAll("button").forEach((b,n)=>{b.onclick=[()=>zoom(1.6),()=>zoom(1/1.6),()=>fit(dots)][n]});
-
-function chart(cell,s,colour){const p=s.points.filter(p=>p[5]!==null),top=Math.max(5,...p.map(p=>p[5]));
- if(!p.length)return;const c=shape(cell,"svg",{viewBox:"0 0 200 44"}),a=p[0][3],long=Math.max(1e-3,s.seconds-a);
+function chart(s,colour){const p=s.points.filter(p=>p[5]!==null),top=Math.max(5,...p.map(p=>p[5])),cell=el("td");
+ if(!p.length)return cell;const a=p[0][3],long=Math.max(1e-3,s.seconds-a);
  const line=p.map(p=>((p[3]-a)/long*198+1).toFixed(1)+" "+(42-p[5]/top*26).toFixed(1)).join("L");
- shape(c,"path",{d:`M1 42L${line}V42z`,style:`fill:${colour};opacity:.16`});
- shape(c,"path",{d:"M"+line,stroke:colour,"stroke-width":1.5});
- shape(c,"text",{x:1,y:11}).textContent="up to "+top.toFixed(0)+" km/h";
- c.onpointermove=e=>{const r=c.getBoundingClientRect(),t=a+(e.clientX-r.left)/r.width*long;
-  chosen=s.dots.reduce((a,b)=>Math.abs(b.p[3]-t)<Math.abs(a.p[3]-t)?b:a);soon()}}
-D.sequences.forEach((s,n)=>{const mean=s.seconds>0?(s.metres/s.seconds*3.6).toFixed(1)+" km/h":"–",row=el("tr","");
- const cells=[[s.id.slice(0,8),"l"],[s.points.length],[when(s.start).slice(0,19),"l"],[length(s.metres)],
- [span(s.seconds)],[mean],[""],[s.sent,"l"],[s.cut,"l w"]].map(([text,cls])=>el("td",text,cls));
- row.append(...cells);one("tbody").append(row);
- cells[0].style.boxShadow="inset 5px 0 "+hue(n);cells[0].append(el("small",s.folder));chart(cells[6],s,hue(n));
- row.onclick=e=>{if(!e.target.closest("svg")){fit(s.dots);one("#map").scrollIntoView({block:"nearest"})}}});
-if(D.lost.length){const list=el("ul",""),box=el("section","");box.append(list);
- one("#lost").append(el("h2","Without a position"),box);
- for(const [name,why] of D.lost){const li=el("li",name+" ");li.append(el("small",why));list.append(li)}}
+ cell.innerHTML=`<svg viewBox="0 0 200 44">${path(`M1 42L${line}V42z`,"none",0,`fill="${colour}" opacity=".16"`)+
+  path("M"+line,colour,1.5,'fill="none"')}<text x="1" y="11">up to ${top.toFixed(0)} km/h</text></svg>`;return cell}
+D.sequences.forEach((s,n)=>{const mean=s.seconds>0?(s.metres/s.seconds*3.6).toFixed(1)+" km/h":"–";
+ const cells=[el("td",s.id.slice(0,8),el("small",s.folder)),...[s.points.length,when(s.start).slice(0,19),
+  length(s.metres),(s.seconds/60).toFixed(1)+" min",mean].map(text=>el("td",text)),chart(s,hue(n)),el("td",s.sent),
+  el("td",s.cut)],row=el("tr",...cells);one("tbody").append(row);cells[0].style.boxShadow="inset 5px 0 "+hue(n);
+ row.onclick=()=>{fit(s.dots);one("#map").scrollIntoView({block:"nearest"})}});
+if(D.lost.length)one("#lost").append(el("h2","Without a position"),el("section",el("ul")));
+for(const [name,why] of D.lost)one("ul").append(el("li",name,el("small",why)));
 new ResizeObserver(()=>{const first=!W;W=svg.clientWidth;H=svg.clientHeight;first?fit(dots):soon()}).observe(svg);
 </script></body></html>
 """
 
 
-def _shown(text: str) -> str:
-    """A file name as text: undecodable bytes as backslash escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def _cut_reason(before: Image, image: Image, count: int) -> str:
     """Why a sequence begins at an image; count is how many images the sequence before it has."""
     metres, seconds = distance(before.fix, image.fix), image.time - before.time     # type: ignore[arg-type,operator]
-    limits = image.steps[SEQUENCE]["data"].get("limits") or (
+    far, late = image.steps[SEQUENCE]["data"].get("limits") or (
         SequenceOptions.cutoff_distance, SequenceOptions.cutoff_time)
-    far, late = metres > limits[0], seconds > limits[1]
-    if not far and not late and count >= SEQUENCE_IMAGES:
+    if metres <= far and seconds <= late and count >= SEQUENCE_IMAGES:
         return "%d images, the most in a sequence" % count
-    return "%.0f m%s and %.0f s%s after %s" % (metres, " (limit %g m)" % limits[0] if far else "", seconds, (
-        " (limit %g s)" % limits[1] if late else ""), _shown(before.path.name))
+    return "%.0f m%s and %.0f s%s after %s" % (metres, " (limit %g m)" % far if metres > far else "", seconds, (
+        " (limit %g s)" % late if seconds > late else ""), before.path.name)
 
 
 def _spot(image: Image, *more: Any, start: float = 0.0) -> List[Any]:
     """An image for the page: name, latitude, longitude, seconds since start, heading, and what more there is."""
     fix = typing.cast(Fix, image.fix)
     heading = None if image.heading is None else round(image.heading, 1)
-    seconds = None if image.time is None else round(image.time - start, 3)
-    return [_shown(image.path.name), round(fix.lat, 7), fix.lon, seconds, heading, *more]
+    return [image.path.name, round(fix.lat, 7), fix.lon, None if image.time is None else round(image.time - start, 3),
+            heading, *more]
 
 
 def _page_sequences(images: Sequence[Image]) -> Dict[str, Dict[str, Any]]:
     """The sequences of a folder for the page, each cut with its reason; images in order, all with time and place."""
     rows: Dict[str, Dict[str, Any]] = {}
-    before: Optional[Image] = None
     last: Dict[str, Fix] = {}
-    for image in images:
+    for before, image in zip([None, *images], images):
         fix, name = typing.cast(Fix, image.fix), image.sequence
-        if name and name not in rows:
-            rows[name], last[name] = {"id": name, "start": image.time, "metres": 0.0, "cut": "", "points": []}, fix
-            if before is not None:
-                count = len(rows[before.sequence]["points"]) if before.sequence else 0
-                rows[name].update(cut=_cut_reason(before, image, count), before=[_spot(before)])
-        if name:
-            metres, seconds = distance(last[name], fix), fix.time - last[name].time
-            rows[name].update(metres=round(rows[name]["metres"] + metres, 3), seconds=fix.time - rows[name]["start"])
-            rows[name]["points"].append(_spot(image, round(metres / seconds * 3.6, 1) if seconds > 0 else None,
-                                              start=rows[name]["start"]))
-            last[name] = fix
-        before = image
+        if not name:
+            continue
+        row = rows.setdefault(name, {"id": name, "start": image.time, "metres": 0.0, "cut": "", "points": []})
+        if before is not None and not row["points"]:
+            count = len(rows[before.sequence]["points"]) if before.sequence else 0
+            row.update(cut=_cut_reason(before, image, count), before=[_spot(before)])
+        metres, seconds = distance(last.get(name, fix), fix), fix.time - last.get(name, fix).time
+        row.update(metres=round(row["metres"] + metres, 3), seconds=fix.time - row["start"])
+        speed = round(metres / seconds * 3.6, 1) if seconds > 0 else None
+        row["points"].append(_spot(image, speed, start=row["start"]))
+        last[name] = fix
     return rows
 
 
@@ -6593,48 +6256,43 @@ def _join_longitudes(spots: Sequence[List[Any]]) -> None:
 
 
 def write_report(top: str, path: str) -> Report:
-    """Write one HTML page that needs nothing else: map, speeds and table of all sequences below a folder.
-
-    From the journals alone. Raises NotFound when nothing has been processed, CannotWrite over somebody else's file.
-    """
+    """Write one HTML page from the journals: map, speeds and table of all sequences; raises NotFound, CannotWrite."""
     import html
-    report, shown, service = Report("report", word="shown"), Report(""), service_name(graph_root())
-    title = _shown(os.path.basename(os.path.abspath(top)) or top)
-    page: Dict[str, Any] = {"title": title, "sequences": [], "others": [], "lost": []}
+    report, service = Report("report", word="shown"), service_name(graph_root())
+    title = os.path.basename(os.path.abspath(top)) or top
+    rows: List[Dict[str, Any]] = []
+    page: Dict[str, Any] = {"sequences": rows, "others": [], "lost": []}
     for journal, standings in _standings(top, service, report.trouble):
         where, images = os.path.relpath(journal.folder, top), []
         sent: Dict[str, Dict[str, Any]] = {}
-        for one in standings:
-            known = bool(one.record.get("found"))       # a failure that the page shows is no failure of the page
-            _account(report if not known else shown, sent, journal, service, one)
-            if not known:
-                continue
-            image = image_from(os.path.join(journal.folder, one.name), one.record)
-            if image.fix is None:
-                page["lost"].append([_shown(os.path.normpath(os.path.join(where, one.name))), _shown(one.reason)])
-                continue
-            if not one.sequence or one.problem:
-                page["others"].append(_spot(image, one.word, _shown(one.reason or one.word)))
+        for image in standings:
+            word, reason = _word(image.outcome)
+            left_out = None if image.found else image.outcome or Outcome("skipped", SKIP_UPLOADED)
+            report.count(image.but(outcome=left_out))   # a failure that the page shows is no failure of the page
+            _add_image(sent, journal, service, image)
+            if image.found and image.fix is None:
+                page["lost"].append([os.path.relpath(str(image.path), top), reason])
+            elif image.fix is not None and (not image.sequence or word == "failed"):
+                page["others"].append(_spot(image, word, reason or word))
             if image.time is not None and image.steps.get(GEOTAG, {}).get("status") == "success":
                 images.append(image)
         for identity, row in _page_sequences(in_order(images)).items():
-            page["sequences"].append(dict(row, folder=title if where == "." else _shown(where), sent="%d of %d%s" % (
-                sent[identity]["uploaded"], sent[identity]["images"], ", finished" * sent[identity]["finished"])))
-    report.found, report.done = report.found + shown.found, shown.found
+            arrived = "%(uploaded)d of %(images)d" % sent[identity] + ", finished" * sent[identity]["finished"]
+            rows.append(dict(row, folder=title if where == "." else where, sent=arrived))
     if not report.done:
         raise NotFound(("nothing_processed", top, "has no processed images", "", "run process first"))
     with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
         if not stream.read(100).startswith(_PAGE[:50].encode("ascii")):
             raise CannotWrite(("not_ours", path, "was not written by report", "", "choose another --output_path"))
-    _join_longitudes(page["others"] + [
-        spot for row in page["sequences"] for spot in row["points"] + row.get("before", [])])
+    _join_longitudes(page["others"] + [spot for row in rows for spot in row["points"] + row.get("before", [])])
     page["words"] = "%d images, %d sequences, %.1f km" % (
-        report.done, len(page["sequences"]), sum(row["metres"] for row in page["sequences"]) / 1000)
-    text = json.dumps(page, separators=(",", ":"), sort_keys=True)
-    for mark in "<>&":              # nothing in a file name ends the script
-        text = text.replace(mark, "\\u%04x" % ord(mark))
-    write_atomically(path, [_PAGE.replace("@TITLE@", html.escape(title)).replace("@DATA@", text).encode("utf-8")])
-    report.facts, report.lines = {"page": path, "sequences": len(page["sequences"])}, ["the page is " + path]
+        report.done, len(rows), sum(row["metres"] for row in rows) / 1000)
+    # nothing in a file name ends the script, and undecodable bytes of one show as backslash escapes
+    text = re.sub("[<>&\ud800-\udfff]", lambda match: ("\\u%04x" if match[0] in "<>&" else "\\\\u%04x") % ord(match[0]),
+                  json.dumps(page, separators=(",", ":"), sort_keys=True, ensure_ascii=False))
+    text = _PAGE.replace("@TITLE@", html.escape(title)).replace("@DATA@", text)
+    write_atomically(path, [text.encode("utf-8", "backslashreplace")])
+    report.facts, report.lines = {"page": path, "sequences": len(rows)}, ["the page is " + path]
     return report
 
 
@@ -6666,9 +6324,9 @@ class Box(Group):
             if not -most <= low < high <= most:     # type: ignore[operator]
                 raise UsageError(("bad_box", "", "an edge of the box is out of range or in the wrong place", "%s %s" % (
                     low, high), "the order is min_lat max_lat min_lon max_lon; make two boxes at the antimeridian"))
-        count = self.grid()[0] * self.grid()[1]
+        count = operator.mul(*self.grid())
         if count > TILES_MOST:
-            raise UsageError(("box_too_large", "", "the box needs too many searches", "%d" % count,
+            raise UsageError(("box_too_large", "", "the box needs too many searches", str(count),
                               "choose a smaller one: %d are the most" % TILES_MOST))
 
     def grid(self) -> Tuple[int, int]:
@@ -6691,185 +6349,149 @@ def _is_whole(source: Union[str, bytes]) -> bool:
         return False
 
 
-def _listing(name: str, row: Dict[str, Any]) -> List[str]:
-    """The line about an image in downloaded.csv, from its row of a search; empty = unknown."""
-    lat = lon = when = ""
-    with contextlib.suppress(LookupError, TypeError, ValueError):
-        lon, lat = ("%.7f" % part for part in (row.get("computed_geometry") or row["geometry"])["coordinates"][:2])
-    with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):
-        when = format_time(row["captured_at"] / 1000.0)
-    return [name, lat, lon, when]
-
-
 def _merge_list(path: str, fresh: Dict[str, Dict[str, Any]]) -> None:
     """Bring images (name -> row of the search) into downloaded.csv; raises CannotWrite when that is another table."""
     import csv
-    rows: List[List[str]] = []
+    header, rows = _LIST_HEADER, []     # type: List[str], List[List[str]]
     with contextlib.suppress(FileNotFoundError), open(path, newline="", encoding="utf-8", errors="replace") as stream:
-        rows = [row for row in csv.reader(stream) if row]
-    if rows and rows[0] != _LIST_HEADER:
-        raise CannotWrite(("not_ours", path, "is not the list of a download", ",".join(rows[0])[:80], "move it away"))
-    merged = dict({row[0]: row for row in rows[1:]}, **{name: _listing(name, row) for name, row in fresh.items()})
-    text = io.StringIO()
+        header, *rows = [row for row in csv.reader(stream) if row] or [_LIST_HEADER]
+    if header != _LIST_HEADER:
+        raise CannotWrite(("not_ours", path, "is not the list of a download", ",".join(header)[:80], "move it away"))
+    for name, row in fresh.items():
+        lat = lon = when = ""           # unknown, until the service says it as it should
+        with contextlib.suppress(LookupError, TypeError, ValueError):
+            lon, lat = ("%.7f" % part for part in (row.get("computed_geometry") or row["geometry"])["coordinates"][:2])
+        with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):
+            when = format_time(row["captured_at"] / 1000.0)
+        rows.append([name, lat, lon, when])
+    merged, text = {row[0]: row for row in rows}, io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
         [_LIST_HEADER] + [merged[name] for name in sorted(merged, key=natural_key)])
     write_atomically(path, [text.getvalue().encode("utf-8")])
 
 
-def _search_token() -> str:
-    """The token for searches: from the environment, else the only one that is stored; raises NotAuthorized."""
-    token = os.environ.get("MAPILLARY_ACCESS_TOKEN") or os.environ.get("MAPILLARY_CLIENT_TOKEN")
-    if not token:
-        stored = {row["user_upload_token"] for row in read_config().values() if row.get("user_upload_token")}
-        token = stored.pop() if len(stored) == 1 else ""
-    if not re.match(r"[!-~]+\Z", token):
-        raise NotAuthorized(("no_token", "", "there is no token for the image search, or it is none", "",
-                             "set MAPILLARY_ACCESS_TOKEN or MAPILLARY_CLIENT_TOKEN, or run authenticate"))
-    return token
+class _Search(NamedTuple):
+    url: str                            # the addresses in the answer expire, so it can be asked again
+    rows: Dict[str, Dict[str, Any]]     # id -> what it says of the image
+    following: str                      # address of the next page; "" = there is none
 
 
-class _Search:
-    """One answered search; the addresses in it expire, so it can be asked again."""
-
-    def __init__(self, url: str, answer: Dict[str, Any]) -> None:
-        self.url, self.guard, rows = url, threading.Lock(), answer.get("data")
-        self.rows = {str(row.get("id")): row for row in rows if isinstance(row, dict)} if isinstance(rows, list) else {}
-
-
-class _Download:
-    """One run of downloading: worker threads that take one image after another; the one whose turn it is searches."""
+class _Download(Upload):
+    """One run of downloading, in the threads of Upload: one image after another; the one whose turn it is searches."""
 
     def __init__(self, box: Box, server: Server, token: str, ui: Ui) -> None:
-        self.box, self.server, self.ui = box, server, ui
-        self.size = "thumb_%s_url" % _SIZES.get(box.image_size, box.image_size)
+        super().__init__(server, "", {}, ui)
+        self.box, self.size = box, "thumb_%s_url" % _SIZES.get(box.image_size, box.image_size)
         self.report, self.bytes = Report("download_images", word="downloaded"), 0
-        self.list: Dict[str, Dict[str, Any]] = {}           # file name -> row of the search
-        self.crash: Optional[BaseException] = None
-        self._headers = {"Authorization": "OAuth " + token}     # for searches; images are asked without it
-        self._guard, self._turn = threading.Lock(), threading.Lock()
-        self._ids: typing.Set[str] = set()
+        self.list: Dict[str, Dict[str, Any]] = {}               # file name -> row of the search
+        self._token = {"Authorization": "OAuth " + token}       # for searches; images are asked without it
+        self._turn, self._renewing = threading.Lock(), threading.Lock()
         self._found = itertools.islice(self._everything(), box.max_results)
 
+    def _ask(self, url: str) -> _Search:
+        answer = self.server.ask("GET", url, self._token).row
+        rows, paging = answer.get("data"), answer.get("paging")
+        return _Search(url, {str(row.get("id")): row for row in (rows if isinstance(rows, list) else ())
+                             if isinstance(row, dict)}, str(paging.get("next")) if isinstance(paging, dict) else "")
+
     def _everything(self) -> Iterator[Tuple[str, _Search]]:
-        """(id, its search) of every image in the box, each once; a tile is searched when it is needed."""
+        """(id, its search) of every image in the box, each once; a tile is searched when its images are needed."""
         (columns, rows), west, south = self.box.grid(), self.box.min_lon or 0.0, self.box.min_lat or 0.0
         width, height = ((self.box.max_lon or 0.0) - west) / columns, ((self.box.max_lat or 0.0) - south) / rows
-        for row, column in itertools.product(range(rows), range(columns)):
-            self.ui.progress("searching", row * columns + column, rows * columns, 0)
-            yield from self._tile(west + column * width, south + row * height, width, height)
+        tiles = [(west + column * width, south + row * height, width, height)
+                 for row in reversed(range(rows)) for column in reversed(range(columns))]
+        limit, total = min(SEARCH_LIMIT, self.box.max_results), len(tiles)
+        seen: typing.Set[str] = set()       # ids, and addresses of searches
+        while tiles:
+            self.ui.progress("searching", total - len(tiles), total, 0)
+            west, south, width, height = tiles.pop()
+            url = "%s/images?fields=id,captured_at,computed_geometry,geometry,%s&limit=%d&bbox=%.8f,%.8f,%.8f,%.8f" % (
+                self.server.graph, self.size, limit, west, south, west + width, south + height)
+            while url.startswith(self.server.graph + "/") and url not in seen:  # no other host is asked for a next page
+                search = self._ask(url)
+                seen.add(url)
+                for identity in [one for one in search.rows if one not in seen]:
+                    seen.add(identity)
+                    yield identity, search
+                url = search.following
+            if len(search.rows) >= limit and max(width, height) > 1e-5:     # full, and no next page: its quarters
+                tiles += [(west + right, south + up, width / 2, height / 2)
+                          for up in (height / 2, 0) for right in (width / 2, 0)]
+                total += 4
 
-    def _tile(self, west: float, south: float, width: float, height: float) -> Iterator[Tuple[str, _Search]]:
-        """The images of one tile; when an answer is full and names no next page, those of its quarters too."""
-        limit = min(SEARCH_LIMIT, self.box.max_results)
-        asked: typing.Set[str] = set()
-        url = "%s/images?fields=id,captured_at,computed_geometry,geometry,%s&limit=%d&bbox=%.8f,%.8f,%.8f,%.8f" % (
-            self.server.graph, self.size, limit, west, south, west + width, south + height)
-        while url.startswith(self.server.graph + "/") and url not in asked:     # no other host is asked for a next page
-            asked.add(url)
-            answer = self.server.ask("GET", url, self._headers).row
-            search = _Search(url, answer)
-            for identity in [one for one in search.rows if one not in self._ids]:
-                self._ids.add(identity)
-                yield identity, search
-            paging = answer.get("paging")
-            url = str(paging.get("next")) if isinstance(paging, dict) else ""
-        if len(search.rows) >= limit and max(width, height) > 1e-5:
-            for part in range(4):
-                yield from self._tile(west + part % 2 * width / 2, south + part // 2 * height / 2, width / 2,
-                                      height / 2)
-
-    def work(self) -> None:
-        """What one worker thread does; nothing that happens in it is lost."""
+    def _send(self, *_: Any) -> None:
+        """Download the next image, unless it is there; what is wrong with it alone is noted."""
+        body, wrong, outcome = b"", "", None
         try:
-            while not self.server.stop.is_set():
-                with self._turn:
-                    found = next(self._found, None)
-                if found is None:
-                    return
-                self._settle(*found)
-        except Stopped:
-            pass
-        except ToolError as error:
-            self.report.stopped = error
-            self.server.stop.set()
-        except BaseException as error:      # a bug: it must reach the person, and the other workers must end
-            self.crash = error
-            self.server.stop.set()
-        finally:
-            self.server.hang_up()
-
-    def _settle(self, identity: str, search: _Search) -> None:
-        """Download one image, unless it is there; what is wrong with it alone is noted. Raises what ends the run."""
-        name, outcome = identity + ".jpg", None
-        path = os.path.join(self.box.output_path, name)
-        try:
+            with self._turn:
+                identity, search = next(self._found, ("", None))
+            name = identity + ".jpg"
+            path = os.path.join(self.box.output_path, name)
+            if search is None:
+                return
             if not re.match(r"[0-9]{1,40}\Z", identity):
-                path, name = self.box.output_path, ""
-                raise UploadError(("not_downloaded", "", "the service names an image that is no number", repr(
-                    identity)[:80]))
-            if _is_whole(path):
+                path, wrong = self.box.output_path, "its id is no number: %r" % identity[:80]
+            elif _is_whole(path):
                 outcome = Outcome("skipped", SKIP_HERE)
             else:
-                body = self._image(identity, search)
-                write_atomically(path, [body])
-        except UploadError as error:
-            if error.problem.code != "not_downloaded":
-                raise
-            outcome = Outcome("failed", error.problem.code, error.problem._replace(file=path))
+                body, wrong = self._image(identity, search)
+        except UploadError as error:    # of a search: without it there is no next image
+            with self._guard:
+                self.stopped = self.stopped or error
+            self.server.stop.set()
+            return
+        if wrong:
+            outcome = Outcome("failed", "not_downloaded", Problem(
+                "not_downloaded", path, "cannot be downloaded", wrong, "run the same command again later"))
+        elif body:
+            write_atomically(path, [body])
         with self._guard:
             self.report.count(Image(Path(path), outcome=outcome))
-            self.bytes += len(body) if outcome is None else 0
-            if outcome is None or outcome.status == "skipped":
-                self.list[name] = search.rows[identity]
+            self.bytes += len(body)
+            self.list.update({} if wrong else {name: search.rows[identity]})
             self.ui.progress("downloading", self.report.found, self.box.max_results, self.bytes)
 
-    def _image(self, identity: str, search: _Search) -> bytes:
-        """The bytes of an image; raises UploadError ("not_downloaded": it is only this one), NotAuthorized, Stopped."""
+    def _image(self, identity: str, search: _Search) -> Tuple[bytes, str]:
+        """(an image, "") or (b"", what is wrong with this one alone); raises UploadError, NotAuthorized, Stopped."""
         address, renewals = str(search.rows[identity].get(self.size)), 0
         wrong = "the service gives no address for this size"
         for attempt in range(1, self.server.attempts + 1):
             if not _is_address(address):
                 break
-            status: Optional[int] = None
-            fields: Dict[str, str] = {}
-            lost = False
+            status, fields, lost = None, {}, False      # type: Optional[int], Dict[str, str], bool
             try:
                 status, fields, body, _ = self.server.request("GET", address, {})
-                whole = fields.get("content-length", str(len(body))) == str(len(body))
-                if status == 200 and whole and _is_whole(body):
-                    return body
-                wrong = "HTTP %d" % status if status != 200 else "the answer is no image" if whole else (
-                    "only %d of %s bytes came" % (len(body), fields["content-length"]))
-                status = status if whole or status != 200 else None
+                if status == 200 and _is_whole(body):
+                    return body, ""
+                wrong = "the answer is no image" if status == 200 else "HTTP %d" % status
             except (Unreachable, Cut) as error:
                 wrong, lost = str(error), isinstance(error, Unreachable)
-            if (lost and renewals < 3) or (status in (403, 410) and not renewals):
-                renewals, address = renewals + 1, self._again(identity, search, address)    # waits for the network, too
-                continue
             delay = retry_delay(attempt, status, fields)
-            if lost or delay is None or attempt == self.server.attempts:
+            if (lost and renewals < 3) or (status in (403, 410) and not renewals):
+                renewals += 1
+                with self._renewing:        # waits for the network, too; once for all that expired together
+                    if str(search.rows[identity].get(self.size)) == address:
+                        search.rows.update(self._ask(search.url).rows)
+                    address = str(search.rows[identity].get(self.size))
+            elif lost or delay is None or attempt == self.server.attempts:
                 break
-            self.server.wait(delay * (1 + random.random() / 4))
-        raise UploadError(("not_downloaded", "", "cannot be downloaded", wrong, "run the same command again later"))
-
-    def _again(self, identity: str, search: _Search, used: str) -> str:
-        """A fresh address of an image, from the search it was found in; asked once for all that expired with it."""
-        with search.guard:
-            if str(search.rows[identity].get(self.size)) == used:
-                search.rows.update(_Search("", self.server.ask("GET", search.url, self._headers).row).rows)
-            return str(search.rows[identity].get(self.size))
+            else:
+                self.server.wait(delay * (1 + random.random() / 4))
+        return b"", wrong
 
 
 def download(box: Box, patience: Patience, ui: Ui) -> Report:
-    """Download the images inside a box and list them in downloaded.csv; run again, it fetches only what is missing.
-
-    Raises what stops the run before any image; what stops it later is in the Report.
-    """
+    """Download the images in a box that are not there yet, and list them; raises what ends it before any image."""
     notes, table = Notes(), os.path.join(box.output_path, "downloaded.csv")
     server = Server(graph_root(), graph_root(), patience.offline_limit * 60, None, _number_of("MAX_ATTEMPTS", 10),
                     notes.say)
-    server.answer_bytes = IMAGE_BYTES
-    run = _Download(box, server, _search_token(), ui)
+    server.answer_bytes, threads = IMAGE_BYTES, _number_of("NUMBER_THREADS", 4)
+    token = os.environ.get("MAPILLARY_ACCESS_TOKEN") or os.environ.get("MAPILLARY_CLIENT_TOKEN")
+    stored = set() if token else {row.get("user_upload_token") or "" for row in read_config().values()} - {""}
+    token = token or (stored.pop() if len(stored) == 1 else "")     # of several nobody knows which
+    if not re.match(r"[!-~]+\Z", token):
+        raise NotAuthorized(("no_token", "", "there is no token for the image search, or it is none", "",
+                             "set MAPILLARY_ACCESS_TOKEN or MAPILLARY_CLIENT_TOKEN, or run authenticate"))
     if box.image_size in _SIZES:
         notes.say("the service has no images of size %s: %s is taken" % (box.image_size, _SIZES[box.image_size]))
     try:
@@ -6877,25 +6499,12 @@ def download(box: Box, patience: Patience, ui: Ui) -> Report:
     except OSError as error:
         raise _os_problem(box.output_path, error) from error
     _merge_list(table, {})
-    count = min(_number_of("NUMBER_THREADS", 4), box.max_results)
-    workers = [threading.Thread(target=run.work, daemon=True) for _ in range(count)]
+    run = _Download(box, server, token, ui)
     try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            while worker.is_alive():
-                worker.join(0.2)        # short, so that Ctrl-C comes through on every system
-    except BaseException:
-        server.abort()
-        raise
+        run.run(typing.cast(Any, [()] * box.max_results), [], threads, False)
     finally:
-        server.stop.set()
-        for worker in workers:
-            worker.join(2.0)
         _merge_list(table, dict(run.list))
-    report = run.report
-    if run.crash is not None:
-        raise run.crash
+    report, run.report.stopped = run.report, run.stopped
     if report.stopped is not None and not report.found:
         raise report.stopped
     if report.failed or report.stopped:
