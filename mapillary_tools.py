@@ -686,6 +686,7 @@ def zone_offset(zone: str, local: float) -> float:
     fixed = parse_offset(zone)
     if fixed is not None:
         return fixed
+    local = max(-6e10, min(2e11, local))    # the years 69 to 8307, beyond which dates cannot be computed
     moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=math.floor(local))
     if zone == "local":
         try:
@@ -729,8 +730,8 @@ def capture_time(found: Dict[str, Any], name: str, zone: Optional[str] = None) -
         if offset is not None:
             return Capture(local - offset, source, offset, key)
     in_text = re.search(r"(Z|[+-]\d{2}:?\d{2})$", (times.get(source) or "").strip(" \0"))
-    if in_text:
-        offset = parse_offset(in_text.group()) or 0.0
+    offset = parse_offset(in_text.group()) if in_text else None
+    if offset is not None:
         return Capture(local - offset, source, offset, source)
     if zone:
         offset = zone_offset(zone, local)
@@ -1202,7 +1203,7 @@ def _gps_values(gps: Dict[int, Any]) -> Dict[str, float]:
     tag, ref = (_TRACK, _TRACK_REF) if _ratio(gps.get(_DIR)) is None else (_DIR, _DIR_REF)
     value, degrees = gps.get(tag), _ratio(gps.get(tag))
     if degrees is not None:
-        if degrees > 360 and isinstance(value, tuple) and isinstance(value[0], int) and value[0] >= 1 << 31:
+        if degrees > 360 and isinstance(value, tuple) and len(value) == 2 and value[0] >= 1 << 31:
             degrees = (value[0] - (1 << 32)) / value[1]     # it was a negative number, wrapped at 32 bits
         out["magnetic" if (_text(gps.get(ref)) or "T").upper() == "M" else "heading"] = degrees % 360.0
     return out
@@ -2906,15 +2907,31 @@ STEPS = ("user_process", "import_meta_data_process", "geotag_process", "sequence
          "mapillary_image_description")
 USER, META, GEOTAG, SEQUENCE, PARAMS, DESCRIPTION = STEPS
 VIDEO_KINDS = ("mp4", "mov", "avi", "m4v", "360")
+WRITE_BATCH = 256                   # images written between two batches of the journal
+_FOLDERWIDE = (GEOTAG, SEQUENCE)    # steps in which the images of a folder depend on each other
+_DEPENDS: Dict[str, Sequence[str]] = {SEQUENCE: (GEOTAG,), PARAMS: (USER,), DESCRIPTION: STEPS[:-1]}
+_NEEDED = {USER: "extract_user_data", GEOTAG: "extract_geotag_data", SEQUENCE: "extract_sequence_data"}
+_EXIF_ORIENTATION = {0: 1, 90: 8, 180: 3, 270: 6}
+_TAG_LISTS = {"string": "strings", "double": "doubles", "long": "longs", "date": "dates", "boolean": "booleans"}
+Row = Dict[str, Any]                # plain values by name, as JSON has them
+_Timed = Tuple[Image, float, Optional[Capture]]     # its time in UTC, offset_time taken off; capture None = time given
+
+
+def _rare(default: Any, help: str, metavar: Optional[str] = None, **rules: Any) -> Any:
+    return opt(default, help, metavar, advanced=True, **rules)
 
 
 @dataclass(frozen=True)
-class User(Group):
-    """who uploads"""
+class Account(Group):
+    """whose account"""
+    user_name: Optional[str] = opt(None, "Mapillary user name", "NAME", required=True)
 
-    user_name: Optional[str] = opt(None, "Mapillary user name", metavar="NAME", required=True)
-    organization_username: Optional[str] = opt(None, "user name of the organization to upload for", metavar="NAME")
-    organization_key: Optional[str] = opt(None, "key of the organization to upload for", metavar="KEY")
+
+@dataclass(frozen=True)
+class User(Account):
+    """who uploads"""
+    organization_username: Optional[str] = opt(None, "user name of the organization to upload for", "NAME")
+    organization_key: Optional[str] = opt(None, "key of the organization to upload for", "KEY")
     private: bool = opt(False, "upload for the organization's eyes only")
 
     def __post_init__(self) -> None:
@@ -2925,57 +2942,45 @@ class User(Group):
 
 
 @dataclass(frozen=True)
-class Account(Group):
-    """whose account"""
-
-    user_name: Optional[str] = opt(None, "Mapillary user name", metavar="NAME", required=True)
-
-
-@dataclass(frozen=True)
 class Master(Group):
     """master upload"""
-
-    master_upload: bool = opt(False, "sign the description with the secret of the config file", advanced=True)
+    master_upload: bool = _rare(False, "sign the description with the secret of the config file")
 
 
 @dataclass(frozen=True)
 class MetaData(Group):
     """camera and file"""
-
-    device_make: Optional[str] = opt(None, "camera make, wins over EXIF", metavar="TEXT", advanced=True)
-    device_model: Optional[str] = opt(None, "camera model, wins over EXIF", metavar="TEXT", advanced=True)
-    GPS_accuracy: Optional[float] = opt(None, "accuracy of the positions", metavar="METRES", advanced=True, at_least=0)
-    add_file_name: bool = opt(False, "put the file name into the description", advanced=True)
-    add_import_date: bool = opt(False, "put the date of this import into the description", advanced=True)
-    orientation: Optional[int] = opt(None, "how far the stored picture is turned clockwise", metavar="DEGREES",
-                                     advanced=True, choices=(0, 90, 180, 270))
+    device_make: Optional[str] = _rare(None, "camera make, wins over EXIF", "TEXT")
+    device_model: Optional[str] = _rare(None, "camera model, wins over EXIF", "TEXT")
+    GPS_accuracy: Optional[float] = _rare(None, "accuracy of the positions", "METRES", at_least=0)
+    add_file_name: bool = _rare(False, "put the file name into the description")
+    add_import_date: bool = _rare(False, "put the date of this import into the description")
+    orientation: Optional[int] = _rare(None, "how far the stored picture is turned clockwise", "DEGREES",
+                                       choices=(0, 90, 180, 270))
 
 
 @dataclass(frozen=True)
 class Angle(Group):
     """camera direction"""
-
-    offset_angle: float = opt(0.0, "camera direction against the direction of travel: 90 right-facing, 180 "
-                              "rear-facing, -90 left-facing", metavar="DEGREES", advanced=True)
+    offset_angle: float = _rare(0.0, "camera direction against the direction of travel: 90 right-facing, 180 "
+                                "rear-facing, -90 left-facing", "DEGREES")
 
 
 @dataclass(frozen=True)
 class Geotagging(Group):
     """time and position"""
-
-    geotag_source: str = opt("exif", "where positions come from", advanced=True,
-                             choices=("exif", "gpx", "gopro_video", "nmea", "blackvue", "camm"))
-    geotag_source_path: Optional[str] = opt(None, "track file, video, or folder of them", metavar="PATH", advanced=True)
-    local_time: bool = opt(False, "image times are in this computer's zone", advanced=True)
-    timezone: Optional[str] = opt(None, "zone of the image times: +02:00, -05:00 or an IANA name", metavar="ZONE",
-                                  advanced=True)
-    sub_second_interval: float = opt(0.0, "seconds between shots, to place them inside their whole second",
-                                     metavar="SECONDS", advanced=True, at_least=0)
-    offset_time: float = opt(0.0, "how far the camera clock is AHEAD of the GPS clock; it is subtracted from image "
-                             "times", metavar="SECONDS", advanced=True, at_least=-3e9, at_most=3e9)
-    use_gps_start_time: bool = opt(False, "the first image is taken to be at the track's first point", advanced=True)
-    max_gap: Optional[float] = opt(None, "no position across a longer hole in the track (default: no limit)",
-                                   metavar="SECONDS", advanced=True, above=0)
+    geotag_source: str = _rare("exif", "where positions come from",
+                               choices=("exif", "gpx", "gopro_video", "nmea", "blackvue", "camm"))
+    geotag_source_path: Optional[str] = _rare(None, "track file, video, or folder of them", "PATH")
+    local_time: bool = _rare(False, "image times are in this computer's zone")
+    timezone: Optional[str] = _rare(None, "zone of the image times: +02:00, -05:00 or an IANA name", "ZONE")
+    sub_second_interval: float = _rare(0.0, "seconds between shots, to place them inside their whole second", "SECONDS",
+                                       at_least=0)
+    offset_time: float = _rare(0.0, "how far the camera clock is AHEAD of the GPS clock; it is subtracted from image "
+                               "times", "SECONDS", at_least=-3e9, at_most=3e9)
+    use_gps_start_time: bool = _rare(False, "the first image is taken to be at the track's first point")
+    max_gap: Optional[float] = _rare(None, "no position across a longer hole in the track (default: no limit)",
+                                     "SECONDS", above=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -3000,62 +3005,46 @@ class Geotagging(Group):
 @dataclass(frozen=True)
 class TrackOut(Group):
     """track"""
-
-    write_gpx: Optional[str] = opt(None, "write the track as it was understood", metavar="FILE", advanced=True)
+    write_gpx: Optional[str] = _rare(None, "write the track as it was understood", "FILE")
 
 
 @dataclass(frozen=True)
 class SequenceOptions(Group):
     """sequences"""
-
-    cutoff_distance: float = opt(600.0, "start a new sequence after a longer gap", metavar="METRES", advanced=True,
-                                 at_least=0)
-    cutoff_time: float = opt(60.0, "start a new sequence after a longer pause", metavar="SECONDS", advanced=True,
-                             at_least=0)
-    interpolate_directions: bool = opt(False, "derive directions from positions even where an image has one",
-                                       advanced=True)
-    flag_duplicates: bool = opt(False, "flag images that repeat the last one kept; they are not uploaded",
-                                advanced=True)
-    duplicate_distance: float = opt(0.1, "a duplicate is at most so far away", metavar="METRES", advanced=True,
-                                    at_least=0)
-    duplicate_angle: float = opt(5.0, "a duplicate is turned by at most so much", metavar="DEGREES", advanced=True,
-                                 at_least=0)
+    cutoff_distance: float = _rare(600.0, "start a new sequence after a longer gap", "METRES", at_least=0)
+    cutoff_time: float = _rare(60.0, "start a new sequence after a longer pause", "SECONDS", at_least=0)
+    interpolate_directions: bool = _rare(False, "derive directions from positions even where an image has one")
+    flag_duplicates: bool = _rare(False, "flag images that repeat the last one kept; they are not uploaded")
+    duplicate_distance: float = _rare(0.1, "a duplicate is at most so far away", "METRES", at_least=0)
+    duplicate_angle: float = _rare(5.0, "a duplicate is turned by at most so much", "DEGREES", at_least=0)
 
 
 @dataclass(frozen=True)
 class Insert(Group):
     """writing into images"""
-
-    skip_EXIF_insert: bool = opt(False, "write nothing into images; upload adds the description on the fly",
-                                 advanced=True)
+    skip_EXIF_insert: bool = _rare(False, "write nothing into images; upload adds the description on the fly")
 
 
 @dataclass(frozen=True)
 class Keep(Group):
     """originals"""
-
-    keep_original: bool = opt(False, "leave originals as they are and write into copies under .mapillary",
-                              advanced=True)
+    keep_original: bool = _rare(False, "leave originals as they are and write into copies under .mapillary")
 
 
 @dataclass(frozen=True)
 class Workers(Group):
     """speed"""
-
-    workers: int = opt(0, "workers that read and write images (0 = as many as CPUs, at most 8)", metavar="N",
-                       advanced=True, at_least=0)
+    workers: int = _rare(0, "workers that read and write images (0 = as many as CPUs, at most 8)", "N", at_least=0)
 
 
 @dataclass(frozen=True)
 class Dry(Group):
     """trying"""
-
     dry_run: bool = opt(False, "write nothing and send nothing; say what would be done")
 
 
 class Settings(NamedTuple):
     """Everything that the steps of one run need; None = the run does not have that step."""
-
     user: Optional[User] = None
     meta: Optional[MetaData] = None
     geotagging: Optional[Geotagging] = None
@@ -3068,20 +3057,18 @@ class Settings(NamedTuple):
     workers: Workers = Workers()
     again: Again = Again()
     dry: Dry = Dry()
-    service: str = ""               # for whom "already uploaded" counts
+    service: str = ""               # for whom "already uploaded" counts; "" = it does not matter here
 
     def steps(self) -> List[str]:
         """The names of the steps to take, in order."""
-        wanted = {USER: self.user, META: self.meta, GEOTAG: self.geotagging, SEQUENCE: self.sequences,
-                  PARAMS: self.account, DESCRIPTION: self.insert}
-        return [name for name in STEPS if wanted[name] is not None]
+        groups = (self.user, self.meta, self.geotagging, self.sequences, self.account, self.insert)
+        return [step for step, group in zip(STEPS, groups) if group is not None]
 
 
+@dataclass
 class Notes:
     """What the run says once, in order, whatever the number of images it is true of."""
-
-    def __init__(self) -> None:
-        self.lines: List[str] = []
+    lines: List[str] = dataclasses.field(default_factory=list)
 
     def say(self, text: str) -> None:
         """Add a line unless it is there."""
@@ -3090,85 +3077,89 @@ class Notes:
             LOG.info("%s", text)
 
 
-# -- the data of a step, and an Image that has it --
+# -- what a step made of an image, and an Image that has it --
+def _present(**values: Any) -> Row:
+    return {key: value for key, value in values.items() if value is not None}
 
-def with_data(image: Image, step: str, entry: Dict[str, Any]) -> Image:
+
+def _made(image: Image, step: str) -> Row:
+    """What a step made of an image, as the journal has it; empty when it was not taken, or failed."""
+    return typing.cast(Row, image.steps.get(step, {}).get("data", {}))
+
+
+def _stopped(image: Image, code: str, wrong: str, value: str = "", remedy: str = "", file: str = "") -> Image:
+    """The image failed, by a problem about its own file unless another is named."""
+    return image.but(outcome=Outcome("failed", code, Problem(code, file or str(image.path), wrong, value, remedy)))
+
+
+def with_entry(image: Image, step: str, entry: Row) -> Image:
     """The image with a step's journal entry, and with what the entry says of time, place, direction and sequence."""
-    steps = dict(image.steps)
-    steps[step] = entry
     row = entry.get("data", {})
-    changes: Dict[str, Any] = {"steps": steps}
+    changes: Row = {"steps": dict(image.steps, **{step: entry})}
     if step == GEOTAG and entry["status"] == "success":
         changes.update(time=row["time"], heading=row.get("heading"), magnetic=row.get("magnetic"),
                        fix=Fix(row["time"], row["lat"], row["lon"], row.get("alt"), row.get("course")))
     elif step == SEQUENCE and entry["status"] == "success":
         changes.update(sequence=row["sequence"], heading=row.get("heading", image.heading))
-    if entry["status"] == "duplicate":
-        changes["outcome"] = Outcome("duplicate", SKIP_DUPLICATE, None, row["partner"], row["distance"],
-                                     row.get("turn"))
-    elif entry["status"] == "failed":
-        changes["outcome"] = Outcome("failed", entry["error"]["code"], _again_problem(image, entry["error"]))
-    return image.but(**changes)
+    elif entry["status"] == "duplicate":
+        outcome = Outcome("duplicate", SKIP_DUPLICATE, None, row["partner"], row["distance"], row.get("turn"))
+        return image.but(outcome=outcome, **changes)
+    image = image.but(**changes)
+    return _stopped(image, **entry["error"]) if entry["status"] == "failed" else image
 
 
-def _again_problem(image: Image, error: Dict[str, str]) -> Problem:
-    """A problem from the journal, naming the file where it is now."""
-    return Problem(error["code"], str(image.path), error["wrong"], error.get("value", ""), error.get("remedy", ""))
+def recorded(image: Image, step: str, status: str = "success", **values: Any) -> Image:
+    """The image after a step that went well, or found a duplicate, with the values that are known."""
+    return with_entry(image, step, {"status": status, "settings": "", "data": _present(**values)})
 
 
-def succeeded(image: Image, step: str, **values: Any) -> Image:
-    """The image after a step that went well, with the values that are known."""
-    row = {key: value for key, value in values.items() if value is not None}
-    return with_data(image, step, {"status": "success", "settings": "", "data": row})
+def failed(image: Image, step: str, code: str, wrong: str, value: str = "", remedy: str = "",
+           settings: str = "") -> Image:
+    """The image after a step that could not be done; settings is the step's hash, "" = still to come."""
+    row = {"code": code, "wrong": wrong, "value": value, "remedy": remedy}
+    return with_entry(image, step, {"status": "failed", "settings": settings,
+                                    "error": {key: text for key, text in row.items() if text}})
 
 
-def failed(image: Image, step: str, error: ToolError) -> Image:
-    """The image after a step that could not be done."""
-    problem = error.problem
-    row = {"code": problem.code, "wrong": problem.wrong, "value": problem.value, "remedy": problem.remedy}
-    return with_data(image, step, {"status": "failed", "settings": "",
-                                   "error": {key: value for key, value in row.items() if value}})
-
-
-def by_folder(images: Sequence[Image]) -> Dict[str, List[Image]]:
-    """The images of each folder, in the order they come in."""
-    folders: Dict[str, List[Image]] = {}
-    for image in images:
-        folders.setdefault(os.path.dirname(str(image.path)), []).append(image)
+def _grouped(things: Iterable[Any]) -> Dict[str, List[Any]]:
+    """The paths, or images, of each folder, in the order they come in."""
+    folders: Dict[str, List[Any]] = {}
+    for thing in things:
+        folders.setdefault(os.path.dirname(str(getattr(thing, "path", thing))), []).append(thing)
     return folders
 
 
+def _replaced(images: Sequence[Image], changed: Iterable[Image]) -> List[Image]:
+    """The images in their order, those that were changed as they are now."""
+    results = {image.path: image for image in changed}
+    return [results.get(image.path, image) for image in images]
+
+
+def _folderwise(images: List[Image], change: Callable[[List[Image]], Iterable[Image]]) -> List[Image]:
+    """The images in their order after a change to those of each folder."""
+    return _replaced(images, itertools.chain.from_iterable(map(change, _grouped(images).values())))
+
+
 # -- who uploads --
-
-def organization_of(options: User, dry: bool) -> Optional[str]:
-    """The key of the organization to upload for, None for none; a name given with a key is stored.
-
-    Raises UsageError for a name that the config file does not know.
-    """
+def user_data(options: User, notes: Notes, dry: bool = False) -> Row:
+    """The user step's data; an organization's name that comes with its key is stored. Raises UsageError for others."""
     name, key = options.organization_username, options.organization_key
-    if not name:
-        return key
-    sections = read_config()
-    known = sections.get("organizations", {}).get(name)
-    if key:
-        if known != key and not dry:
+    if name:
+        sections = read_config()
+        known = sections.get("organizations", {}).get(name)
+        if not key and not known:
+            raise UsageError(("unknown_organization", "", "the organization is not in the config file", name,
+                              "pass --organization_key once together with the name; the key is on the organization's "
+                              "dashboard"))
+        if key and known != key and not dry:
             sections.setdefault("organizations", {})[name] = key
             write_config(sections)
-        return key
-    if not known:
-        raise UsageError(("unknown_organization", "", "the organization is not in the config file", name, "pass "
-                          "--organization_key once together with the name; the key is on the organization's dashboard"))
-    return known
-
-
-def user_data(options: User, notes: Notes, dry: bool = False) -> Dict[str, Any]:
-    """The data of the user step, the same for every image."""
-    key = organization_of(options, dry)
+        key = key or known
+    stored: Dict[str, str] = {}
     try:
-        stored = read_config().get(options.user_name or "", {})
+        stored = read_config().get(options.user_name or "", stored)
     except UsageError as error:     # processing needs no credentials
         notes.say(str(error))
-        stored = {}
     if not stored.get("user_upload_token") and not os.environ.get("MAPILLARY_ACCESS_TOKEN"):
         notes.say("no stored credentials for %s: upload to Mapillary will need authenticate" % options.user_name)
     return {"user_name": options.user_name, "user_key": stored.get("MAPSettingsUserKey"), "organization_key": key,
@@ -3178,48 +3169,31 @@ def user_data(options: User, notes: Notes, dry: bool = False) -> Dict[str, Any]:
 def user_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
     """Who uploads."""
     row = user_data(typing.cast(User, settings.user), notes, settings.dry.dry_run)
-    row["master"] = settings.master.master_upload or None
-    return [succeeded(image, USER, **row) for image in images]
+    return [recorded(image, USER, **row, master=settings.master.master_upload or None) for image in images]
 
 
 def params_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
     """What the upload needs: whose account, for which organization; never a token."""
-    account = typing.cast(Account, settings.account)
-    out = []
-    for image in images:
-        user = image.steps.get(USER, {}).get("data", {})
-        out.append(succeeded(image, PARAMS, user_name=account.user_name, organization_key=user.get("organization_key"),
-                             service="mapillary", master=settings.master.master_upload or None))
-    return out
+    name, master = typing.cast(Account, settings.account).user_name, settings.master.master_upload or None
+    return [recorded(image, PARAMS, user_name=name, organization_key=_made(image, USER).get("organization_key"),
+                     service="mapillary", master=master) for image in images]
 
 
 # -- import meta data --
-
-_EXIF_ORIENTATION = {0: 1, 90: 8, 180: 3, 270: 6}
-
-
-def stored_tags(found: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """Meta tags that process_csv stored in ImageHistory: rows of type, key, value; read as data, never run."""
-    rows = parsed(found.get("history"))
-    return [row for row in (rows if isinstance(rows, list) else [])
-            if isinstance(row, dict) and set(row) == {"type", "key", "value"}
-            and isinstance(row["type"], str) and row["type"] in _TAG_LISTS]
-
-
-_TAG_LISTS = {"string": "strings", "double": "doubles", "long": "longs", "date": "dates", "boolean": "booleans"}
-
-
 def meta_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
     """Orientation, make, model, accuracy, file name, import date; options win over EXIF."""
-    options = typing.cast(MetaData, settings.meta)
+    options, out = typing.cast(MetaData, settings.meta), []
     today = int(time.time() * 1000) if options.add_import_date else None
-    out = []
+    turned = None if options.orientation is None else _EXIF_ORIENTATION[options.orientation]
     for image in images:
         found = image.found or {}
-        turned = None if options.orientation is None else _EXIF_ORIENTATION[options.orientation]
-        tags = (image.given or {}).get("tags") or stored_tags(found)
         accuracy = options.GPS_accuracy if options.GPS_accuracy is not None else found.get("accuracy")
-        out.append(succeeded(
+        tags = (image.given or {}).get("tags")
+        if not tags:                # those that process_csv stored in ImageHistory; read as data, never run
+            rows = parsed(found.get("history"))
+            tags = [row for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict) and set(row) == {
+                "type", "key", "value"} and isinstance(row["type"], str) and row["type"] in _TAG_LISTS]
+        out.append(recorded(
             image, META, orientation=turned or found.get("orientation"), turn=turned,
             make=options.device_make or found.get("make"), model=options.device_model or found.get("model"),
             accuracy=accuracy, filename=image.path.name if options.add_file_name else None, import_date=today,
@@ -3228,152 +3202,117 @@ def meta_step(images: List[Image], settings: Settings, notes: Notes) -> List[Ima
 
 
 # -- geotag --
-
-class _Timed(NamedTuple):
-    """An image on its way to a position."""
-
-    image: Image
-    time: float                     # seconds UTC
-    capture: Optional[Capture]      # None: the time was given
-
-
 def geotag(images: Sequence[Image], track: Optional[Track], options: Geotagging, angle: Angle = Angle(),
            notes: Optional[Notes] = None) -> List[Image]:
     """Time, position and direction of every image, from its EXIF (track None) or from a track."""
-    notes = notes or Notes()
-    done: Dict[Path, Image] = {}
-    timed: List[_Timed] = []
-    for folder in by_folder(images).values():
+    notes, done, timed = notes or Notes(), [], []
+    for folder in _grouped(images).values():
         good: List[_Timed] = []
         for image in folder:
-            moment = _moment(image, options)
-            if moment is None:
-                done[image.path] = failed(image, GEOTAG, BadExif((
-                    "no_time", str(image.path), "has no capture time", "",
-                    "give one with process_csv, or name the file YYYY_MM_DD_HH_MM_SS_mmm.jpg")))
+            capture = capture_time(image.found or {}, image.path.name, options.zone)
+            if image.given and "time" in image.given:
+                good.append((image, image.given["time"] - options.offset_time, None))
+            elif capture is not None:
+                good.append((image, capture.time - options.offset_time, capture))
             else:
-                good.append(moment)
+                done.append(failed(image, GEOTAG, "no_time", "has no capture time", "", "give one with process_csv, or "
+                                   "name the file YYYY_MM_DD_HH_MM_SS_mmm.jpg"))
         timed.extend(_settle_times(good, track, options, notes))
     _say_zones(timed, notes)
     if track is not None:
-        _say_ranges([moment.time for moment in timed], track, notes)
-    for moment in timed:
-        done[moment.image.path] = _placed(moment, track, options, angle)
-    return [done[image.path] for image in images]
-
-
-def _moment(image: Image, options: Geotagging) -> Optional[_Timed]:
-    """An image with its own time in UTC, offset_time taken off; None when it has none."""
-    capture = capture_time(image.found or {}, image.path.name, options.zone)
-    if image.given and "time" in image.given:
-        return _Timed(image, image.given["time"] - options.offset_time, None)
-    return None if capture is None else _Timed(image, capture.time - options.offset_time, capture)
+        _say_ranges([when for _, when, _ in timed], track, notes)
+    done.extend(_placed(moment, track, options, angle) for moment in timed)
+    return _replaced(images, done)
 
 
 def _settle_times(timed: List[_Timed], track: Optional[Track], options: Geotagging, notes: Notes) -> List[_Timed]:
     """The images of one folder in order of time, with sub-seconds, ties and the start settled."""
-    timed = sorted(timed, key=lambda moment: (moment.time, natural_key(moment.image.path.name)))
-    times = [moment.time for moment in timed]
+    timed = sorted(timed, key=lambda moment: (moment[1], natural_key(moment[0].path.name)))
+    times = [when for _, when, _ in timed]
     if options.sub_second_interval:
         times, wrong = spread_subseconds(times, options.sub_second_interval)
         if wrong is not None:
             notes.say("%s contradicts --sub_second_interval %g: no start puts it inside its second; the times of its "
-                      "folder stay as they are" % (timed[wrong].image.path, options.sub_second_interval))
+                      "folder stay as they are" % (timed[wrong][0].path, options.sub_second_interval))
     times, ties = spread_ties(times)
     if ties:
         notes.say("%s: %d images have the capture time of the one before; spread evenly up to the next" % (
-            timed[0].image.path.parent, ties))
+            timed[0][0].path.parent, ties))
     if options.use_gps_start_time and track is not None and times:
         shift = track.points[0].time - times[0]
         times = [when + shift for when in times]
-    return [moment._replace(time=when) for moment, when in zip(timed, times)]
+    return [(image, when, capture) for (image, _, capture), when in zip(timed, times)]
 
 
 def _say_zones(timed: List[_Timed], notes: Notes) -> None:
     """One line for each way in which times were understood: source field, zone, how many, first and last in UTC."""
-    ways: Dict[Tuple[str, str], List[_Timed]] = {}
-    for moment in timed:
-        if moment.capture is not None:
-            ways.setdefault((moment.capture.source, moment.capture.zone), []).append(moment)
+    ways: Dict[Tuple[str, str], List[Tuple[float, float]]] = {}
+    for _, when, capture in timed:
+        if capture is not None:
+            ways.setdefault((capture.source, capture.zone), []).append((when, capture.offset))
     for (source, zone), moments in sorted(ways.items()):
-        times = [moment.time for moment in moments]
-        offsets = sorted({typing.cast(Capture, moment.capture).offset for moment in moments})
-        shown = "/".join(format_offset(offset) for offset in offsets[:3])
+        shown = "/".join(format_offset(offset) for offset in sorted({offset for _, offset in moments})[:3])
         hint = "; if the camera clock was not on UTC, give --timezone" if zone == "UTC assumed" else ""
         notes.say("capture times of %d images from %s, zone %s from %s, UTC %s to %s%s" % (
-            len(moments), source, shown, zone, format_time(min(times)), format_time(max(times)), hint))
+            len(moments), source, shown, zone, format_time(min(moments)[0]), format_time(max(moments)[0]), hint))
 
 
 def _say_ranges(times: List[float], track: Track, notes: Notes) -> None:
     """Say image range against track range where fewer than half of the images meet the track, and what would help."""
-    times = sorted(times)
-    start, end = track.points[0].time - EXTRAPOLATE_S, track.points[-1].time + EXTRAPOLATE_S
-
+    times, first, last = sorted(times), track.points[0].time, track.points[-1].time
     def inside(shift: float) -> int:
-        return bisect.bisect_right(times, end + shift) - bisect.bisect_left(times, start + shift)
-
+        return (bisect.bisect_right(times, last + EXTRAPOLATE_S + shift)
+                - bisect.bisect_left(times, first - EXTRAPOLATE_S + shift))
     if not times or inside(0) * 2 >= len(times):
         return
     notes.say("only %d of %d images were taken while the track was recorded: images %s to %s, track %s to %s (UTC)" % (
-        inside(0), len(times), format_time(times[0]), format_time(times[-1]), format_time(track.points[0].time),
-        format_time(track.points[-1].time)))
-    shifts = sorted((quarter * QUARTER_S for quarter in range(-56, 57)), key=lambda shift: (-inside(shift), abs(shift)))
-    if inside(shifts[0]) > inside(0):
-        notes.say("with --offset_time %d they would meet: %d of %d images" % (
-            shifts[0], inside(shifts[0]), len(times)))
+        inside(0), len(times), format_time(times[0]), format_time(times[-1]), format_time(first), format_time(last)))
+    shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
+    best = min(shifts, key=lambda shift: (-inside(shift), abs(shift)))
+    if inside(best) > inside(0):
+        notes.say("with --offset_time %d they would meet: %d of %d images" % (best, inside(best), len(times)))
 
 
 def _placed(moment: _Timed, track: Optional[Track], options: Geotagging, angle: Angle) -> Image:
     """One image with its position and direction, or the reason why it has none."""
-    image, when = moment.image, moment.time
-    heading = None if image.heading is None else (image.heading + angle.offset_angle) % 360.0
-    magnetic = None if image.magnetic is None else (image.magnetic + angle.offset_angle) % 360.0
-    if track is None:
-        if image.fix is None:
-            return failed(image, GEOTAG, BadExif((
-                "no_position", str(image.path), "has no position", _raw_position(image),
-                "give a track with --geotag_source gpx --geotag_source_path FILE")))
-        fix = image.fix._replace(time=when)
-    else:
+    image, when, capture = moment
+    heading, magnetic = (None if value is None else (value + angle.offset_angle) % 360.0
+                         for value in (image.heading, image.magnetic))
+    if track is not None:
         try:
             fix = fix_at(track, when, options.max_gap)
         except OutsideTrack as error:
-            return failed(image, GEOTAG, OutsideTrack(error.problem._replace(file=str(image.path))))
+            code, _, wrong, value, remedy = error.problem
+            return failed(image, GEOTAG, code, wrong, value, remedy)
         if fix.course is not None:
             heading, magnetic = (fix.course + angle.offset_angle) % 360.0, None
-    capture = moment.capture
-    return succeeded(image, GEOTAG, time=when, lat=fix.lat, lon=fix.lon, alt=fix.alt, course=fix.course,
-                     heading=heading, magnetic=magnetic, source=capture.source if capture else "given",
-                     zone=capture.zone if capture else None, offset=capture.offset if capture else 0.0)
-
-
-def _raw_position(image: Image) -> str:
-    """The position tags of an image that has no usable position, for its error; "" when it has none."""
-    gps = (image.found or {}).get("raw", {}).get("GPS", {})
-    values = [gps.get(str(tag)) for tag in (_LAT, _LON)]
-    return "" if values == [None, None] else "GPSLatitude %s, GPSLongitude %s" % tuple(map(json.dumps, values))
-
-
-def geotag_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
-    """Capture time, position and direction."""
-    options = typing.cast(Geotagging, settings.geotagging)
-    return geotag(images, _track_of(options, notes), options, settings.angle, notes)
+    elif image.fix is not None:
+        fix = image.fix._replace(time=when)
+    else:
+        gps = (image.found or {}).get("raw", {}).get("GPS", {})
+        values = [gps.get(str(tag)) for tag in (_LAT, _LON)]
+        shown = "" if values == [None, None] else "GPSLatitude %s, GPSLongitude %s" % tuple(map(json.dumps, values))
+        return failed(image, GEOTAG, "no_position", "has no position", shown,
+                      "give a track with --geotag_source gpx --geotag_source_path FILE")
+    source, zone, offset = (capture.source, capture.zone, capture.offset) if capture else ("given", None, 0.0)
+    return recorded(image, GEOTAG, time=when, lat=fix.lat, lon=fix.lon, alt=fix.alt, course=fix.course,
+                    heading=heading, magnetic=magnetic, source=source, zone=zone, offset=offset)
 
 
 def _track_of(options: Geotagging, notes: Notes) -> Optional[Track]:
     """The track to geotag from, None for EXIF; says what is odd about it. Raises BadTrack, NotFound."""
     if options.geotag_source == "exif":
         return None
-    track = read_track(typing.cast(str, options.geotag_source_path), options.geotag_source)
+    path = typing.cast(str, options.geotag_source_path)
+    track = with_courses(read_track(path, options.geotag_source))
+    points, starts, name = track.points, set(track.starts), os.path.basename(os.path.abspath(path))
     for line in track.notes:
         notes.say(line)
-    name = os.path.basename(os.path.abspath(typing.cast(str, options.geotag_source_path)))
-    notes.say("track %s: %d points, %s to %s UTC, clock %s" % (name, len(track.points), format_time(
-        track.points[0].time), format_time(track.points[-1].time), track.clock))
+    notes.say("track %s: %d points, %s to %s UTC, clock %s" % (
+        name, len(points), format_time(points[0].time), format_time(points[-1].time), track.clock))
     for reason, count in sorted(track.dropped.items()):
         notes.say("track %s: %d points left out: %s" % (name, count, reason))
-    starts = set(track.starts)
-    holes = [b.time - a.time for index, (a, b) in enumerate(zip(track.points, track.points[1:]), 1)
+    holes = [b.time - a.time for index, (a, b) in enumerate(zip(points, points[1:]), 1)
              if index not in starts and b.time - a.time > HOLE_S]
     if holes:
         notes.say("track %s: %d holes of more than %d s, the longest of %.0f s; --max_gap keeps images in them from "
@@ -3382,87 +3321,53 @@ def _track_of(options: Geotagging, notes: Notes) -> Optional[Track]:
 
 
 # -- sequences --
-
-def sequence_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
-    """Sequences, directions and duplicates, a folder at a time."""
-    options, done = typing.cast(SequenceOptions, settings.sequences), {}
-    for folder in by_folder(images).values():
-        for image in _sequenced(folder, options, settings.angle.offset_angle):
-            done[image.path] = image
-    return [done[image.path] for image in images]
-
-
 def _sequenced(images: List[Image], options: SequenceOptions, offset_angle: float) -> Iterator[Image]:
     """The images of one folder with sequence and heading, or as duplicates, or failed for want of a place."""
-    ready = [image for image in images if image.fix is not None and image.time is not None
-             and image.steps.get(GEOTAG, {}).get("status") == "success"]
-    placed = {image.path for image in ready}
+    ready: List[Image] = []
     for image in images:
-        if image.path not in placed:
-            yield failed(image, SEQUENCE, UsageError((
-                "not_geotagged", str(image.path), "has not been geotagged", "", "run extract_geotag_data first")))
-    row = dataclasses.asdict(options)
-    row["offset_angle"] = offset_angle
+        if image.fix is not None and image.time is not None and image.steps.get(GEOTAG, {}).get("status") == "success":
+            ready.append(image)
+        else:
+            yield failed(image, SEQUENCE, "not_geotagged", "has not been geotagged", "",
+                         "run extract_geotag_data first")
+    row = dict(dataclasses.asdict(options), offset_angle=offset_angle)
     for piece in split(ready, options.cutoff_distance, options.cutoff_time):
         piece = with_directions(piece, offset_angle, options.interpolate_directions)
         if options.flag_duplicates:
             piece = mark_duplicates(piece, options.duplicate_distance, options.duplicate_angle)
-            for image in piece:
-                if image.outcome is not None:
-                    yield _as_duplicate(image, image.outcome)
+        for image in piece:
+            if image.outcome is not None:
+                yield recorded(image, SEQUENCE, "duplicate", partner=image.outcome.partner,
+                               distance=image.outcome.distance, turn=image.outcome.turn)
         for part in cut([image for image in piece if image.outcome is None]):
             identity = sequence_id(photo_id(part[0].path.name, part[0].found or {}), row)
             for image in part:          # the first one keeps what the cut before it was judged by
                 limits = [options.cutoff_distance, options.cutoff_time] if image is part[0] else None
-                yield succeeded(image, SEQUENCE, sequence=identity, heading=image.heading, limits=limits)
-
-
-def _as_duplicate(image: Image, outcome: Outcome) -> Image:
-    """The image with the journal entry of a duplicate."""
-    row = {"partner": outcome.partner, "distance": outcome.distance, "turn": outcome.turn}
-    return with_data(image, SEQUENCE, {"status": "duplicate", "settings": "",
-                                       "data": {key: value for key, value in row.items() if value is not None}})
+                yield recorded(image, SEQUENCE, sequence=identity, heading=image.heading, limits=limits)
 
 
 # -- the description --
-
-def _compass_text(image: Image) -> Optional[Dict[str, float]]:
-    """MAPCompassHeading, None when no direction is known."""
-    row = {"TrueHeading": image.heading, "MagneticHeading": image.magnetic}
-    known = {key: round(value, 3) % 360.0 for key, value in row.items() if value is not None}
-    return known or None
-
-
-def _meta_tags(meta: Dict[str, Any]) -> Dict[str, List[Dict[str, Any]]]:
-    """MAPMetaTags: what process_csv gave, the import date and the tool's version."""
-    tags: Dict[str, List[Dict[str, Any]]] = {}
-    for row in meta.get("tags", []):
-        tags.setdefault(_TAG_LISTS[row["type"]], []).append({"key": row["key"], "value": row["value"]})
-    if "import_date" in meta:
-        tags.setdefault("dates", []).append({"key": "import_date", "value": meta["import_date"]})
-    tags.setdefault("strings", []).append({"key": "mapillary_tools_version", "value": __version__})
-    return tags
-
-
 def description_of(image: Image, secret: Optional[str] = None) -> str:
-    """The image description, a pure function of the journal: JSON in ASCII, keys sorted, no spaces.
-
-    secret is that of --master_upload, which stands in no journal; None without it.
-    """
-    user, meta = (image.steps.get(step, {}).get("data", {}) for step in (USER, META))
+    """The description, by the journal and the secret of --master_upload (None without): ASCII JSON, keys sorted."""
+    user, meta = _made(image, USER), _made(image, META)
     fix, when = typing.cast(Fix, image.fix), typing.cast(float, image.time)
-    row = {
-        "MAPLatitude": round(fix.lat, 7), "MAPLongitude": round(fix.lon, 7),
-        "MAPAltitude": None if fix.alt is None else round(fix.alt, 3),
-        "MAPCaptureTime": format_time(when, "map"), "MAPCompassHeading": _compass_text(image),
-        "MAPSequenceUUID": image.sequence, "MAPPhotoUUID": photo_id(image.path.name, image.found or {}),
-        "MAPSettingsUsername": user.get("user_name"), "MAPSettingsUserKey": user.get("user_key"),
-        "MAPOrganizationKey": user.get("organization_key"), "MAPPrivate": user.get("private"),
-        "MAPDeviceMake": meta.get("make"), "MAPDeviceModel": meta.get("model"),
-        "MAPOrientation": meta.get("orientation"), "MAPGPSAccuracyMeters": meta.get("accuracy"),
-        "MAPFilename": meta.get("filename"), "MAPMetaTags": _meta_tags(meta),
-        "MAPVideoSecure": secret}
-    return canonical({key: value for key, value in row.items() if value is not None})
+    rows = [(_TAG_LISTS[row["type"]], row["key"], row["value"]) for row in meta.get("tags", [])]
+    if "import_date" in meta:
+        rows.append(("dates", "import_date", meta["import_date"]))
+    tags: Dict[str, List[Row]] = {}
+    for kind, key, value in rows + [("strings", "mapillary_tools_version", __version__)]:
+        tags.setdefault(kind, []).append({"key": key, "value": value})
+    headings = _present(TrueHeading=image.heading, MagneticHeading=image.magnetic)
+    return canonical(_present(
+        MAPLatitude=round(fix.lat, 7), MAPLongitude=round(fix.lon, 7), MAPSequenceUUID=image.sequence,
+        MAPAltitude=None if fix.alt is None else round(fix.alt, 3), MAPCaptureTime=format_time(when, "map"),
+        MAPCompassHeading={key: round(value, 3) % 360.0 for key, value in headings.items()} or None,
+        MAPPhotoUUID=photo_id(image.path.name, image.found or {}),
+        MAPSettingsUsername=user.get("user_name"), MAPSettingsUserKey=user.get("user_key"),
+        MAPOrganizationKey=user.get("organization_key"), MAPPrivate=user.get("private"),
+        MAPDeviceMake=meta.get("make"), MAPDeviceModel=meta.get("model"), MAPOrientation=meta.get("orientation"),
+        MAPGPSAccuracyMeters=meta.get("accuracy"), MAPFilename=meta.get("filename"), MAPMetaTags=tags,
+        MAPVideoSecure=secret))
 
 
 def _secret() -> str:
@@ -3474,20 +3379,21 @@ def _secret() -> str:
     return secret
 
 
+def _caption(image: Image) -> Optional[str]:
+    """The description as it goes into an image, None for one that has none. Raises UsageError."""
+    if DESCRIPTION not in image.steps:
+        return None
+    return description_of(image, _secret() if _made(image, DESCRIPTION).get("master") else None)
+
+
 def edits_of(image: Image) -> Edits:
-    """Every tag of ours as it should stand in an image that went through all steps. Raises UsageError."""
-    secret = _secret() if image.steps.get(DESCRIPTION, {}).get("data", {}).get("master") else None
-    meta = image.steps.get(META, {}).get("data", {})
-    offset = image.steps.get(GEOTAG, {}).get("data", {}).get("offset", 0.0)
-    return image_edits(image, description_of(image, secret), meta.get("turn"), offset)
+    """Every tag of ours as it should stand in an image, with the description if it has one. Raises UsageError."""
+    return image_edits(image, _caption(image), _made(image, META).get("turn"), _made(image, GEOTAG).get("offset", 0.0))
 
 
 def edits_hash(edits: Edits) -> str:
     """A short name of what is written into an image."""
     return _text_hash(repr([(ifd, sorted(tags.items())) for ifd, tags in sorted(edits.items())]))
-
-
-_NEEDED = {USER: "extract_user_data", GEOTAG: "extract_geotag_data", SEQUENCE: "extract_sequence_data"}
 
 
 def description_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
@@ -3499,48 +3405,36 @@ def description_step(images: List[Image], settings: Settings, notes: Notes) -> L
     for image in images:
         missing = [step for step in _NEEDED if image.steps.get(step, {}).get("status") != "success"]
         if missing:
-            out.append(failed(image, DESCRIPTION, UsageError((
-                "step_missing", str(image.path), "cannot be described", "%s is missing" % missing[0],
-                "run %s first" % _NEEDED[missing[0]]))))
+            out.append(failed(image, DESCRIPTION, "step_missing", "cannot be described", "%s is missing" % missing[0],
+                              "run %s first" % _NEEDED[missing[0]]))
             continue
-        master = settings.master.master_upload or any(
-            image.steps.get(step, {}).get("data", {}).get("master") for step in (USER, PARAMS))
-        image = succeeded(image, DESCRIPTION, into=into, master=master or None)
-        row = dict(image.steps[DESCRIPTION]["data"], edits=edits_hash(edits_of(image)))
-        out.append(with_data(image, DESCRIPTION, {"status": "success", "settings": "", "data": row}))
+        master = settings.master.master_upload or any(_made(image, step).get("master") for step in (USER, PARAMS))
+        image = recorded(image, DESCRIPTION, into=into, master=master or None)
+        out.append(recorded(image, DESCRIPTION, **_made(image, DESCRIPTION), edits=edits_hash(edits_of(image))))
     return out
 
 
-STEP_FUNCTIONS: Dict[str, Callable[[List[Image], Settings, Notes], List[Image]]] = {
-    USER: user_step, META: meta_step, GEOTAG: geotag_step, SEQUENCE: sequence_step, PARAMS: params_step,
-    DESCRIPTION: description_step}
+STEP_FUNCTIONS: Dict[str, Callable[[List[Image], Any, Notes], List[Image]]] = {
+    USER: user_step, META: meta_step, PARAMS: params_step, DESCRIPTION: description_step,
+    GEOTAG: lambda images, run, notes: geotag(
+        images, _track_of(run.geotagging, notes), run.geotagging, run.angle, notes),
+    SEQUENCE: lambda images, run, notes: _folderwise(
+        images, lambda folder: _sequenced(folder, run.sequences, run.angle.offset_angle))}
 
 
 # -- a run: what is known of each image, what is to be done, doing it --
-
-_DEPENDS: Dict[str, Tuple[str, ...]] = {
-    USER: (), META: (), GEOTAG: (), SEQUENCE: (GEOTAG,), PARAMS: (USER,),
-    DESCRIPTION: (USER, META, GEOTAG, SEQUENCE, PARAMS)}
-_FOLDERWIDE = (GEOTAG, SEQUENCE)    # steps in which the images of a folder depend on each other
-WRITE_BATCH = 256                   # images written between two batches of the journal
-
-
 @dataclass
 class Place:
     """One folder of a run."""
-
     folder: str
     journal: Journal
-    images: List[Image] = dataclasses.field(default_factory=list)    # in natural order
     read: typing.Set[Path] = dataclasses.field(default_factory=set)  # those whose file was read in this run
-    digest: str = ""                # stands for its images as found
-    ours: Optional[Dict[Any, Dict[str, Any]]] = None    # records by the digest of what we wrote, once asked for
+    ours: Optional[Dict[Any, Row]] = None       # records by the digest of what we wrote, once asked for
 
-    def known_again(self, record: Optional[Dict[str, Any]], found: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    def known_again(self, record: Optional[Row], found: Row) -> Optional[Row]:
         """An image's record, or that of another name whose Exif block, written by us, it carries: renamed, copied."""
-        digest = found.get("digest")
-        if '"MAPPhotoUUID"' not in found.get("caption", "") or (
-                record is not None and (record.get("written") or {}).get("digest") == digest):
+        digest, written = found.get("digest"), (record or {}).get("written") or {}
+        if '"MAPPhotoUUID"' not in found.get("caption", "") or (record is not None and written.get("digest") == digest):
             return record
         if self.ours is None:
             rows = (row for row in self.journal.records(self.journal.names()) if row and row.get("written"))
@@ -3548,42 +3442,42 @@ class Place:
         return self.ours.get(digest) or record
 
 
-def image_from(path: Union[str, Path], record: Dict[str, Any], without: Sequence[str] = ()) -> Image:
+def image_from(path: Union[str, Path], record: Row, without: Iterable[str] = ()) -> Image:
     """An Image as its journal record has it, without some of the steps."""
     image = image_of(path, record["found"], record.get("given")).but(written=record.get("written"))
-    error = record["found"].get("error")
-    if error:
-        return image.but(outcome=Outcome("failed", error["code"], _again_problem(image, error)))
+    if record["found"].get("error"):
+        return _stopped(image, **record["found"]["error"])
     for step in STEPS:
         if step in record.get("steps", {}) and step not in without:
-            image = with_data(image, step, record["steps"][step])
+            image = with_entry(image, step, record["steps"][step])
     return image
 
 
-def record_of(image: Image) -> Dict[str, Any]:
+def record_of(image: Image) -> Row:
     """The journal's row about an image, in its fixed order of keys."""
-    row = {"image": image.path.name, "at": now_text(), "found": image.found, "given": image.given,
-           "steps": {step: image.steps[step] for step in STEPS if step in image.steps}, "written": image.written}
-    return {key: value for key, value in row.items() if value is not None}
+    return _present(image=image.path.name, at=now_text(), found=image.found, given=image.given, steps={
+        step: image.steps[step] for step in STEPS if step in image.steps}, written=image.written)
 
 
-def read_job(path: str) -> Tuple[Dict[str, Any], Optional[Tuple[str, ...]]]:
+def _stamp_of(path: Union[str, Path]) -> Dict[str, int]:
+    """Size and modification time of a file; empty where it cannot be looked at."""
+    try:
+        return _stamp(os.stat(str(path)))
+    except OSError:
+        return {}
+
+
+def read_job(path: str) -> Tuple[Row, Optional[Tuple[str, ...]]]:
     """What a worker reads of one image: (found, None), or (size and time, the problem)."""
     try:
         return read_found(path), None
     except ToolError as error:
-        try:
-            return _stamp(os.stat(path)), tuple(error.problem)
-        except OSError:
-            return {"size": -1, "mtime": -1}, tuple(error.problem)
+        return _stamp_of(path) or {"size": -1, "mtime": -1}, tuple(error.problem)
 
 
-def write_job(task: Tuple[str, Edits, Optional[str], Dict[str, int]]) -> Tuple[Dict[str, Any], Optional[Any]]:
-    """What a worker writes of one image: (size, mtime, digest; None) or ({}, the class and problem of the error).
-
-    The task is a path, the edits, the path of the copy or None, and the size and mtime that the file must have.
-    """
-    path, edits, to, stamp = task
+def write_job(task: Tuple[str, Edits, Optional[str], Dict[str, int]]) -> Tuple[Row, Optional[Any]]:
+    """What a worker writes of one image: (size, mtime, digest; None) or ({}, the class and problem of the error)."""
+    path, edits, to, stamp = task   # to is the path of the copy or None, stamp the size and mtime the file must have
     try:
         if _stamp(os.stat(path)) != stamp:
             raise BadExif(("changed", path, "was changed by another program during this run", "", "run it again"))
@@ -3596,151 +3490,102 @@ def write_job(task: Tuple[str, Edits, Optional[str], Dict[str, int]]) -> Tuple[D
         return {}, (type(error).__name__, tuple(error.problem))
 
 
-class Skips(NamedTuple):
-    """Which images a run passes over before it looks at them."""
-
-    service: str                    # for whom "already uploaded" counts; "" = it does not matter here
-    import_path: str
-
-
 def open_places(paths: Sequence[Path], write: bool, stack: contextlib.ExitStack) -> Tuple[
         Dict[str, Place], Dict[str, Problem]]:
-    """The folders of some images with their journals open: (folders, problems of folders that could not be opened).
-
-    Raises the ToolError when no folder could be opened.
-    """
+    """(folders of images, their journals open; problems of the others). Raises the ToolError when none can be open."""
     places: Dict[str, Place] = {}
-    problems: Dict[str, Problem] = {}
-    error: Optional[ToolError] = None
-    for folder in dict.fromkeys(os.path.dirname(str(path)) for path in paths):
+    errors: Dict[str, ToolError] = {}
+    for folder in _grouped(paths):
         try:
             places[folder] = Place(folder, stack.enter_context(Journal(folder, write)))
-        except ToolError as reason:
-            problems[folder], error = reason.problem, reason
-    if error is not None and not places:
-        raise error
-    return places, problems
+        except ToolError as error:
+            errors[folder] = error
+    if errors and not places:
+        raise list(errors.values())[-1]
+    return places, {folder: error.problem for folder, error in errors.items()}
 
 
-def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Dict[str, Any]]) -> bool:
+def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Row]) -> bool:
     """Whether the journal says that this very image, not another of its name, has arrived at a service."""
     upload = journal.upload(service, name)
-    if upload is None or upload["status"] != "sent":
-        return False
-    return found is None or not upload.get("photo") or upload["photo"] == photo_id(name, found)
+    return upload is not None and upload["status"] == "sent" and (
+        found is None or not upload.get("photo") or upload["photo"] == photo_id(name, found))
 
 
-def load_images(paths: Sequence[Path], places: Dict[str, Place], problems: Dict[str, Problem], skips: Skips,
-                workers: int, ui: Ui) -> List[Image]:
-    """The images with what the journal or the file says of them, in the order of the paths: the one read pass."""
+def load_images(paths: Sequence[Path], top: str, settings: Settings, ui: Ui, stack: contextlib.ExitStack) -> Tuple[
+        List[Image], Dict[str, Place]]:
+    """(images found below a folder as the journal or the file has them, their open folders): the one read pass."""
+    places, problems = open_places(paths, not settings.dry.dry_run, stack)
     piexif()                        # missing, that is said once and not for every image
     images: Dict[Path, Image] = {}
-    unread: List[Tuple[Path, Optional[Dict[str, Any]]]] = []
+    unread: List[Tuple[Path, Optional[Row]]] = []
     for folder, group in _grouped(paths).items():
         if folder not in places:
-            for path in group:
-                problem = problems[folder]
-                images[path] = Image(path, outcome=Outcome("failed", problem.code, problem._replace(file=str(path))))
+            problem = problems[folder]._replace(file="")
+            images.update((path, _stopped(Image(path), **problem._asdict())) for path in group)
             continue
-        unread.extend(_known(group, places[folder].journal, skips, images))
-    results = each(read_job, (str(path) for path, _ in unread), len(unread), workers)
-    for count, ((path, record), (found, problem)) in enumerate(zip(unread, results), 1):
-        home = places[os.path.dirname(str(path))]
-        images[path] = _as_read(path, home.known_again(record, found), found, problem)
-        home.read.add(path)
+        was_uploaded = old_uploads(folder, top)
+        for path, record in zip(group, places[folder].journal.records([path.name for path in group])):
+            if not is_jpeg_name(path) or was_uploaded(path.name):
+                reason = SKIP_UPLOADED if is_jpeg_name(path) else SKIP_KIND
+                images[path] = Image(path, outcome=Outcome("skipped", reason))
+            elif record is not None and _same_file(record, _stamp_of(path)):
+                images[path] = image_from(path, record)
+            else:
+                unread.append((path, record))
+    results = each(read_job, (str(path) for path, _ in unread), len(unread), settings.workers.workers)
+    for count, ((path, record), (found, wrong)) in enumerate(zip(unread, results), 1):
+        place = places[os.path.dirname(str(path))]
+        images[path] = _as_read(path, place.known_again(record, found), found, wrong)
+        place.read.add(path)
         ui.progress("reading", count, len(unread), 0)
-    for path in paths:
-        place = places.get(os.path.dirname(str(path)))
-        if place is None:
-            continue
-        image = images[path]
-        if skips.service and is_uploaded(place.journal, skips.service, path.name, image.found):
-            image = images[path] = image.but(outcome=Outcome("skipped", SKIP_UPLOADED))
-        place.images.append(image)
-    return [images[path] for path in paths]
+    for path, image in images.items() if settings.service else ():
+        home = places.get(os.path.dirname(str(path)))
+        if home is not None and is_uploaded(home.journal, settings.service, path.name, image.found):
+            images[path] = image.but(outcome=Outcome("skipped", SKIP_UPLOADED))
+    return [images[path] for path in paths], places
 
 
-def _grouped(paths: Sequence[Path]) -> Dict[str, List[Path]]:
-    groups: Dict[str, List[Path]] = {}
-    for path in paths:
-        groups.setdefault(os.path.dirname(str(path)), []).append(path)
-    return groups
-
-
-def _known(paths: List[Path], journal: Journal, skips: Skips, images: Dict[Path, Image]) -> List[Tuple[
-        Path, Optional[Dict[str, Any]]]]:
-    """Fill in the images of a folder that need no reading; gives the others with their records."""
-    unread: List[Tuple[Path, Optional[Dict[str, Any]]]] = []
-    was_uploaded = old_uploads(journal.folder, skips.import_path)
-    for path, record in zip(paths, journal.records([path.name for path in paths])):
-        if not is_jpeg_name(path):
-            images[path] = Image(path, outcome=Outcome("skipped", SKIP_KIND))
-            continue
-        if was_uploaded(path.name):
-            images[path] = Image(path, outcome=Outcome("skipped", SKIP_UPLOADED))
-            continue
-        try:
-            stamp: Optional[Dict[str, int]] = _stamp(os.stat(str(path)))
-        except OSError:
-            stamp = None
-        if record is None or stamp is None or not _same_file(record, stamp):
-            unread.append((path, record))
-        else:
-            images[path] = image_from(path, record)
-    return unread
-
-
-def _same_file(record: Dict[str, Any], stamp: Dict[str, int]) -> bool:
+def _same_file(record: Row, stamp: Dict[str, int]) -> bool:
     """Whether a file has the size and time of what the journal last saw of it."""
     seen = record.get("written") or record["found"]
-    return all(seen.get(key) == value for key, value in stamp.items())
+    return bool(stamp) and all(seen.get(key) == value for key, value in stamp.items())
 
 
-def _as_read(path: Path, record: Optional[Dict[str, Any]], found: Dict[str, Any],
-             problem: Optional[Tuple[str, ...]]) -> Image:
+def _as_read(path: Path, record: Optional[Row], found: Row, problem: Optional[Tuple[str, ...]]) -> Image:
     """The image in a file that was read: known again if what it carries is our own writing, else as found now."""
-    if problem is not None and record is not None and "error" not in record["found"]:
-        return Image(path, outcome=Outcome("failed", problem[0], Problem(*problem)))    # it may be whole again later
     if problem is not None:
-        code, _, wrong, value, remedy = problem
-        found = dict(found, error={"code": code, "wrong": wrong, "value": value, "remedy": remedy})
-        return image_from(path, {"found": found})
+        code, file, wrong, value, remedy = problem
+        if record is not None and "error" not in record["found"]:
+            return _stopped(Image(path), code, wrong, value, remedy, file)      # it may be whole again later
+        error = {"code": code, "wrong": wrong, "value": value, "remedy": remedy}
+        return image_from(path, {"found": dict(found, error=error)})
     if record is None:
         return image_of(path, found)
     stamp = {key: found[key] for key in ("size", "mtime")}
     written, before = record.get("written"), record["found"]
     if written and written.get("digest") == found.get("digest"):
         return image_from(path, dict(record, written=dict(written, **stamp)))
-    if not before.get("error"):
-        known = image_from(path, record)
-        if known.outcome is None and DESCRIPTION in known.steps and found.get("caption") == description_of(
-                known, _secret() if known.steps[DESCRIPTION]["data"].get("master") else None):
-            return known.but(written=dict(stamp, digest=found["digest"], edits=edits_hash(edits_of(known))))
-        if photo_id(path.name, before) == photo_id(path.name, found):
-            return image_of(path, found, record.get("given"))
-    return image_of(path, found)
+    known = image_from(path, record)
+    if known.outcome is None and DESCRIPTION in known.steps and found.get("caption") == _caption(known):
+        return known.but(written=dict(stamp, digest=found["digest"], edits=edits_hash(edits_of(known))))
+    same = not before.get("error") and photo_id(path.name, before) == photo_id(path.name, found)
+    return image_of(path, found, record.get("given") if same else None)
 
 
-def _option_rows(settings: Settings, notes: Notes) -> Dict[str, Any]:
-    """For each step of the run, what its result depends on beside the images."""
-    rows: Dict[str, Any] = {}
-    if settings.user is not None:
-        rows[USER] = [user_data(settings.user, notes, settings.dry.dry_run), settings.master.master_upload]
-    if settings.meta is not None:
-        rows[META] = dataclasses.asdict(settings.meta)
-    if settings.geotagging is not None:
-        row = dataclasses.asdict(settings.geotagging)
-        row["geotag_source_path"] = _input_stamps(settings.geotagging.geotag_source_path)
-        row["angle"] = settings.angle.offset_angle
-        rows[GEOTAG] = row
-    if settings.sequences is not None:
-        rows[SEQUENCE] = dict(dataclasses.asdict(settings.sequences), angle=settings.angle.offset_angle)
-    if settings.account is not None:
-        rows[PARAMS] = [settings.account.user_name, settings.master.master_upload]
-    if settings.insert is not None:
-        into = [settings.insert.skip_EXIF_insert, settings.keep.keep_original, settings.master.master_upload]
-        rows[DESCRIPTION] = [into, __version__]
-    return rows
+def _option_hashes(settings: Settings, notes: Notes) -> Dict[str, str]:
+    """For each step of the run, a hash of what its result depends on beside the images."""
+    run: Any = settings             # of its groups only those that are there are looked at
+    angle, master = settings.angle.offset_angle, settings.master.master_upload
+    rows: Dict[str, Callable[[], Any]] = {
+        USER: lambda: [user_data(run.user, notes, run.dry.dry_run), master],
+        META: lambda: dataclasses.asdict(run.meta),
+        GEOTAG: lambda: dict(dataclasses.asdict(run.geotagging), angle=angle,
+                             geotag_source_path=_input_stamps(run.geotagging.geotag_source_path)),
+        SEQUENCE: lambda: dict(dataclasses.asdict(run.sequences), angle=angle),
+        PARAMS: lambda: [run.account.user_name, master],
+        DESCRIPTION: lambda: [[run.insert.skip_EXIF_insert, run.keep.keep_original, master], __version__]}
+    return {step: short_hash(step, rows[step]()) for step in settings.steps()}
 
 
 def _input_stamps(path: Optional[str]) -> List[Any]:
@@ -3750,14 +3595,11 @@ def _input_stamps(path: Optional[str]) -> List[Any]:
     try:
         if not os.path.isdir(path):
             return [sorted(_stamp(os.stat(path)).items())]
-        rows = []
-        for name in sorted(os.listdir(path)):
-            if os.path.isfile(os.path.join(path, name)):
-                rows.append([name, sorted(_stamp(os.stat(os.path.join(path, name))).items())])
-        return rows
+        files = [(name, os.path.join(path, name)) for name in sorted(os.listdir(path))]
+        return [[name, sorted(_stamp(os.stat(file)).items())] for name, file in files if os.path.isfile(file)]
     except OSError as error:
-        raise NotFound(("no_track", path, "cannot be read", error.strerror or "", "check --geotag_source_path"
-                        )) from error
+        raise NotFound(("no_track", path, "cannot be read", error.strerror or "",
+                        "check --geotag_source_path")) from error
 
 
 def _base(image: Image) -> str:
@@ -3767,99 +3609,77 @@ def _base(image: Image) -> str:
     return _text_hash("%s:%s:%s" % (found.get("size"), found.get("mtime"), given))
 
 
-def _folder_digest(place: Place) -> str:
-    """Stands for all JPEGs of a folder as found, uploaded or not."""
-    return short_hash([[image.path.name, _base(image)] for image in place.images if is_jpeg_name(image.path)])
-
-
 def _expected(image: Image, rows: Dict[str, str], digest: str) -> Dict[str, str]:
-    """The settings hash that each step of the run, and each recorded step, has for an image when it is up to date.
-
-    rows has a hash of what each step of the run depends on; digest stands for the images of the folder.
-    """
+    """The settings hash that each step of the run, and each recorded one, has for an image when it is up to date."""
     expected: Dict[str, str] = {}
-    base = _base(image)
+    base = _base(image)             # rows has the _option_hashes, digest stands for the images of the folder
     for step in STEPS:
         if step in rows:
-            before = "".join(expected.get(other, "-") for other in _DEPENDS[step])
+            before = "".join(expected.get(other, "-") for other in _DEPENDS.get(step, ()))
             expected[step] = _text_hash(base + rows[step] + before + (digest if step in _FOLDERWIDE else ""))
         elif step in image.steps:
             expected[step] = image.steps[step]["settings"]
     return expected
 
 
-def _settled(image: Image, steps: Sequence[str], expected: Dict[str, str]) -> bool:
-    """Whether the journal has an up-to-date result of every step, as far as the image gets."""
+def _settled(image: Image, steps: Sequence[str], expected: Dict[str, str], place: Place) -> bool:
+    """Whether the journal has an up-to-date result of every step, as far as the image gets, and it stands there."""
     for step in steps:
         entry = image.steps.get(step)
         if entry is None or entry["settings"] != expected[step]:
             return False
         if entry["status"] != "success":
             return True
-    return True
+    return image.outcome is not None or DESCRIPTION not in image.steps or not _write_due(image, image, place)
 
 
-def _write_due(image: Image, before: Optional[Image], place: Place) -> bool:
+def _write_due(image: Image, before: Image, place: Place) -> bool:
     """Whether the description of an image still has to be written where it belongs."""
-    row = image.steps[DESCRIPTION]["data"]
+    row = _made(image, DESCRIPTION)
     if row["into"] == "image":
         return (image.written or {}).get("edits") != row["edits"]
-    if row["into"] == "copy":
-        old = {} if before is None else before.steps.get(DESCRIPTION, {}).get("data", {})
-        return old != row or not os.path.isfile(place.journal.copy_path(image.path.name))
-    return False
+    return row["into"] == "copy" and (_made(before, DESCRIPTION) != row
+                                      or not os.path.isfile(place.journal.copy_path(image.path.name)))
 
 
 def run_step(step: str, images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
     """One step for every good image; as many come back, in the same order."""
     good = [image for image in images if image.outcome is None]
-    results = {image.path: image for image in STEP_FUNCTIONS[step](good, settings, notes)}
-    assert len(results) == len(good), step
-    return [results.get(image.path, image) for image in images]
+    results = STEP_FUNCTIONS[step](good, settings, notes)
+    assert len({image.path for image in results}) == len(good), step
+    return _replaced(images, results)
 
 
 def _fresh(image: Image, steps: Sequence[str]) -> Image:
     """The image before some steps: as found, with the recorded results of the others that do not depend on them."""
-    stale = set(steps)
-    for step in STEPS:
-        if stale & set(_DEPENDS[step]):
-            stale.add(step)
-    record = {"found": image.found, "given": image.given, "written": image.written, "steps": image.steps}
-    return image_from(image.path, record, sorted(stale))
+    stale = set(steps).union(step for step in STEPS if set(steps) & set(_DEPENDS.get(step, ())))
+    return image_from(image.path, {"found": image.found, "given": image.given, "written": image.written,
+                                   "steps": image.steps}, stale)
 
 
-def _stamped(image: Image, steps: Sequence[str], expected: Dict[str, str]) -> Image:
-    """The image with the settings hash in each entry that this run made."""
-    entries = {step: dict(entry, settings=expected[step]) if step in steps else entry
-               for step, entry in image.steps.items()}
-    return image.but(steps=entries)
-
-
-def plan_places(places: Sequence[Place], settings: Settings, notes: Notes) -> Dict[Path, Image]:
-    """The pure middle: every image of the folders in which something is to be done, after all steps of the run.
-
-    Images that are already up to date come back with the outcome "already processed", or failed or duplicate again.
-    """
-    rows = {step: short_hash(step, row) for step, row in _option_rows(settings, notes).items()}
-    steps, again = settings.steps(), settings.again.rerun
+def plan_images(images: List[Image], places: Dict[str, Place], settings: Settings, notes: Notes) -> List[Image]:
+    """The pure middle: the images after all steps of the run, or "already processed" where nothing is to be done."""
+    rows, steps = _option_hashes(settings, notes), settings.steps()
+    digests: Dict[str, str] = {}    # for each folder what stands for all its JPEGs as found, uploaded or not
     due: List[Image] = []
-    out: Dict[Path, Image] = {}
-    for place in places:
-        place.digest = _folder_digest(place)
-        open_ones = [image for image in place.images if not _final(image)]
-        expected = {image.path: _expected(image, rows, place.digest) for image in open_ones}
-        if again or not all(_settled(image, steps, expected[image.path]) and not _lost_copy(image, place)
-                            for image in open_ones):
+    done: List[Image] = []
+    for folder, group in _grouped(images).items():
+        digest = digests[folder] = short_hash([[image.path.name, _base(image)] for image in group
+                                               if is_jpeg_name(image.path)])
+        open_ones = [image for image in group if not _final(image)]
+        if settings.again.rerun or not all(
+                _settled(image, steps, _expected(image, rows, digest), places[folder]) for image in open_ones):
             due.extend(_fresh(image, steps) for image in open_ones)
         else:
-            out.update((image.path, _left_alone(image)) for image in open_ones)
+            done.extend(image.but(outcome=Outcome("skipped", SKIP_PROCESSED)) if image.outcome is None else image
+                        for image in open_ones)
     for step in steps:
         due = run_step(step, due, settings, notes)
-    digests = {place.folder: place.digest for place in places}
     for image in due:
-        digest = digests[os.path.dirname(str(image.path))]
-        out[image.path] = _stamped(image, steps, _expected(image, rows, digest))
-    return out
+        expected = _expected(image, rows, digests[os.path.dirname(str(image.path))])
+        done.append(image.but(steps={step: dict(entry, settings=expected[step]) if step in steps else entry
+                                     for step, entry in image.steps.items()}))
+    return _replaced(images, done)
 
 
 def _final(image: Image) -> bool:
@@ -3868,146 +3688,104 @@ def _final(image: Image) -> bool:
     return skipped or image.found is None or "error" in image.found
 
 
-def _lost_copy(image: Image, place: Place) -> bool:
-    """Whether the description of an image is recorded but does not stand where it belongs."""
-    return image.outcome is None and DESCRIPTION in image.steps and _write_due(image, image, place)
-
-
-def _left_alone(image: Image) -> Image:
-    return image if image.outcome is not None else image.but(outcome=Outcome("skipped", SKIP_PROCESSED))
-
-
 def run_steps(source: Input, selection: Selection, settings: Settings, ui: Ui, tool: str) -> Report:
     """Lead the images below a folder through steps: one read pass, a pure middle, one write pass.
 
-    The journal gets what was found before the first image is touched, and what was written after. Raises what stops
-    the run before any image: NotFound, UsageError, BadTrack, BadJournal, CannotWrite.
+    Raises what stops the run before any image: NotFound, UsageError, BadTrack, BadJournal, CannotWrite.
     """
-    report, notes = Report(tool, word="processed"), Notes()
-    dry = settings.dry.dry_run
-    if dry:
-        report.word = "would be processed"
-    top = typing.cast(str, source.import_path)
+    dry, notes, top = settings.dry.dry_run, Notes(), typing.cast(str, source.import_path)
+    report = Report(tool, word="would be processed" if dry else "processed", notes=notes.lines)
     paths = find_images(top, selection.skip_subfolders, report.trouble)
     with contextlib.ExitStack() as stack:
-        places, problems = open_places(paths, not dry, stack)
-        images = load_images(paths, places, problems, Skips(settings.service, top), settings.workers.workers, ui)
+        images, places = load_images(paths, top, settings, ui, stack)
         strays = sum('"MAPPhotoUUID"' in (image.found or {}).get("caption", "") for image in images if not image.steps)
         if strays:
             notes.say("%d images carry a description, but no journal tells what they carried before it: what they "
                       "carry now is taken as found" % strays)
-        planned = plan_places(list(places.values()), settings, notes)
-        before = {image.path: image for image in images}
-        results = [planned.get(image.path, image) for image in images]
+        results = plan_images(images, places, settings, notes)
         if not dry:
-            results = _carry_out(results, before, places, settings, ui)
+            results = _carry_out(results, images, places, settings, ui)
             _write_logs(results, places, source.verbose)
     for image in results:
         report.count(image)
         LOG.debug("%s: %s", image.path, image.outcome.reason if image.outcome else report.word)
-    report.notes = notes.lines
     report.facts["sequences"] = len({image.sequence for image in results if image.sequence})
     return report
 
 
-def _carry_out(images: List[Image], before: Dict[Path, Image], places: Dict[str, Place], settings: Settings,
+class Plan(NamedTuple):
+    """What a run does to images once all is computed."""
+    told: List[Image]               # the journal gets their records before any is touched
+    stale: List[Image]              # their earlier copies under .mapillary are removed
+    due: List[Image]                # to be written
+
+
+def _carry_out(images: List[Image], before: List[Image], places: Dict[str, Place], settings: Settings,
                ui: Ui) -> List[Image]:
-    """Journal what is planned, write it, journal what was written."""
-    due: List[Image] = []
-    for folder, group in by_folder(images).items():
-        if folder not in places:
+    """Journal what is planned, write it, journal what was written; before has the same images as they were read."""
+    plan = Plan([], [], [])
+    for image, old in zip(images, before):
+        place = places.get(os.path.dirname(str(image.path)))
+        if place is None:
             continue
-        place = places[folder]
-        new = [image for image in group if _is_new(image, before[image.path])]
-        telling = place.read | {image.path for image in new}
-        place.journal.append([record_of(image) for image in group if image.path in telling and image.found is not None])
-        for image in new:
-            into = image.steps.get(DESCRIPTION, {}).get("data", {}).get("into") if image.outcome is None else None
-            if into in ("image", "copy") and (settings.again.rerun or _write_due(image, before[image.path], place)):
-                due.append(image)
-            elif into == "copy":
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(place.journal.copy_path(image.path.name))
-    how = Write(edits_of, lambda image: typing.cast(str, image.steps[DESCRIPTION]["data"]["into"]),
-                lambda image: typing.cast(str, image.steps[DESCRIPTION]["data"]["edits"]))
-    written = {image.path: image for image in write_images(due, places, settings.workers.workers, ui, how)}
-    return [written.get(image.path, image) for image in images]
+        new = image is not old and not (image.outcome is not None and image.outcome.status == "skipped")
+        if (new or image.path in place.read) and image.found is not None:
+            plan.told.append(image)
+        into = _made(image, DESCRIPTION).get("into") if image.outcome is None else None
+        due = new and into in ("image", "copy") and (settings.again.rerun or _write_due(image, old, place))
+        if due:
+            plan.due.append(image)
+        if due or new and into != "copy":
+            plan.stale.append(image)
+    return _replaced(images, write_images(plan, places, settings, ui))
 
 
-def _is_new(image: Image, before: Image) -> bool:
-    """Whether the steps of this run were taken with an image."""
-    return image is not before and not (image.outcome is not None and image.outcome.status == "skipped")
-
-
-class Write(NamedTuple):
-    """How the images of a run are written."""
-
-    edits: Callable[[Image], Edits]         # every tag of ours as it should stand
-    into: Callable[[Image], str]            # "image" or "copy"
-    mark: Callable[[Image], str]            # the edits_hash of the edits
-    step: Optional[str] = DESCRIPTION       # the step that fails when an image cannot be written
-
-
-def _write_tasks(images: List[Image], places: Dict[str, Place], how: Write) -> Iterator[Tuple[
-        str, Edits, Optional[str], Dict[str, int]]]:
-    """What the workers get for each image to be written."""
-    for image in images:
-        journal = places[os.path.dirname(str(image.path))].journal
-        seen = typing.cast(Dict[str, Any], image.written or image.found)
-        yield (str(image.path), how.edits(image), journal.copy_path(image.path.name) if how.into(image) == "copy"
-               else None, {key: seen[key] for key in ("size", "mtime")})
-
-
-def write_images(images: List[Image], places: Dict[str, Place], workers: int, ui: Ui, how: Write) -> List[Image]:
-    """The one write pass: write images, and in batches flush their folders and journal the result."""
-    results: List[Image] = []
-    batch: List[Image] = []
-    outcomes = each(write_job, _write_tasks(images, places, how), len(images), workers)
-    for image, (written, error) in zip(images, outcomes):
-        image = _after_writing(image, written, error, how)
-        results.append(image)
-        batch.append(image)
-        ui.progress("writing", len(results), len(images), 0)
-        if len(batch) == WRITE_BATCH:
-            _journal_written(batch, places)
-            batch = []
-    _journal_written(batch, places)
+def write_images(plan: Plan, places: Dict[str, Place], settings: Settings, ui: Ui) -> List[Image]:
+    """The one write pass: journal, remove old copies, write images; in batches flush their folders and journal."""
+    copies, results, total = settings.keep.keep_original, [], len(plan.due)
+    for folder, group in _grouped(plan.told).items():
+        places[folder].journal.append([record_of(image) for image in group])
+    copy_of = {image.path: places[os.path.dirname(str(image.path))].journal.copy_path(image.path.name)
+               for image in plan.stale + plan.due}
+    for image in plan.stale:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(copy_of[image.path])
+    tasks = ((str(image.path), edits_of(image), copy_of[image.path] if copies else None,
+              {key: typing.cast(Row, image.written or image.found)[key] for key in ("size", "mtime")})
+             for image in plan.due)
+    outcomes = each(write_job, tasks, total, settings.workers.workers)
+    for batch in cut(plan.due, WRITE_BATCH):
+        for image, (written, error) in zip(batch, outcomes):
+            results.append(_after_writing(image, written, error, copies))
+            ui.progress("writing", len(results), total, 0)
+        for folder, group in _grouped(results[-len(batch):]).items():
+            journal = places[folder].journal
+            flush_folder(folder)
+            flush_folder(os.path.join(journal.state, "process_images"))
+            journal.append([record_of(image) for image in group])
     return results
 
 
-def _after_writing(image: Image, written: Dict[str, Any], error: Optional[Any], how: Write) -> Image:
+def _after_writing(image: Image, written: Row, error: Optional[Any], copies: bool) -> Image:
     """The image with what was written of it, or as failed."""
     if error is None:
-        if how.into(image) == "copy":
-            return image
-        return image.but(written=dict(written, edits=how.mark(image)))
-    problem = Problem(*error[1])
-    if error[0] == "CannotWrite" or how.step is None:   # the disk's fault, not the image's: the next run tries again
-        return image.but(outcome=Outcome("failed", problem.code, problem))
-    entry = dict(failed(image, how.step, BadExif(problem)).steps[how.step], settings=image.steps[how.step]["settings"])
-    return with_data(image, how.step, entry)
-
-
-def _journal_written(images: List[Image], places: Dict[str, Place]) -> None:
-    """Flush the folders of some images, then the journal rows that say what was written."""
-    for folder, group in by_folder(images).items():
-        flush_folder(folder)
-        flush_folder(os.path.join(places[folder].journal.state, "process_images"))
-        places[folder].journal.append([record_of(image) for image in group])
+        return image if copies else image.but(written=dict(
+            written, edits=_made(image, DESCRIPTION).get("edits") or edits_hash(edits_of(image))))
+    code, file, wrong, value, remedy = error[1]
+    if error[0] == "CannotWrite" or DESCRIPTION not in image.steps:     # not its fault: the next run tries again
+        return _stopped(image, code, wrong, value, remedy, file)
+    return failed(image, DESCRIPTION, code, wrong, value, remedy, image.steps[DESCRIPTION]["settings"])
 
 
 def _write_logs(images: List[Image], places: Dict[str, Place], verbose: bool) -> None:
     """A file for every image that failed, and with --verbose for every image: each step's data and decisions."""
     for image in images:
-        bad = image.outcome is not None and image.outcome.status == "failed"
         place = places.get(os.path.dirname(str(image.path)))
-        if place is None or not (bad or verbose):
+        if place is None or not (verbose or image.outcome is not None and image.outcome.status == "failed"):
             continue
-        row: Dict[str, Any] = dict(record_of(image))
+        row = record_of(image)
         if image.outcome is not None:
-            row["outcome"] = {key: value for key, value in dataclasses.asdict(image.outcome).items()
-                              if value is not None}
+            row["outcome"] = _present(**dataclasses.asdict(image.outcome))
         path = place.journal.log_path(image.path.name)
         with contextlib.suppress(OSError, ToolError):   # a log is a courtesy: a full disk has been said already
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -4015,24 +3793,21 @@ def _write_logs(images: List[Image], places: Dict[str, Place], verbose: bool) ->
 
 
 # -- values from a table: process_csv --
-
 @dataclass(frozen=True)
 class Table(Group):
     """table"""
-
-    delimiter: str = opt(",", "what stands between columns; tab for a tabulator", metavar="TEXT")
+    delimiter: str = opt(",", "what stands between columns; tab for a tabulator", "TEXT")
     header: bool = opt(False, "the first row is a header")
 
 
 def _column(help: str) -> Any:
-    return opt(None, "column number, from 1, of " + help, metavar="N", at_least=1)
+    return opt(None, "column number, from 1, of " + help, "N", at_least=1)
 
 
 @dataclass(frozen=True)
 class CsvColumns(Group):
     """columns"""
-
-    csv_path: Optional[str] = opt(None, "table with a row an image", metavar="FILE", required=True)
+    csv_path: Optional[str] = opt(None, "table with a row an image", "FILE", required=True)
     filename_column: Optional[int] = _column("the file name; without it rows go with images in file-name order")
     timestamp_column: Optional[int] = _column("the capture time, UTC unless the format has a zone")
     latitude_column: Optional[int] = _column("the latitude in degrees")
@@ -4040,12 +3815,12 @@ class CsvColumns(Group):
     heading_column: Optional[int] = _column("the direction in degrees from true north")
     altitude_column: Optional[int] = _column("the altitude in metres")
     gps_week_column: Optional[int] = _column("the GPS week")
-    time_format: str = opt("%Y:%m:%d %H:%M:%S.%f", "strptime format of the capture time", metavar="FORMAT")
+    time_format: str = opt("%Y:%m:%d %H:%M:%S.%f", "strptime format of the capture time", "FORMAT")
     convert_gps_time: bool = opt(False, "capture times are GPS seconds, of the week where there is a week column")
     convert_utc_time: bool = opt(False, "capture times are seconds or milliseconds since 1970")
-    meta_columns: Optional[str] = opt(None, "column numbers of meta data", metavar="LIST")
-    meta_names: Optional[str] = opt(None, "names of meta data", metavar="LIST")
-    meta_types: Optional[str] = opt(None, "types of meta data: string, double, long, date, boolean", metavar="LIST")
+    meta_columns: Optional[str] = opt(None, "column numbers of meta data", "LIST")
+    meta_names: Optional[str] = opt(None, "names of meta data", "LIST")
+    meta_types: Optional[str] = opt(None, "types of meta data: string, double, long, date, boolean", "LIST")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -4053,24 +3828,22 @@ class CsvColumns(Group):
             raise UsageError(("half_position", "", "--latitude_column and --longitude_column go together"))
         if self.convert_gps_time and self.convert_utc_time:
             raise UsageError(("two_clocks", "", "--convert_gps_time and --convert_utc_time contradict each other"))
-        if not self.meta() and not any((self.timestamp_column, self.latitude_column, self.heading_column,
-                                        self.altitude_column)):
+        if not (self.meta() or self.timestamp_column or self.latitude_column or self.heading_column
+                or self.altitude_column):
             raise UsageError(("no_columns", "", "no column with anything to write is named", "",
                               "add --timestamp_column, --latitude_column and so on"))
 
     def meta(self) -> List[Tuple[int, str, str]]:
         """(column from 1, name, type) of each piece of meta data; raises UsageError."""
-        lists = [[part.strip() for part in (text or "").split(",") if part.strip()]
-                 for text in (self.meta_columns, self.meta_names, self.meta_types)]
-        columns, names, types = lists
-        if len({len(part) for part in lists}) != 1 or not all(part.isdigit() and int(part) for part in columns):
+        texts = (self.meta_columns, self.meta_names, self.meta_types)
+        lists = [[part.strip() for part in (text or "").split(",") if part.strip()] for text in texts]
+        if len(set(map(len, lists))) != 1 or not all(part.isdigit() and int(part) for part in lists[0]):
             raise UsageError(("meta_lists", "", "--meta_columns, --meta_names and --meta_types must be lists of one "
-                              "length, the first of column numbers", "%s / %s / %s" % (
-                                  self.meta_columns, self.meta_names, self.meta_types)))
-        unknown = [kind for kind in types if kind not in _TAG_LISTS]
+                              "length, the first of column numbers", "%s / %s / %s" % texts))
+        unknown = [kind for kind in lists[2] if kind not in _TAG_LISTS]
         if unknown:
             raise UsageError(("meta_type", "", "--meta_types must be of %s" % ", ".join(_TAG_LISTS), unknown[0]))
-        return [(int(column), name, kind) for column, name, kind in zip(columns, names, types)]
+        return [(int(column), name, kind) for column, name, kind in zip(*lists)]
 
 
 def parse_by_format(text: str, style: str) -> float:
@@ -4085,28 +3858,20 @@ def parse_by_format(text: str, style: str) -> float:
     return (moment.replace(tzinfo=None) - zone - datetime.datetime(1970, 1, 1)).total_seconds()
 
 
-def _epoch(text: str) -> float:
-    """Seconds since 1970 from seconds or milliseconds: a number beyond the year 5000 is milliseconds."""
-    value = _finite(text)
-    return value / 1000.0 if abs(value) > 1e11 else value
-
-
-def _finite(text: str) -> float:
-    """A finite number, also with a decimal comma; raises ValueError."""
+def _finite(text: str, limit: float = math.inf) -> float:
+    """A finite number within a limit, also with a decimal comma; raises ValueError."""
     value = float(text.strip().replace(",", "."))
     if not math.isfinite(value):
         raise ValueError("not finite: %s" % text)
-    return value
-
-
-def _in_range(value: float, limit: float) -> float:
     if abs(value) > limit:
         raise ValueError("%g is beyond %g" % (value, limit))
     return value
 
 
-def _boolean(text: str) -> bool:
-    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
+def _epoch(text: str) -> float:
+    """Seconds since 1970 from seconds or milliseconds: a number beyond the year 5000 is milliseconds."""
+    value = _finite(text)
+    return value / 1000.0 if abs(value) > 1e11 else value
 
 
 def _row_time(cells: List[str], options: CsvColumns) -> float:
@@ -4118,6 +3883,15 @@ def _row_time(cells: List[str], options: CsvColumns) -> float:
     return _epoch(text) if options.convert_utc_time else parse_by_format(text, options.time_format)
 
 
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def _boolean(text: str) -> bool:
+    if text.strip().lower() not in _BOOLEANS:
+        raise ValueError("%r is neither true nor false" % text)
+    return _BOOLEANS[text.strip().lower()]
+
+
 _TAG_READERS: Dict[str, Callable[[str, CsvColumns], Any]] = {
     "string": lambda text, options: text, "double": lambda text, options: _finite(text),
     "long": lambda text, options: int(text), "boolean": lambda text, options: _boolean(text),
@@ -4125,18 +3899,19 @@ _TAG_READERS: Dict[str, Callable[[str, CsvColumns], Any]] = {
         _epoch(text) if re.match(r"\s*\d+\s*$", text) else parse_by_format(text.strip(), options.time_format))))}
 
 
-def row_values(cells: List[str], options: CsvColumns) -> Dict[str, Any]:
+def row_values(cells: List[str], options: CsvColumns) -> Row:
     """What a row gives an image: time, lat, lon, heading, alt, tags; an empty cell gives nothing. Raises ValueError."""
     readers: List[Tuple[str, Optional[int], Callable[[str], Any]]] = [
         ("time", options.timestamp_column, lambda text: _row_time(cells, options)),
-        ("lat", options.latitude_column, lambda text: _in_range(_finite(text), 90.0)),
-        ("lon", options.longitude_column, lambda text: _in_range(_finite(text), 180.0)),
+        ("lat", options.latitude_column, lambda text: _finite(text, 90.0)),
+        ("lon", options.longitude_column, lambda text: _finite(text, 180.0)),
         ("heading", options.heading_column, lambda text: _finite(text) % 360.0),
         ("alt", options.altitude_column, _finite)]
-    out: Dict[str, Any] = {}
+    out: Row = {}
+    last = max([column or 0 for _, column, _ in readers] + [column for column, _, _ in options.meta()])
+    if last > len(cells):
+        raise ValueError("column %d is missing" % last)
     for name, column, read in readers:
-        if column is not None and column > len(cells):
-            raise ValueError("column %d is missing" % column)
         if column is not None and cells[column - 1].strip():
             out[name] = read(cells[column - 1])
     if ("lat" in out) != ("lon" in out) or (out.get("lat"), out.get("lon")) == (0.0, 0.0):
@@ -4146,25 +3921,21 @@ def row_values(cells: List[str], options: CsvColumns) -> Dict[str, Any]:
     return dict(out, tags=tags) if tags else out
 
 
-class _Names:
-    """Finds images by a name from a table: whole path, base name, name without extension, or part of it."""
-
-    def __init__(self, images: Sequence[Image]) -> None:
-        self._paths = [image.path for image in images]
-        self._exact: Dict[str, List[Path]] = {}
-        for path in self._paths:
-            for key in {path.name.lower(), path.stem.lower()}:
-                self._exact.setdefault(key, []).append(path)
-
-    def find(self, name: str) -> List[Path]:
-        """The images that a name may mean; one when it is clear."""
+def _finder(images: Sequence[Image]) -> Callable[[str], List[Path]]:
+    """Finds the images that a name in a table may mean: whole path, base name, no extension, or part of the name."""
+    exact: Dict[str, List[Path]] = {}
+    for image in images:
+        for key in {image.path.name.lower(), image.path.stem.lower()}:
+            exact.setdefault(key, []).append(image.path)
+    def find(name: str) -> List[Path]:
         wanted = name.strip().replace("\\", "/").lower()
         base = wanted.rpartition("/")[2]
-        found = self._exact.get(base, [])
+        found = exact.get(base, [])
         if len(found) > 1 and "/" in wanted:
             tail = "/" + wanted.strip("/")
             found = [path for path in found if ("/" + path.as_posix().lower()).endswith(tail)]
-        return found or [path for path in self._paths if base and base in path.name.lower()]
+        return found or [image.path for image in images if base and base in image.path.name.lower()]
+    return find
 
 
 def match_rows(rows: List[Tuple[int, List[str]]], images: Sequence[Image], options: CsvColumns) -> Tuple[
@@ -4176,22 +3947,18 @@ def match_rows(rows: List[Tuple[int, List[str]]], images: Sequence[Image], optio
             return {image.path: row for image, row in zip(good, rows)}, []
         raise UsageError(("row_count", str(options.csv_path), "does not have a row for each image",
                           "%d rows, %d images" % (len(rows), len(good)), "add --filename_column"))
-    names, out, problems = _Names(images), {}, []
+    find, out, problems = _finder(images), {}, []
     for line, cells in rows:
         name = cells[options.filename_column - 1] if options.filename_column <= len(cells) else ""
-        found = names.find(name)
-        if len(found) != 1:
-            problems.append(_row_problem(options, line, "names no image" if not found else "may mean %d images" % len(
-                found), name))
-        elif found[0] in out:
-            problems.append(_row_problem(options, line, "repeats an image that an earlier row has", name))
-        else:
+        found = find(name)
+        wrong = ("names no image" if not found else "may mean %d images" % len(found) if len(found) > 1 else
+                 "repeats an image that an earlier row has" if found[0] in out else None)
+        if wrong is None:
             out[found[0]] = (line, cells)
+        else:
+            problems.append(Problem("bad_row", str(options.csv_path), "line %d %s" % (line, wrong), name,
+                                    "mend that line"))
     return out, problems
-
-
-def _row_problem(options: CsvColumns, line: int, wrong: str, value: str) -> Problem:
-    return Problem("bad_row", str(options.csv_path), "line %d %s" % (line, wrong), value, "mend that line")
 
 
 def _with_row(image: Image, row: Optional[Tuple[int, List[str]]], options: CsvColumns) -> Image:
@@ -4201,78 +3968,56 @@ def _with_row(image: Image, row: Optional[Tuple[int, List[str]]], options: CsvCo
     if row is None:
         return image.but(outcome=Outcome("skipped", "no row in the table"))
     try:
-        values = row_values(row[1], options)
+        return image.but(given=dict(image.given or {}, **row_values(row[1], options)))
     except (ValueError, IndexError, KeyError, OverflowError) as error:
-        problem = Problem("bad_row", str(image.path), "line %d of %s does not parse" % (row[0], options.csv_path),
-                          str(error), "mend that line")
-        return image.but(outcome=Outcome("failed", problem.code, problem))
-    return image.but(given=dict(image.given or {}, **values))
+        return _stopped(image, "bad_row", "line %d of %s does not parse" % (row[0], options.csv_path), str(error),
+                        "mend that line")
 
 
-def give(images: List[Image], before: Dict[Path, Image], places: Dict[str, Place], keep: Keep, ui: Ui) -> List[Image]:
-    """Journal what was given to images in place of what was found, write it into them, journal the result."""
-    into = "copy" if keep.keep_original else "image"
-    new: List[Image] = []
-    for image in images:
-        if image.outcome is None and image.given and image.given != before[image.path].given:
-            new.append(image_of(image.path, image.found or {}, image.given).but(written=image.written))
-    for folder, group in by_folder(new).items():
-        places[folder].journal.append([record_of(image) for image in group])
-        for image in group:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(places[folder].journal.copy_path(image.path.name))
-    how = Write(lambda image: image_edits(image, None), lambda image: into,
-                lambda image: edits_hash(image_edits(image, None)), None)
-    results = {image.path: image for image in write_images(new, places, 0, ui, how)}
-    return [results.get(image.path, image) for image in images]
-
-
-def _given_run(source: Input, dry: Dry, keep: Keep, ui: Ui, report: Report,
+def _given_run(source: Input, settings: Settings, ui: Ui, report: Report,
                change: Callable[[List[Image]], List[Image]]) -> Report:
-    """Load the images below a folder, change what is given to them, write it, account for it."""
+    """Load the images below a folder, change what is given to them in place of what was found, journal and write it."""
     top = typing.cast(str, source.import_path)
-    paths = find_images(top)
     with contextlib.ExitStack() as stack:
-        places, problems = open_places(paths, not dry.dry_run, stack)
-        images = load_images(paths, places, problems, Skips("", top), 0, ui)
-        results = change([_fresh(image, STEPS) if not _final(image) else image for image in images])
-        if not dry.dry_run:
-            results = give(results, {image.path: image for image in images}, places, keep, ui)
-    for image in results:
+        before, places = load_images(find_images(top, trouble=report.trouble), top, settings, ui, stack)
+        images = change([image if _final(image) else _fresh(image, STEPS) for image in before])
+        new = [image_of(image.path, image.found or {}, image.given).but(written=image.written)
+               for image, old in zip(images, [] if settings.dry.dry_run else before)
+               if image.outcome is None and image.given and image.given != old.given]
+        images = _replaced(images, write_images(Plan(new, new, new), places, settings, ui))
+    for image in images:
         report.count(image)
     return report
 
 
 def process_table(source: Input, options: CsvColumns, table: Table, keep: Keep, dry: Dry, ui: Ui) -> Report:
     """Give images the time, position, direction, altitude and meta data of their rows in a table."""
-    report, notes = Report("process_csv", word="written" if not dry.dry_run else "would be written"), Notes()
+    notes = Notes()
+    report = Report("process_csv", word="would be written" if dry.dry_run else "written", notes=notes.lines)
     rows = read_table(typing.cast(str, options.csv_path), table.delimiter, table.header)
     if options.timestamp_column and not options.convert_gps_time and "%z" not in options.time_format:
         notes.say("capture times of the table are taken as UTC")
 
     def change(images: List[Image]) -> List[Image]:
-        matched, report.trouble = match_rows(rows, images, options)
+        matched, unclear = match_rows(rows, images, options)
+        report.trouble.extend(unclear)
         return [_with_row(image, matched.get(image.path), options) for image in images]
-    report.notes = notes.lines
-    return _given_run(source, dry, keep, ui, report, change)
+    return _given_run(source, Settings(keep=keep, dry=dry), ui, report, change)
 
 
 # -- what is missing between images: interpolate --
-
 @dataclass(frozen=True)
 class Interpolation(Verbose):
     """interpolation"""
-
     data: Optional[str] = opt(None, "what to interpolate", required=True,
                               choices=("missing_gps", "identical_timestamps"))
-    import_path: Optional[str] = opt(None, "folder with the images", metavar="FOLDER")
-    max_time_delta: float = opt(1.0, "how far beyond the known positions it may extrapolate", metavar="SECONDS",
-                                at_least=0)
-    file_in_path: Optional[str] = opt(None, "table with the timestamps, instead of images", metavar="FILE")
+    import_path: Optional[str] = opt(None, "folder with the images", "FOLDER")
+    max_time_delta: float = opt(1.0, "how far beyond the known positions it may extrapolate", "SECONDS", at_least=0)
+    file_in_path: Optional[str] = opt(None, "table with the timestamps, instead of images", "FILE")
     file_format: str = opt("csv", "format of that file", choices=("csv",))
-    time_column: int = opt(0, "column number, from 0, of the timestamps", metavar="N", at_least=0)
+    time_column: int = opt(0, "column number, from 0, of the timestamps", "N", at_least=0)
     time_utc: bool = opt(False, "the timestamps are seconds or milliseconds since 1970")
-    time_format: str = opt("%Y-%m-%dT%H:%M:%SZ", "strptime format of the timestamps", metavar="FORMAT")
+    time_format: str = opt("%Y-%m-%dT%H:%M:%SZ", "strptime format of the timestamps", "FORMAT")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -4288,105 +4033,85 @@ def _spread_given(images: List[Image]) -> List[Image]:
     times, _ = spread_ties([typing.cast(float, image.time) for image in good])
     new = {image.path: when for image, when in zip(good, times) if when != image.time}
     return [image.but(given=dict(image.given or {}, time=new[image.path])) if image.path in new else
-            image if image.outcome is not None else _unchanged(image, "no other image has its time")
-            for image in images]
+            _unchanged(image, "no other image has its time") for image in images]
 
 
 def _unchanged(image: Image, reason: str) -> Image:
+    if image.outcome is not None:
+        return image
     if image.time is None:
-        problem = Problem("no_time", str(image.path), "has no capture time")
-        return image.but(outcome=Outcome("failed", problem.code, problem))
+        return _stopped(image, "no_time", "has no capture time")
     return image.but(outcome=Outcome("skipped", reason))
 
 
-def _fill_positions(images: List[Image], most: float) -> List[Image]:
+def _fill_positions(images: List[Image], most: float) -> Iterator[Image]:
     """Images of one folder with the positions that are missing given from those before and behind."""
     known = {image.time: image.fix for image in in_order(images)
              if image.fix is not None and image.time is not None and image.outcome is None}
-    points = [typing.cast(Fix, known[when]) for when in sorted(typing.cast(Dict[float, Any], known))]
-    out = []
+    times = sorted(known)
     for image in images:
-        if image.outcome is None and (image.fix is not None or image.time is None):
-            image = _unchanged(image, "has a position")
-        elif image.outcome is None:
-            image = _filled(image, points, most)
-        out.append(image)
-    return out
-
-
-def _filled(image: Image, points: List[Fix], most: float) -> Image:
-    """One image with its position given, or failed with how far beyond the known positions it is."""
-    when = typing.cast(float, image.time)
-    index = bisect.bisect_right([point.time for point in points], when)
-    beyond = max(points[0].time - when, when - points[-1].time) if len(points) > 1 else math.inf
-    if beyond > most:
-        problem = Problem("outside_track", str(image.path), "is too far from the images that have a position",
-                          "%.1f s" % beyond if points and beyond < math.inf else "fewer than two have one",
-                          "raise --max_time_delta, or geotag from a track")
-        return image.but(outcome=Outcome("failed", problem.code, problem))
-    index = min(max(index, 1), len(points) - 1)
-    fix = between(points[index - 1], points[index], when)
-    row = {"lat": fix.lat, "lon": fix.lon, "alt": fix.alt}
-    return image.but(given=dict(image.given or {}, **{key: value for key, value in row.items() if value is not None}))
+        when = image.time
+        if image.outcome is not None or image.fix is not None or when is None:
+            yield _unchanged(image, "has a position")
+            continue
+        beyond = max(times[0] - when, when - times[-1]) if len(times) > 1 else math.inf
+        if beyond > most:
+            yield _stopped(image, "outside_track", "is too far from the images that have a position",
+                           "%.1f s" % beyond if beyond < math.inf else "fewer than two have one",
+                           "raise --max_time_delta, or geotag from a track")
+            continue
+        index = min(max(bisect.bisect_right(times, when), 1), len(times) - 1)
+        fix = between(known[times[index - 1]], known[times[index]], when)
+        yield image.but(given=dict(image.given or {}, **_present(lat=fix.lat, lon=fix.lon, alt=fix.alt)))
 
 
 def interpolate_images(options: Interpolation, keep: Keep, dry: Dry, ui: Ui) -> Report:
     """Spread identical capture times, or fill missing positions, a folder at a time."""
-    report = Report("interpolate", word="interpolated" if not dry.dry_run else "would be interpolated")
-
-    def change(images: List[Image]) -> List[Image]:
-        done = {}
-        for folder in by_folder(images).values():
-            for image in (_spread_given(folder) if options.data == "identical_timestamps" else
-                          _fill_positions(folder, options.max_time_delta)):
-                done[image.path] = image
-        return [done[image.path] for image in images]
-    return _given_run(Input(import_path=options.import_path, verbose=options.verbose), dry, keep, ui, report, change)
+    report = Report("interpolate", word="would be interpolated" if dry.dry_run else "interpolated")
+    change = {"identical_timestamps": _spread_given, "missing_gps": lambda folder: _fill_positions(
+        folder, options.max_time_delta)}[typing.cast(str, options.data)]
+    return _given_run(Input(options.import_path, options.verbose), Settings(keep=keep, dry=dry), ui, report,
+                      lambda images: _folderwise(images, change))
 
 
 def interpolate_table(options: Interpolation, table: Table, keep: Keep, dry: Dry) -> Report:
     """Spread identical timestamps in a table; with keep_original into NAME_interpolated beside it."""
     path, column = typing.cast(str, options.file_in_path), options.time_column
-    report = Report("interpolate", word="interpolated" if not dry.dry_run else "would be interpolated")
+    report = Report("interpolate", word="would be interpolated" if dry.dry_run else "interpolated")
     rows = read_table(path, table.delimiter, False)
     body = rows[1:] if table.header else rows
-    times: List[float] = []
-    good: List[List[str]] = []
+    timed: List[Tuple[float, List[str]]] = []
     for line, cells in body:
         try:
-            times.append(_epoch(cells[column]) if options.time_utc else parse_by_format(
-                cells[column].strip(), options.time_format))
-            good.append(cells)
+            timed.append((_epoch(cells[column]) if options.time_utc else parse_by_format(
+                cells[column].strip(), options.time_format), cells))
         except (ValueError, IndexError):
             report.failed.append(Problem("bad_row", path, "line %d has no timestamp" % line, "".join(
                 cells[column:column + 1]), "check --time_column and --time_format"))
-    order = sorted(range(len(times)), key=lambda index: times[index])
-    spread, _ = spread_ties([times[index] for index in order])
-    for index, when in zip(order, spread):
-        if when != times[index]:
-            good[index][column] = _time_text(when, options, good[index][column])
-            report.done += 1
-    report.found = len(body)
-    if report.found > report.done + len(report.failed):
-        report.skipped["no other row has its time"] = [""] * (report.found - report.done - len(report.failed))
+    timed.sort(key=lambda row: row[0])
+    spread, _ = spread_ties([when for when, _ in timed])
+    style = options.time_format if "%f" in options.time_format else options.time_format.replace("%S", "%S.%f")
+    for (before, cells), when in zip(timed, spread):
+        if when == before:
+            continue
+        report.done += 1
+        if options.time_utc:        # in the form that the table has
+            cells[column] = "%d" % round(when * 1000) if abs(float(cells[column])) > 1e11 else "%.3f" % when
+        else:
+            moment, milli = _calendar(when)
+            cells[column] = (moment + datetime.timedelta(milliseconds=milli)).strftime(style)
+    report.found, left = len(body), len(timed) - report.done
+    if left:
+        report.skipped["no other row has its time"] = [""] * left
     if report.done and not dry.dry_run:
         stem, extension = os.path.splitext(path)
         text = io.StringIO()
         import csv
-        csv.writer(text, delimiter={"tab": "\t", "\\t": "\t"}.get(table.delimiter, table.delimiter),
+        csv.writer(text, delimiter=_DELIMITERS.get(table.delimiter, table.delimiter),
                    lineterminator="\n").writerows(cells for _, cells in rows)
         write_atomically(stem + "_interpolated" + extension if keep.keep_original else path,
                          [text.getvalue().encode("utf-8")])
     return report
-
-
-def _time_text(when: float, options: Interpolation, before: str) -> str:
-    """A timestamp in the form that its table has, with a fraction."""
-    if options.time_utc:
-        return "%d" % round(when * 1000) if abs(float(before)) > 1e11 else "%.3f" % when
-    style = options.time_format if "%f" in options.time_format else options.time_format.replace("%S", "%S.%f")
-    moment, milli = _calendar(when)
-    return (moment + datetime.timedelta(milliseconds=milli)).strftime(style)
 
 
 # ---- 11. Video ----------------------------------------------------------------------------------

