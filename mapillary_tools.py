@@ -281,7 +281,7 @@ class Image:
     camera: Camera = Camera()
     sequence: Optional[str] = None  # sequence id
     outcome: Optional[Outcome] = None   # None = goes on
-    own_time: Optional[float] = None    # capture by the file's own tags alone, seconds since 1970-01-01 UTC
+    capture: Optional[Any] = None   # the Capture (floor 4) that the file's own tags give
     found: Optional[Dict[str, Any]] = None   # what the file carried before we first changed it
     given: Optional[Dict[str, Any]] = None   # what process_csv and interpolate put in its place
     steps: Dict[str, Dict[str, Any]] = dataclasses.field(default_factory=dict)   # journal entries by step
@@ -1331,7 +1331,7 @@ def image_of(path: Union[str, Path], found: Dict[str, Any], given: Optional[Dict
     width, height = (values.get("pixels") or (None, None))[:2]
     camera = Camera(values.get("make"), values.get("model"), width, height, values.get("orientation"))
     return Image(Path(path), when, fix, values.get("heading"), values.get("magnetic"), camera, found=found, given=given,
-                 own_time=capture.time if capture else None)
+                 capture=capture)
 
 
 def read_image(path: Union[str, Path]) -> Image:
@@ -1400,7 +1400,7 @@ def image_edits(image: Image, description: Optional[str], orientation: Optional[
     for value, there, precision, edits_of in (
             (fix.alt if fix else None, found.get("alt"), 1e-3, altitude_edits),
             (image.heading, found.get("heading"), 1e-3, heading_edits),
-            (image.time, image.own_time, 2e-3 - 1e-9, gps_time_edits)):
+            (image.time, image.capture.time if image.capture else None, 2e-3 - 1e-9, gps_time_edits)):
         if value is not None and _changes(value, there, precision):
             gps.update(edits_of(value))
     if gps != before and gps[_GPS_VERSION] is None:
@@ -1464,7 +1464,7 @@ def write_image(image: Image, description: Optional[str], to: Union[str, Path, N
     CannotWrite."""
     if image.found is None:
         read = read_image(image.path)
-        image = image.but(found=read.found, own_time=read.own_time)
+        image = image.but(found=read.found, capture=read.capture)
     edits = image_edits(image, description, image.camera.orientation)
     return write_edits(str(image.path), edits, None if to is None else str(to))
 
@@ -3209,7 +3209,8 @@ def geotag(images: Sequence[Image], track: Optional[Track], options: Geotagging,
     for folder in _grouped(images).values():
         good: List[_Timed] = []
         for image in folder:
-            capture = capture_time(image.found or {}, image.path.name, options.zone)
+            capture = image.capture if options.zone is None else capture_time(
+                image.found or {}, image.path.name, options.zone)
             if image.given and "time" in image.given:
                 good.append((image, image.given["time"] - options.offset_time, None))
             elif capture is not None:
