@@ -553,7 +553,7 @@ def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
     seconds (None = no limit), extrapolated at most 1 s beyond. Raises OutsideTrack with the seconds to the nearest
     point."""
     points = track.points
-    index = bisect.bisect_right(points, (when, math.inf))   # type: ignore[type-var]
+    index = bisect.bisect_right(points, (when, math.inf))
     before = when - points[index - 1].time if index else math.inf
     after = points[index].time - when if index < len(points) else math.inf
     inside = 0 < index < len(points) and index not in track.starts[1:]
@@ -2195,7 +2195,10 @@ def _read_blackvue(movie: _Source) -> _Found:
 _CAMM_SIZES = {0: 16, 1: 12, 2: 16, 3: 16, 4: 16, 5: 28, 6: 60, 7: 16}  # bytes of a record by its type
 _CAMM_PLACE, _CAMM_GPS = struct.Struct("<4xddd"), struct.Struct("<4xdidd7f")
 _CAMM_BEFORE = 1483228800.0  # 2017-01-01, when the format was new: an earlier time counts from 1980
-_LEAPS = ((1483228800.0, 18), (1435708800.0, 17), (1341100800.0, 16))  # from when GPS is how many seconds ahead of UTC
+# The days from which on GPS time is one more second ahead of UTC, since 1980 (IERS Bulletin C).
+_LEAP_DAYS = ("1981-07-01 1982-07-01 1983-07-01 1985-07-01 1988-01-01 1990-01-01 1991-01-01 1992-07-01 1993-07-01 "
+              "1994-07-01 1996-01-01 1997-07-01 1999-01-01 2006-01-01 2009-01-01 2012-07-01 2015-07-01 "
+              "2017-01-01").split()
 
 
 def _camm_samples(block: bytes, video: float) -> Iterator[_Sample]:
@@ -2219,7 +2222,8 @@ def _camm_samples(block: bytes, video: float) -> Iterator[_Sample]:
 def _gps_to_utc(seconds: float) -> float:
     """Seconds since 1980-01-06 without leap seconds to seconds UTC since 1970."""
     utc = seconds + GPS_EPOCH
-    return utc - next((leap for since, leap in _LEAPS if utc - leap >= since), 15)
+    days = [utc_seconds(int(day[:4]), int(day[5:7]), int(day[8:]), 0, 0, 0.0) for day in _LEAP_DAYS]
+    return utc - sum(utc - number >= day for number, day in enumerate(days, 1))
 
 
 def _camm_utc(samples: List[_Sample], created: Optional[float]) -> List[_Sample]:
