@@ -145,6 +145,11 @@ def second_reader(name: str) -> Any:
 # Here: what can go wrong, with an exit code a class, and named numbers with their unit.
 # Not here: anything that acts.
 
+def shown(text: str) -> str:
+    """A text as one line without control characters, which a file name may hold."""
+    return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: "\\x%02x" % ord(match.group()), text)
+
+
 class Problem(NamedTuple):
     """What a person can act on; text and --json are both made from it."""
     code: str                       # stable word, such as "no_position"
@@ -158,7 +163,7 @@ class Problem(NamedTuple):
         text = "%s: %s" % (self.file, self.wrong) if self.file else self.wrong
         text += ": " + self.value if self.value else ""
         text += " (%s)" % self.remedy if self.remedy else ""
-        return " ".join(text.splitlines())
+        return shown(text)
 
 
 class ToolError(Exception):
@@ -234,6 +239,8 @@ SKIP_UPLOADED = "already uploaded"
 SKIP_PROCESSED = "already processed"
 SKIP_DUPLICATE = "duplicate"
 SKIP_LEFT = "still to be sent"
+SKIP_LINK = "a link (process the folder that the photo itself is in)"
+STAND_IN_FILE = "stand_in.json"     # tells a folder in which a stand-in service keeps what it received
 
 
 # ---- 2. Data ------------------------------------------------------------------------------------
@@ -697,8 +704,8 @@ def zone_offset(zone: str, local: float) -> float:
         import zoneinfo
         shift = moment.replace(tzinfo=zoneinfo.ZoneInfo(zone)).utcoffset()
     except (ImportError, KeyError, ValueError, OSError):
-        raise UsageError(("unknown_zone", "", "--timezone is not known to this Python", zone,
-                          "write it as +02:00 or -05:00")) from None
+        raise UsageError(("unknown_zone", "", "--timezone is neither an offset up to 14:00 nor a name that this Python "
+                          "knows (names need 3.9 or newer)", zone, "write it as +02:00 or -05:00")) from None
     return shift.total_seconds() if shift else 0.0
 
 
@@ -826,6 +833,9 @@ def find_images(folder: Union[str, Path], skip_subfolders: bool = False,
             trouble.append(problem)
     for place, folders, files in os.walk(str(check_folder(str(folder), "--import_path")), onerror=unreadable):
         folders[:] = [] if skip_subfolders else sorted(set(folders) - {STATE_FOLDER}, key=natural_key)
+        if STAND_IN_FILE in files:
+            folders[:] = []         # what a stand-in received is no input
+            continue
         here = [name for name in files if _kind(name) in IMAGE_KINDS and not _ours(name)]
         parent = Path(place)        # parsed once
         images.extend(parent / name for name in sorted(here, key=natural_key))
@@ -838,7 +848,8 @@ def find_images(folder: Union[str, Path], skip_subfolders: bool = False,
 def _os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
     rights = "check the rights of the folder"
     remedy = {errno.ENOSPC: "free some space and run the same command again", errno.EACCES: rights, errno.EPERM: rights,
-              errno.EROFS: "the disk is read-only: copy the images to another one"}
+              errno.EROFS: "the disk is read-only: copy the images to another one",
+              errno.EMFILE: "run it for fewer folders at a time, or after: ulimit -n 65536"}
     return CannotWrite(("cannot_write", str(path), "cannot be written", error.strerror or str(error),
                         remedy.get(error.errno or 0, "check the disk")))
 
@@ -1039,6 +1050,7 @@ def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None
     lines: List[str] = []
     for section, options in sections.items():
         lines += ["[%s]" % section, *("%s = %s" % item for item in options.items()), ""]
+    lines = [line.replace("\n", "\n\t") for line in lines]   # a value over several lines
     try:
         os.makedirs(os.path.dirname(os.path.abspath(where)), mode=0o700, exist_ok=True)
     except OSError as error:
@@ -1326,7 +1338,7 @@ def image_of(path: Union[str, Path], found: Dict[str, Any], given: Optional[Dict
     """An Image from what a file carried and what was given in its place, with the time its own tags give."""
     values = dict(found, **(given or {}))
     capture = capture_time(found, Path(path).name)
-    when = values.get("time", capture.time if capture else None)
+    when = values.get("time", capture.time + values.get("later", 0.0) if capture else None)
     fix = Fix(when or 0.0, values["lat"], values["lon"], values.get("alt")) if "lat" in values else None
     width, height = (values.get("pixels") or (None, None))[:2]
     camera = Camera(values.get("make"), values.get("model"), width, height, values.get("orientation"))
@@ -1385,7 +1397,7 @@ def image_edits(image: Image, description: Optional[str], orientation: Optional[
     is as found, so an earlier run's writing is taken back. description None leaves the caption as found; orientation
     None likewise (EXIF 1..8); offset is the zone for a DateTimeOriginal that was missing."""
     found, given, fix = image.found or {}, image.given or {}, image.fix
-    raw = found.get("raw", {})
+    raw, later = found.get("raw", {}), given.get("later", 0.0)
     edits: Edits = {ifd: {tag: _unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags} for ifd, tags in OWNED.items()}
     first, gps = edits["0th"], edits["GPS"]
     if description is not None:
@@ -1400,7 +1412,7 @@ def image_edits(image: Image, description: Optional[str], orientation: Optional[
     for value, there, precision, edits_of in (
             (fix.alt if fix else None, found.get("alt"), 1e-3, altitude_edits),
             (image.heading, found.get("heading"), 1e-3, heading_edits),
-            (image.time, image.capture.time if image.capture else None, 2e-3 - 1e-9, gps_time_edits)):
+            (image.time, image.capture.time + later if image.capture else None, 2e-3 - 1e-9, gps_time_edits)):
         if value is not None and _changes(value, there, precision):
             gps.update(edits_of(value))
     if gps != before and gps[_GPS_VERSION] is None:
@@ -1408,6 +1420,9 @@ def image_edits(image: Image, description: Optional[str], orientation: Optional[
     missing = parse_time(found.get("times", {}).get("DateTimeOriginal")) is None
     if image.time is not None and (missing or "time" in given):
         edits["Exif"].update(time_edits(image.time, offset))
+    elif later and image.capture is not None:           # the clock of the photo in its own zone, which may be unknown
+        moved = time_edits(image.capture.time + image.capture.offset + later, 0.0)
+        edits["Exif"].update({tag: moved[tag] for tag in (0x9003, 0x9291)})
     return edits
 
 
@@ -1760,7 +1775,8 @@ class _GpxHandler:
         self.track, self.other = _Found(path, "GPX"), _Found(path, "GPX")
         known = functools.lru_cache(5000)  # parts of times come again and again
         self.minutes = known(lambda text: _iso_seconds(text + ":00Z"))  # 2024-05-31T12:00
-        self.rests = known(lambda text: _iso_seconds("1970-01-01T00:00" + text))  # :56.5+01:00
+        self.rests = known(self.rest)
+        self.zoneless = False
         self.reading: Any = None  # what takes the texts, while inside a child with a name of `names`
         self.depth = 0  # elements open, counted from the point; 0 = outside of points
         self.found, self.attributes = self.track, {}  # type: _Found, Dict[str, str]
@@ -1769,6 +1785,13 @@ class _GpxHandler:
         parser.buffer_text = True
         parser.StartElementHandler, parser.EndElementHandler = self.begin, self.end
         parser.EntityDeclHandler = self.refuse
+
+    def rest(self, text: str) -> float:
+        """Seconds of the part of a time behind its minutes, :56.5+01:00; that there is no zone is noted once."""
+        if not re.search(r"[Zz]|[+-]\d\d(:?\d\d)?\s*$", text) and not self.zoneless:
+            self.zoneless = True
+            self.track.notes.append("%s has times without a zone: they are taken as UTC" % self.path.name)
+        return _iso_seconds("1970-01-01T00:00" + text)
 
     def refuse(self, *declaration: Any) -> None:
         """Entities can make a small file fill the memory, or read other files; no track needs them."""
@@ -2353,6 +2376,13 @@ def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUC
     return Track(joined.points, joined.starts, joined.dropped, joined.clock, joined.notes + list(map(str, problems)))
 
 
+def check_gpx_target(path: Union[str, Path]) -> None:
+    """Raise CannotWrite when there is a file that write_gpx did not write: a photo, or the track itself."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
+        if b'creator="mapillary_tools"' not in stream.read(100):
+            raise CannotWrite(("not_ours", str(path), "was not written by --write_gpx", "", "choose another file name"))
+
+
 def write_gpx(track: Track, path: Union[str, Path]) -> None:
     """Write a track as GPX 1.1: segments, altitude in metres, times UTC to the millisecond. Raises CannotWrite."""
     def chunks() -> Iterator[bytes]:
@@ -2365,6 +2395,7 @@ def write_gpx(track: Track, path: Union[str, Path]) -> None:
             yield "".join(["<trkseg>\n", *lines, "</trkseg>\n"]).encode("ascii")
         yield b"</trk>\n</gpx>\n"
 
+    check_gpx_target(path)
     write_atomically(path, chunks())
 
 
@@ -2451,6 +2482,23 @@ def _table_rows(lines: List[str], mark: str) -> Iterator[Tuple[int, List[str]]]:
             done += 1
 
 
+_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"", "utf-8"))
+
+
+def table_text(path: Union[str, Path]) -> Tuple[bytes, str, str]:
+    """(mark at its begin, text, encoding) of a table; cp1252, with surrogates, where it is no Unicode."""
+    try:
+        content = Path(path).read_bytes()
+        mark, encoding = next(row for row in _MARKS if content.startswith(row[0]))
+        return mark, content[len(mark):].decode(encoding), encoding
+    except UnicodeDecodeError:
+        return b"", content.decode("cp1252", "surrogateescape"), "cp1252"   # the code page of Western Windows
+    except FileNotFoundError:
+        raise NotFound(Problem("table_missing", str(path), "there is no such file", "", "check its name")) from None
+    except OSError as error:
+        raise _cannot_read(Path(path), error) from error
+
+
 def read_table(path: Union[str, Path], delimiter: str = ",", header: bool = False) -> List[Tuple[int, List[str]]]:
     """The rows of a table as (line number from 1, cells as they stand). Blank rows, and a header, are left out.
 
@@ -2461,15 +2509,7 @@ def read_table(path: Union[str, Path], delimiter: str = ",", header: bool = Fals
     if len(mark) != 1 or mark in '"\r\n':
         raise UsageError(Problem("table_delimiter", str(path), "is no delimiter", repr(delimiter),
                                  "one character, or one of " + ", ".join(_DELIMITERS)))
-    try:
-        content = Path(path).read_bytes()
-        text = content.decode("utf-16" if _encoding(content) == "utf-16" else "utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", "replace")  # the code page of Western Windows
-    except FileNotFoundError:
-        raise NotFound(Problem("table_missing", str(path), "there is no such file", "", "check --csv_path")) from None
-    except OSError as error:
-        raise _cannot_read(Path(path), error) from error
+    text = table_text(path)[1]
     rows = _table_rows(list(io.StringIO(text.replace("\0", ""), newline="")), mark)
     return [(line, cells) for line, cells in rows if any(cell.strip() for cell in cells)][1 if header else 0:]
 
@@ -2991,6 +3031,9 @@ class Geotagging(Group):
         if self.geotag_source != "exif" and not self.geotag_source_path:
             raise UsageError(("no_track", "", "--geotag_source %s needs a track" % self.geotag_source, "",
                               "add --geotag_source_path FILE"))
+        if self.geotag_source == "exif" and self.geotag_source_path:
+            raise UsageError(("unused_track", "", "--geotag_source_path is given, but positions come from EXIF",
+                              self.geotag_source_path, "add --geotag_source gpx, which reads any kind of track"))
         if self.geotag_source == "exif" and (self.use_gps_start_time or self.max_gap is not None):
             raise UsageError(("no_track", "", "--use_gps_start_time and --max_gap need a track", "",
                               "add --geotag_source gpx --geotag_source_path FILE"))
@@ -3062,6 +3105,11 @@ class Settings(NamedTuple):
     again: Again = Again()
     dry: Dry = Dry()
     service: str = ""               # for whom "already uploaded" counts; "" = it does not matter here
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether the images are meant for a stand-in service, which needs no account."""
+        return self.service.startswith("stand-in")
 
     def steps(self) -> List[str]:
         """The names of the steps to take, in order."""
@@ -3145,7 +3193,7 @@ def _folderwise(images: List[Image], change: Callable[[List[Image]], Iterable[Im
 
 
 # -- who uploads --
-def user_data(options: User, notes: Notes, dry: bool = False) -> Row:
+def user_data(options: User, notes: Notes, dry: bool = False, rehearsal: bool = False) -> Row:
     """The user step's data; an organization's name that comes with its key is stored. Raises UsageError for others."""
     name, key = options.organization_username, options.organization_key
     if name:
@@ -3155,6 +3203,9 @@ def user_data(options: User, notes: Notes, dry: bool = False) -> Row:
             raise UsageError(("unknown_organization", "", "the organization is not in the config file", name,
                               "pass --organization_key once together with the name; the key is on the organization's "
                               "dashboard"))
+        if key and (not re.match(r"[^\s=:#;\[][^=:\r\n]*\Z", name) or re.search(r"\s", key)):
+            raise UsageError(("bad_organization", "", "this cannot be the name and key of an organization", "%s, %s" % (
+                name, key)))
         if key and known != key and not dry:
             sections.setdefault("organizations", {})[name] = key
             write_config(sections)
@@ -3164,7 +3215,8 @@ def user_data(options: User, notes: Notes, dry: bool = False) -> Row:
         stored = read_config().get(options.user_name or "", stored)
     except UsageError as error:     # processing needs no credentials
         notes.say(str(error))
-    if not stored.get("user_upload_token") and not os.environ.get("MAPILLARY_ACCESS_TOKEN"):
+    told = options.user_name and not rehearsal
+    if told and not stored.get("user_upload_token") and not os.environ.get("MAPILLARY_ACCESS_TOKEN"):
         notes.say("no stored credentials for %s: upload to Mapillary will need authenticate" % options.user_name)
     return {"user_name": options.user_name, "user_key": stored.get("MAPSettingsUserKey"), "organization_key": key,
             "private": options.private or None}
@@ -3172,7 +3224,7 @@ def user_data(options: User, notes: Notes, dry: bool = False) -> Row:
 
 def user_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
     """Who uploads."""
-    row = user_data(typing.cast(User, settings.user), notes, settings.dry.dry_run)
+    row = user_data(typing.cast(User, settings.user), notes, settings.dry.dry_run, settings.rehearsal)
     return [recorded(image, USER, **row, master=settings.master.master_upload or None) for image in images]
 
 
@@ -3218,7 +3270,8 @@ def geotag(images: Sequence[Image], track: Optional[Track], options: Geotagging,
             if image.given and "time" in image.given:
                 good.append((image, image.given["time"] - options.offset_time, None))
             elif capture is not None:
-                good.append((image, capture.time - options.offset_time, capture))
+                later = (image.given or {}).get("later", 0.0)
+                good.append((image, capture.time + later - options.offset_time, capture))
             else:
                 done.append(failed(image, GEOTAG, "no_time", "has no capture time", "", "give one with process_csv, or "
                                    "name the file YYYY_MM_DD_HH_MM_SS_mmm.jpg"))
@@ -3531,8 +3584,9 @@ def load_images(paths: Sequence[Path], top: str, settings: Settings, ui: Ui, sta
             continue
         was_uploaded = old_uploads(folder, top)
         for path, record in zip(group, places[folder].journal.records([path.name for path in group])):
-            if not is_jpeg_name(path) or was_uploaded(path.name):
-                reason = SKIP_UPLOADED if is_jpeg_name(path) else SKIP_KIND
+            reason = (SKIP_KIND if not is_jpeg_name(path) else SKIP_UPLOADED if was_uploaded(path.name) else
+                      SKIP_LINK if os.path.islink(path) and os.path.exists(path) else "")
+            if reason:
                 images[path] = Image(path, outcome=Outcome("skipped", reason))
             elif record is not None and _same_file(record, _stamp_of(path)):
                 images[path] = image_from(path, record)
@@ -3583,7 +3637,7 @@ def _option_hashes(settings: Settings, notes: Notes) -> Dict[str, str]:
     run: Any = settings             # of its groups only those that are there are looked at
     angle, master = settings.angle.offset_angle, settings.master.master_upload
     rows: Dict[str, Callable[[], Any]] = {
-        USER: lambda: [user_data(run.user, notes, run.dry.dry_run), master],
+        USER: lambda: [user_data(run.user, notes, run.dry.dry_run, run.rehearsal), master],
         META: lambda: dataclasses.asdict(run.meta),
         GEOTAG: lambda: dict(dataclasses.asdict(run.geotagging), angle=angle,
                              geotag_source_path=_input_stamps(run.geotagging.geotag_source_path)),
@@ -3833,6 +3887,8 @@ class CsvColumns(Group):
             raise UsageError(("half_position", "", "--latitude_column and --longitude_column go together"))
         if self.convert_gps_time and self.convert_utc_time:
             raise UsageError(("two_clocks", "", "--convert_gps_time and --convert_utc_time contradict each other"))
+        if self.gps_week_column and not self.convert_gps_time:
+            raise UsageError(("week_alone", "", "--gps_week_column needs --convert_gps_time"))
         if not (self.meta() or self.timestamp_column or self.latitude_column or self.heading_column
                 or self.altitude_column):
             raise UsageError(("no_columns", "", "no column with anything to write is named", "",
@@ -3851,14 +3907,21 @@ class CsvColumns(Group):
         return [(int(column), name, kind) for column, name, kind in zip(*lists)]
 
 
-def parse_by_format(text: str, style: str) -> float:
-    """Seconds since 1970 of a text by a strptime format; UTC unless the text has a zone. Raises ValueError."""
+def _by_format(text: str, style: str) -> datetime.datetime:
+    """Date and time of a text by a strptime format, with or without a fraction; raises ValueError."""
     try:
-        moment = datetime.datetime.strptime(text, style)
-    except ValueError:
-        if ".%f" not in style:
-            raise
-        moment = datetime.datetime.strptime(text, style.replace(".%f", ""))
+        return datetime.datetime.strptime(text, style)
+    except ValueError as error:
+        other = style.replace(".%f", "") if "%f" in style else style.replace("%S", "%S.%f")
+        try:
+            return datetime.datetime.strptime(text, other)
+        except ValueError:
+            raise error from None
+
+
+def parse_by_format(text: str, style: str) -> float:
+    """Seconds since 1970 of a text by a strptime format; UTC unless it has a zone. Raises ValueError, OverflowError."""
+    moment = _by_format(text, style)
     zone = moment.utcoffset() or datetime.timedelta()
     return (moment.replace(tzinfo=None) - zone - datetime.datetime(1970, 1, 1)).total_seconds()
 
@@ -3911,7 +3974,7 @@ def row_values(cells: List[str], options: CsvColumns) -> Row:
         ("lat", options.latitude_column, lambda text: _finite(text, 90.0)),
         ("lon", options.longitude_column, lambda text: _finite(text, 180.0)),
         ("heading", options.heading_column, lambda text: _finite(text) % 360.0),
-        ("alt", options.altitude_column, _finite)]
+        ("alt", options.altitude_column, lambda text: _finite(text, 1e6))]
     out: Row = {}
     last = max([column or 0 for _, column, _ in readers] + [column for column, _, _ in options.meta()])
     if last > len(cells):
@@ -3919,6 +3982,7 @@ def row_values(cells: List[str], options: CsvColumns) -> Row:
     for name, column, read in readers:
         if column is not None and cells[column - 1].strip():
             out[name] = read(cells[column - 1])
+    format_time(out.get("time", 0.0))       # raises OverflowError beyond the calendar
     if ("lat" in out) != ("lon" in out) or (out.get("lat"), out.get("lon")) == (0.0, 0.0):
         raise ValueError("latitude and longitude are not a position")
     tags = [{"type": kind, "key": name, "value": _TAG_READERS[kind](cells[column - 1], options)}
@@ -3926,44 +3990,55 @@ def row_values(cells: List[str], options: CsvColumns) -> Row:
     return dict(out, tags=tags) if tags else out
 
 
-def _finder(images: Sequence[Image]) -> Callable[[str], List[Path]]:
-    """Finds the images that a name in a table may mean: whole path, base name, no extension, or part of the name."""
+def _finder(images: Sequence[Image]) -> Callable[[str], Tuple[Tuple[int, bool, bool], List[Path]]]:
+    """Finds the images that a name in a table may mean: whole path, base name, no extension, or part of the name; and
+    how much alike they are: folders in common, same name, same letter case."""
     exact: Dict[str, List[Path]] = {}
     for image in images:
         for key in {image.path.name.lower(), image.path.stem.lower()}:
             exact.setdefault(key, []).append(image.path)
-    def find(name: str) -> List[Path]:
-        wanted = name.strip().replace("\\", "/").lower()
-        base = wanted.rpartition("/")[2]
-        found = exact.get(base, [])
-        if len(found) > 1 and "/" in wanted:
-            tail = "/" + wanted.strip("/")
-            found = [path for path in found if ("/" + path.as_posix().lower()).endswith(tail)]
-        return found or [image.path for image in images if base and base in image.path.name.lower()]
+    names = [image.path.name.lower() for image in images]
+    starts, text = [0, *itertools.accumulate(len(name) + 1 for name in names)], "/".join(names)
+
+    def likeness(path: Path, wanted: List[str]) -> Tuple[int, bool, bool]:
+        pairs = zip(path.parts[-2::-1], wanted[-2::-1])
+        folders = sum(1 for _ in itertools.takewhile(lambda pair: pair[0].lower() == pair[1].lower(), pairs))
+        return folders, path.name.lower() == wanted[-1].lower(), path.name == wanted[-1]
+
+    def find(name: str) -> Tuple[Tuple[int, bool, bool], List[Path]]:
+        wanted = name.strip().replace("\\", "/").split("/")
+        base = wanted[-1].lower()
+        found = list(exact.get(base, []))
+        at = text.find(base) if base and not found else -1
+        while at >= 0:
+            index = bisect.bisect_right(starts, at) - 1
+            found.append(images[index].path)
+            at = text.find(base, starts[index + 1])
+        alike = [likeness(path, wanted) for path in found] or [(0, False, False)]
+        return max(alike), [path for path, score in zip(found, alike) if score == max(alike)]
     return find
 
 
 def match_rows(rows: List[Tuple[int, List[str]]], images: Sequence[Image], options: CsvColumns) -> Tuple[
         Dict[Path, Tuple[int, List[str]]], List[Problem]]:
     """(row of each image that has one, problems of the rows that have none or are not clear)."""
-    good = sorted((image for image in images if image.outcome is None), key=lambda image: natural_key(image.path.name))
+    good = [image for image in images if image.outcome is None or image.outcome.status == "failed"]
     if options.filename_column is None:
         if len(rows) == len(good):
             return {image.path: row for image, row in zip(good, rows)}, []
         raise UsageError(("row_count", str(options.csv_path), "does not have a row for each image",
                           "%d rows, %d images" % (len(rows), len(good)), "add --filename_column"))
-    find, out, problems = _finder(images), {}, []
-    for line, cells in rows:
-        name = cells[options.filename_column - 1] if options.filename_column <= len(cells) else ""
-        found = find(name)
+    find, out, bad = _finder(images), {}, {}
+    names = ["".join(cells[options.filename_column - 1:options.filename_column]) for _, cells in rows]
+    for (_, found), name, (line, cells) in sorted(zip(map(find, names), names, rows), key=lambda row: row[0][0],
+                                                  reverse=True):        # stable: of equals the first row counts
         wrong = ("names no image" if not found else "may mean %d images" % len(found) if len(found) > 1 else
-                 "repeats an image that an earlier row has" if found[0] in out else None)
+                 "repeats an image that another row has" if found[0] in out else None)
         if wrong is None:
             out[found[0]] = (line, cells)
         else:
-            problems.append(Problem("bad_row", str(options.csv_path), "line %d %s" % (line, wrong), name,
-                                    "mend that line"))
-    return out, problems
+            bad[line] = Problem("bad_row", str(options.csv_path), "line %d %s" % (line, wrong), name, "mend that line")
+    return out, [bad[line] for line in sorted(bad)]
 
 
 def _with_row(image: Image, row: Optional[Tuple[int, List[str]]], options: CsvColumns) -> Image:
@@ -3979,6 +4054,11 @@ def _with_row(image: Image, row: Optional[Tuple[int, List[str]]], options: CsvCo
                         "mend that line")
 
 
+def _stands(image: Image, keep: Keep) -> bool:
+    """Whether what is given to an image is in its file already; copies are made anew."""
+    return not keep.keep_original and (image.written or {}).get("edits") == edits_hash(edits_of(image))
+
+
 def _given_run(source: Input, settings: Settings, ui: Ui, report: Report,
                change: Callable[[List[Image]], List[Image]]) -> Report:
     """Load the images below a folder, change what is given to them in place of what was found, journal and write it."""
@@ -3988,7 +4068,8 @@ def _given_run(source: Input, settings: Settings, ui: Ui, report: Report,
         images = change([image if _final(image) else _fresh(image, STEPS) for image in before])
         new = [image_of(image.path, image.found or {}, image.given).but(written=image.written)
                for image, old in zip(images, [] if settings.dry.dry_run else before)
-               if image.outcome is None and image.given and image.given != old.given]
+               if image.outcome is None and image.given and (image.given != old.given or DESCRIPTION not in old.steps)]
+        new = [image for image in new if not _stands(image, settings.keep)]
         images = _replaced(images, write_images(Plan(new, new, new), places, settings, ui))
     for image in images:
         report.count(image)
@@ -4000,7 +4081,8 @@ def process_table(source: Input, options: CsvColumns, table: Table, keep: Keep, 
     notes = Notes()
     report = Report("process_csv", word="would be written" if dry.dry_run else "written", notes=notes.lines)
     rows = read_table(typing.cast(str, options.csv_path), table.delimiter, table.header)
-    if options.timestamp_column and not options.convert_gps_time and "%z" not in options.time_format:
+    if options.timestamp_column and "%z" not in options.time_format and not (
+            options.convert_gps_time or options.convert_utc_time):
         notes.say("capture times of the table are taken as UTC")
 
     def change(images: List[Image]) -> List[Image]:
@@ -4033,11 +4115,17 @@ class Interpolation(Verbose):
 
 
 def _spread_given(images: List[Image]) -> List[Image]:
-    """Images of one folder with their equal capture times spread; those that change get a time given."""
+    """Images of one folder with their equal capture times spread; those that change are given how much later they are,
+    which holds in any zone, or another time where they were given one."""
     good = in_order(image for image in images if image.outcome is None and image.time is not None)
     times, _ = spread_ties([typing.cast(float, image.time) for image in good])
     new = {image.path: when for image, when in zip(good, times) if when != image.time}
-    return [image.but(given=dict(image.given or {}, time=new[image.path])) if image.path in new else
+    def spread(image: Image) -> Row:
+        given = image.given or {}
+        if "time" in given:
+            return dict(given, time=new[image.path])
+        return dict(given, later=given.get("later", 0.0) + new[image.path] - typing.cast(float, image.time))
+    return [image.but(given=spread(image)) if image.path in new else
             _unchanged(image, "no other image has its time") for image in images]
 
 
@@ -4052,12 +4140,15 @@ def _unchanged(image: Image, reason: str) -> Image:
 def _fill_positions(images: List[Image], most: float) -> Iterator[Image]:
     """Images of one folder with the positions that are missing given from those before and behind."""
     known = {image.time: image.fix for image in in_order(images)
-             if image.fix is not None and image.time is not None and image.outcome is None}
+             if image.fix is not None and image.time is not None and image.outcome is None
+             and (image.given or {}).get("filled") != [image.fix.lat, image.fix.lon]}
     times = sorted(known)
     for image in images:
         when = image.time
-        if image.outcome is not None or image.fix is not None or when is None:
-            yield _unchanged(image, "has a position")
+        if image.outcome is None and image.fix is not None:
+            image = image.but(outcome=Outcome("skipped", "has a position"))
+        if image.outcome is not None or when is None:
+            yield _unchanged(image, "")
             continue
         beyond = max(times[0] - when, when - times[-1]) if len(times) > 1 else math.inf
         if beyond > most:
@@ -4067,7 +4158,8 @@ def _fill_positions(images: List[Image], most: float) -> Iterator[Image]:
             continue
         index = min(max(bisect.bisect_right(times, when), 1), len(times) - 1)
         fix = between(known[times[index - 1]], known[times[index]], when)
-        yield image.but(given=dict(image.given or {}, **_present(lat=fix.lat, lon=fix.lon, alt=fix.alt)))
+        yield image.but(given=dict(image.given or {}, **_present(lat=fix.lat, lon=fix.lon, alt=fix.alt),
+                                   filled=[fix.lat, fix.lon]))      # so that the next run does not go on from it
 
 
 def interpolate_images(options: Interpolation, keep: Keep, dry: Dry, ui: Ui) -> Report:
@@ -4090,33 +4182,43 @@ def interpolate_table(options: Interpolation, table: Table, keep: Keep, dry: Dry
         try:
             timed.append((_epoch(cells[column]) if options.time_utc else parse_by_format(
                 cells[column].strip(), options.time_format), cells))
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError):
             report.failed.append(Problem("bad_row", path, "line %d has no timestamp" % line, "".join(
                 cells[column:column + 1]), "check --time_column and --time_format"))
     timed.sort(key=lambda row: row[0])
     spread, _ = spread_ties([when for when, _ in timed])
-    style = options.time_format if "%f" in options.time_format else options.time_format.replace("%S", "%S.%f")
-    for (before, cells), when in zip(timed, spread):
-        if when == before:
-            continue
-        report.done += 1
-        if options.time_utc:        # in the form that the table has
-            cells[column] = "%d" % round(when * 1000) if abs(float(cells[column])) > 1e11 else "%.3f" % when
-        else:
-            moment, milli = _calendar(when)
-            cells[column] = (moment + datetime.timedelta(milliseconds=milli)).strftime(style)
+    changed = {id(cells): (cells[column].strip(), _respelled(cells[column].strip(), when, options))
+               for (before, cells), when in zip(timed, spread) if when != before}
+    report.done = len(changed)
     report.found, left = len(body), len(timed) - report.done
     if left:
         report.skipped["no other row has its time"] = [""] * left
     if report.done and not dry.dry_run:
         stem, extension = os.path.splitext(path)
-        text = io.StringIO()
-        import csv
-        csv.writer(text, delimiter=_DELIMITERS.get(table.delimiter, table.delimiter),
-                   lineterminator="\n").writerows(cells for _, cells in rows)
+        begin, text, encoding = table_text(path)
+        lines, mark = list(io.StringIO(text, newline="")), re.escape(_DELIMITERS.get(table.delimiter, table.delimiter))
+        cells_before = re.compile('(?:(?:"(?:[^"]|"")*"(?=%s)|[^%s]*)%s){%d}' % (mark, mark, mark, column))
+        for (line, cells), end in zip(rows, [line for line, _ in rows[1:]] + [len(lines) + 1]):
+            if id(cells) in changed:        # only that cell: quotes, line ends and blank lines stay as they are
+                row = "".join(lines[line - 1:end - 1])
+                at = typing.cast(Any, cells_before.match(row)).end()
+                row = row[:at] + row[at:].replace(*changed[id(cells)], 1)
+                lines[line - 1:end - 1] = [row] + [""] * (end - line - 1)
         write_atomically(stem + "_interpolated" + extension if keep.keep_original else path,
-                         [text.getvalue().encode("utf-8")])
+                         [begin, "".join(lines).encode(encoding, "surrogateescape")])
     return report
+
+
+def _respelled(before: str, when: float, options: Interpolation) -> str:
+    """A time in the form of the timestamp that it replaces, with a fraction."""
+    if options.time_utc:
+        text = "%d" % round(when * 1000) if abs(_finite(before)) > 1e11 else "%.3f" % when
+        return text.replace(".", ",") if "," in before else text
+    style, zone = options.time_format, _by_format(before, options.time_format).utcoffset()
+    whole, milli = _calendar(when)
+    moment = whole.replace(tzinfo=datetime.timezone.utc) + datetime.timedelta(milliseconds=milli)
+    moment = moment.astimezone(datetime.timezone(zone or datetime.timedelta()))
+    return moment.strftime(style if "%f" in style else style.replace("%S", "%S.%f"))
 
 
 # ---- 11. Video ----------------------------------------------------------------------------------
@@ -4746,8 +4848,9 @@ def retry_delay(attempt: int, status: Optional[int], headers: Optional[Dict[str,
 def _refusal(answer: Answer) -> str:
     """What a service says is wrong, in one line; never what we sent."""
     for place in (_debug(answer.row), answer.row.get("error"), answer.row):
-        if isinstance(place, dict) and isinstance(place.get("message"), str):
-            return "HTTP %d: %s" % (answer.status, " ".join(place["message"].split())[:200])
+        for key in ("error_user_msg", "message"):       # the first is meant for people
+            if isinstance(place, dict) and isinstance(place.get(key), str):
+                return "HTTP %d: %s" % (answer.status, " ".join(place[key].split())[:200])
     return "HTTP %d" % answer.status
 
 
@@ -5300,7 +5403,7 @@ class Upload:
 def stand_in_name(folder: str) -> str:
     """The name under which journals keep what a stand-in's folder has received; "" for a new folder."""
     try:
-        with open(os.path.join(folder, "stand_in.json"), encoding="ascii") as stream:
+        with open(os.path.join(folder, STAND_IN_FILE), encoding="ascii") as stream:
             return str(json.load(stream)["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
@@ -5330,7 +5433,7 @@ class StandIn:
         self.name = stand_in_name(self.folder)
         if not self.name:
             self.name = "stand-in-%016x" % random.SystemRandom().getrandbits(64)
-            self._keep("stand_in.json", {"name": self.name})
+            self._keep(STAND_IN_FILE, {"name": self.name})
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _stand_in_handler(self))
         self._server.block_on_close = False
         self.root = "http://127.0.0.1:%d" % self._server.server_address[1]
@@ -5436,6 +5539,11 @@ def _stand_in_handler(service: StandIn) -> Any:
                     status, row = service.receive(key, int(self.headers.get("Offset") or -1), self.rfile, length)
             except ValueError as error:
                 status, row = 400, _fault("BadRequest", str(error), False)
+            except ConnectionError:
+                self.close_connection = True
+                return
+            except OSError as error:
+                status, row = 400, _fault("StandInCannotWrite", str(_os_problem(service.folder, error)), False)
             self.close_connection = self.close_connection or status != 200
             body = json.dumps(row).encode("ascii")
             self.send_response(status)
@@ -5559,7 +5667,7 @@ def _token(user: Optional[str], sections: Dict[str, Dict[str, str]]) -> str:
     """The access token of a user: MAPILLARY_ACCESS_TOKEN, else from the configuration; raises NotAuthorized."""
     whose, rows = user or "these images", sections.values() if user is None else [sections.get(user, {})]
     stored = [row["user_upload_token"] for row in rows if row.get("user_upload_token")]
-    token = os.environ.get("MAPILLARY_ACCESS_TOKEN") or (stored[0] if len(stored) == 1 else None)
+    token = (os.environ.get("MAPILLARY_ACCESS_TOKEN") or (stored[0] if len(stored) == 1 else "")).strip()
     if not token:
         raise NotAuthorized(("no_token", "", "there is no access token for %s" % whose, "", "run authenticate "
                              "--user_name %s first, or try it with --stand_in FOLDER" % (user or "NAME")))
@@ -5647,7 +5755,7 @@ def _upload_report(tool: str, paths: Sequence[Path], plan: _Plan, upload: Upload
         notes.say("run the same command again: all images are sent, %d sequences are to be finished" % unfinished)
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, []))
     if options.stand_in:
-        notes.say("%d images arrived at the stand-in service in %s; nothing went to Mapillary" % (
+        notes.say("%d images are at the stand-in service in %s; nothing went to Mapillary" % (
             arrived, options.stand_in))
     elif arrived and report.exit_code == 0 and not (left or unfinished or held):
         notes.say("all %d images that can be uploaded are acknowledged by the service: they may leave the card%s" % (
@@ -5671,16 +5779,24 @@ class Login(Group):
 def _answer(ui: Ui, value: Optional[str], question: str, option: str, secret: bool = False) -> str:
     """A value that was given, or asked for; raises UsageError that names the option when there is nobody to ask."""
     if not value and ui.ask is not None:
-        value = ui.ask(question, secret).strip()
+        value = ui.ask(question, secret)
+        value = value if secret else value.strip()
     if not value:
         raise UsageError(("missing_option", "", "%s is missing" % option, "", "give %s" % option))
     return value
 
 
+def _clean(token: str, what: str) -> str:
+    """A token without the blanks around it that came with pasting; raises NotAuthorized when it cannot be one."""
+    if not re.match(r"[!-~]+\Z", token.strip()):
+        raise NotAuthorized(("bad_token", "", "the %s has characters that no token has" % what, "", "paste it again"))
+    return token.strip()
+
+
 def log_in(login: Login, ui: Ui) -> Report:
     """Store the credentials of a user: by access token, else by e-mail and password. Raises NotAuthorized."""
     name = _answer(ui, login.user_name, "Mapillary user name", "--user_name")
-    if name in ("organizations", "MAPAdmin", "DEFAULT") or re.search(r"[\]\r\n]", name):
+    if name in ("organizations", "MAPAdmin", "DEFAULT") or re.search(r"[\]\r\n]|^\s*$", name):
         raise UsageError(("bad_user_name", "", "this cannot be a user name", name))
     sections = read_config(login.config_file)
     row = dict(sections.get(name, {}))
@@ -5692,28 +5808,33 @@ def log_in(login: Login, ui: Ui) -> Report:
     token = login.user_access_token or (None if login.user_email else os.environ.get("MAPILLARY_ACCESS_TOKEN"))
     if not token:
         token, row["MAPILLARY_CLIENT_TOKEN"] = _token_by_password(server, login, sections, ui)
+    token = _clean(token, "access token")
     me = server.ask("GET", server.graph + "/me?fields=id,username", {"Authorization": "OAuth " + token}).row
     server.hang_up()
     row.update(MAPSettingsUsername=str(me.get("username", name)), MAPSettingsUserKey=str(me.get("id", "")),
                user_upload_token=token)
     sections[name] = row
     write_config(sections, login.config_file)
-    return Report("authenticate", 1, 1, "account stored", facts={"user_name": name, "user_key": me.get("id")}, notes=[
-        "stored credentials for %s in %s" % (name, config_path(login.config_file))])
+    notes = Notes()
+    notes.say("stored credentials for %s in %s" % (name, config_path(login.config_file)))
+    return Report("authenticate", 1, 1, "account stored", facts={"user_name": name, "user_key": me.get("id")},
+                  notes=notes.lines)
 
 
 def _token_by_password(server: Server, login: Login, sections: Dict[str, Dict[str, str]], ui: Ui) -> Tuple[str, str]:
     """(access token, client token) by e-mail and password; raises NotAuthorized with what the service says."""
-    email = _answer(ui, login.user_email, "E-mail address", "--user_email (or --user_access_token)")
+    email = _answer(ui, login.user_email, "E-mail address", "--user_email or --user_access_token")
     password = _answer(ui, login.user_password, "Password", "--user_password", True)
     stored = (row["MAPILLARY_CLIENT_TOKEN"] for row in sections.values() if row.get("MAPILLARY_CLIENT_TOKEN"))
     client = _answer(ui, os.environ.get("MAPILLARY_CLIENT_TOKEN") or next(stored, None),
                      "Client token (MLY|..., from the developer page of your Mapillary account)",
                      "MAPILLARY_CLIENT_TOKEN in the environment")
+    client = _clean(client, "client token")
     try:
         row = server.ask("POST", server.graph + "/login", {"Authorization": "OAuth " + client}, {
             "email": email, "password": password, "locale": "en_US"}).row
     except UploadError as error:
+        error.problem = error.problem._replace(value=error.problem.value.replace(password, "..."))
         wrong, remedy = "the login failed", error.problem.remedy
         if isinstance(error, NotAuthorized):
             wrong, remedy = "the service does not accept the login", "check e-mail, password and client token"
@@ -6220,7 +6341,7 @@ def download(box: Box, patience: Patience, ui: Ui) -> Report:
     stored = set() if token else {row.get("user_upload_token") or "" for row in read_config().values()} - {""}
     token = token or (stored.pop() if len(stored) == 1 else "")     # of several nobody knows which
     if not re.match(r"[!-~]+\Z", token):
-        raise NotAuthorized(("no_token", "", "there is no token for the image search, or it is none", "",
+        raise NotAuthorized(("no_token", "", "there is no usable access token for the image search", "",
                              "set MAPILLARY_ACCESS_TOKEN or MAPILLARY_CLIENT_TOKEN, or run authenticate"))
     if box.image_size in _SIZES:
         notes.say("the service has no images of size %s: %s is taken" % (box.image_size, _SIZES[box.image_size]))
@@ -6273,7 +6394,7 @@ def groups_of(act: Callable[..., Report]) -> Dict[str, Type[Group]]:
 
 def _service_of(options: UploadOptions) -> str:
     """The name of the service that a run uploads to."""
-    return stand_in_name(options.stand_in) if options.stand_in else service_name(graph_root())
+    return stand_in_name(options.stand_in) or "stand-in" if options.stand_in else service_name(graph_root())
 
 
 @tool()
@@ -6399,6 +6520,8 @@ def extract_geotag_data(source: Input, selection: Selection = Selection(), again
     """Find capture time, position and direction, in EXIF or in a track."""
     if out.write_gpx and geotagging.geotag_source == "exif":
         raise UsageError(("no_track", "", "--write_gpx needs a track", "", "add --geotag_source and its path"))
+    if out.write_gpx:
+        check_gpx_target(out.write_gpx)
     settings = Settings(geotagging=geotagging, angle=angle, again=again)
     report = _process("extract_geotag_data", settings, source, selection, ui)
     if out.write_gpx:
@@ -6567,10 +6690,12 @@ def _print(text: str, stream: Any) -> None:
     """Print a line; a reader that went away is no error."""
     try:
         print(_printable(text, stream), file=stream, flush=True)
-    except BrokenPipeError:         # or the interpreter would complain when it flushes at its end
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)      # or the interpreter would complain when it flushes at its end
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+        if not isinstance(error, BrokenPipeError):
+            raise _os_problem("standard output", error) from error
 
 
 class _Progress:
@@ -6618,7 +6743,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         self._progress.clear()
-        _print(record.getMessage(), sys.stderr)
+        _print(shown(record.getMessage()), sys.stderr)
 
 
 def _ask(question: str, secret: bool) -> str:
@@ -6631,14 +6756,16 @@ def _ask(question: str, secret: bool) -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _summary(report: Report, verbose: bool) -> List[str]:
+def _summary(report: Report, verbose: bool, failed: Optional[int] = None) -> List[str]:
     """The lines of a summary; found is always done plus skipped plus failed."""
     lines: List[str] = []
-    for part in report.parts:
-        lines.extend(_summary(part, verbose))
+    listed = {problem.file for problem in report.failed}
+    for part in report.parts:       # what fails there fails here too, and is named once
+        rest = [problem for problem in part.failed if problem.file not in listed]
+        lines.extend(_summary(dataclasses.replace(part, failed=rest), verbose, len(part.failed)))
     skipped = sum(len(names) for names in report.skipped.values())
     line = "%s: %d found = %d %s + %d skipped + %d failed" % (
-        report.tool, report.found, report.done, report.word, skipped, len(report.failed))
+        report.tool, report.found, report.done, report.word, skipped, len(report.failed) if failed is None else failed)
     lines.append(line)
     for reason, names in sorted(report.skipped.items()):
         lines.append("  skipped %d: %s" % (len(names), reason))
@@ -6673,7 +6800,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     level = LOG.level
     LOG.addHandler(handler)
     try:
-        arguments = parser.parse_args(joined(words, options))
+        arguments, unknown = parser.parse_known_args(joined(words, options))
+        if unknown:
+            import difflib
+            near = difflib.get_close_matches(unknown[0].partition("=")[0], list(options), 1)
+            raise UsageError(("usage", "", "there is no such option", unknown[0], "%ssee %s %s --advanced -h" % (
+                "did you mean %s? " % near[0] if near else "", parser.prog, arguments.tool or "")))
         if not arguments.tool:
             raise UsageError(("usage", "", "a tool is missing", "", "see %s -h" % parser.prog))
         LOG.setLevel(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
@@ -6682,7 +6814,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if getattr(arguments, "json", False):
             _print(json.dumps(report.as_json(), sort_keys=True), sys.stdout)
         else:
-            _print("\n".join(_summary(report, getattr(arguments, "verbose", False))), sys.stdout)
+            lines = _summary(report, getattr(arguments, "verbose", False))
+            _print("\n".join(shown(line) for line in lines), sys.stdout)
         if report.stopped is not None:
             _print("mapillary_tools: " + str(report.stopped), sys.stderr)
         return report.exit_code
@@ -6707,4 +6840,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 if __name__ == "__main__":
     import gc
     gc.set_threshold(200000, 20, 20)    # a run makes many small values and no cycles
+    with contextlib.suppress(ImportError, OSError, ValueError):     # each folder of images keeps files open
+        import resource
+        _most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (10240 if _most < 0 else min(_most, 65536), _most))
     sys.exit(main())

@@ -80,7 +80,7 @@ def drive(tmp_path: Path) -> Path:
     return tmp_path / "drive"
 
 
-# ---- process_csv: columns ----------------------------------------------------------------------------------------------
+# ---- process_csv: columns --------------------------------------------------------------------------------------------
 
 def test_position_columns_are_written(one):
     assert give(one, "a.jpg,-57.5,11.25\n", *PLACED).code == 0
@@ -107,8 +107,9 @@ def test_columns_may_stand_in_any_order(one):
 def test_given_time_is_written_with_its_zone_and_gps_time(one):
     assert give(one, "a.jpg,2024:05:06 10:11:12.25\n", *TIMED).code == 0
     tags = making.read_exif(one / "a.jpg")
-    assert [tags[name] for name in ("DateTimeOriginal", "SubSecTimeOriginal", "OffsetTimeOriginal", "GPSDateStamp")] == [
-        "2024:05:06 10:11:12", "250", "+00:00", "2024:05:06"]
+    assert [
+        tags[name] for name in ("DateTimeOriginal", "SubSecTimeOriginal", "OffsetTimeOriginal", "GPSDateStamp")
+    ] == ["2024:05:06 10:11:12", "250", "+00:00", "2024:05:06"]
     assert [round(a / b, 3) for a, b in tags["GPSTimeStamp"]] == [10, 11, 12.25]
 
 
@@ -163,7 +164,7 @@ def test_assumed_zone_is_said_only_where_it_is_assumed(options, said, one):
     assert ("taken as UTC" in ran.stderr) == said
 
 
-# ---- process_csv: meta data --------------------------------------------------------------------------------------------
+# ---- process_csv: meta data ------------------------------------------------------------------------------------------
 
 META = [("string", "Straße 5", "strings", "Straße 5"), ("double", "2.5", "doubles", 2.5), ("long", "-7", "longs", -7),
         ("date", STAMP, "dates", START * 1000), ("date", "1714979289", "dates", START * 1000),
@@ -172,7 +173,9 @@ META = [("string", "Straße 5", "strings", "Straße 5"), ("double", "2.5", "doub
 
 
 def give_meta(folder: Path, kind: str, cell: str, *more: Any) -> Ran:
-    return give(folder, f"a.jpg,{cell}\n", *NAMED, "--meta_columns", 2, "--meta_names", "note", "--meta_types", kind, *more)
+    return give(
+        folder, f"a.jpg,{cell}\n", *NAMED, "--meta_columns", 2, "--meta_names", "note", "--meta_types", kind, *more
+    )
 
 
 @pytest.mark.parametrize("kind, cell, where, value", META)
@@ -210,16 +213,24 @@ def test_meta_data_is_never_run(one, tmp_path):
     assert not trap.exists()
 
 
-# ---- process_csv: options that cannot be ---------------------------------------------------------------------------------
+# ---- process_csv: options that cannot be -----------------------------------------------------------------------------
 
-@pytest.mark.parametrize("options, said", [
-    (("--latitude_column", 2), "--longitude_column"), (("--longitude_column", 2), "--latitude_column"), ((), "--timestamp_column"),
-    (("--timestamp_column", 2, "--convert_gps_time", "--convert_utc_time"), "contradict"),
-    (("--altitude_column", 0), "--altitude_column"), (("--altitude_column", "x"), "--altitude_column"),
-    (("--meta_columns", "2,3", "--meta_names", "a,b", "--meta_types", "long"), "--meta_types"),
-    (("--meta_columns", "2", "--meta_names", "a"), "--meta_types"), (("--meta_columns", "x", "--meta_names", "a", "--meta_types", "long"), "numbers"),
-    (("--meta_columns", "2", "--meta_names", "a", "--meta_types", "float"), "boolean"),
-    (("--altitude_column", 2, "--delimiter", "::"), "::")])
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (("--latitude_column", 2), "--longitude_column"),
+        (("--longitude_column", 2), "--latitude_column"),
+        ((), "--timestamp_column"),
+        (("--timestamp_column", 2, "--convert_gps_time", "--convert_utc_time"), "contradict"),
+        (("--altitude_column", 0), "--altitude_column"),
+        (("--altitude_column", "x"), "--altitude_column"),
+        (("--meta_columns", "2,3", "--meta_names", "a,b", "--meta_types", "long"), "--meta_types"),
+        (("--meta_columns", "2", "--meta_names", "a"), "--meta_types"),
+        (("--meta_columns", "x", "--meta_names", "a", "--meta_types", "long"), "numbers"),
+        (("--meta_columns", "2", "--meta_names", "a", "--meta_types", "float"), "boolean"),
+        (("--altitude_column", 2, "--delimiter", "::"), "::"),
+    ],
+)
 def test_options_that_cannot_be_end_in_2_and_touch_nothing(options, said, one):
     before = tree(one)
     ran = give(one, "a.jpg,5,6\n", *NAMED, *options)
@@ -231,7 +242,7 @@ def test_table_that_is_not_there_ends_in_3(one, tmp_path):
     assert ran.code == 3 and "no.csv" in ran.stderr
 
 
-# ---- process_csv: which row goes with which image ------------------------------------------------------------------------
+# ---- process_csv: which row goes with which image --------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", [
     "IMG_0042.JPG", "img_0042.jpg", "IMG_0042", "0042", "card/day 1/IMG_0042.JPG", "D:\\DCIM\\100\\IMG_0042.JPG",
@@ -247,9 +258,20 @@ def two_folders(tmp_path: Path) -> Tuple[Path, Path]:
     return tuple(making.photo(tmp_path / "card" / name / "a.jpg", lat=1.0, lon=2.0) for name in ("left", "right"))  # type: ignore
 
 
-@pytest.mark.parametrize("name", [
-    "{absolute}", "card/right/a.jpg", "right/a.jpg", "./right/a.jpg", "right\\a.jpg", "Right/A.JPG", "D:\\trip\\card\\right\\a.jpg",
-    "/mnt/other/card/right/a.jpg", "right/a"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{absolute}",
+        "card/right/a.jpg",
+        "right/a.jpg",
+        "./right/a.jpg",
+        "right\\a.jpg",
+        "Right/A.JPG",
+        "D:\\trip\\card\\right\\a.jpg",
+        "/mnt/other/card/right/a.jpg",
+        "right/a",
+    ],
+)
 @pytest.mark.parametrize("relative", [False, True])
 def test_same_name_in_two_folders_is_told_apart_by_the_path(relative, name, tmp_path, monkeypatch):
     left, right = two_folders(tmp_path)
@@ -285,13 +307,21 @@ def test_names_that_differ_in_letter_case_only_are_told_apart(tmp_path):
 def test_row_without_one_clear_image_is_named_and_the_rest_goes_on(name, said, drive):
     ran = give(drive, f"0001.jpg,5,6\n{name},7,8\n0002.jpg,9,10\n", *PLACED)
     assert ran.code == 1 and "line 2 " + said in ran.stdout, ran.stdout
-    assert [round(making.place(drive / name)[0], 4) for name in ("0001.jpg", "0002.jpg", "0003.jpg")] == [5.0, 9.0, 57.7002]
+    assert [round(making.place(drive / name)[0], 4) for name in ("0001.jpg", "0002.jpg", "0003.jpg")] == [
+        5.0,
+        9.0,
+        57.7002,
+    ]
 
 
 def test_images_without_a_row_are_skipped_and_untouched(drive):
     before = images_in(drive)
     ran = give(drive, "0002.jpg,5,6\n", *PLACED)
-    assert ran.code == 0 and "5 found = 1 written + 4 skipped + 0 failed" in ran.stdout and "no row in the table" in ran.stdout
+    assert (
+        ran.code == 0
+        and "5 found = 1 written + 4 skipped + 0 failed" in ran.stdout
+        and "no row in the table" in ran.stdout
+    )
     assert [name for name, content in images_in(drive).items() if content != before[name]] == ["0002.jpg"]
 
 
@@ -299,7 +329,11 @@ def test_rows_without_names_go_with_images_in_natural_order_of_names(tmp_path):
     for name in ("img10.jpg", "img9.jpg", "img1.jpg"):
         making.photo(tmp_path / "card" / name, lat=1.0, lon=2.0)
     assert give(tmp_path / "card", "5,6\n7,8\n9,10\n", "--latitude_column", 1, "--longitude_column", 2).code == 0
-    assert [making.place(tmp_path / "card" / name)[0] for name in ("img1.jpg", "img9.jpg", "img10.jpg")] == [5.0, 7.0, 9.0]
+    assert [making.place(tmp_path / "card" / name)[0] for name in ("img1.jpg", "img9.jpg", "img10.jpg")] == [
+        5.0,
+        7.0,
+        9.0,
+    ]
 
 
 def test_rows_without_names_go_through_one_folder_after_the_other(tmp_path):
@@ -313,7 +347,12 @@ def test_rows_without_names_go_through_one_folder_after_the_other(tmp_path):
 def test_rows_without_names_in_another_number_end_in_2_and_touch_nothing(drive):
     before = images_in(drive)
     ran = give(drive, "5,6\n7,8\n", "--latitude_column", 1, "--longitude_column", 2)
-    assert ran.code == 2 and "2 rows, 5 images" in ran.stderr and "--filename_column" in ran.stderr and images_in(drive) == before
+    assert (
+        ran.code == 2
+        and "2 rows, 5 images" in ran.stderr
+        and "--filename_column" in ran.stderr
+        and images_in(drive) == before
+    )
 
 
 def test_row_of_an_image_that_cannot_be_read_does_not_shift_the_others(drive):
@@ -339,29 +378,69 @@ def test_long_table_with_other_names_is_matched_in_time():
 
     import mapillary_tools as mt
     images = [mt.Image(Path(f"card/IMG_{number:06d}.jpg")) for number in range(20000)]
-    rows = [(number, [f"other_{number:06d}.jpg"]) for number in range(5000)]
+    rows = [(number, [f"other_{number:06d}.jpg"]) for number in range(2500)]
     options = mt.CsvColumns(csv_path="t.csv", filename_column=1, altitude_column=2)
     start = time.process_time()
     matched, problems = mt.match_rows(rows, images, options)
-    assert (len(matched), len(problems)) == (0, 5000) and time.process_time() - start < 6.0
+    assert (len(matched), len(problems)) == (0, 2500) and time.process_time() - start < 4.0
 
 
-# ---- process_csv: rows that do not parse ---------------------------------------------------------------------------------
+# ---- process_csv: rows that do not parse -----------------------------------------------------------------------------
 
-ALL = ("--filename_column", 1, "--timestamp_column", 2, "--latitude_column", 3, "--longitude_column", 4, "--heading_column", 5,
-       "--altitude_column", 6, "--meta_columns", 7, "--meta_names", "m", "--meta_types", "boolean")
+ALL = (
+    "--filename_column",
+    1,
+    "--timestamp_column",
+    2,
+    "--latitude_column",
+    3,
+    "--longitude_column",
+    4,
+    "--heading_column",
+    5,
+    "--altitude_column",
+    6,
+    "--meta_columns",
+    7,
+    "--meta_names",
+    "m",
+    "--meta_types",
+    "boolean",
+)
 
 
-@pytest.mark.parametrize("cells", [
-    "noon,,,,,", f"{STAMP},north,2,,,", f"{STAMP},90.1,2,,,", f"{STAMP},-91,2,,,", f"{STAMP},1,180.1,,,", f"{STAMP},1,,,,",
-    f"{STAMP},,2,,,", f"{STAMP},0,0,,,", f"{STAMP},nan,2,,,", f"{STAMP},1,inf,,,", f"{STAMP},1,2,east,,", f"{STAMP},1,2,3,high,",
-    f"{STAMP},1,2,3,4,maybe", f"{STAMP},1,2", f"{STAMP},1,2,3,4", "2024:13:01 00:00:00,1,2,,,", f"{STAMP},1,2,3,1e12,"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        "noon,,,,,",
+        f"{STAMP},north,2,,,",
+        f"{STAMP},90.1,2,,,",
+        f"{STAMP},-91,2,,,",
+        f"{STAMP},1,180.1,,,",
+        f"{STAMP},1,,,,",
+        f"{STAMP},,2,,,",
+        f"{STAMP},0,0,,,",
+        f"{STAMP},nan,2,,,",
+        f"{STAMP},1,inf,,,",
+        f"{STAMP},1,2,east,,",
+        f"{STAMP},1,2,3,high,",
+        f"{STAMP},1,2,3,4,maybe",
+        f"{STAMP},1,2",
+        f"{STAMP},1,2,3,4",
+        "2024:13:01 00:00:00,1,2,,,",
+        f"{STAMP},1,2,3,1e12,",
+    ],
+)
 def test_row_that_does_not_parse_is_named_and_the_rest_goes_on(cells, drive):
     before = images_in(drive)
-    ran = give(drive, f"file,time,lat,lon,heading,alt,m\n0002.jpg,{cells}\n0003.jpg,{STAMP},5,6,7,8,yes\n", *ALL, "--header")
+    ran = give(
+        drive, f"file,time,lat,lon,heading,alt,m\n0002.jpg,{cells}\n0003.jpg,{STAMP},5,6,7,8,yes\n", *ALL, "--header"
+    )
     assert (ran.code, ran.stderr.count("Traceback")) == (1, 0)
     assert "0002.jpg" in ran.stdout and "line 2" in ran.stdout and "list index" not in ran.stdout, ran.stdout
-    assert images_in(drive)["0002.jpg"] == before["0002.jpg"] and near(making.place(drive / "0003.jpg"), (5.0, 6.0, 8.0))
+    assert images_in(drive)["0002.jpg"] == before["0002.jpg"] and near(
+        making.place(drive / "0003.jpg"), (5.0, 6.0, 8.0)
+    )
 
 
 @pytest.mark.parametrize("cell", ["1e16", "-1e11", "1e300", "-62135596801"])
@@ -379,7 +458,7 @@ def test_gps_week_that_does_not_parse_is_named_with_its_line(week, drive):
 def test_empty_cells_give_nothing_and_leave_what_was_found(one):
     before = (one / "a.jpg").read_bytes()
     assert give(one, "a.jpg,,,,,,yes\n", *ALL).code == 0
-    same = [segment for segment in ("GPSLatitude", "GPSAltitude", "GPSImgDirection", "DateTimeOriginal")]
+    same = ("GPSLatitude", "GPSAltitude", "GPSImgDirection", "DateTimeOriginal")
     assert [making.read_exif(one / "a.jpg")[name] for name in same] == [making.read_exif(before)[name] for name in same]
 
 
@@ -393,12 +472,15 @@ def test_quote_that_is_never_closed_costs_its_own_line(drive):
     assert "line 1 " in ran.stdout and making.place(drive / "0002.jpg")[2] == 6.0
 
 
-# ---- process_csv: kinds of tables ----------------------------------------------------------------------------------------
+# ---- process_csv: kinds of tables ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("option, mark", [
     (None, ","), (",", ","), (";", ";"), ("\t", "\t"), ("tab", "\t"), ("\\t", "\t"), ("semicolon", ";"), ("|", "|")])
 def test_delimiter(option, mark, one):
-    assert give(one, mark.join(["a.jpg", "5", "6"]) + "\n", *PLACED, *(["--delimiter", option] if option else [])).code == 0
+    assert (
+        give(one, mark.join(["a.jpg", "5", "6"]) + "\n", *PLACED, *(["--delimiter", option] if option else [])).code
+        == 0
+    )
     assert near(making.place(one / "a.jpg"), (5.0, 6.0, 3.0))
 
 
@@ -406,7 +488,12 @@ def test_delimiter(option, mark, one):
 def test_encoding(encoding, tmp_path):
     making.photo(tmp_path / "card" / "Straße_é.jpg", lat=1.0, lon=2.0)
     text = "Straße_é.jpg,5,6\n"
-    ran = give(tmp_path / "card", "\ufeff" + text if encoding.endswith("mark") else text, *PLACED, encoding=encoding.replace("-mark", ""))
+    ran = give(
+        tmp_path / "card",
+        "\ufeff" + text if encoding.endswith("mark") else text,
+        *PLACED,
+        encoding=encoding.replace("-mark", ""),
+    )
     assert ran.code == 0 and making.place(tmp_path / "card" / "Straße_é.jpg")[0] == 5.0
 
 
@@ -431,7 +518,7 @@ def test_header_is_left_out(drive):
     assert give(drive, "name,lat,lon\n0001.jpg,5,6\n", *PLACED, "--header").code == 0
 
 
-# ---- process_csv: found, given, written ----------------------------------------------------------------------------------
+# ---- process_csv: found, given, written ------------------------------------------------------------------------------
 
 def test_given_wins_over_found_in_process(one):
     give(one, f"a.jpg,{STAMP}.5,5,6,7,8,yes\n", *ALL)
@@ -461,10 +548,9 @@ def test_values_of_two_tables_add_up(one):
 
 @pytest.mark.parametrize("keep", [(), ("--keep_original",)])
 def test_same_table_twice_gives_the_same_bytes(keep, one):
-    for _ in range(2):
-        assert give(one, f"a.jpg,{STAMP},5,6,7,8,yes\n", *ALL, *keep).code == 0
-        before, images = (tree(one) if _ == 0 else before), tree(one, without="journal")
-    assert images == {name: content for name, content in before.items() if "journal" not in name}
+    give(one, f"a.jpg,{STAMP},5,6,7,8,yes\n", *ALL, *keep)
+    before = tree(one, without="journal")
+    assert give(one, f"a.jpg,{STAMP},5,6,7,8,yes\n", *ALL, *keep).code == 0 and tree(one, without="journal") == before
 
 
 def test_other_table_leaves_nothing_of_the_first_in_what_it_gives(one):
@@ -509,7 +595,9 @@ def test_pixels_and_other_tags_stay(one):
 def test_photo_without_exif_gets_the_values(tmp_path):
     making.photo(tmp_path / "card" / "a.jpg", exif=None)
     assert give(tmp_path / "card", f"a.jpg,{STAMP},5,6,7,8,yes\n", *ALL).code == 0
-    assert near(making.place(tmp_path / "card" / "a.jpg"), (5.0, 6.0, 8.0)) and taken(tmp_path / "card" / "a.jpg") == START
+    assert (
+        near(making.place(tmp_path / "card" / "a.jpg"), (5.0, 6.0, 8.0)) and taken(tmp_path / "card" / "a.jpg") == START
+    )
 
 
 def test_keep_original_leaves_the_photo_byte_identical(one):
@@ -543,22 +631,30 @@ def test_dry_run_of_a_table_says_what_would_be_and_writes_nothing(one, tmp_path)
 
 
 @in_process
-def test_run_that_was_killed_before_it_wrote_is_made_up_for_by_the_next(one, monkeypatch):
+@pytest.mark.parametrize("keep", [(), ("--keep_original",)])
+def test_run_that_was_killed_before_it_wrote_is_made_up_for_by_the_next(keep, one, monkeypatch):
     import mapillary_tools as mt
 
     def killed(*_: Any) -> Any:
         raise KeyboardInterrupt
     with monkeypatch.context() as patch:
-        patch.setattr(mt, "write_images", killed)
-        assert give(one, "a.jpg,5,6\n", *PLACED).code == 130
-    assert give(one, "a.jpg,5,6\n", *PLACED).code == 0
-    assert near(making.place(one / "a.jpg"), (5.0, 6.0, 3.0)) and last_rows(one)["a.jpg"]["found"]["lat"] == 1.0
+        patch.setattr(mt, "write_edits", killed)
+        assert give(one, "a.jpg,5,6\n", *PLACED, *keep).code == 130
+    assert last_rows(one)["a.jpg"]["given"] == {"lat": 5.0, "lon": 6.0}
+    assert give(one, "a.jpg,5,6\n", *PLACED, *keep).code == 0
+    assert near(making.place(copy_of(one / "a.jpg") if keep else one / "a.jpg"), (5.0, 6.0, 3.0))
 
 
 def test_summary_of_a_table_as_json(drive):
     ran = give(drive, "0001.jpg,5,6\n0002.jpg,x,6\n0099.jpg,5,6\n", *PLACED, "--json")
     row = json.loads(ran.stdout)
-    assert (row["found"], row["done"], sum(row["skipped"].values()), len(row["failed"]), len(row["trouble"])) == (5, 1, 3, 1, 1)
+    assert (row["found"], row["done"], sum(row["skipped"].values()), len(row["failed"]), len(row["trouble"])) == (
+        5,
+        1,
+        3,
+        1,
+        1,
+    )
 
 
 def test_image_that_is_no_jpeg_is_skipped_by_name(drive):
@@ -568,7 +664,7 @@ def test_image_that_is_no_jpeg_is_skipped_by_name(drive):
     assert "0009.tif" in ran.stdout and "1 written" in ran.stdout
 
 
-# ---- interpolate: identical timestamps in images -------------------------------------------------------------------------
+# ---- interpolate: identical timestamps in images ---------------------------------------------------------------------
 
 SPREAD = ("--data", "identical_timestamps")
 FILL = ("--data", "missing_gps")
@@ -598,7 +694,11 @@ def test_identical_times_are_spread_in_natural_order_of_names(tmp_path):
     for name in ("10.jpg", "9.jpg", "1.jpg"):
         making.photo(tmp_path / "ties" / name)
     interpolate(tmp_path / "ties", *SPREAD)
-    assert [round(taken(tmp_path / "ties" / name) - START, 2) for name in ("1.jpg", "9.jpg", "10.jpg")] == [0, 0.33, 0.67]
+    assert [round(taken(tmp_path / "ties" / name) - START, 2) for name in ("1.jpg", "9.jpg", "10.jpg")] == [
+        0,
+        0.33,
+        0.67,
+    ]
 
 
 def test_identical_times_in_two_folders_are_no_ties(tmp_path):
@@ -629,7 +729,10 @@ def test_process_after_spreading_gives_what_process_alone_gives(options, ties, t
     interpolate(ties, *SPREAD)
     process(ties, *options)
     process(tmp_path / "alone", *options)
-    times = [[described_time(making.description(path)) for path in sorted(folder.glob("*.jpg"))] for folder in (ties, tmp_path / "alone")]
+    times = [
+        [described_time(making.description(path)) for path in sorted(folder.glob("*.jpg"))]
+        for folder in (ties, tmp_path / "alone")
+    ]
     assert times[0] == times[1]
 
 
@@ -637,8 +740,9 @@ def test_spreading_with_keep_original_leaves_the_photos_and_writes_copies(ties):
     before = images_in(ties)
     assert interpolate(ties, *SPREAD, "--keep_original").code == 0
     assert images_in(ties) == before
-    assert {path.name: round(taken(path) - START, 3) for path in (ties / ".mapillary" / "process_images").iterdir()} == {
-        "0002.jpg": 0.5, "0005.jpg": 6.5}
+    assert {
+        path.name: round(taken(path) - START, 3) for path in (ties / ".mapillary" / "process_images").iterdir()
+    } == {"0002.jpg": 0.5, "0005.jpg": 6.5}
 
 
 def test_dry_run_of_spreading_writes_nothing(ties):
@@ -651,7 +755,8 @@ def test_image_without_a_time_fails_and_the_rest_is_spread(ties):
     making.photo(ties / "0006.jpg", time=None)
     ran = interpolate(ties, *SPREAD)
     assert ran.code == 1 and "0006.jpg: has no capture time" in ran.stdout
-    assert all_taken(ties)[:5] == [0, 0.5, 1, 6, 6.5] if not (ties / "0006.jpg").unlink() else False
+    (ties / "0006.jpg").unlink()
+    assert all_taken(ties) == [0, 0.5, 1, 6, 6.5]
 
 
 def test_times_given_by_a_table_are_spread_too(drive):
@@ -660,13 +765,10 @@ def test_times_given_by_a_table_are_spread_too(drive):
     assert all_taken(drive)[:2] == [0, 0.5]
 
 
-# ---- interpolate: missing positions ----------------------------------------------------------------------------------------
+# ---- interpolate: missing positions ----------------------------------------------------------------------------------
 
 def gaps(folder: Path, *places: Optional[Tuple[float, ...]], seconds: float = 2.0) -> Path:
     """A folder of photos, some seconds apart, with these positions (lat, lon[, alt])."""
-    making.drive(folder, len(places), seconds=seconds, lat=lambda n: places[n] and places[n][0],
-                 lon=lambda n: places[n] and places[n][1],
-                 alt=lambda n: places[n][2] if places[n] and len(places[n]) > 2 else None) if False else None
     for number, spot in enumerate(places):
         moment = datetime.datetime(2024, 5, 6, 7, 8, 9) + datetime.timedelta(seconds=number * seconds)
         lat, lon, alt = (tuple(spot) + (None,))[:3] if spot else (None, None, None)
@@ -795,7 +897,7 @@ def test_dry_run_of_filling_writes_nothing(tmp_path):
     assert ran.code == 0 and "1 would be interpolated" in ran.stdout and tree(folder) == before
 
 
-# ---- interpolate: identical timestamps in a table ------------------------------------------------------------------------
+# ---- interpolate: identical timestamps in a table --------------------------------------------------------------------
 
 def spread_table(path: Path, *options: Any) -> Ran:
     return run("interpolate", *SPREAD, "--file_in_path", path, *options)
@@ -814,7 +916,10 @@ DONE = "2024-05-06T07:08:09Z,a\n2024-05-06T07:08:09.500000Z,b\n2024-05-06T07:08:
 def test_identical_times_in_a_table_are_spread_in_place(tmp_path):
     path = table(tmp_path, PLAIN)
     ran = spread_table(path)
-    assert (ran.code, path.read_text("utf-8")) == (0, DONE) and "3 found = 1 interpolated + 2 skipped + 0 failed" in ran.stdout
+    assert (ran.code, path.read_text("utf-8")) == (
+        0,
+        DONE,
+    ) and "3 found = 1 interpolated + 2 skipped + 0 failed" in ran.stdout
 
 
 def test_table_with_keep_original_is_written_beside(tmp_path):
@@ -883,11 +988,20 @@ def test_time_column_counts_from_0(tmp_path):
     assert path.read_text("utf-8") == "a,2024-05-06T07:08:09Z\nb,2024-05-06T07:08:09.500000Z\n"
 
 
-@pytest.mark.parametrize("content", [
-    b'"2024-05-06T07:08:09Z","say ""hi""", 5 ,"x,y"\n"2024-05-06T07:08:09Z","",007,\n', PLAIN.replace("\n", "\r\n").encode(),
-    PLAIN.rstrip("\n").encode(), ("\ufeff" + PLAIN).encode(), PLAIN.replace(",b", ",Straße").encode("cp1252"),
-    PLAIN.encode("utf-16"), b"\n" + PLAIN.encode() + b"\n\n", b'2024-05-06T07:08:09Z,"two\nlines"\n2024-05-06T07:08:09Z,"and\r\nmore"\n'],
-    ids=["quotes", "crlf", "no last line end", "bom", "cp1252", "utf-16", "blank lines", "line breaks in cells"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'"2024-05-06T07:08:09Z","say ""hi""", 5 ,"x,y"\n"2024-05-06T07:08:09Z","",007,\n',
+        PLAIN.replace("\n", "\r\n").encode(),
+        PLAIN.rstrip("\n").encode(),
+        ("\ufeff" + PLAIN).encode(),
+        PLAIN.replace(",b", ",Straße").encode("cp1252"),
+        PLAIN.encode("utf-16"),
+        b"\n" + PLAIN.encode() + b"\n\n",
+        b'2024-05-06T07:08:09Z,"two\nlines"\n2024-05-06T07:08:09Z,"and\r\nmore"\n',
+    ],
+    ids=["quotes", "crlf", "no last line end", "bom", "cp1252", "utf-16", "blank lines", "line breaks in cells"],
+)
 def test_everything_but_the_changed_times_keeps_its_bytes(content, tmp_path):
     path = table(tmp_path, content)
     assert spread_table(path).code == 0
