@@ -5412,6 +5412,14 @@ def stand_in_name(folder: str) -> str:
 ENTITY = re.compile(r"(mly_tools_[0-9a-f]{32}\.jpg|uuid_[0-9a-f]{32}\.json)\Z")     # names that a stand-in keeps
 
 
+def check_stand_in(folder: Optional[str], import_path: Optional[str]) -> None:
+    """Raise UsageError when a stand-in would keep what it receives among the images, or over a file."""
+    if folder and import_path and os.path.realpath(folder) == os.path.realpath(import_path):
+        raise UsageError(("stand_in_here", folder, "is the folder of the images", "", "give --stand_in another folder"))
+    if folder and os.path.exists(folder) and not os.path.isdir(folder):
+        raise UsageError(("not_a_folder", folder, "is a file, not a folder", "", "give --stand_in a folder"))
+
+
 class StandIn:
     """A service on loopback that speaks the upload part of the API v4 and keeps in a folder what it receives.
 
@@ -5684,6 +5692,7 @@ def send_images(source: Input, selection: Selection, options: UploadOptions, pat
     Raises what stops the run before any image; what stops it later is in the Report.
     """
     top, notes = typing.cast(str, source.import_path), Notes()
+    check_stand_in(options.stand_in, top)
     paths = find_images(top, selection.skip_subfolders)
     with contextlib.ExitStack() as stack:
         graph, upload_root = graph_root(), _root("MAPILLARY_UPLOAD_ENDPOINT", UPLOAD_ROOT)
@@ -6392,8 +6401,9 @@ def groups_of(act: Callable[..., Report]) -> Dict[str, Type[Group]]:
             if isinstance(kind, type) and issubclass(kind, Group)}
 
 
-def _service_of(options: UploadOptions) -> str:
-    """The name of the service that a run uploads to."""
+def _service_of(options: UploadOptions, source: Input) -> str:
+    """The name of the service that a run uploads to; raises UsageError for a stand-in in the folder of the images."""
+    check_stand_in(options.stand_in, source.import_path)
     return stand_in_name(options.stand_in) or "stand-in" if options.stand_in else service_name(graph_root())
 
 
@@ -6437,7 +6447,7 @@ def process_and_upload(source: Input, user: User, selection: Selection = Selecti
                        ui: Ui = Ui()) -> Report:
     """Process, then upload."""
     settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
-    first = _process("process", settings, source, selection, ui, _service_of(options))
+    first = _process("process", settings, source, selection, ui, _service_of(options, source))
     return _then_upload(first, source, selection, options, patience, dry, ui, "process_and_upload")
 
 
@@ -6493,7 +6503,7 @@ def video_process_and_upload(source: Input, video: Video, user: User, selection:
                              patience: Patience = Patience(), ui: Ui = Ui()) -> Report:
     """Sample frames from videos, process them, then upload."""
     settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
-    first = _sample_and_process("video_process", settings, source, video, selection, ui, _service_of(options))
+    first = _sample_and_process("video_process", settings, source, video, selection, ui, _service_of(options, source))
     if not first.parts:
         return first
     return _then_upload(first, source, selection, options, patience, dry, ui, "video_process_and_upload")

@@ -536,7 +536,7 @@ def child_journal(tool: Any, folder: str) -> Dict[str, Any]:
     """Loading: seconds, and bytes of memory that it holds."""
     before = resident()
     start = time.perf_counter()
-    journal = tool.Journal(Path(folder))
+    journal = tool.Journal(Path(folder), write=False).__enter__()
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "bytes": resident() - before, "kind": type(journal).__name__}
 
