@@ -787,6 +787,15 @@ def natural_key(name: str) -> Tuple[Any, ...]:
             (2, 0, name))
 
 
+def by_time(items: Iterable[Any], when: Callable[[Any], float], name: Callable[[Any], str]) -> List[Any]:
+    """Items sorted by time, those of one time by natural name."""
+    out: List[Any] = []
+    for _, group in itertools.groupby(sorted(items, key=when), key=when):
+        same = list(group)
+        out.extend(same if len(same) == 1 else sorted(same, key=lambda item: natural_key(name(item))))
+    return out
+
+
 def parsed(text: Union[str, bytes, None]) -> Any:
     """The value of a JSON text from outside; None when it is none, or nested without end."""
     try:
@@ -2833,7 +2842,7 @@ def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
 
 def in_order(images: Iterable[Image]) -> List[Image]:
     """Images by capture time, then natural file name; an unknown time counts as 1970."""
-    return sorted(images, key=lambda image: (image.time or 0.0, natural_key(image.path.name)))
+    return by_time(images, lambda image: image.time or 0.0, lambda image: image.path.name)
 
 
 def split(images: Iterable[Image], max_metres: float, max_seconds: float) -> List[List[Image]]:
@@ -3285,7 +3294,7 @@ def geotag(images: Sequence[Image], track: Optional[Track], options: Geotagging,
 
 def _settle_times(timed: List[_Timed], track: Optional[Track], options: Geotagging, notes: Notes) -> List[_Timed]:
     """The images of one folder in order of time, with sub-seconds, ties and the start settled."""
-    timed = sorted(timed, key=lambda moment: (moment[1], natural_key(moment[0].path.name)))
+    timed = by_time(timed, lambda moment: moment[1], lambda moment: moment[0].path.name)
     times = [when for _, when, _ in timed]
     if options.sub_second_interval:
         times, wrong = spread_subseconds(times, options.sub_second_interval)
