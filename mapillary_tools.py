@@ -6617,8 +6617,6 @@ def report(source: Input, page: PageOptions = PageOptions(), ui: Ui = Ui()) -> R
 # Here: the parser, the progress line, logging, exceptions to exit codes, the only print.
 # Not here: anything that a host program might want to call, but for main().
 
-SUMMARY_LINES = 50                  # skipped files of one reason that the summary names with --verbose off: none
-
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors say where help is."""
