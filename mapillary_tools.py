@@ -1,36 +1,71 @@
 #!/usr/bin/env python3
 """Street-level photos from a camera card to Mapillary: geotagged right, never lost.
 
-Three commands to try: the first does the whole job without an account (the upload goes to a service that this script
-starts on your own computer), the second says what would be done, the third lists every tool.
+Three commands to try: the first does the whole job without an account (the upload goes to a service
+that this script starts on your own computer), the second says what would be done, the third lists
+every tool.
 
-    python mapillary_tools.py process_and_upload --import_path PHOTOS --user_name NAME --stand_in received
+    python mapillary_tools.py process_and_upload --import_path PHOTOS --user_name NAME \
+        --stand_in received
     python mapillary_tools.py process --import_path PHOTOS --user_name NAME --dry_run
     python mapillary_tools.py --advanced -h
 
-This file and the folder vendor/ beside it are all that is needed: Python 3.8 or newer, no installation. It is laid out
-in sixteen floors; a floor uses only floors above it in this file.
+This file and the folder vendor/ beside it are all that is needed: Python 3.8 or newer, no
+installation. It is a house of six storeys. A floor uses only floors above it in this file, and a
+step gives back as many images as it got.
 
-     0 this text and imports     6 EXIF facade                            12 HTTP and upload
-     1 Errors and constants      7 Track sources                          13 Download and report
-     2 Data: the types that flow 8 Journal: what has been done            14 Tools: one function a subcommand
-     3 Geo: distance, bearing    9 Sequences: split, directions           15 Command line
-     4 Time: text and seconds   10 Steps: option groups and their work
-     5 Files and programs       11 Video: sampling frames
+    Words       Errors and names       what can go wrong; named numbers
+                Data                   what flows: Fix, Track, Found, the layers of an Image
+                Reports                what a tool did, and how it talks to whoever runs it
+                Options                how an option is declared, once; what a Tool is
+    Reckoning   Geo, Time              WGS-84; zones, GPS time and leap seconds
+                Sequences              order, cuts, directions, duplicates, ids
+    Files       Files                  finding images, writing atomically
+                Workers and programs   the worker pool, ffmpeg, the configuration
+                JPEG, EXIF, Photos     segments; tags to values and back; image files
+                Points, Movies         what a reader of tracks gathers; boxes of MP4
+                GPX, NMEA, GoPro, BlackVue, CAMM: a floor a format
+                Track files            the table of readers; files and folders to a Track
+                Journal lines          lines as types, packed and unpacked
+                Journal                .mapillary/journal.jsonl of one folder, its lock
+    Processing  Steps, Description     the options of each step, what it makes of images; pure
+                Plan                   from all that was gathered to the work to be done; pure
+                A run                  gather, plan, carry out
+                Tables, Given          process_csv and interpolate
+                Probe, Sampling        ffmpeg; which frames of a video, when and where
+                Frames                 their way into the folder
+    Service     HTTP, Connections      answers and when to try again; sockets
+                Service                the requests of the API
+                Parcels, Upload        what there is to send; sending it
+                Stand-in               a service on this computer
+                Accounts, Sending      tokens; one run of an upload
+                Status, The page, Report data, Download
+    Front door  Tools                  the table of subcommands
+                Command line           parser, progress, exit codes
 
-Exit codes: 0 all good, 1 some images failed (each is listed), 2 usage, 3 input not found, 4 bad EXIF, 5 bad track,
-6 outside the track, 7 program missing, 8 upload, 9 not authorized, 10 journal, 11 cannot write, 130 interrupted.
+A photo on its way: find_images finds it; read_job reads its head and tail in one open and gives
+Found; image_of makes an Image of that and its own clock; plan lets each step (STEP_FUNCTIONS) lay
+its layer on it; carry_out tells the journal (pack_image), has write_job write the edits of all
+layers into the file, and tells the journal again (Written). The upload reads the line
+(unpack_image), makes a Parcel of it in the Batch of its sequence, and sends the bytes that
+ready_image gives; what the service acknowledges becomes a line Sent, the sequence a line Manifest.
 
-For embedding: `import mapillary_tools`; what `__all__` names is kept stable. Every tool is a function of option groups
-that returns a Report and raises ToolError; nothing here calls sys.exit, prints, or touches sys.path, the environment or
-logging handlers when it is imported.
+Exit codes: 0 all good, 1 some images failed (each is listed), 2 usage, 3 input not found, 4 bad
+EXIF, 5 bad track, 6 outside the track, 7 program missing, 8 upload, 9 not authorized, 10 journal,
+11 cannot write, 12 other, 130 interrupted.
+
+For embedding: `import mapillary_tools`; what `__all__` names is kept stable. Every tool is a
+function of option groups that returns a Report and raises ToolError; nothing here calls sys.exit,
+prints, or touches sys.path, the environment or logging handlers when it is imported.
 """
+
 import sys
 
 __version__ = "1.0.0"
 
-if __name__ == "__main__" and sys.argv[1:] == ["--version"]:    # scripts ask this often: do not build all the rest
-    sys.stdout.write("mapillary_tools %s\n" % __version__)
+# scripts ask this often: do not build all the rest
+if __name__ == "__main__" and sys.argv[1:] == ["--version"]:
+    sys.stdout.write(f"mapillary_tools {__version__}\n")
     sys.exit(0)
 
 import argparse
@@ -60,53 +95,152 @@ import typing
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple,
-                    Type, Union)
+from types import MappingProxyType, ModuleType
+from typing import (
+    AbstractSet,
+    Any,
+    BinaryIO,
+    Callable,
+    ClassVar,
+    Counter,
+    Deque,
+    Dict,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+)
+
+if typing.TYPE_CHECKING:
+    import concurrent.futures
+    import importlib.abc
+    from xml.parsers import expat
 
 __all__ = [
-    "Account", "Again", "Angle", "BadExif", "BadJournal", "BadTrack", "Camera", "CannotWrite", "CsvColumns", "Dry",
-    "Fix", "Geotagging", "Image", "Input", "Insert", "Interpolation", "Journal", "Keep", "Login", "Master", "MetaData",
-    "NotAuthorized", "NotFound", "Outcome", "OutsideTrack", "Patience", "Problem", "ProgramMissing", "Report",
-    "Selection", "SequenceOptions", "Table", "ToolError", "Track", "TrackOut", "Ui", "UploadError", "UploadOptions",
-    "UsageError", "User", "Workers", "authenticate", "bearing", "distance", "exif_insert", "extract_geotag_data",
-    "extract_import_meta_data", "extract_sequence_data", "extract_upload_params", "extract_user_data", "find_images",
-    "fix_at", "format_time", "interpolate", "main", "mark_duplicates", "parse_time", "process", "process_and_upload",
-    "process_csv", "read_image", "read_track", "retry_delay", "split", "spread_subseconds", "turn", "upload",
-    "write_gpx", "write_image"]
+    "Account",
+    "Again",
+    "Angle",
+    "BadExif",
+    "BadJournal",
+    "BadTrack",
+    "Camera",
+    "CannotWrite",
+    "CsvColumns",
+    "Dry",
+    "Fix",
+    "Geotagging",
+    "Image",
+    "Input",
+    "Insert",
+    "Interpolation",
+    "Journal",
+    "Keep",
+    "Login",
+    "Master",
+    "MetaData",
+    "NotAuthorized",
+    "NotFound",
+    "Outcome",
+    "OutsideTrack",
+    "Patience",
+    "Problem",
+    "ProgramMissing",
+    "Report",
+    "Selection",
+    "SequenceOptions",
+    "Table",
+    "ToolError",
+    "Track",
+    "TrackOut",
+    "Ui",
+    "UploadError",
+    "UploadOptions",
+    "UsageError",
+    "User",
+    "Workers",
+    "authenticate",
+    "bearing",
+    "distance",
+    "exif_insert",
+    "extract_geotag_data",
+    "extract_import_meta_data",
+    "extract_sequence_data",
+    "extract_upload_params",
+    "extract_user_data",
+    "find_images",
+    "fix_at",
+    "format_time",
+    "interpolate",
+    "main",
+    "mark_duplicates",
+    "parse_time",
+    "process",
+    "process_and_upload",
+    "process_csv",
+    "read_image",
+    "read_track",
+    "retry_delay",
+    "split",
+    "spread_subseconds",
+    "turn",
+    "upload",
+    "write_gpx",
+    "write_image",
+]
 
 LOG = logging.getLogger("mapillary_tools")
 LOG.addHandler(logging.NullHandler())
 
-_HERE = os.path.dirname(os.path.abspath(os.path.realpath(__file__)))
+HERE = os.path.dirname(os.path.abspath(os.path.realpath(__file__)))
 _loading = threading.Lock()
 
 
-def _zip_loader(name: str) -> Any:
-    """A loader for vendor/NAME inside the zip archive that this module was imported from, whatever name it gets."""
+def _zip_loader(name: str) -> "importlib.abc.Loader":
+    """A loader for vendor/NAME inside the zip archive that this module was imported from, whatever
+    name it gets.
+    """
     import importlib.abc
     import zipimport
 
     class Loader(importlib.abc.InspectLoader):
         def get_source(self, fullname: str) -> Optional[str]:
-            return zipimport.zipimporter(os.path.join(_HERE, "vendor")).get_source(name)
+            return zipimport.zipimporter(os.path.join(HERE, "vendor")).get_source(name)
+
     return Loader()
 
 
-def _vendored(name: str) -> Any:
-    """The package vendor/NAME, loaded by path under a private name, so that a host's own NAME is left alone."""
+def vendored(name: str) -> ModuleType:
+    """The package vendor/NAME, loaded by path under a private name, so that a host's own NAME is
+    left alone.
+    """
     import importlib.util
-    private, folder = "_mapillary_tools_" + name, os.path.join(_HERE, "vendor", name)
+
+    private, folder = "_mapillary_tools_" + name, os.path.join(HERE, "vendor", name)
     start = os.path.join(folder, "__init__.py")
     with _loading:
         if private in sys.modules:
             return sys.modules[private]
         if os.path.isfile(start):
-            spec: Any = importlib.util.spec_from_file_location(private, start, submodule_search_locations=[folder])
-        elif os.path.isdir(_HERE):
-            raise ImportError("%s is missing: copy the folder vendor/ together with mapillary_tools.py" % folder)
+            spec = importlib.util.spec_from_file_location(
+                private, start, submodule_search_locations=[folder]
+            )
+        elif os.path.isdir(HERE):
+            remedy = "copy the folder vendor/ together with mapillary_tools.py"
+            raise ImportError(f"{folder} is missing: {remedy}")
         else:
             spec = importlib.util.spec_from_loader(private, _zip_loader(name), is_package=True)
-            spec.submodule_search_locations = [folder]
+        assert spec is not None and spec.loader is not None
+        spec.submodule_search_locations = [folder]
         module = sys.modules[private] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
@@ -116,12 +250,15 @@ def _vendored(name: str) -> Any:
         return module
 
 
-def _aside(name: str) -> Any:
-    """The library vendor/NAME, which imports itself by its own name, without leaving that name or a path behind."""
-    private, vendor = "_mapillary_tools_" + name, os.path.join(_HERE, "vendor")
+def _aside(name: str) -> ModuleType:
+    """The library vendor/NAME, which imports itself by its own name, without leaving that name or a
+    path behind.
+    """
+    private, vendor = "_mapillary_tools_" + name, os.path.join(HERE, "vendor")
     with _loading:
         if private not in sys.modules:
-            theirs = {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] == name}
+            own = [key for key in sys.modules if key.partition(".")[0] == name]
+            theirs = {key: sys.modules.pop(key) for key in own}
             sys.path.insert(0, vendor)
             try:
                 sys.modules[private] = importlib.import_module(name)
@@ -133,49 +270,65 @@ def _aside(name: str) -> Any:
         return sys.modules[private]
 
 
-def second_reader(name: str) -> Any:
-    """A well-kept library (gpxpy, exifread) for what the own reader refuses: vendor/NAME, else installed, else None."""
+def second_reader(name: str) -> Optional[ModuleType]:
+    """A well-kept library (gpxpy, exifread) for what the own reader refuses: vendor/NAME, else
+    installed, else None.
+    """
+    vendor = os.path.isdir(os.path.join(HERE, "vendor", name))
     try:
-        return (_aside if os.path.isdir(os.path.join(_HERE, "vendor", name)) else importlib.import_module)(name)
+        return _aside(name) if vendor else importlib.import_module(name)
     except ImportError:
         return None
 
 
-# ---- 1. Errors and constants --------------------------------------------------------------------
+# ---- Errors and names ---------------------------------------------------------------------------
 # Here: what can go wrong, with an exit code a class, and named numbers with their unit.
 # Not here: anything that acts.
 
+
 def shown(text: str) -> str:
     """A text as one line without control characters, which a file name may hold."""
-    return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: "\\x%02x" % ord(match.group()), text)
+    controls = "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+    return re.sub(controls, lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
 class Problem(NamedTuple):
     """What a person can act on; text and --json are both made from it."""
-    code: str                       # stable word, such as "no_position"
-    file: str                       # file or folder it is about; "" = none
-    wrong: str                      # what is wrong
-    value: str = ""                 # the value that is wrong
-    remedy: str = ""                # what to do
+
+    code: str  # stable word, such as "no_position"
+    wrong: str  # what is wrong
+    file: str = ""  # file or folder it is about; "" = none
+    value: str = ""  # the value that is wrong
+    remedy: str = ""  # what to do
 
     def __str__(self) -> str:
         """One line: `path: what is wrong, with the value (what to do)`."""
-        text = "%s: %s" % (self.file, self.wrong) if self.file else self.wrong
-        text += ": " + self.value if self.value else ""
-        text += " (%s)" % self.remedy if self.remedy else ""
+        text = f"{self.file}: {self.wrong}" if self.file else self.wrong
+        text += f": {self.value}" if self.value else ""
+        text += f" ({self.remedy})" if self.remedy else ""
         return shown(text)
 
 
 class ToolError(Exception):
-    """Something a person can act on; carries its problem, and takes nothing else, so it pickles."""
+    """Something a person can act on; carries its problem, also from one process to another."""
+
     exit_code = 12
 
     def __init_subclass__(cls, exit_code: int = 0) -> None:
         cls.exit_code = exit_code or cls.exit_code
 
-    def __init__(self, problem: Union[Problem, Tuple[str, ...]]) -> None:
-        self.problem = Problem(*problem)
-        super().__init__(self.problem)
+    def __init__(
+        self, code: str, wrong: str, file: Union[str, Path] = "", value: str = "", remedy: str = ""
+    ) -> None:
+        self.problem = Problem(code, wrong, file=str(file), value=value, remedy=remedy)
+        super().__init__(*self.problem)
+
+    def __str__(self) -> str:
+        return str(self.problem)
+
+    def about(self, file: Union[str, Path] = "", **changes: str) -> "ToolError":
+        """The same error about another file, or with another value, cause or remedy."""
+        return type(self)(**self.problem._replace(file=str(file), **changes)._asdict())
 
 
 class UsageError(ToolError, exit_code=2):
@@ -218,226 +371,809 @@ class CannotWrite(ToolError, exit_code=11):
     """A folder is read-only or the disk is full."""
 
 
-EXIT_SOME_FAILED = 1                # some images failed; each is listed
-EXIT_INTERRUPTED = 130              # Ctrl-C
+EXIT_SOME_FAILED = 1  # some images failed; each is listed
+EXIT_INTERRUPTED = 130  # Ctrl-C
 
 IMAGE_KINDS = ("jpg", "jpeg", "tif", "tiff", "pgm", "pnm", "gif")
-JPEG_KINDS = ("jpg", "jpeg")        # the kinds that can be described and uploaded
-STATE_FOLDER = ".mapillary"         # in each folder of images; never searched for images
-PART_PREFIX, PART_SUFFIX = ".mapillary-", ".part"   # temporary files
-HEAD_BYTES = 65536                  # bytes read at first from the head of a JPEG
-TAIL_BYTES = 65536                  # bytes at the end of a JPEG in which EOI must stand
-COPY_BYTES = 1 << 20                # bytes copied at a time
-SEQUENCE_IMAGES = 500               # images in one sequence at most
-EXTRAPOLATE_S = 1.0                 # seconds a track is continued beyond its ends
-HOLE_S = 60.0                       # seconds; a longer hole in a track is said
-DAY_S = 86400.0                     # seconds
-PROCESS_IMAGES = 2000               # images from which worker processes are worth their start
-ID_NAMESPACE = "8d3e7e7b-6a0b-5c5e-9c5b-3c1f0c1a7d11"   # namespace of the UUIDv5 ids, chosen once
+JPEG_KINDS = ("jpg", "jpeg")  # the kinds that can be described and uploaded
+VIDEO_KINDS = ("mp4", "mov", "avi", "m4v", "360")
+STATE_FOLDER = ".mapillary"  # in each folder of images; never searched for images
+PART_PREFIX, PART_SUFFIX = ".mapillary-", ".part"  # temporary files
+COPY_BYTES = 1 << 20  # bytes copied at a time
+SEQUENCE_IMAGES = 500  # images in one sequence at most
+EXTRAPOLATE_S = 1.0  # seconds a track is continued beyond its ends
+HOLE_S = 60.0  # seconds; a longer hole in a track is said
+DAY_S = 86400.0  # seconds
+PROCESS_IMAGES = 2000  # images from which worker processes are worth their start
+ID_NAMESPACE = "8d3e7e7b-6a0b-5c5e-9c5b-3c1f0c1a7d11"  # namespace of the UUIDv5 ids, chosen once
 SKIP_KIND = "not a JPEG (Mapillary takes only JPEG)"
 SKIP_UPLOADED = "already uploaded"
 SKIP_PROCESSED = "already processed"
 SKIP_DUPLICATE = "duplicate"
 SKIP_LEFT = "still to be sent"
 SKIP_LINK = "a link (process the folder that the photo itself is in)"
-STAND_IN_FILE = "stand_in.json"     # tells a folder in which a stand-in service keeps what it received
+STAND_IN_FILE = "stand_in.json"  # tells a folder in which a stand-in service keeps what it received
+
+STEPS = (
+    "user_process",
+    "import_meta_data_process",
+    "geotag_process",
+    "sequence_process",
+    "upload_params_process",
+    "mapillary_image_description",
+)
+USER, META, GEOTAG, SEQUENCE, PARAMS, DESCRIPTION = STEPS  # as the journal names them
 
 
-# ---- 2. Data ------------------------------------------------------------------------------------
-# Here: the values that flow from floor to floor, and how an option is declared.
-# Not here: reading, writing, computing.
+# ---- Data ---------------------------------------------------------------------------------------
+# Here: the values that flow from floor to floor; a photo is a stack of layers, one a step.
+# Not here: reading, writing, computing; how a layer stands in the journal.
+
 
 class Fix(NamedTuple):
     """One place at one time."""
-    time: float                     # seconds since 1970-01-01 UTC
-    lat: float                      # degrees WGS-84, north positive
-    lon: float                      # degrees WGS-84, east positive
-    alt: Optional[float] = None     # metres, negative below the reference; None = unknown
-    course: Optional[float] = None  # degrees clockwise from true north, 0 <= x < 360; None = unknown
+
+    time: float  # seconds since 1970-01-01 UTC
+    lat: float  # degrees WGS-84, north positive
+    lon: float  # degrees WGS-84, east positive
+    alt: Optional[float] = None  # metres, negative below the reference; None = unknown
+    # degrees clockwise from true north, 0 <= x < 360; None = unknown
+    course: Optional[float] = None
 
 
-@dataclass(frozen=True)
-class Camera:
+class Track(NamedTuple):
+    """Where something was, when."""
+
+    points: List[Fix]  # sorted by time, one per time
+    starts: List[int]  # index of each segment's first point
+    dropped: Dict[str, int]  # how many points were left out, by reason
+    clock: str  # where the times come from: "GPX", "GPS9", "GPSU fitted", "RMC" ...
+    notes: Sequence[str] = ()  # what the run should say
+    # seconds UTC of a video's own time 0; None = its GPS does not tell
+    zero: Optional[float] = None
+
+    def segments(self) -> Iterator[List[Fix]]:
+        """The points of each segment; between two of them nothing is known."""
+        starts = self.starts or [0]
+        for start, end in zip(starts, starts[1:] + [len(self.points)]):
+            yield self.points[start:end]
+
+
+class Camera(NamedTuple):
     """What took the picture; None = unknown."""
+
     make: Optional[str] = None
     model: Optional[str] = None
-    width: Optional[int] = None     # pixels
-    height: Optional[int] = None    # pixels
-    orientation: Optional[int] = None   # EXIF 1..8
+    width: Optional[int] = None  # pixels
+    height: Optional[int] = None  # pixels
+    orientation: Optional[int] = None  # EXIF 1..8
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Why an image goes no further."""
-    status: str                     # "skipped", "duplicate" or "failed"
-    reason: str                     # skipped: the reason in words; else the Problem's code
-    problem: Optional[Problem] = None
-    partner: Optional[str] = None   # duplicate: file name of the image kept
-    distance: Optional[float] = None    # duplicate: metres from the partner
-    turn: Optional[float] = None    # duplicate: degrees between the headings; None = unknown
+class Stamp(NamedTuple):
+    """Size and time of a file, by which it is known to be as it was."""
+
+    size: int  # bytes
+    mtime: int  # milliseconds since 1970
 
 
-@dataclass(frozen=True)
-class Image:
-    """One image on its way through the steps."""
-    path: Path                      # identity
-    time: Optional[float] = None    # capture, seconds since 1970-01-01 UTC
-    fix: Optional[Fix] = None       # all or nothing; never (0, 0) for "unknown"
-    heading: Optional[float] = None     # camera axis, degrees from true north
-    magnetic: Optional[float] = None    # camera axis, degrees from magnetic north
-    camera: Camera = Camera()
+NO_STAMP = Stamp(-1, -1)  # of a file that cannot be looked at
+
+
+class Clock(NamedTuple):
+    """One time of a photo as EXIF has it: three texts, "" where there is none."""
+
+    name: str  # DateTimeOriginal, DateTimeDigitized or DateTime
+    text: str = ""  # date and time, in a zone that may be unknown
+    fraction: str = ""  # its SubSecTime...
+    offset: str = ""  # its OffsetTime...
+
+
+class Capture(NamedTuple):
+    """When an image was taken, and how that is known."""
+
+    time: float  # seconds since 1970-01-01 UTC
+    source: str  # "DateTimeOriginal" ... "GPS time", "file name"
+    offset: float  # seconds that local time is ahead of UTC
+    zone: str  # what told the zone: "OffsetTimeOriginal", "--timezone", "GPS time", "UTC assumed"
+
+
+class MetaTag(NamedTuple):
+    """A value of the user's own that goes into the description."""
+
+    type: str  # a key of TAG_LISTS
+    key: str
+    value: Union[str, float, int, bool]
+
+
+TAG_LISTS = {  # the lists of MAPMetaTags by the type of what they hold
+    "string": "strings",
+    "double": "doubles",
+    "long": "longs",
+    "date": "dates",
+    "boolean": "booleans",
+}
+
+Raw = Dict[str, Dict[str, object]]  # IFD -> tag number -> value, of the tags that we may write
+
+
+class Found(NamedTuple):
+    """What a file carried before we first changed it; None = it does not say."""
+
+    clocks: Tuple[Clock, ...] = ()  # those that have any text
+    gps_time: Optional[float] = None  # seconds UTC
+    lat: Optional[float] = None  # degrees; never (0, 0) for "unknown"
+    lon: Optional[float] = None
+    alt: Optional[float] = None  # metres
+    heading: Optional[float] = None  # degrees from true north
+    magnetic: Optional[float] = None  # degrees from magnetic north
+    orientation: Optional[int] = None  # EXIF 1..8
+    make: Optional[str] = None
+    model: Optional[str] = None
+    accuracy: Optional[float] = None  # metres
+    caption: Optional[str] = None  # ImageDescription
+    history: Optional[str] = None  # ImageHistory
+    raw: Optional[Raw] = None  # the tags that we may write, as they were
+    reader: Optional[str] = None  # the library that read it where our own reader could not
+    pixels: Optional[Tuple[Optional[int], Optional[int]]] = None  # width, height
+    digest: Optional[str] = None  # of its Exif block
+    size: int = -1  # bytes
+    mtime: int = -1  # milliseconds since 1970
+    error: Optional[Problem] = None  # why it cannot be read
+
+    @property
+    def stamp(self) -> Stamp:
+        """Size and time of the file."""
+        return Stamp(self.size, self.mtime)
+
+
+class Given(NamedTuple):
+    """What process_csv and interpolate put in place of what was found; None = nothing."""
+
+    time: Optional[float] = None  # seconds UTC
+    lat: Optional[float] = None
+    lon: Optional[float] = None
+    heading: Optional[float] = None
+    alt: Optional[float] = None
+    tags: Optional[Tuple[MetaTag, ...]] = None
+    later: Optional[float] = None  # seconds to add to the capture time, in whatever zone it is
+    filled: Optional[Tuple[float, float]] = None  # the position as interpolated, not to go on from
+
+
+class Written(NamedTuple):
+    """How our own writing is known again."""
+
+    size: int  # bytes
+    mtime: int  # milliseconds since 1970
+    digest: Optional[str] = None  # of the Exif block
+    edits: Optional[str] = None  # short hash of what was to be written
+
+    @property
+    def stamp(self) -> Stamp:
+        """Size and time of the file."""
+        return Stamp(self.size, self.mtime)
+
+
+class Uploader(NamedTuple):
+    """What the step user_process says: who uploads."""
+
+    user_name: Optional[str] = None
+    user_key: Optional[str] = None
+    organization_key: Optional[str] = None
+    private: Optional[bool] = None
+    master: Optional[bool] = None  # whether the description is to be signed
+
+
+class Device(NamedTuple):
+    """What the step import_meta_data_process says: camera and file."""
+
+    orientation: Optional[int] = None  # EXIF 1..8
+    turn: Optional[int] = None  # the orientation that the user gave, EXIF 1..8
+    make: Optional[str] = None
+    model: Optional[str] = None
+    accuracy: Optional[float] = None  # metres
+    filename: Optional[str] = None
+    import_date: Optional[int] = None  # milliseconds since 1970
+    tags: Optional[Tuple[MetaTag, ...]] = None
+
+
+class Geotag(NamedTuple):
+    """What the step geotag_process says: when, where, and in which direction."""
+
+    time: float  # seconds UTC
+    lat: float
+    lon: float
+    alt: Optional[float] = None
+    course: Optional[float] = None
+    heading: Optional[float] = None
+    magnetic: Optional[float] = None
+    source: Optional[str] = None  # as in Capture
+    zone: Optional[str] = None
+    offset: float = 0.0  # seconds that local time is ahead of UTC
+
+    @property
+    def fix(self) -> Fix:
+        """The place and time."""
+        return Fix(self.time, self.lat, self.lon, self.alt, self.course)
+
+
+class Repeat(NamedTuple):
+    """Which image a duplicate repeats."""
+
+    partner: str  # file name of the image that is kept
+    distance: float  # metres between them
+    turn: Optional[float] = None  # degrees between their headings; None = unknown
+
+
+class Membership(NamedTuple):
+    """What the step sequence_process says: the sequence and direction, or which image
+    it repeats.
+    """
+
     sequence: Optional[str] = None  # sequence id
-    outcome: Optional[Outcome] = None   # None = goes on
-    capture: Optional[Any] = None   # the Capture (floor 4) that the file's own tags give
-    found: Optional[Dict[str, Any]] = None   # what the file carried before we first changed it
-    given: Optional[Dict[str, Any]] = None   # what process_csv and interpolate put in its place
-    steps: Dict[str, Dict[str, Any]] = dataclasses.field(default_factory=dict)   # journal entries by step
-    written: Optional[Dict[str, Any]] = None  # size, time and EXIF digest after our write; None = not ours
-
-    def but(self, **changes: Any) -> "Image":
-        """A copy with some fields changed; ten times as fast as dataclasses.replace."""
-        assert changes.keys() <= self.__dict__.keys(), changes.keys()
-        copy = object.__new__(Image)
-        copy.__dict__.update(self.__dict__)
-        copy.__dict__.update(changes)
-        return copy
+    heading: Optional[float] = None
+    # metres, seconds: of its first image, why it was cut
+    limits: Optional[Tuple[float, float]] = None
+    repeats: Optional[Repeat] = None
 
 
-@dataclass(frozen=True)
-class Track:
-    """Where something was, when."""
-    points: List[Fix]               # sorted by time, one per time
-    starts: List[int]               # index of each segment's first point
-    dropped: Dict[str, int]         # how many points were left out, by reason
-    clock: str                      # where the times come from: "GPX", "GPS9", "GPSU fitted", "RMC" ...
-    notes: List[str] = dataclasses.field(default_factory=list)   # what the run should say
+class Terms(NamedTuple):
+    """What the step upload_params_process says: whose account."""
+
+    user_name: Optional[str] = None
+    organization_key: Optional[str] = None
+    service: Optional[str] = None
+    master: Optional[bool] = None
+
+
+class Described(NamedTuple):
+    """What the step mapillary_image_description says: where the description goes."""
+
+    into: str  # "image", "copy" or "stream"
+    master: Optional[bool] = None
+    edits: Optional[str] = None  # short hash of everything that is to be written
+
+
+Layer = Union[Uploader, Device, Geotag, Membership, Terms, Described]
+
+
+class Failure(NamedTuple):
+    """The step that could not be done."""
+
+    step: str
+    problem: Problem  # about the image's own file unless it names another
+
+
+class Outcome(NamedTuple):
+    """Why an image goes no further."""
+
+    status: str  # "skipped", "duplicate" or "failed"
+    reason: str  # skipped: the reason in words; else the Problem's code
+    problem: Optional[Problem] = None
+    repeats: Optional[Repeat] = None
+
+
+class Image(NamedTuple):
+    """One image on its way: what was found, what was given, and a layer for each step taken.
+
+    Of every fact the topmost layer that has it holds: the properties look it up.
+    """
+
+    path: Path  # identity
+    found: Optional[Found] = None
+    given: Optional[Given] = None
+    capture: Optional[Capture] = None  # what the file's own clocks say
+    uploader: Optional[Uploader] = None
+    device: Optional[Device] = None
+    geotag: Optional[Geotag] = None
+    membership: Optional[Membership] = None
+    terms: Optional[Terms] = None
+    described: Optional[Described] = None
+    failure: Optional[Failure] = None
+    settings: Mapping[str, str] = MappingProxyType({})  # step -> hash of what its result depends on
+    written: Optional[Written] = None  # None = the file is not our writing
+    aside: Optional[Outcome] = None  # why this run leaves it out; not remembered
+
+    @classmethod
+    def at(cls, path: Union[str, Path], fix: Fix, heading: Optional[float] = None) -> "Image":
+        """An image of which only time, place and direction are known: for split() and its like."""
+        return cls(Path(path), geotag=Geotag(*fix, heading=heading))
+
+    @property
+    def time(self) -> Optional[float]:
+        """Capture, seconds since 1970-01-01 UTC."""
+        if self.geotag is not None:
+            return self.geotag.time
+        given = self.given or NOTHING_GIVEN
+        if given.time is not None:
+            return given.time
+        return None if self.capture is None else self.capture.time + (given.later or 0.0)
+
+    @property
+    def fix(self) -> Optional[Fix]:
+        """The place; all or nothing."""
+        if self.geotag is not None:
+            return self.geotag.fix
+        found, given = self.found or NOTHING_FOUND, self.given or NOTHING_GIVEN
+        lat, lon = (found.lat, found.lon) if given.lat is None else (given.lat, given.lon)
+        if lat is None or lon is None:
+            return None
+        return Fix(self.time or 0.0, lat, lon, found.alt if given.alt is None else given.alt)
+
+    @property
+    def heading(self) -> Optional[float]:
+        """The camera axis in degrees from true north."""
+        if self.membership is not None and self.membership.heading is not None:
+            return self.membership.heading
+        if self.geotag is not None:
+            return self.geotag.heading
+        if self.given is not None and self.given.heading is not None:
+            return self.given.heading
+        return self.found.heading if self.found else None
+
+    @property
+    def magnetic(self) -> Optional[float]:
+        """The camera axis in degrees from magnetic north."""
+        if self.geotag is not None:
+            return self.geotag.magnetic
+        return self.found.magnetic if self.found else None
+
+    @property
+    def camera(self) -> Camera:
+        """What took the picture, as the file says."""
+        found = self.found or NOTHING_FOUND
+        width, height = found.pixels or (None, None)
+        return Camera(found.make, found.model, width, height, found.orientation)
+
+    @property
+    def sequence(self) -> Optional[str]:
+        """The id of its sequence."""
+        return self.membership.sequence if self.membership else None
+
+    @property
+    def problem(self) -> Optional[Problem]:
+        """Why it failed, by the file itself or by a step."""
+        if self.found is not None and self.found.error is not None:
+            return self.found.error._replace(file=str(self.path))
+        if self.failure is None:
+            return None
+        known = self.failure.problem
+        return known if known.file else known._replace(file=str(self.path))
+
+    @property
+    def outcome(self) -> Optional[Outcome]:
+        """Why it goes no further; None = it does."""
+        if self.aside is not None:
+            return self.aside
+        problem = self.problem
+        if problem is not None:
+            return Outcome("failed", problem.code, problem)
+        if self.membership is not None and self.membership.repeats is not None:
+            return Outcome("duplicate", SKIP_DUPLICATE, None, self.membership.repeats)
+        return None
+
+    @property
+    def layers(self) -> Tuple[Optional[Layer], ...]:
+        """The layers in the order of STEPS."""
+        first = (self.uploader, self.device, self.geotag)
+        return (*first, self.membership, self.terms, self.described)
+
+    def layer(self, step: str) -> Optional[Layer]:
+        """What a step made of it; None when it was not taken, or failed."""
+        return self.layers[STEPS.index(step)]
+
+    def failed_in(self, step: str) -> bool:
+        """Whether a step could not be done."""
+        return self.failure is not None and self.failure.step == step
+
+    def taken(self, step: str) -> bool:
+        """Whether a step was taken, well or not."""
+        return self.layer(step) is not None or self.failed_in(step)
+
+    def without(self, steps: AbstractSet[str]) -> "Image":
+        """The image before some steps."""
+        kept = {step: text for step, text in self.settings.items() if step not in steps}
+        gone = self.failure is not None and self.failure.step in steps
+        return self._replace(
+            uploader=None if USER in steps else self.uploader,
+            device=None if META in steps else self.device,
+            geotag=None if GEOTAG in steps else self.geotag,
+            membership=None if SEQUENCE in steps else self.membership,
+            terms=None if PARAMS in steps else self.terms,
+            described=None if DESCRIPTION in steps else self.described,
+            failure=None if gone else self.failure,
+            settings=kept,
+            aside=None,
+        )
+
+
+NOTHING_FOUND, NOTHING_GIVEN = Found(), Given()
+
+
+def leave_out(image: Image, reason: str) -> Image:
+    """The image as left out of this run."""
+    return image._replace(aside=Outcome("skipped", reason))
+
+
+def fail_now(image: Image, problem: Problem) -> Image:
+    """The image as failed in this run, by a problem about its own file unless another is named; not
+    remembered.
+    """
+    whole = problem if problem.file else problem._replace(file=str(image.path))
+    return image._replace(aside=Outcome("failed", problem.code, whole))
+
+
+# ---- Reports ------------------------------------------------------------------------------------
+# Here: what a tool did, in counts and words, and how the floors below talk to whoever runs them.
+# Not here: printing.
+
+
+@dataclass
+class Told:
+    """What a summary says beside its counts."""
+
+    word: str = "done"  # what was done: "processed", "uploaded"
+    notes: List[str] = dataclasses.field(default_factory=list)  # said while it ran
+    lines: List[str] = dataclasses.field(default_factory=list)  # what else the summary shows
+    facts: Dict[str, object] = dataclasses.field(default_factory=dict)  # figures, for --json
 
 
 @dataclass
 class Report:
     """What a tool did: found = done + skipped + failed, always."""
+
     tool: str
-    found: int = 0
     done: int = 0
-    word: str = "done"              # what was done, for the summary: "processed", "uploaded"
-    skipped: Dict[str, List[str]] = dataclasses.field(default_factory=dict)   # reason -> paths
+    skipped: Dict[str, List[str]] = dataclasses.field(default_factory=dict)  # reason -> paths
     failed: List[Problem] = dataclasses.field(default_factory=list)
-    notes: List[str] = dataclasses.field(default_factory=list)
-    trouble: List[Problem] = dataclasses.field(default_factory=list)          # what is wrong with no single image
-    stopped: Optional[ToolError] = None     # why the run ended before its time; None = it did not
-    lines: List[str] = dataclasses.field(default_factory=list)                # what else the summary shows
-    facts: Dict[str, Any] = dataclasses.field(default_factory=dict)           # figures of the tool, for --json
-    parts: List["Report"] = dataclasses.field(default_factory=list)           # tools that ran before, in order
+    trouble: List[Problem] = dataclasses.field(default_factory=list)  # wrong with no single image
+    stopped: Optional[ToolError] = None  # why the run ended before its time; None = it did not
+    told: Told = dataclasses.field(default_factory=Told)
+    # tools that ran before, in order
+    parts: List["Report"] = dataclasses.field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        """How many images, or other things, it was about."""
+        return self.done + sum(map(len, self.skipped.values())) + len(self.failed)
+
+    @property
+    def notes(self) -> List[str]:
+        """What was said while it ran."""
+        return self.told.notes
+
+    @property
+    def lines(self) -> List[str]:
+        """What else the summary shows."""
+        return self.told.lines
+
+    @property
+    def facts(self) -> Dict[str, object]:
+        """Figures of the tool, for --json."""
+        return self.told.facts
 
     @property
     def exit_code(self) -> int:
         """0, or 1 when an image failed here or in a part, or the code of what stopped the run."""
         if self.stopped is not None:
             return self.stopped.exit_code
-        return EXIT_SOME_FAILED if self.failed or self.trouble or any(part.exit_code for part in self.parts) else 0
+        wrong = self.failed or self.trouble or any(part.exit_code for part in self.parts)
+        return EXIT_SOME_FAILED if wrong else 0
 
-    def count(self, image: Image) -> None:
-        """Account for one image by its outcome."""
-        self.found += 1
-        if image.outcome is None:
+    def count(self, path: Union[str, Path], outcome: Optional[Outcome]) -> None:
+        """Account for one image by its outcome; None = done."""
+        if outcome is None:
             self.done += 1
-        elif image.outcome.status == "failed":
-            self.failed.append(image.outcome.problem or Problem(image.outcome.reason, str(image.path), "failed"))
+        elif outcome.status == "failed":
+            self.failed.append(outcome.problem or Problem(outcome.reason, "failed", file=str(path)))
         else:
-            self.skipped.setdefault(image.outcome.reason, []).append(str(image.path))
+            self.skipped.setdefault(outcome.reason, []).append(str(path))
 
-    def as_json(self) -> Dict[str, Any]:
+    def as_json(self) -> Dict[str, object]:
         """The same as plain values."""
-        row: Dict[str, Any] = {
-            "tool": self.tool, "exit_code": self.exit_code, "found": self.found, "done": self.done,
+        row: Dict[str, object] = {
+            "tool": self.tool,
+            "exit_code": self.exit_code,
+            "found": self.found,
+            "done": self.done,
             "skipped": {reason: len(names) for reason, names in sorted(self.skipped.items())},
-            "failed": [problem._asdict() for problem in self.failed], "notes": self.notes}
+            "failed": [problem._asdict() for problem in self.failed],
+            "notes": self.notes,
+        }
         if self.trouble:
-            row["trouble"] = [problem._asdict() for problem in self.trouble]
+            row.update(trouble=[problem._asdict() for problem in self.trouble])
         if self.stopped is not None:
-            row["stopped"] = self.stopped.problem._asdict()
-        row.update(self.facts)
+            row.update(stopped=self.stopped.problem._asdict())
+        row.update(self.told.facts)
         if self.parts:
-            row["parts"] = [part.as_json() for part in self.parts]
+            row.update(parts=[part.as_json() for part in self.parts])
         return row
 
 
-@dataclass(frozen=True)
-class Ui:
+class Ui(NamedTuple):
     """How the floors below talk to whoever runs them; the top floor fills it in."""
-    progress: Callable[[str, int, int, int], None] = lambda what, done, total, size: None   # bytes so far
-    ask: Optional[Callable[[str, bool], str]] = None    # (question, secret) -> answer; None = nobody to ask
+
+    # bytes so far
+    progress: Callable[[str, int, int, int], None] = lambda what, done, total, size: None
+    # (question, secret) -> answer; None = nobody to ask
+    ask: Optional[Callable[[str, bool], str]] = None
 
 
-def opt(default: Any, help: str, metavar: Optional[str] = None, advanced: bool = False, required: bool = False,
-        choices: Optional[Sequence[Any]] = None, at_least: Optional[float] = None, above: Optional[float] = None,
-        at_most: Optional[float] = None, flag: Optional[str] = None, positional: bool = False) -> Any:
-    """A field of an option group; its name is the option's name, or flag where that is no Python name."""
-    return dataclasses.field(default=default, metadata={
-        "help": help, "metavar": metavar, "advanced": advanced, "required": required, "choices": choices,
-        "at_least": at_least, "above": above, "at_most": at_most, "flag": flag, "positional": positional})
+class Notes:
+    """What the run says once, in order, whatever the number of images it is true of."""
+
+    def __init__(self, tell: Callable[[str], None] = lambda text: None) -> None:
+        self.lines: List[str] = []
+        self._tell = tell
+
+    def say(self, text: str) -> None:
+        """Add a line unless it is there."""
+        if text not in self.lines:
+            self.lines.append(text)
+            self._tell(text)
+
+
+# ---- Options ------------------------------------------------------------------------------------
+# Here: how an option is declared, once, and how a tool gets those that it was given.
+# Not here: the options of a step (they stand beside it), parsing a command line.
+
+T = TypeVar("T")
+_RULE = "rule"  # where the metadata of a dataclass's field have it
+
+
+class _Required:
+    """Stands where an option has no default."""
+
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED: NoReturn = _Required()  # type: ignore[assignment]  # of no type, so it may stand for any
+
+
+class Rule(NamedTuple):
+    """What there is to know of an option beside its name, type and default."""
+
+    help: str
+    metavar: Optional[str] = None  # a word for its value, which tells the unit
+    advanced: bool = False  # only --advanced shows it
+    choices: Optional[Sequence[object]] = None
+    at_least: Optional[float] = None
+    above: Optional[float] = None
+    at_most: Optional[float] = None
+    flag: Optional[str] = None  # its name on the command line, where that is no Python name
+    positional: bool = False
+    newer: bool = False  # came after the first journals: enters a hash only where it is used
+
+    def wrong_with(self, value: object) -> Optional[str]:
+        """What a value must be and is not; None when it is good."""
+        if self.choices and value not in self.choices:
+            return "one of " + ", ".join(map(str, self.choices))
+        if not isinstance(value, (int, float)):
+            return None
+        if not math.isfinite(value):
+            return "a finite number"
+        if self.at_least is not None and value < self.at_least:
+            return f"at least {self.at_least:g}"
+        if self.above is not None and value <= self.above:
+            return f"above {self.above:g}"
+        if self.at_most is not None and value > self.at_most:
+            return f"at most {self.at_most:g}"
+        return None
+
+
+def opt(default: T, rule: Rule) -> T:
+    """A field of an option group, whose name is the option's name.
+
+    A field whose default is REQUIRED must be given; its type need not be Optional.
+    """
+    return dataclasses.field(default=default, metadata={_RULE: rule})
+
+
+def rare(help: str, metavar: Optional[str] = None, at_least: Optional[float] = None) -> Rule:
+    """The rule of an option that only --advanced shows."""
+    return Rule(help, metavar, advanced=True, at_least=at_least)
+
+
+class Option(NamedTuple):
+    """A field of an option group."""
+
+    name: str
+    kind: type  # bool, int, float or str
+    default: object
+    rule: Rule
+
+    @property
+    def flag(self) -> str:
+        """The option as it is written on a command line."""
+        return "--" + (self.rule.flag or self.name)
 
 
 @dataclass(frozen=True)
 class Group:
     """options"""
+
+    word: ClassVar[str] = ""  # what an embedding call names the group
+
     def __post_init__(self) -> None:
         """Check every field by what opt() says of it; raises UsageError."""
-        for field in dataclasses.fields(self):
-            rule, value, must = field.metadata, getattr(self, field.name), []
-            name = "--" + (rule.get("flag") or field.name)
-            if value is None or value == "" and not rule.get("choices"):
-                if rule.get("required"):
-                    raise UsageError(("missing_option", "", "%s is missing" % name, "",
-                                      "add %s %s" % (name, rule.get("metavar") or field.name.upper())))
-                continue
-            if rule.get("choices") and value not in rule["choices"]:
-                must.append("one of %s" % ", ".join(map(str, rule["choices"])))
-            if isinstance(value, float) and not math.isfinite(value):
-                must.append("a finite number")
-            for word, wrong in (("at_least", operator.lt), ("above", operator.le), ("at_most", operator.gt)):
-                if rule.get(word) is not None and wrong(value, rule[word]):
-                    must.append("%s %g" % (word.replace("_", " "), rule[word]))
-            if must:
-                raise UsageError(("bad_option", "", "%s must be %s" % (name, must[0]), str(value)))
+        for option in self.options():
+            value = getattr(self, option.name)
+            missing = value is None or value == "" and not option.rule.choices
+            if value is REQUIRED or missing and option.default is REQUIRED:
+                word = option.rule.metavar or option.name.upper()
+                raise UsageError(
+                    "missing_option",
+                    f"{option.flag} is missing",
+                    remedy=f"add {option.flag} {word}",
+                )
+            must = None if missing else option.rule.wrong_with(value)
+            if must is not None:
+                raise UsageError("bad_option", f"{option.flag} must be {must}", value=str(value))
+
+    @classmethod
+    @functools.lru_cache(maxsize=None)
+    def options(cls) -> Tuple[Option, ...]:
+        """The options of the group in their order."""
+        hints = typing.get_type_hints(cls)
+        return tuple(
+            Option(field.name, _plain_type(hints[field.name]), field.default, field.metadata[_RULE])
+            for field in dataclasses.fields(cls)
+        )
+
+    @classmethod
+    def title(cls) -> str:
+        """What the help calls the group."""
+        return (cls.__doc__ or "").strip()
+
+    def plain(self) -> Dict[str, object]:
+        """The options by name, for hashes and ids: newer ones only where they are used."""
+        return {
+            option.name: getattr(self, option.name)
+            for option in self.options()
+            if not option.rule.newer or getattr(self, option.name) != option.default
+        }
 
 
-_VERBOSE: Any = opt(False, "say more, and keep a log of every image")
+def _plain_type(hint: object) -> type:
+    """The type of a value behind Optional."""
+    kinds = getattr(hint, "__args__", (hint,))
+    return next(kind for kind in kinds if isinstance(kind, type) and kind is not type(None))
+
+
+G = TypeVar("G", bound=Group)
+
+
+class Options:
+    """The option groups that a tool was given: options[Geotagging]; one that was not given has its
+    defaults.
+    """
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self._groups = list(groups)
+
+    def __getitem__(self, kind: Type[G]) -> G:
+        """The group of a kind; raises UsageError when it has an option that must be given."""
+        for group in self._groups:
+            if isinstance(group, kind):
+                return group
+        made = kind()
+        self._groups.append(made)
+        return made
+
+
+class Tool(NamedTuple):
+    """A subcommand, and the function of the same name for programs that embed this one."""
+
+    name: str
+    groups: Tuple[Type[Group], ...]
+    act: Callable[[Options, Ui], Report]
+    advanced: bool = True  # only --advanced lists it
+
+    def __call__(self, *given: Union[Group, Ui], ui: Ui = Ui(), **named: Group) -> Report:
+        """Run the tool with option groups, in any order or by the word of each; returns its Report.
+
+        Raises ToolError for what a person can act on, TypeError for a group that the tool does not
+        take.
+        """
+        known = {kind.word: kind for kind in self.groups}
+        groups = dict(named)
+        for one in given:
+            if isinstance(one, Ui):
+                ui = one
+            else:
+                groups[type(one).word] = one
+        for word, group in groups.items():
+            if word not in known or not isinstance(group, known[word]):
+                raise TypeError(f"{self.name}() takes no option group {word}={group!r}")
+        missing = [kind() for word, kind in known.items() if word not in groups]
+        return self.act(Options([*groups.values(), *missing]), ui)
+
+    @property
+    def help(self) -> str:
+        """What it is for."""
+        return (self.act.__doc__ or "").strip()
+
+
+@dataclass(frozen=True)
+class Showing(Group):
+    """output"""
+
+    advanced: bool = opt(False, Rule("show advanced options in the help"))
+    json: bool = opt(False, Rule("print the summary as one JSON object"))
+
+
+_VERBOSE = Rule("say more, and keep a log of every image")
 
 
 @dataclass(frozen=True)
 class Verbose(Group):
     """narration"""
-    verbose: bool = _VERBOSE
+
+    word: ClassVar[str] = "verbose"
+    verbose: bool = opt(False, _VERBOSE)
 
 
 @dataclass(frozen=True)
 class Input(Group):
     """input"""
-    import_path: Optional[str] = opt(None, "folder with the images", metavar="FOLDER", required=True)
-    verbose: bool = _VERBOSE
+
+    word: ClassVar[str] = "source"
+    import_path: str = opt(REQUIRED, Rule("folder with the images", "FOLDER"))
+    verbose: bool = opt(False, _VERBOSE)
 
 
 @dataclass(frozen=True)
 class Selection(Group):
     """which images"""
-    skip_subfolders: bool = opt(False, "do not look into subfolders")
+
+    word: ClassVar[str] = "selection"
+    skip_subfolders: bool = opt(False, Rule("do not look into subfolders"))
 
 
 @dataclass(frozen=True)
 class Again(Group):
     """repeating"""
-    rerun: bool = opt(False, "process images again that are already processed")
+
+    word: ClassVar[str] = "again"
+    rerun: bool = opt(False, Rule("process images again that are already processed"))
 
 
-# ---- 3. Geo -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Keep(Group):
+    """originals"""
+
+    word: ClassVar[str] = "keep"
+    keep_original: bool = opt(
+        False, rare("leave originals as they are and write into copies under .mapillary")
+    )
+
+
+@dataclass(frozen=True)
+class Workers(Group):
+    """speed"""
+
+    word: ClassVar[str] = "workers"
+    workers: int = opt(
+        0, rare("workers that read and write images (0 = as many as CPUs, at most 8)", "N", 0)
+    )
+
+
+@dataclass(frozen=True)
+class Dry(Group):
+    """trying"""
+
+    word: ClassVar[str] = "dry"
+    dry_run: bool = opt(False, Rule("write nothing and send nothing; say what would be done"))
+
+
+# ---- Geo ----------------------------------------------------------------------------------------
 # Here: pure geometry on the WGS-84 ellipsoid; degrees in, metres and degrees out.
 # Not here: files, images, options.
 
-EARTH_A = 6378137.0                 # metres, WGS-84 semi-major axis
-EARTH_F = 1 / 298.257223563         # WGS-84 flattening
+EARTH_A = 6378137.0  # metres, WGS-84 semi-major axis
+EARTH_F = 1 / 298.257223563  # WGS-84 flattening
 EARTH_E2 = EARTH_F * (2 - EARTH_F)  # first eccentricity squared
-NEAR_DEG = 0.05                     # degrees (about 5 km) within which the local ellipsoid radii are exact enough
+NEAR_DEG = 0.05  # degrees (about 5 km) within which the local ellipsoid radii are exact enough
 
 
 def _lon_diff(lon1: float, lon2: float) -> float:
@@ -446,48 +1182,82 @@ def _lon_diff(lon1: float, lon2: float) -> float:
 
 
 def _near(a: Fix, b: Fix) -> Optional[Tuple[float, float]]:
-    """Metres (east, north) from a to b by the radii of curvature between them; None when not near."""
+    """Metres (east, north) from a to b by the radii of curvature between them; None
+    when not near.
+    """
     dlat, dlon = b.lat - a.lat, _lon_diff(a.lon, b.lon)
     if abs(dlat) > NEAR_DEG or abs(dlon) > NEAR_DEG or abs(a.lat) > 80.0:
         return None
     middle = math.radians((a.lat + b.lat) / 2)
     w2 = 1.0 - EARTH_E2 * math.sin(middle) ** 2
     normal = EARTH_A / math.sqrt(w2)
-    return (math.radians(dlon) * normal * math.cos(middle), math.radians(dlat) * normal * (1.0 - EARTH_E2) / w2)
+    return (
+        math.radians(dlon) * normal * math.cos(middle),
+        math.radians(dlat) * normal * (1.0 - EARTH_E2) / w2,
+    )
+
+
+class _Arc(NamedTuple):
+    """One step towards the geodesic between two points, on the auxiliary sphere."""
+
+    sin_s: float  # of the angle between the points
+    cos_s: float
+    sin_a: float  # of the azimuth at the equator
+    cos_2m: float  # of twice the angle from the equator to the middle
+
+    @property
+    def cos2_a(self) -> float:
+        """The square of the cosine of the azimuth at the equator."""
+        return 1.0 - self.sin_a * self.sin_a
+
+    def more(self) -> float:
+        """By how much the difference of longitudes on the sphere is larger, in radians."""
+        sigma, cos2_a = math.atan2(self.sin_s, self.cos_s), self.cos2_a
+        c = EARTH_F / 16 * cos2_a * (4 + EARTH_F * (4 - 3 * cos2_a))
+        series = self.cos_2m + c * self.cos_s * (2 * self.cos_2m * self.cos_2m - 1)
+        return (1 - c) * EARTH_F * self.sin_a * (sigma + c * self.sin_s * series)
+
+    def metres(self) -> float:
+        """The length of the geodesic."""
+        k2 = self.cos2_a * EARTH_E2 / (1 - EARTH_E2)
+        big_a = 1 + k2 / 16384 * (4096 + k2 * (-768 + k2 * (320 - 175 * k2)))
+        big_b = k2 / 1024 * (256 + k2 * (-128 + k2 * (74 - 47 * k2)))
+        m, s = self.cos_2m, self.sin_s
+        last = big_b / 6 * m * (4 * s * s - 3) * (4 * m * m - 3)
+        delta = big_b * s * (m + big_b / 4 * (self.cos_s * (2 * m * m - 1) - last))
+        return EARTH_A * (1 - EARTH_F) * big_a * (math.atan2(s, self.cos_s) - delta)
 
 
 def _vincenty(a: Fix, b: Fix) -> Tuple[float, float]:
-    """(metres, radians of azimuth at a) by Vincenty's inverse formula (Survey Review 23, 1975). Nearly antipodal points
-    do not converge; the last iterate is returned, right to about 0.5 percent."""
-    u1 = math.atan((1 - EARTH_F) * math.tan(math.radians(a.lat)))
-    u2 = math.atan((1 - EARTH_F) * math.tan(math.radians(b.lat)))
+    """(metres, radians of azimuth at a) by Vincenty's inverse formula (Survey Review 23, 1975).
+
+    Nearly antipodal points do not converge; the last iterate is returned, right to about 0.5
+    percent.
+    """
+    s1, c1 = _reduced(a.lat)
+    s2, c2 = _reduced(b.lat)
     lam = wanted = math.radians(_lon_diff(a.lon, b.lon))
-    s1, c1, s2, c2 = math.sin(u1), math.cos(u1), math.sin(u2), math.cos(u2)
+    arc = _Arc(0.0, 1.0, 0.0, 0.0)
     for _ in range(60):
         sl, cl = math.sin(lam), math.cos(lam)
-        sin_s = math.hypot(c2 * sl, c1 * s2 - s1 * c2 * cl)
+        sin_s, cos_s = math.hypot(c2 * sl, c1 * s2 - s1 * c2 * cl), s1 * s2 + c1 * c2 * cl
         if sin_s == 0.0:
             return (0.0, 0.0) if cl > 0 else (math.pi * EARTH_A * (1 - EARTH_F / 2), 0.0)
-        cos_s = s1 * s2 + c1 * c2 * cl
-        sigma = math.atan2(sin_s, cos_s)
-        sin_a = c1 * c2 * sl / sin_s
-        cos2_a = 1.0 - sin_a * sin_a
-        cos_2m = cos_s - 2 * s1 * s2 / cos2_a if cos2_a > 1e-15 else 0.0
-        c = EARTH_F / 16 * cos2_a * (4 + EARTH_F * (4 - 3 * cos2_a))
-        before = lam
-        lam = wanted + (1 - c) * EARTH_F * sin_a * (
-            sigma + c * sin_s * (cos_2m + c * cos_s * (2 * cos_2m * cos_2m - 1)))
+        arc = _Arc(sin_s, cos_s, c1 * c2 * sl / sin_s, 0.0)
+        if arc.cos2_a > 1e-15:
+            arc = arc._replace(cos_2m=cos_s - 2 * s1 * s2 / arc.cos2_a)
+        before, lam = lam, wanted + arc.more()
         if abs(lam - before) < 1e-12:
             break
-        if abs(lam) > math.pi:
-            lam = math.copysign(math.pi, lam)
-    k2 = cos2_a * EARTH_E2 / (1 - EARTH_E2)
-    big_a = 1 + k2 / 16384 * (4096 + k2 * (-768 + k2 * (320 - 175 * k2)))
-    big_b = k2 / 1024 * (256 + k2 * (-128 + k2 * (74 - 47 * k2)))
-    delta = big_b * sin_s * (cos_2m + big_b / 4 * (cos_s * (2 * cos_2m * cos_2m - 1) - big_b / 6 * cos_2m * (
-        4 * sin_s * sin_s - 3) * (4 * cos_2m * cos_2m - 3)))
+        lam = math.copysign(min(abs(lam), math.pi), lam)
     azimuth = math.atan2(c2 * math.sin(lam), c1 * s2 - s1 * c2 * math.cos(lam))
-    return EARTH_A * (1 - EARTH_F) * big_a * (sigma - delta), azimuth
+    return arc.metres(), azimuth
+
+
+def _reduced(lat: float) -> Tuple[float, float]:
+    """Sine and cosine of the reduced latitude."""
+    u = math.atan((1 - EARTH_F) * math.tan(math.radians(lat)))
+    return math.sin(u), math.cos(u)
 
 
 def distance(a: Fix, b: Fix) -> float:
@@ -497,7 +1267,9 @@ def distance(a: Fix, b: Fix) -> float:
 
 
 def bearing(a: Fix, b: Fix) -> float:
-    """Initial course from a to b in degrees from true north, 0 <= x < 360; 0 for one and the same place."""
+    """Initial course from a to b in degrees from true north, 0 <= x < 360; 0 for one and the same
+    place.
+    """
     near = _near(a, b)
     angle = math.atan2(*near) if near else _vincenty(a, b)[1]
     degrees = math.degrees(angle) % 360.0
@@ -510,7 +1282,9 @@ def turn(heading1: float, heading2: float) -> float:
 
 
 def between(a: Fix, b: Fix, when: float) -> Fix:
-    """The place at a time on the line from a to b (linear in time; beyond them too), without a course."""
+    """The place at a time on the line from a to b (linear in time; beyond them too), without a
+    course.
+    """
     share = (when - a.time) / (b.time - a.time)
     lat = max(-90.0, min(90.0, a.lat + (b.lat - a.lat) * share))
     lon = _lon_diff(0.0, a.lon + _lon_diff(a.lon, b.lon) * share)
@@ -519,13 +1293,15 @@ def between(a: Fix, b: Fix, when: float) -> Fix:
 
 
 def degrees_minutes_seconds(degrees: float) -> Tuple[int, int, int]:
-    """The magnitude of an angle as (degrees, minutes, millionths of a second), carried: never 60 minutes."""
+    """The magnitude of an angle as (degrees, minutes, millionths of a second), carried: never 60
+    minutes.
+    """
     minutes, micro = divmod(round(abs(degrees) * 3600 * 1000000), 60 * 1000000)
     return (*divmod(minutes, 60), micro)
 
 
-STANDING_MS = 0.5                   # metres a second; slower than this a course is noise
-COURSE_S = 1.0                      # seconds before and after a time between which the course is taken
+STANDING_MS = 0.5  # metres a second; slower than this a course is noise
+COURSE_S = 1.0  # seconds before and after a time between which the course is taken
 
 
 def _segment(track: Track, index: int) -> Tuple[int, int]:
@@ -542,97 +1318,131 @@ def _moving(a: Fix, b: Fix) -> Optional[float]:
 
 
 def with_courses(track: Track) -> Track:
-    """The track with a course at every point: around it while moving, else the last one (at first the next one)."""
+    """The track with a course at every point: around it while moving, else the last one (at first
+    the next one).
+    """
     points: List[Fix] = []
-    starts = track.starts or [0]
-    for start, end in zip(starts, starts[1:] + [len(track.points)]):
-        part = track.points[start:end]
-        courses = [_moving(part[max(0, i - 1)], part[min(len(part) - 1, i + 1)]) for i in range(len(part))]
+    for part in track.segments():
+        last = len(part) - 1
+        courses = [_moving(part[max(0, i - 1)], part[min(last, i + 1)]) for i in range(len(part))]
         held = next((course for course in courses if course is not None), None)
         for point, course in zip(part, courses):
             held = held if course is None else course
             points.append(point._replace(course=held))
-    return dataclasses.replace(track, points=points)
+    return track._replace(points=points)
 
 
 def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
-    """The place and course at a time in seconds UTC: linear inside one segment and over a hole of at most max_gap
-    seconds (None = no limit), extrapolated at most 1 s beyond. Raises OutsideTrack with the seconds to the nearest
-    point."""
+    """The place and course at a time in seconds UTC.
+
+    Linear inside one segment and over a hole of at most max_gap seconds (None = no limit),
+    extrapolated at most 1 s beyond. Raises OutsideTrack with the seconds to the nearest point.
+    """
     points = track.points
     index = bisect.bisect_right(points, (when, math.inf))
     before = when - points[index - 1].time if index else math.inf
     after = points[index].time - when if index < len(points) else math.inf
+    if before == 0.0:
+        return points[index - 1]._replace(
+            course=_course(track, index - 1, points[index - 1], max_gap)
+        )
     inside = 0 < index < len(points) and index not in track.starts[1:]
-    if before == 0.0 or inside and (max_gap is None or points[index].time - points[index - 1].time <= max_gap):
-        here = between(points[index - 1], points[index], when) if before else points[index - 1]
+    if inside and (max_gap is None or points[index].time - points[index - 1].time <= max_gap):
+        here = between(points[index - 1], points[index], when)
         return here._replace(course=_course(track, index - 1, here, max_gap))
     if min(before, after) > EXTRAPOLATE_S:
-        reason = "taken outside the track" if index in (0, len(points)) else "taken in a gap of the track"
-        raise OutsideTrack(("outside_track", "", reason, "%.1f s from the nearest point" % min(before, after),
-                            "check --offset_time and the time zone, or give a track that covers it"))
-    nearest, other = (index - 1, index - 2) if before <= after else (index, index + 1)
+        gap = "taken in a gap of the track"
+        raise OutsideTrack(
+            "outside_track",
+            "taken outside the track" if index in (0, len(points)) else gap,
+            value=f"{min(before, after):.1f} s from the nearest point",
+            remedy="check --offset_time and the time zone, or give a track that covers it",
+        )
+    return _beyond(
+        track, when, index - 1 if before <= after else index, -1 if before <= after else 1
+    )
+
+
+def _beyond(track: Track, when: float, nearest: int, step: int) -> Fix:
+    """The place a little before or behind the nearest point: on the line to its neighbour inside
+    its segment.
+    """
+    here, other = track.points[nearest], nearest + step
     first, last = _segment(track, nearest)
-    here = points[nearest]
-    if first <= other <= last and abs(points[other].time - here.time) <= HOLE_S:
-        return between(points[min(other, nearest)], points[max(other, nearest)], when)._replace(course=here.course)
+    if first <= other <= last and abs(track.points[other].time - here.time) <= HOLE_S:
+        ends = sorted((here, track.points[other]), key=lambda point: point.time)
+        return between(ends[0], ends[1], when)._replace(course=here.course)
     return here._replace(time=when)
 
 
 def _course(track: Track, index: int, here: Fix, max_gap: Optional[float]) -> Optional[float]:
-    """Course at a place between point index and the next: over COURSE_S to both sides, else as the point has it."""
+    """Course at a place between point index and the next: over COURSE_S to both sides, else as the
+    point has it.
+    """
     points = track.points
     first, last = _segment(track, index)
     limit = math.inf if max_gap is None else max_gap
     start, end = here.time - COURSE_S, here.time + COURSE_S
     low, high = index, index + 1
-    while low > first and points[low].time > start and points[low].time - points[low - 1].time <= limit:
+    while (
+        low > first
+        and points[low].time > start
+        and points[low].time - points[low - 1].time <= limit
+    ):
         low -= 1
-    while high < last and points[high].time < end and points[high + 1].time - points[high].time <= limit:
+    while (
+        high < last
+        and points[high].time < end
+        and points[high + 1].time - points[high].time <= limit
+    ):
         high += 1
     high = min(high, last)
     if high > index and points[high].time - points[high - 1].time > limit:
         high -= 1
     if low == high:
         return points[index].course
-    course = _moving(between(points[low], points[low + 1], max(points[low].time, start)),
-                     between(points[high - 1], points[high], min(points[high].time, end)))
+    course = _moving(
+        between(points[low], points[low + 1], max(points[low].time, start)),
+        between(points[high - 1], points[high], min(points[high].time, end)),
+    )
     return points[index].course if course is None else course
 
 
-# ---- 4. Time ------------------------------------------------------------------------------------
+# ---- Time ---------------------------------------------------------------------------------------
 # Here: text, EXIF, GPS and MAP time to seconds and back; zones. Pure.
 # Not here: images, options, tracks.
 
 _DATE_TIME = re.compile(
-    r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})[ T]+(\d{1,2})[:\-.](\d{1,2})(?:[:\-.](\d{1,2})(?:[.,](\d+))?)?"
-    r" *(Z|[+-]\d{2}:?\d{2})?$", re.IGNORECASE)
+    r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})[ T]+(\d{1,2})[:\-.](\d{1,2})"
+    r"(?:[:\-.](\d{1,2})(?:[.,](\d+))?)?"
+    r" *(Z|[+-]\d{2}:?\d{2})?$",
+    re.IGNORECASE,
+)
 _FILE_TIME = re.compile(r"(\d{4})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{3})\D")
 _OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d{2})$")
-_NO_GPS_DATES = ("1970-01-01", "1980-01-06")    # what receivers without a fix write
-GPS_EPOCH = 315964800               # 1980-01-06 UTC in seconds since 1970
-QUARTER_S = 900.0                   # seconds; zones are multiples of it
-AGREE_S = 300.0                     # seconds within which a GPS time confirms a zone
+GPS_EPOCH = 315964800  # 1980-01-06 UTC in seconds since 1970
+QUARTER_S = 900.0  # seconds; zones are multiples of it
+AGREE_S = 300.0  # seconds within which a GPS time confirms a zone
 
 
-class Capture(NamedTuple):
-    """When an image was taken, and how that is known."""
-    time: float                     # seconds since 1970-01-01 UTC
-    source: str                     # "DateTimeOriginal" ... "GPS time", "file name"
-    offset: float                   # seconds that local time is ahead of UTC
-    zone: str                       # what told the zone: "OffsetTimeOriginal", "--timezone", "GPS time", "UTC assumed"
+def utc_seconds(date: Tuple[int, int, int], clock: Tuple[int, int, float] = (0, 0, 0.0)) -> float:
+    """Seconds since 1970-01-01 of a date and time of day; 24:xx and :60 run on.
 
-
-def utc_seconds(year: int, month: int, day: int, hour: int, minute: int, second: float) -> float:
-    """Seconds since 1970-01-01 of a date and time of day; 24:xx and :60 run on. ValueError for no real date, and
-    outside of the years 1900 to 2199, in which no picture was taken."""
-    if not (1900 <= year < 2200 and 0 <= hour <= 24 and 0 <= minute <= 60 and 0 <= second < 61.0):
-        raise ValueError("no time: %d %d:%d:%g" % (year, hour, minute, second))
-    return (datetime.date(year, month, day).toordinal() - 719163) * 86400 + hour * 3600 + minute * 60 + second
+    ValueError for no real date, and outside of the years 1900 to 2199, in which no picture was
+    taken.
+    """
+    (year, month, day), (hour, minute, second) = date, clock
+    in_range = 0 <= hour <= 24 and 0 <= minute <= 60 and 0 <= second < 61.0
+    if not (1900 <= year < 2200 and in_range):
+        raise ValueError(f"no time: {year} {hour}:{minute}:{second:g}")
+    days = datetime.date(year, month, day).toordinal() - 719163
+    return days * 86400 + hour * 3600 + minute * 60 + second
 
 
 def parse_offset(text: Optional[str]) -> Optional[float]:
-    """Seconds ahead of UTC from `+02:00`, `-0500` or `Z`; None when it is none of these or beyond 14 hours."""
+    """Seconds ahead of UTC from `+02:00`, `-0500` or `Z`; None when it is none of these or beyond
+    14 hours.
+    """
     text = (text or "").strip(" \0")
     if text.upper() in ("Z", "UTC"):
         return 0.0
@@ -644,14 +1454,16 @@ def parse_offset(text: Optional[str]) -> Optional[float]:
 
 
 def parse_time(text: Optional[str]) -> Optional[float]:
-    """Seconds since 1970-01-01 of an EXIF or ISO date and time; in its own zone when it names one, else as if UTC. None
-    when it is no date and time. Tolerates 24:10:11, :60, fractions, `-`, `.`, `/` and trailing NULs."""
+    """Seconds since 1970-01-01 of an EXIF or ISO date and time; in its own zone when it names one,
+    else as if UTC. None when it is no date and time. Tolerates 24:10:11, :60, fractions, `-`, `.`,
+    `/` and trailing NULs.
+    """
     match = _DATE_TIME.match((text or "").strip(" \0\t\r\n"))
     if not match:
         return None
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
     try:
-        seconds = utc_seconds(year, month, day, hour, minute, second)
+        seconds = utc_seconds((year, month, day), (hour, minute, second))
     except ValueError:
         return None
     if match.group(7):
@@ -660,40 +1472,53 @@ def parse_time(text: Optional[str]) -> Optional[float]:
 
 
 def file_name_time(name: str) -> Optional[float]:
-    """Seconds since 1970-01-01, as if UTC, from a name like 2024_05_06_07_08_09_123.jpg; None for other names."""
+    """Seconds since 1970-01-01, as if UTC, from a name like 2024_05_06_07_08_09_123.jpg; None for
+    other names.
+    """
     match = _FILE_TIME.match(name)
-    return parse_time("%s-%s-%s %s:%s:%s.%s" % match.groups()) if match else None
+    if match is None:
+        return None
+    parts = match.groups()
+    return parse_time(f"{'-'.join(parts[:3])} {':'.join(parts[3:6])}.{parts[6]}")
 
 
-def _calendar(seconds: float) -> Tuple[datetime.datetime, int]:
+def calendar(seconds: float) -> Tuple[datetime.datetime, int]:
     """(date and time to the second, milliseconds), rounded to the millisecond."""
     whole, milli = divmod(int(round(seconds * 1000)), 1000)
     return datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole), milli
 
 
 def format_time(seconds: float, style: str = "iso") -> str:
-    """Seconds as text: "iso" 2024-05-06T07:08:09.123Z, "exif" 2024:05:06 07:08:09, "map" 2024_05_06_07_08_09_123."""
-    moment, milli = _calendar(seconds)
-    parts = moment.timetuple()[:6]
+    """Seconds as text: "iso" 2024-05-06T07:08:09.123Z, "exif" 2024:05:06 07:08:09, "map"
+    2024_05_06_07_08_09_123.
+    """
+    moment, milli = calendar(seconds)
+    year, month, day, hour, minute, second = moment.timetuple()[:6]
     if style == "exif":
-        return "%04d:%02d:%02d %02d:%02d:%02d" % parts
-    form = "%04d_%02d_%02d_%02d_%02d_%02d_%03d" if style == "map" else "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"
-    return form % (parts + (milli,))
+        return f"{year:04d}:{month:02d}:{day:02d} {hour:02d}:{minute:02d}:{second:02d}"
+    if style == "map":
+        date = f"{year:04d}_{month:02d}_{day:02d}"
+        return f"{date}_{hour:02d}_{minute:02d}_{second:02d}_{milli:03d}"
+    date = f"{year:04d}-{month:02d}-{day:02d}"
+    return f"{date}T{hour:02d}:{minute:02d}:{second:02d}.{milli:03d}Z"
 
 
 def format_offset(seconds: float) -> str:
     """A zone offset in seconds as `+02:00`."""
     minutes = int(round(seconds / 60))
-    return "%s%02d:%02d" % (("-" if minutes < 0 else "+",) + divmod(abs(minutes), 60))
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
 def zone_offset(zone: str, local: float) -> float:
-    """Seconds ahead of UTC at a local time (seconds as if UTC) in a zone: "local" (this computer's, by its rule then),
-    `+02:00` or an IANA name. Raises UsageError for a zone that this Python does not know."""
+    """Seconds ahead of UTC at a local time (seconds as if UTC) in a zone: "local" (this computer's,
+    by its rule then), `+02:00` or an IANA name. Raises UsageError for a zone that this Python does
+    not know.
+    """
     fixed = parse_offset(zone)
     if fixed is not None:
         return fixed
-    local = max(-6e10, min(2e11, local))    # the years 69 to 8307, beyond which dates cannot be computed
+    # the years 69 to 8307, beyond which dates cannot be computed
+    local = max(-6e10, min(2e11, local))
     moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=math.floor(local))
     if zone == "local":
         try:
@@ -702,60 +1527,97 @@ def zone_offset(zone: str, local: float) -> float:
             return -float(time.timezone)
     try:
         import zoneinfo
+
         shift = moment.replace(tzinfo=zoneinfo.ZoneInfo(zone)).utcoffset()
     except (ImportError, KeyError, ValueError, OSError):
-        raise UsageError(("unknown_zone", "", "--timezone is neither an offset up to 14:00 nor a name that this Python "
-                          "knows (names need 3.9 or newer)", zone, "write it as +02:00 or -05:00")) from None
+        raise UsageError(
+            "unknown_zone",
+            "--timezone is neither an offset up to 14:00 nor a name that this Python "
+            "knows (names need 3.9 or newer)",
+            value=zone,
+            remedy="write it as +02:00 or -05:00",
+        ) from None
     return shift.total_seconds() if shift else 0.0
 
 
-def _found_local(found: Dict[str, Any], name: str) -> Tuple[Optional[float], str]:
-    """(local seconds as if UTC, source) of the first usable time that an image carries as text or in its name."""
-    times = found.get("times", {})
-    for field in ("DateTimeOriginal", "DateTimeDigitized", "DateTime"):
-        text = re.sub(r"(Z|[+-]\d{2}:?\d{2})[\s\0]*$", "", times.get(field) or "").strip(" \0")
-        local = parse_time(text)
+_ZONE_AT_END = re.compile(r"(Z|[+-]\d{2}:?\d{2})[\s\0]*$")
+
+
+def _local_of(clock: Clock, fractions: Sequence[str]) -> Optional[float]:
+    """Local seconds as if UTC by one clock, with the first fraction of a second where its text has
+    none.
+    """
+    text = _ZONE_AT_END.sub("", clock.text).strip(" \0")
+    match, local = _DATE_TIME.match(text), parse_time(text)
+    if match is None or local is None:
+        return None
+    digits = [re.match(r"\d+", fraction.strip(" \0")) for fraction in fractions]
+    first = next((found.group() for found in digits if found), None)
+    return local if first is None or match.group(7) is not None else local + float("0." + first)
+
+
+def local_time_of(found: Found, name: str) -> Tuple[Optional[float], str]:
+    """(local seconds as if UTC, source) of the first usable time that an image carries as text or
+    in its name.
+    """
+    fractions = [clock.fraction for clock in found.clocks]
+    for clock in found.clocks:
+        local = _local_of(clock, fractions)
         if local is not None:
-            if typing.cast(Any, _DATE_TIME.match(text)).group(7) is None:
-                for key in ("SubSecTimeOriginal", "SubSecTimeDigitized", "SubSecTime"):
-                    digits = re.match(r"\d+", (times.get(key) or "").strip(" \0"))
-                    if digits:
-                        return local + float("0." + digits.group()), field
-            return local, field
-    return (None, "GPS time") if found.get("gps_time") is not None else (file_name_time(name), "file name")
+            return local, clock.name
+    if found.gps_time is not None:
+        return None, "GPS time"
+    return file_name_time(name), "file name"
 
 
-def capture_time(found: Dict[str, Any], name: str, zone: Optional[str] = None) -> Optional[Capture]:
-    """When an image was taken, by what it carries, its name, and a zone ("local", offset, IANA; None = not given). None
-    when nothing tells. The order of fields and zones is that of the project's rules for capture time."""
-    local, source = _found_local(found, name)
-    times, gps = found.get("times", {}), found.get("gps_time")
-    if local is None:
-        return Capture(gps, source, 0.0, "GPS time") if gps is not None else None
-    for key in ("OffsetTimeOriginal", "OffsetTimeDigitized", "OffsetTime"):
-        offset = parse_offset(times.get(key))
+def _zone_told(found: Found, source: str) -> Optional[Tuple[float, str]]:
+    """(seconds ahead of UTC, who says so) by the photo's own texts; None where they do not."""
+    for clock in found.clocks:
+        offset = parse_offset(clock.offset)
         if offset is not None:
-            return Capture(local - offset, source, offset, key)
-    in_text = re.search(r"(Z|[+-]\d{2}:?\d{2})$", (times.get(source) or "").strip(" \0"))
-    offset = parse_offset(in_text.group()) if in_text else None
-    if offset is not None:
-        return Capture(local - offset, source, offset, source)
-    if zone:
-        offset = zone_offset(zone, local)
-        return Capture(local - offset, source, offset, "--local_time" if zone == "local" else "--timezone")
-    if gps is not None:
-        apart = local - gps
-        if not -12 * 3600 - AGREE_S <= apart <= 14 * 3600 + AGREE_S:
-            apart = (apart + 12 * 3600) % DAY_S - 12 * 3600
-        offset = round(apart / QUARTER_S) * QUARTER_S       # of the zone that the GPS time implies, where they agree
-        if abs(apart - offset) <= AGREE_S:
-            return Capture(local - offset, source, offset, "GPS time")
-    return Capture(local, source, 0.0, "UTC assumed")
+            return offset, clock.name.replace("DateTime", "OffsetTime")
+    text = next((clock.text for clock in found.clocks if clock.name == source), "")
+    match = _ZONE_AT_END.search(text.strip(" \0"))
+    offset = parse_offset(match.group()) if match else None
+    return None if offset is None else (offset, source)
+
+
+def _zone_by_gps(local: float, gps: float) -> Optional[float]:
+    """Seconds ahead of UTC of the zone that the GPS time implies, None where the two do not agree
+    on one.
+    """
+    apart = local - gps
+    if not -12 * 3600 - AGREE_S <= apart <= 14 * 3600 + AGREE_S:
+        apart = (apart + 12 * 3600) % DAY_S - 12 * 3600
+    offset = round(apart / QUARTER_S) * QUARTER_S
+    return offset if abs(apart - offset) <= AGREE_S else None
+
+
+def capture_time(found: Found, name: str, zone: Optional[str] = None) -> Optional[Capture]:
+    """When an image was taken, by what it carries, its name, and a zone ("local", offset, IANA;
+    None = not given).
+
+    None when nothing tells. The order of fields and zones is that of the project's rules for
+    capture time.
+    """
+    local, source = local_time_of(found, name)
+    if local is None:
+        return None if found.gps_time is None else Capture(found.gps_time, source, 0.0, "GPS time")
+    told = _zone_told(found, source)
+    if told is None and zone:
+        told = zone_offset(zone, local), "--local_time" if zone == "local" else "--timezone"
+    if told is None and found.gps_time is not None:
+        offset = _zone_by_gps(local, found.gps_time)
+        told = None if offset is None else (offset, "GPS time")
+    offset, who = told or (0.0, "UTC assumed")
+    return Capture(local - offset, source, offset, who)
 
 
 def spread_subseconds(times: Sequence[float], interval: float) -> Tuple[List[float], Optional[int]]:
-    """Place shots that are interval seconds apart inside their whole seconds: (times, index of the shot that does not
-    fit or None). The middle of all starts that put every shot in its second; if none does, the times as they were."""
+    """Place shots that are interval seconds apart inside their whole seconds: (times, index of the
+    shot that does not fit or None). The middle of all starts that put every shot in its second; if
+    none does, the times as they were.
+    """
     low, high = -math.inf, math.inf
     for index, value in enumerate(times):
         low = max(low, math.floor(value) - index * interval)
@@ -766,7 +1628,9 @@ def spread_subseconds(times: Sequence[float], interval: float) -> Tuple[List[flo
 
 
 def spread_ties(times: Sequence[float]) -> Tuple[List[float], int]:
-    """Sorted times with equal ones spread evenly up to the next, at most over a second: (times, number of ties)."""
+    """Sorted times with equal ones spread evenly up to the next, at most over a second: (times,
+    number of ties).
+    """
     out = list(times)
     firsts = [index for index in range(len(out)) if index == 0 or out[index] != out[index - 1]]
     for start, end in zip(firsts, firsts[1:] + [len(out)]):
@@ -776,27 +1640,202 @@ def spread_ties(times: Sequence[float]) -> Tuple[List[float], int]:
     return out, len(out) - len(firsts)
 
 
-# ---- 5. Files and programs ----------------------------------------------------------------------
-# Here: finding images, writing atomically, the worker pool, the only subprocess.
-# Not here: what is in a file.
+# The days from which on GPS time is one more second ahead of UTC, since 1980 (IERS Bulletin C).
+_LEAP_DAYS = (
+    "1981-07-01 1982-07-01 1983-07-01 1985-07-01 1988-01-01 1990-01-01 1991-01-01 1992-07-01 "
+    "1993-07-01 1994-07-01 1996-01-01 1997-07-01 1999-01-01 2006-01-01 2009-01-01 2012-07-01 "
+    "2015-07-01 2017-01-01"
+).split()
 
-def natural_key(name: str) -> Tuple[Any, ...]:
+
+def gps_to_utc(seconds: float) -> float:
+    """Seconds since 1980-01-06 without leap seconds to seconds UTC since 1970."""
+    utc = seconds + GPS_EPOCH
+    days = [parse_time(day + " 00:00") or 0.0 for day in _LEAP_DAYS]
+    return utc - sum(utc - number >= day for number, day in enumerate(days, 1))
+
+
+# ---- Sequences ----------------------------------------------------------------------------------
+# Here: order, cuts, directions and duplicates among images of one folder. Pure.
+# Not here: files, options, which images take part.
+
+
+def natural_key(name: str) -> Tuple[Tuple[int, int, str], ...]:
     """A sort key by which IMG_9 comes before IMG_10; the name itself decides between equals."""
     parts = re.split(r"(\d+)", name.lower())
-    return (*((0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part) for part in parts),
-            (2, 0, name))
+    numbers = [part.isdigit() and part.isascii() for part in parts]
+    keys = [(0, int(p), "") if number else (1, 0, p) for p, number in zip(parts, numbers)]
+    return (*keys, (2, 0, name))
 
 
-def by_time(items: Iterable[Any], when: Callable[[Any], float], name: Callable[[Any], str]) -> List[Any]:
+def by_time(items: Iterable[T], when: Callable[[T], float], name: Callable[[T], str]) -> List[T]:
     """Items sorted by time, those of one time by natural name."""
-    out: List[Any] = []
+    out: List[T] = []
     for _, group in itertools.groupby(sorted(items, key=when), key=when):
         same = list(group)
-        out.extend(same if len(same) == 1 else sorted(same, key=lambda item: natural_key(name(item))))
+        out.extend(
+            same if len(same) == 1 else sorted(same, key=lambda item: natural_key(name(item)))
+        )
     return out
 
 
-def parsed(text: Union[str, bytes, None]) -> Any:
+def in_order(images: Iterable[Image]) -> List[Image]:
+    """Images by capture time, then natural file name; an unknown time counts as 1970."""
+    return by_time(images, lambda image: image.time or 0.0, lambda image: image.path.name)
+
+
+def split(images: Iterable[Image], max_metres: float, max_seconds: float) -> List[List[Image]]:
+    """Sequences of the images of one folder: cut where neighbours are further apart than either
+    limit.
+
+    The images come back sorted by time and natural name; one without time or position cuts nothing
+    by it.
+    """
+    pieces: List[List[Image]] = []
+    for image in in_order(images):
+        last = pieces[-1][-1] if pieces else None
+        if last is None or _apart(last, image, max_metres, max_seconds):
+            pieces.append([])
+        pieces[-1].append(image)
+    return pieces
+
+
+def _apart(a: Image, b: Image, max_metres: float, max_seconds: float) -> bool:
+    """Whether two neighbours belong to different sequences."""
+    if a.time is not None and b.time is not None and b.time - a.time > max_seconds:
+        return True
+    return a.fix is not None and b.fix is not None and distance(a.fix, b.fix) > max_metres
+
+
+def cut(images: Sequence[T], most: int = SEQUENCE_IMAGES) -> List[List[T]]:
+    """Pieces of at most so many images."""
+    return [list(images[start : start + most]) for start in range(0, len(images), most)]
+
+
+def _chords(images: Sequence[Image]) -> List[Optional[float]]:
+    """The course from each image of a sequence to the next one at another place; the last has the
+    one before it.
+    """
+    courses: List[Optional[float]] = [None] * len(images)
+    after: Optional[float] = None
+    for index in range(len(images) - 2, -1, -1):
+        here, there = images[index].fix, images[index + 1].fix
+        if (
+            here is not None
+            and there is not None
+            and (here.lat, here.lon) != (there.lat, there.lon)
+        ):
+            after = bearing(here, there)
+        courses[index] = after
+    before: Optional[float] = None
+    for index, course in enumerate(courses):  # those behind the last movement keep its course
+        before = courses[index] = before if course is None else course
+    return courses
+
+
+def with_directions(images: Sequence[Image], offset_angle: float, all_of_them: bool) -> List[Image]:
+    """The images of one sequence, in order, with a heading where it is missing (or on all of them).
+
+    The course is the track's at that time where there was a track, else that to the next image;
+    offset_angle in degrees is added, modulo 360. An image that knows no course keeps the heading it
+    has.
+    """
+    out: List[Image] = []
+    for image, chord in zip(images, _chords(images)):
+        fix, heading = image.fix, image.heading
+        course = chord if fix is None or fix.course is None else fix.course
+        if course is not None and (all_of_them or (heading is None and image.magnetic is None)):
+            heading = (course + offset_angle) % 360.0
+        out.append(image._replace(membership=Membership(heading=heading)))
+    return out
+
+
+def mark_duplicates(images: Sequence[Image], metres: float, degrees: float) -> List[Image]:
+    """The images, in their order, those marked that repeat the last image kept: by partner,
+    distance and turn.
+
+    A duplicate is at most so many metres away and turned by at most so many degrees; an unknown
+    direction counts as no turn, an unknown position is never a duplicate.
+    """
+    out: List[Image] = []
+    kept: Optional[Image] = None
+    for image in images:
+        repeats = None if kept is None else _repeats(kept, image, metres, degrees)
+        if repeats is None:
+            kept = image
+            out.append(image)
+        else:
+            out.append(image._replace(membership=Membership(repeats=repeats)))
+    return out
+
+
+def _repeats(kept: Image, image: Image, metres: float, degrees: float) -> Optional[Repeat]:
+    """How an image repeats the one kept, else None."""
+    here, there = kept.fix, image.fix
+    if here is None or there is None:
+        return None
+    apart, turned = distance(here, there), None
+    if kept.heading is not None and image.heading is not None:
+        turned = turn(kept.heading, image.heading)
+    if apart > metres or (turned is not None and turned > degrees):
+        return None
+    return Repeat(kept.path.name, round(apart, 3), None if turned is None else round(turned, 3))
+
+
+# JSON in ASCII with sorted keys and no spaces: the same text for the same value, everywhere.
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def text_hash(text: str) -> str:
+    """16 hexadecimal digits that stand for a text in ASCII."""
+    return hashlib.sha1(text.encode("ascii")).hexdigest()[:16]
+
+
+def short_hash(*parts: object) -> str:
+    """16 hexadecimal digits that stand for some plain values."""
+    return text_hash(canonical(parts))
+
+
+def uuid_of(text: bytes) -> str:
+    """The UUIDv5 of some bytes in this project's name space (RFC 4122, 4.3)."""
+    space = bytes.fromhex(ID_NAMESPACE.replace("-", ""))
+    raw = bytearray(hashlib.sha1(space + text).digest()[:16])
+    raw[6], raw[8] = raw[6] & 0x0F | 0x50, raw[8] & 0x3F | 0x80
+    text16 = raw.hex()
+    return "-".join((text16[:8], text16[8:12], text16[12:16], text16[16:20], text16[20:]))
+
+
+def photo_id(name: str, found: Found) -> str:
+    """An image's id: from its base name (NFC), pixel size and capture time as found in
+    milliseconds.
+    """
+    local, _ = local_time_of(found, name)
+    when = local if local is not None else found.gps_time or 0.0
+    width, height = found.pixels or (0, 0)
+    rest = f"|{width}x{height}|{round(when * 1000)}"
+    return uuid_of(composed(name).encode("utf-8", "surrogateescape") + rest.encode("ascii"))
+
+
+def composed(name: str) -> str:
+    """A name in the normal form NFC, whatever the file system made of it."""
+    if name.isascii():
+        return name
+    import unicodedata
+
+    return unicodedata.normalize("NFC", name)
+
+
+def sequence_id(first_photo: str, options: Mapping[str, object]) -> str:
+    """A sequence's id: from its first photo's id and the sequence options."""
+    return uuid_of(f"{first_photo}|{canonical(dict(options))}".encode("ascii"))
+
+
+# ---- Files --------------------------------------------------------------------------------------
+# Here: finding images, writing atomically, size and time of a file.
+# Not here: what is in a file.
+
+
+def parsed(text: Union[str, bytes, None]) -> object:
     """The value of a JSON text from outside; None when it is none, or nested without end."""
     try:
         return json.loads(text or "null")
@@ -804,82 +1843,122 @@ def parsed(text: Union[str, bytes, None]) -> Any:
         return None
 
 
-def _kind(name: str) -> str:
+def kind_of(name: str) -> str:
+    """The extension of a file name in lower case, without its dot."""
     return os.path.splitext(name)[1][1:].lower()
 
 
 def is_jpeg_name(path: Union[str, Path]) -> bool:
     """Whether a file is of the kind that can be described and uploaded, by its name."""
-    return _kind(str(path)) in JPEG_KINDS
+    return kind_of(str(path)) in JPEG_KINDS
 
 
 def check_folder(path: str, option: str) -> Path:
     """The path as a folder that exists; raises NotFound."""
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
-        raise NotFound(("not_a_folder", path, "is a file, not a folder", "", "give %s the folder it is in" % option))
+        raise NotFound(
+            "not_a_folder",
+            "is a file, not a folder",
+            file=path,
+            remedy=f"give {option} the folder it is in",
+        )
     if not folder.is_dir():
-        raise NotFound(("no_folder", path, "there is no such folder", "", "check %s" % option))
+        raise NotFound("no_folder", "there is no such folder", file=path, remedy=f"check {option}")
     return folder
 
 
-def _ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
     """Whether a name is one of our temporary files or one of the Finder's shadow files."""
     return name.startswith(("._", PART_PREFIX))
 
 
-def find_images(folder: Union[str, Path], skip_subfolders: bool = False,
-                trouble: Optional[List[Problem]] = None) -> List[Path]:
-    """Every image file below a folder, by folder and natural name; folders named .mapillary are not searched.
-    Subfolders that cannot be listed are added to trouble. Raises NotFound when there is no such folder or no image."""
+def unsearchable(error: OSError) -> Problem:
+    """What is said of a folder that cannot be listed."""
+    cause = error.strerror or ""
+    return Problem(
+        "unreadable",
+        "cannot be searched",
+        file=str(error.filename),
+        value=cause,
+        remedy="check its rights",
+    )
+
+
+def find_images(
+    folder: Union[str, Path], skip_subfolders: bool = False, trouble: Optional[List[Problem]] = None
+) -> List[Path]:
+    """Every image file below a folder, by folder and natural name; folders named .mapillary are not
+    searched.
+
+    Subfolders that cannot be listed are added to trouble. Raises NotFound when there is no such
+    folder or no image.
+    """
     images: List[Path] = []
 
     def unreadable(error: OSError) -> None:
-        problem = Problem("unreadable", str(error.filename), "cannot be searched", error.strerror or "",
-                          "check its rights")
-        LOG.warning("%s", str(problem))
+        LOG.warning("%s", str(unsearchable(error)))
         if trouble is not None:
-            trouble.append(problem)
-    for place, folders, files in os.walk(str(check_folder(str(folder), "--import_path")), onerror=unreadable):
-        folders[:] = [] if skip_subfolders else sorted(set(folders) - {STATE_FOLDER}, key=natural_key)
+            trouble.append(unsearchable(error))
+
+    top = str(check_folder(str(folder), "--import_path"))
+    for place, folders, files in os.walk(top, onerror=unreadable):
+        below = set() if skip_subfolders else set(folders) - {STATE_FOLDER}
+        folders[:] = sorted(below, key=natural_key)
         if STAND_IN_FILE in files:
-            folders[:] = []         # what a stand-in received is no input
+            folders[:] = []  # what a stand-in received is no input
             continue
-        here = [name for name in files if _kind(name) in IMAGE_KINDS and not _ours(name)]
-        parent = Path(place)        # parsed once
+        here = [name for name in files if kind_of(name) in IMAGE_KINDS and not is_ours(name)]
+        parent = Path(place)  # parsed once
         images.extend(parent / name for name in sorted(here, key=natural_key))
     if not images:
-        raise NotFound(("no_images", str(folder), "holds no images", "",
-                        "images are files named .%s" % ", .".join(IMAGE_KINDS)))
+        kinds = "images are files named ." + ", .".join(IMAGE_KINDS)
+        raise NotFound("no_images", "holds no images", file=folder, remedy=kinds)
     return images
 
 
-def _os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
-    rights = "check the rights of the folder"
-    remedy = {errno.ENOSPC: "free some space and run the same command again", errno.EACCES: rights, errno.EPERM: rights,
-              errno.EROFS: "the disk is read-only: copy the images to another one",
-              errno.EMFILE: "run it for fewer folders at a time, or after: ulimit -n 65536"}
-    return CannotWrite(("cannot_write", str(path), "cannot be written", error.strerror or str(error),
-                        remedy.get(error.errno or 0, "check the disk")))
+_RIGHTS = "check the rights of the folder"
+_WRITE_REMEDIES = {
+    errno.ENOSPC: "free some space and run the same command again",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "the disk is read-only: copy the images to another one",
+    errno.EMFILE: "run it for fewer folders at a time, or after: ulimit -n 65536",
+}
 
 
-def write_atomically(path: Union[str, Path], chunks: Iterable[bytes], mode: Optional[int] = None,
-                     flush: bool = True) -> os.stat_result:
-    """Write a file (behind links too) whole or not at all: temporary file beside it, fsync, os.replace. Permissions are
-    mode, else as they were. Returns os.stat of the new file; raises CannotWrite, and then the old file is as it was."""
+def os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
+    """The error for a file that the system does not let us write."""
+    remedy = _WRITE_REMEDIES.get(error.errno or 0, "check the disk")
+    cause = error.strerror or str(error)
+    return CannotWrite("cannot_write", "cannot be written", file=path, value=cause, remedy=remedy)
+
+
+def write_atomically(
+    path: Union[str, Path], chunks: Iterable[bytes], mode: Optional[int] = None, flush: bool = True
+) -> os.stat_result:
+    """Write a file (behind links too) whole or not at all: temporary file beside it, fsync,
+    os.replace. Permissions are mode, else as they were. Returns os.stat of the new file; raises
+    CannotWrite, and then the old file is as it was.
+    """
     target = os.path.realpath(str(path))
-    part = os.path.join(os.path.dirname(target), "%s%016x%s" % (
-        PART_PREFIX, random.SystemRandom().getrandbits(64), PART_SUFFIX))
+    part = os.path.join(
+        os.path.dirname(target),
+        f"{PART_PREFIX}{random.SystemRandom().getrandbits(64):016x}{PART_SUFFIX}",
+    )
     try:
         if mode is None:
             with contextlib.suppress(FileNotFoundError):
                 mode = os.stat(target).st_mode & 0o7777
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
-                         0o666 if mode is None else mode)
+        handle = os.open(
+            part,
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
+            0o666 if mode is None else mode,
+        )
         try:
             with os.fdopen(handle, "wb", buffering=0) as stream:
                 for chunk in chunks:
-                    _write_all(stream, chunk)
+                    write_all(stream, chunk)
                 if mode is not None and os.name == "posix":
                     os.chmod(stream.fileno(), mode)
                 if flush:
@@ -892,18 +1971,30 @@ def write_atomically(path: Union[str, Path], chunks: Iterable[bytes], mode: Opti
                 os.unlink(part)
             raise
     except OSError as error:
-        raise _os_problem(path, error) from error
+        raise os_problem(path, error) from error
 
 
-def _write_all(stream: Any, chunk: bytes) -> None:
-    """Write every byte of a chunk to an unbuffered stream; the one place that image bytes go to disk through."""
+def write_all(stream: io.RawIOBase, chunk: bytes) -> None:
+    """Write every byte of a chunk to an unbuffered stream; the one place that image bytes go to
+    disk through.
+    """
     view = memoryview(chunk)
     while view:
-        view = view[stream.write(view):]
+        view = view[stream.write(view) or 0 :]
+
+
+def make_folder(path: str, mode: int = 0o777) -> None:
+    """Have a folder, and those above it; raises CannotWrite."""
+    try:
+        os.makedirs(path, mode, exist_ok=True)
+    except OSError as error:
+        raise os_problem(path, error) from error
 
 
 def flush_folder(folder: Union[str, Path]) -> None:
-    """Flush a folder's names to disk, where the system can; after that a power cut does not undo a replace."""
+    """Flush a folder's names to disk, where the system can; after that a power cut does not undo a
+    replace.
+    """
     if os.name == "posix":
         with contextlib.suppress(OSError):
             handle = os.open(str(folder), os.O_RDONLY)
@@ -913,11 +2004,39 @@ def flush_folder(folder: Union[str, Path]) -> None:
                 os.close(handle)
 
 
-def rest_of(path: str, start: int) -> Iterator[bytes]:
-    """The bytes of a file from an offset on, a piece at a time."""
-    with open(path, "rb") as stream:
-        stream.seek(start)
-        yield from iter(lambda: stream.read(COPY_BYTES), b"")
+def stamp_by(status: os.stat_result) -> Stamp:
+    """Size in bytes and modification time in milliseconds."""
+    return Stamp(status.st_size, status.st_mtime_ns // 1000000)
+
+
+def stamp_of(path: Union[str, Path]) -> Stamp:
+    """Size and modification time of a file; NO_STAMP where it cannot be looked at."""
+    try:
+        return stamp_by(os.stat(str(path)))
+    except OSError:
+        return NO_STAMP
+
+
+K = TypeVar("K", Path, Image)
+
+
+def by_folder(things: Iterable[K]) -> Dict[str, List[K]]:
+    """The paths, or images, of each folder, in the order they come in."""
+    folders: Dict[str, List[K]] = {}
+    for thing in things:
+        path = thing.path if isinstance(thing, Image) else thing
+        folders.setdefault(os.path.dirname(str(path)), []).append(thing)
+    return folders
+
+
+# ---- Workers and programs -----------------------------------------------------------------------
+# Here: the worker pool, the only subprocess, where programs are, the configuration file.
+# Not here: what a worker does, what a program is asked.
+
+
+def environment(variable: str) -> str:
+    """What a variable of the environment says; "" where it is not set."""
+    return os.environ.get(variable) or ""
 
 
 def worker_count(wanted: int) -> int:
@@ -925,26 +2044,43 @@ def worker_count(wanted: int) -> int:
     return wanted or min(8, os.cpu_count() or 1)
 
 
-def _several(job: Callable[[Any], Any], items: Sequence[Any]) -> List[Any]:
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def _several(job: Callable[[Item], Result], items: Sequence[Item]) -> List[Result]:
     return [job(item) for item in items]
 
 
-def each(job: Callable[[Any], Any], items: Iterable[Any], total: int, workers: int) -> Iterator[Any]:
-    """job(item) for each of about total items, in their order, only a few taken ahead: the one worker pool. job is a
-    module's function of plain values (threads or processes). What has not begun when the consumer stops is dropped."""
+def _pool(count: int, total: int) -> Tuple["concurrent.futures.Executor", int]:
+    """(pool of workers, items that one gets at a time): processes where this file is the program
+    and there is much to do.
+    """
+    import concurrent.futures
+
+    if __name__ != "__main__" or total <= PROCESS_IMAGES:
+        return concurrent.futures.ThreadPoolExecutor(count), 1
+    import multiprocessing
+
+    spawn = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(count, spawn), 32
+
+
+def each(
+    job: Callable[[Item], Result], items: Iterable[Item], total: int, workers: int
+) -> Iterator[Result]:
+    """job(item) for each of about total items, in their order, only a few taken ahead: the one
+    worker pool.
+
+    job is a module's function of plain values (threads or processes). What has not begun when the
+    consumer stops is dropped.
+    """
     count = min(worker_count(workers), total)
     if count <= 1:
-        for item in items:
-            yield job(item)
+        yield from map(job, items)
         return
-    import concurrent.futures
-    if __name__ == "__main__" and total > PROCESS_IMAGES:       # this file is the program, and there is much to do
-        import multiprocessing
-        pool: Any = concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
-        chunk = 32                  # items a worker gets at a time
-    else:
-        pool, chunk = concurrent.futures.ThreadPoolExecutor(count), 1
-    waiting: Any = collections.deque()
+    pool, chunk = _pool(count, total)
+    waiting: Deque["concurrent.futures.Future[List[Result]]"] = collections.deque()
     source = iter(items)
     try:
         for group in iter(lambda: list(itertools.islice(source, chunk)), []):
@@ -959,88 +2095,168 @@ def each(job: Callable[[Any], Any], items: Iterable[Any], total: int, workers: i
         pool.shutdown(wait=True)
 
 
-ERROR_LINES, ERROR_BYTES = 20, 4096     # of what a program says on its error output, the last ones are kept
+# of what a program says on its error output, the last ones are kept
+ERROR_LINES, ERROR_BYTES = (
+    20,
+    4096,
+)
 
 
 class Ran(NamedTuple):
     """How a program ended."""
-    code: int                       # its exit code, 0 = success
-    output: str                     # its output; "" when every line went to a function
-    errors: List[str]               # the last lines that it wrote to its error output
+
+    code: int  # its exit code, 0 = success
+    output: str  # its output; "" when every line went to a function
+    errors: List[str]  # the last lines that it wrote to its error output
 
 
-def run_program(argv: Sequence[str], folder: Optional[str] = None, line: Optional[Callable[[str], None]] = None) -> Ran:
-    """Run a program to its end: no shell, no input, no window, no token from our environment; line(text) gets each line
-    of its output as it comes. Killed when anything goes wrong here, Ctrl-C included. Raises ProgramMissing."""
-    errors: Any = collections.deque(maxlen=ERROR_LINES)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAPILLARY_")}
+def _lines_of(rows: Iterable[bytes]) -> List[str]:
+    return [row.decode("utf-8", "replace").strip() for row in rows if row.strip()]
+
+
+def _start(argv: Sequence[str], folder: Optional[str]) -> "subprocess.Popen[bytes]":
+    """A program that runs: no shell, no input, no window, no token from our environment; raises
+    ProgramMissing.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MAPILLARY_")}
     try:
-        child = subprocess.Popen(
-            list(argv), cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+        return subprocess.Popen(
+            list(argv),
+            cwd=folder,
+            env=kept,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
     except OSError as error:
-        raise ProgramMissing(("cannot_start", argv[0], "cannot be started", error.strerror or str(error),
-                              "install it anew")) from error
-    stdout, stderr = typing.cast(BinaryIO, child.stdout), typing.cast(BinaryIO, child.stderr)
-    with child:
+        cause = error.strerror or str(error)
+        raise ProgramMissing(
+            "cannot_start", "cannot be started", file=argv[0], value=cause, remedy="install it anew"
+        ) from error
+
+
+def run_program(
+    argv: Sequence[str],
+    folder: Optional[str] = None,
+    line: Optional[Callable[[str], None]] = None,
+) -> Ran:
+    """Run a program to its end; line(text) gets each line of its output as it comes.
+
+    Killed when anything goes wrong here, Ctrl-C included. Raises ProgramMissing.
+    """
+    errors: Deque[bytes] = collections.deque(maxlen=ERROR_LINES)
+    output: List[bytes] = []
+    with _start(argv, folder) as child:
+        stdout, stderr = child.stdout, child.stderr
+        assert stdout is not None and stderr is not None
+        complaints = iter(lambda: stderr.readline(ERROR_BYTES), b"")
         try:
-            reader = threading.Thread(target=lambda: errors.extend(iter(lambda: stderr.readline(ERROR_BYTES), b"")),
-                                      daemon=True)
+            reader = threading.Thread(target=errors.extend, args=(complaints,), daemon=True)
             reader.start()
-            output: List[bytes] = []
             for row in stdout:
-                line(row.decode("utf-8", "replace").strip()) if line else output.append(row)
+                if line is None:
+                    output.append(row)
+                else:
+                    line(row.decode("utf-8", "replace").strip())
             child.wait()
             reader.join()
         except BaseException:
             child.kill()
             raise
-    return Ran(child.returncode, b"".join(output).decode("utf-8", "replace"),
-               [row.decode("utf-8", "replace").strip() for row in errors if row.strip()])
+    text = b"".join(output).decode("utf-8", "replace")
+    return Ran(child.returncode, text, _lines_of(errors))
 
 
-def _program_folders() -> List[str]:
-    """Where programs may be: beside this script, on PATH, and in the usual places of this system."""
-    below = {"win32": (("ProgramFiles", "ffmpeg\\bin"), ("SystemDrive", "\\ffmpeg\\bin"), ("ProgramData",
-             "chocolatey\\bin"), ("LOCALAPPDATA", "Microsoft\\WinGet\\Links"), ("USERPROFILE", "scoop\\shims"))}
-    usual = [os.path.join(os.environ[root], rest) for root, rest in below.get(sys.platform, ()) if root in os.environ]
-    if os.name == "posix":
-        usual = ["/opt/homebrew/bin", "/usr/local/bin", "/opt/local/bin", "/usr/bin", "/snap/bin"]
-    path = os.environ.get("PATH", "").split(os.pathsep)
-    return [_HERE] + [folder for folder in path if os.path.isabs(folder)] + usual
+_USUAL_ON_WINDOWS = (  # variable that tells a folder, and where below it programs are put
+    ("ProgramFiles", "ffmpeg\\bin"),
+    ("SystemDrive", "\\ffmpeg\\bin"),
+    ("ProgramData", "chocolatey\\bin"),
+    ("LOCALAPPDATA", "Microsoft\\WinGet\\Links"),
+    ("USERPROFILE", "scoop\\shims"),
+)
+_USUAL_ON_POSIX = (
+    "/opt/homebrew/bin",
+    "/usr/local/bin",
+    "/opt/local/bin",
+    "/usr/bin",
+    "/snap/bin",
+)
+_GET_FFMPEG = {
+    "win32": "winget install ffmpeg, or put ffmpeg.exe and ffprobe.exe beside mapillary_tools.py",
+    "darwin": "brew install ffmpeg",
+}
+
+
+def program_folders() -> List[str]:
+    """Where programs may be: beside this script, on PATH, and in the usual places of
+    this system.
+    """
+    usual = list(_USUAL_ON_POSIX) if os.name == "posix" else []
+    if sys.platform == "win32":
+        roots = [(environment(variable), rest) for variable, rest in _USUAL_ON_WINDOWS]
+        usual = [os.path.join(root, rest) for root, rest in roots if root]
+    path = environment("PATH").split(os.pathsep)
+    return [HERE] + [folder for folder in path if os.path.isabs(folder)] + usual
+
+
+def _places_of(name: str, given: Optional[str]) -> List[str]:
+    """Where a program may be, in the order to look; of a file that was given ffprobe is looked for
+    beside it.
+    """
+    usual = [os.path.join(folder, name) for folder in program_folders()]
+    if not given:
+        return usual
+    if os.path.isdir(given):
+        beside = os.path.join(given, name)
+        return [beside] if name == "ffmpeg" else [beside] + usual
+    if name == "ffmpeg":
+        return [given]
+    return [os.path.join(os.path.dirname(given), name)] + usual
 
 
 def find_program(name: str, given: Optional[str] = None) -> str:
-    """The absolute path of ffmpeg or ffprobe: given (a file or a folder, in which ffprobe is looked for first), else
-    MAPILLARY_TOOLS_FFMPEG_PATH, else where programs are. Raises ProgramMissing that says how to get it on this
-    system."""
-    given = given or os.environ.get("MAPILLARY_TOOLS_FFMPEG_PATH")
-    places = [os.path.join(folder, name) for folder in _program_folders()]
+    """The absolute path of ffmpeg or ffprobe: given (a file or a folder), else where programs are.
+
+    MAPILLARY_TOOLS_FFMPEG_PATH may give it too. Raises ProgramMissing that says how to get it on
+    this system.
+    """
+    given = given or environment("MAPILLARY_TOOLS_FFMPEG_PATH")
     if given:
         given = os.path.abspath(os.path.expanduser(given))
-        beside = os.path.join(given if os.path.isdir(given) else os.path.dirname(given), name)
-        places = [beside] + places if name != "ffmpeg" else [beside if os.path.isdir(given) else given]
-    for place in places:
+    for place in _places_of(name, given):
         for candidate in (place, place + ".exe") if os.name == "nt" else (place,):
             if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
                 return candidate
-    remedy = {"win32": "winget install ffmpeg, or put ffmpeg.exe and ffprobe.exe beside mapillary_tools.py",
-              "darwin": "brew install ffmpeg"}.get(sys.platform, "apt install ffmpeg, or your system's package of it")
-    wrong = ("there is no %s there" if given else "%s is not on this computer") % name
-    raise ProgramMissing(("no_program", given or "", wrong, "", remedy + "; --ffmpeg_path FILE says where it is"))
+    remedy = _GET_FFMPEG.get(sys.platform, "apt install ffmpeg, or your system's package of it")
+    wrong = f"there is no {name} there" if given else f"{name} is not on this computer"
+    raise ProgramMissing(
+        "no_program",
+        wrong,
+        file=given or "",
+        remedy=remedy + "; --ffmpeg_path FILE says where it is",
+    )
 
 
 def config_path(given: Optional[str] = None) -> str:
-    """Where credentials are kept: given, else MAPILLARY_CONFIG_PATH, else ~/.config/mapillary/config."""
-    return given or os.environ.get("MAPILLARY_CONFIG_PATH") or os.path.join(
-        os.path.expanduser("~"), ".config", "mapillary", "config")
+    """Where credentials are kept: given, else MAPILLARY_CONFIG_PATH, else
+    ~/.config/mapillary/config.
+    """
+    return (
+        given
+        or environment("MAPILLARY_CONFIG_PATH")
+        or os.path.join(os.path.expanduser("~"), ".config", "mapillary", "config")
+    )
 
 
 def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
-    """The configuration as section -> option -> text; empty where there is no file. Raises UsageError."""
+    """The configuration as section -> option -> text; empty where there is no file. Raises
+    UsageError.
+    """
     import configparser
+
     parser = configparser.RawConfigParser(strict=False)
-    parser.optionxform = str        # type: ignore[assignment,method-assign]
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     where, remedy = config_path(path), "mend it, or move it away and authenticate"
     try:
         with open(where, encoding="utf-8-sig") as stream:
@@ -1048,8 +2264,10 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        reason = error.strerror or "" if isinstance(error, OSError) else "it is no ini file in UTF-8"
-        raise UsageError(("bad_config", where, "cannot be read", reason, remedy)) from None
+        cause = getattr(error, "strerror", None) or "it is no ini file in UTF-8"
+        raise UsageError(
+            "bad_config", "cannot be read", file=where, value=cause, remedy=remedy
+        ) from None
     return {section: dict(parser.items(section)) for section in parser.sections()}
 
 
@@ -1058,94 +2276,186 @@ def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None
     where = config_path(path)
     lines: List[str] = []
     for section, options in sections.items():
-        lines += ["[%s]" % section, *("%s = %s" % item for item in options.items()), ""]
-    lines = [line.replace("\n", "\n\t") for line in lines]   # a value over several lines
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(where)), mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise _os_problem(where, error) from error
+        told = [f"{option} = {value}" for option, value in options.items()]
+        lines += [f"[{section}]", *told, ""]
+    lines = [line.replace("\n", "\n\t") for line in lines]  # a value over several lines
+    make_folder(os.path.dirname(os.path.abspath(where)), 0o700)
     write_atomically(where, ["\n".join(lines).encode("utf-8")], mode=0o600)
 
 
-# ---- 6. EXIF facade -----------------------------------------------------------------------------
-# Here: JPEG head to plain values and back; the only place that knows piexif dicts.
-# Not here: which values an image should get, and when it may be written.
+class Configuration:
+    """The configuration of a run, read once and only if somebody asks. Raises UsageError when it
+    cannot be read.
+    """
 
-_TIME_TAGS = {"DateTimeOriginal": ("Exif", 0x9003), "DateTimeDigitized": ("Exif", 0x9004), "DateTime": ("0th", 0x0132),
-              "SubSecTimeOriginal": ("Exif", 0x9291), "SubSecTimeDigitized": ("Exif", 0x9292),
-              "SubSecTime": ("Exif", 0x9290), "OffsetTimeOriginal": ("Exif", 0x9011),
-              "OffsetTimeDigitized": ("Exif", 0x9012), "OffsetTime": ("Exif", 0x9010)}
-_DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL = 0x010E, 0x0112, 0x9213, 0x010F, 0x0110
-_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME = 0, 1, 2, 3, 4, 5, 6, 7
-_DIR_REF, _DIR, _TRACK_REF, _TRACK, _GPS_DATE, _GPS_ERROR = 16, 17, 14, 15, 29, 31
-# What we may write; everything else in an image is not ours.
-OWNED = {"0th": (_DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL), "Exif": (0x9003, 0x9011, 0x9291),
-         "GPS": (_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME, _DIR_REF, _DIR, _GPS_DATE)}
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}    # markers that carry the picture's size
-_NO_LENGTH = frozenset([0x01] + list(range(0xD0, 0xD9)))    # markers without a length
-HEAD_LIMIT = 32 << 20               # bytes of segments before the scan that are still plausible
+    def __init__(self, path: Optional[str] = None) -> None:
+        self.path = config_path(path)
+        self._sections: Optional[Dict[str, Dict[str, str]]] = None
 
-Edits = Dict[str, Dict[int, Any]]   # IFD -> tag -> value as piexif has it; None = the tag is taken out
+    @property
+    def sections(self) -> Dict[str, Dict[str, str]]:
+        """Section -> option -> text."""
+        if self._sections is None:
+            self._sections = read_config(self.path)
+        return self._sections
+
+    def told(self, section: str, option: str) -> Optional[str]:
+        """One option, None where it is not there."""
+        return self.sections.get(section, {}).get(option)
+
+    def secret(self) -> str:
+        """The key that --master_upload signs with. Raises UsageError when there is none."""
+        found = self.told("MAPAdmin", "MAPILLARY_SECRET_HASH")
+        if not found:
+            wrong = "has no MAPILLARY_SECRET_HASH under [MAPAdmin]"
+            raise UsageError(
+                "no_secret", wrong, file=self.path, remedy="add it, or leave --master_upload out"
+            )
+        return found
+
+    def keep(self, section: str, options: Mapping[str, str]) -> None:
+        """Put options into a section, and write the whole; raises CannotWrite."""
+        self.sections.setdefault(section, {}).update(options)
+        write_config(self.sections, self.path)
+
+
+# ---- JPEG ---------------------------------------------------------------------------------------
+# Here: the segments of a JPEG up to its scan, and whether its end is there (ITU-T T.81).
+# Not here: what is in a segment.
+
+HEAD_BYTES = 65536  # bytes read at first from the head of a JPEG
+TAIL_BYTES = 65536  # bytes at the end of a JPEG in which EOI must stand
+HEAD_LIMIT = 32 << 20  # bytes of segments before the scan that are still plausible
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that carry the picture's size
+_NO_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
+_SOI, _EOI, _SOS, _APP1, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0xFF
 
 
 class Head(NamedTuple):
     """The part of a JPEG before its scan."""
-    data: bytes                     # SOI to the end of the SOS header
-    width: Optional[int]            # pixels
-    height: Optional[int]           # pixels
-    exif: bytes                     # the TIFF block of the first Exif segment; b"" = none
+
+    data: bytes  # SOI to the end of the SOS header
+    width: Optional[int]  # pixels
+    height: Optional[int]  # pixels
+    exif: bytes  # the TIFF block of the first Exif segment; b"" = none
 
 
 def _not_jpeg(path: str, wrong: str, value: str = "") -> BadExif:
-    return BadExif(("bad_jpeg", path, wrong, value, "copy it from the card again, or leave it out"))
+    remedy = "copy it from the card again, or leave it out"
+    return BadExif("bad_jpeg", wrong, file=path, value=value, remedy=remedy)
 
 
-def read_head(stream: Any, path: str) -> Head:
+class _Bytes:
+    """The bytes of a file from its begin, read as far as they are needed."""
+
+    def __init__(self, stream: BinaryIO, path: str) -> None:
+        self.stream, self.path = stream, path
+        self.data = bytearray(stream.read(HEAD_BYTES))
+
+    def need(self, end: int) -> None:
+        """Have so many bytes; raises BadExif where the file ends before, or no picture begins."""
+        data = self.data
+        while len(data) < end:
+            more = self.stream.read(HEAD_BYTES)
+            if not more:
+                cause = f"it ends at byte {len(data)}, before its picture begins"
+                raise _not_jpeg(self.path, "is truncated", cause)
+            data.extend(more)
+            if len(data) > HEAD_LIMIT:
+                cause = f"no picture in its first {HEAD_LIMIT} bytes"
+                raise _not_jpeg(self.path, "is damaged", cause)
+
+    def segments(self) -> Iterator[Tuple[int, int, int]]:
+        """(marker, start, end) of each segment behind SOI; raises BadExif."""
+        at, data = 2, self.data
+        while True:
+            self.need(at + 2)
+            marker = data[at + 1]
+            if data[at] != 0xFF:
+                raise _not_jpeg(self.path, "is damaged", f"no marker at byte {at}")
+            if marker in _NO_LENGTH or marker == _FILL:
+                at += 1 if marker == _FILL else 2
+                continue
+            self.need(at + 4)
+            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            if marker == _EOI or end < at + 4:
+                raise _not_jpeg(self.path, "ends before its picture begins", f"at byte {at}")
+            self.need(end)
+            yield marker, at, end
+            at = end
+
+
+def read_head(stream: BinaryIO, path: str) -> Head:
     """Read a JPEG up to and including its SOS header (ITU-T T.81, B.1.1); raises BadExif."""
-    data = bytearray(stream.read(HEAD_BYTES))
+    read = _Bytes(stream, path)
+    data, width, height, exif = read.data, None, None, b""
     if not data:
         raise _not_jpeg(path, "is empty", "0 bytes")
     if data[:2] != b"\xff\xd8":
-        raise _not_jpeg(path, "is not a JPEG", "it begins with %s" % bytes(data[:4]).hex())
-
-    def need(end: int) -> None:
-        while len(data) < end:
-            more = stream.read(HEAD_BYTES)
-            if not more:
-                raise _not_jpeg(path, "is truncated", "it ends at byte %d, before its picture begins" % len(data))
-            data.extend(more)
-            if len(data) > HEAD_LIMIT:
-                raise _not_jpeg(path, "is damaged", "no picture in its first %d bytes" % HEAD_LIMIT)
-    at, size, exif = 2, (None, None), b""       # type: int, Tuple[Optional[int], Optional[int]], bytes
-    while True:
-        need(at + 2)
-        if data[at] != 0xFF:
-            raise _not_jpeg(path, "is damaged", "no marker at byte %d" % at)
-        marker = data[at + 1]
-        if marker in _NO_LENGTH or marker == 0xFF:      # the latter: this was a fill byte
-            at += 1 if marker == 0xFF else 2
-            continue
-        need(at + 4)
-        end = at + 2 + struct.unpack_from(">H", data, at + 2)[0]
-        if marker == 0xD9 or end < at + 4:
-            raise _not_jpeg(path, "ends before its picture begins", "at byte %d" % at)
-        need(end)
+        raise _not_jpeg(path, "is not a JPEG", f"it begins with {bytes(data[:4]).hex()}")
+    for marker, at, end in read.segments():
         if marker in _SOF and end >= at + 9:
-            size = struct.unpack_from(">HH", data, at + 5)[::-1]
-        elif marker == 0xE1 and not exif and data[at + 4:at + 8] == b"Exif":
-            exif = bytes(data[at + 10:end])
-        elif marker == 0xDA:
-            return Head(bytes(data[:end]), size[0], size[1], exif)
-        at = end
+            height, width = struct.unpack_from(">HH", data, at + 5)
+        elif marker == _APP1 and not exif and data[at + 4 : at + 8] == b"Exif":
+            exif = bytes(data[at + 10 : end])
+        elif marker == _SOS:
+            return Head(bytes(data[:end]), width, height, exif)
+    raise AssertionError("segments end with SOS, or raise")
 
 
-def _check_tail(stream: Any, size: int, start: int, path: str) -> None:
-    """Raise BadExif unless EOI stands in the last 64 kB, behind the head, which may hold a thumbnail with its own."""
+def check_tail(stream: BinaryIO, size: int, start: int, path: str) -> None:
+    """Raise BadExif unless EOI stands in the last 64 kB, behind the head, which may hold a
+    thumbnail with its own.
+    """
     for reach in (4096, TAIL_BYTES):
         stream.seek(max(start, size - reach))
         if b"\xff\xd9" in stream.read(reach):
             return
-    raise _not_jpeg(path, "is truncated", "no end of image in its last %d bytes" % min(size, TAIL_BYTES))
+    cause = f"no end of image in its last {min(size, TAIL_BYTES)} bytes"
+    raise _not_jpeg(path, "is truncated", cause)
+
+
+def is_whole(stream: BinaryIO) -> bool:
+    """Whether a file is a JPEG from its head to its end."""
+    try:
+        head = read_head(stream, "")
+        check_tail(stream, stream.seek(0, os.SEEK_END), len(head.data), "")
+        return True
+    except (OSError, BadExif):
+        return False
+
+
+# ---- EXIF ---------------------------------------------------------------------------------------
+# Here: EXIF dicts to plain values and back; the only place that knows what piexif's dicts hold.
+# Not here: files, which values an image should get, and when it may be written.
+
+# the first that is usable counts
+CLOCK_NAMES = (
+    "DateTimeOriginal",
+    "DateTimeDigitized",
+    "DateTime",
+)
+_CLOCK_TAGS = {  # name -> where its text, its fraction of a second and its offset stand
+    "DateTimeOriginal": (("Exif", 0x9003), ("Exif", 0x9291), ("Exif", 0x9011)),
+    "DateTimeDigitized": (("Exif", 0x9004), ("Exif", 0x9292), ("Exif", 0x9012)),
+    "DateTime": (("0th", 0x0132), ("Exif", 0x9290), ("Exif", 0x9010)),
+}
+_DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL = 0x010E, 0x0112, 0x9213, 0x010F, 0x0110
+_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME = 0, 1, 2, 3, 4, 5, 6, 7
+_DIR_REF, _DIR, _TRACK_REF, _TRACK, _GPS_DATE, _GPS_ERROR = 16, 17, 14, 15, 29, 31
+_WIDTH, _HEIGHT = 0x0100, 0x0101
+_NO_GPS_DATES = ("1970-01-01", "1980-01-06")  # what receivers without a fix write
+_POSITION = (_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT)
+# What we may write; everything else in an image is not ours.
+OWNED = {
+    "0th": (_DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL),
+    "Exif": (0x9003, 0x9011, 0x9291),
+    "GPS": (*_POSITION, _GPS_TIME, _DIR_REF, _DIR, _GPS_DATE),
+}
+
+Exif = Dict[str, Any]  # as piexif loads it: IFD -> tag -> value
+# IFD -> tag -> value as piexif has it; None = the tag is taken out
+Edits = Dict[str, Dict[int, Any]]
 
 
 def _text(value: Any) -> Optional[str]:
@@ -1160,24 +2470,39 @@ def _text(value: Any) -> Optional[str]:
 
 
 def _ratio(value: Any) -> Optional[float]:
-    """A rational, or a plain number where a writer got the type wrong; None for a zero denominator or anything else."""
+    """A rational, or a plain number where a writer got the type wrong; None for a zero denominator
+    or anything else.
+    """
     if isinstance(value, tuple) and len(value) == 1:
         return _ratio(value[0])
-    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
+    if (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(part, int) for part in value)
+    ):
         return value[0] / value[1] if value[1] else None
     return float(value) if isinstance(value, int) else None
 
 
-def _coordinate(value: Any, ref: Any, negative: str, limit: float) -> Optional[float]:
-    """Degrees, minutes, seconds as degrees, signed by Ref, or as they are without it; None when out of range."""
+def _ratios(value: Any) -> Optional[List[float]]:
+    """Several rationals, or one; None unless all of them are numbers."""
     if not isinstance(value, tuple) or not value:
         return None
     parts = [_ratio(part) for part in value] if isinstance(value[0], tuple) else [_ratio(value)]
-    if None in parts or len(parts) > 3:
+    known = [part for part in parts if part is not None]
+    return known if len(known) == len(parts) else None
+
+
+def _coordinate(value: Any, ref: Any, negative: str, limit: float) -> Optional[float]:
+    """Degrees, minutes, seconds as degrees, signed by Ref, or as they are without it; None when out
+    of range.
+    """
+    parts = _ratios(value)
+    if parts is None or len(parts) > 3:
         return None
-    degrees = 0.0                   # not sum(): since Python 3.12 that rounds in another way
+    degrees = 0.0  # not sum(): since Python 3.12 that rounds in another way
     for place, part in enumerate(parts):
-        degrees += typing.cast(float, part) / 60 ** place
+        degrees += part / 60**place
     letter = (_text(ref) or "").upper()[:1]
     if letter:
         degrees = -abs(degrees) if letter == negative else abs(degrees)
@@ -1185,179 +2510,175 @@ def _coordinate(value: Any, ref: Any, negative: str, limit: float) -> Optional[f
 
 
 def _gps_seconds(gps: Dict[int, Any]) -> Optional[float]:
-    """GPSDateStamp and GPSTimeStamp as seconds UTC; None when a half is missing or the receiver had no date."""
+    """GPSDateStamp and GPSTimeStamp as seconds UTC; None when a half is missing or the receiver had
+    no date.
+    """
+    stamp = _text(gps.get(_GPS_DATE)) or ""
+    date = re.match(r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})$", stamp)
     clock = gps.get(_GPS_TIME)
-    date = re.match(r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})$", _text(gps.get(_GPS_DATE)) or "")
-    parts = [_ratio(part) for part in clock] if isinstance(clock, tuple) and len(clock) == 3 else [None]
-    if date is None or None in parts or "-".join(date.groups()) in _NO_GPS_DATES:
+    parts = [_ratio(part) for part in clock] if isinstance(clock, tuple) and len(clock) == 3 else []
+    if date is None or not parts or "-".join(date.groups()) in _NO_GPS_DATES:
         return None
-    midnight = parse_time("%s-%s-%s 0:0" % date.groups())
-    hour, minute, second = typing.cast(List[float], parts)
+    hour, minute, second = parts
+    midnight = parse_time("-".join(date.groups()) + " 0:0")
+    if hour is None or minute is None or second is None or midnight is None:
+        return None
     seconds = hour * 3600 + minute * 60 + second
-    return midnight + seconds if midnight is not None and 0 <= seconds <= DAY_S + 3661 else None
+    return midnight + seconds if 0 <= seconds <= DAY_S + 3661 else None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """An EXIF value as JSON has it: bytes as latin-1 text, tuples as lists."""
     if isinstance(value, bytes):
         return value.decode("latin-1")
-    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value
+    return [plain(part) for part in value] if isinstance(value, (tuple, list)) else value
 
 
 def _unplain(value: Any) -> Any:
-    """The reverse of _plain."""
+    """The reverse of plain."""
     if isinstance(value, list):
         return tuple([_unplain(part) for part in value])
     return value.encode("latin-1") if isinstance(value, str) else value
 
 
-def _gps_values(gps: Dict[int, Any]) -> Dict[str, float]:
-    """lat, lon, alt, and heading (true) or magnetic (GPSImgDirection, else GPSTrack) of a GPS IFD, where known."""
-    out: Dict[str, float] = {}
+def _position(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
+    """Latitude and longitude of a GPS IFD; both None where one is unknown or both are 0."""
     lat = _coordinate(gps.get(_LAT), gps.get(_LAT_REF), "S", 90.0)
     lon = _coordinate(gps.get(_LON), gps.get(_LON_REF), "W", 180.0)
-    if lat is not None and lon is not None and (lat, lon) != (0.0, 0.0):
-        out.update(lat=lat, lon=lon)
+    known = lat is not None and lon is not None and (lat, lon) != (0.0, 0.0)
+    return (lat, lon) if known else (None, None)
+
+
+def _altitude(gps: Dict[int, Any]) -> Optional[float]:
+    """Metres; negative where the reference says below."""
     alt = _ratio(gps.get(_ALT))
-    if alt is not None:
-        out["alt"] = -alt if gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,)) else alt
-    tag, ref = (_TRACK, _TRACK_REF) if _ratio(gps.get(_DIR)) is None else (_DIR, _DIR_REF)
+    below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,))
+    return -alt if alt is not None and below else alt
+
+
+def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
+    """Heading from true and from magnetic north, one of them None: GPSImgDirection,
+    else GPSTrack.
+    """
+    tag, ref = (_DIR, _DIR_REF) if _ratio(gps.get(_DIR)) is not None else (_TRACK, _TRACK_REF)
     value, degrees = gps.get(tag), _ratio(gps.get(tag))
-    if degrees is not None:
-        if degrees > 360 and isinstance(value, tuple) and len(value) == 2 and value[0] >= 1 << 31:
-            degrees = (value[0] - (1 << 32)) / value[1]     # it was a negative number, wrapped at 32 bits
-        out["magnetic" if (_text(gps.get(ref)) or "T").upper() == "M" else "heading"] = degrees % 360.0
-    return out
+    if degrees is None:
+        return None, None
+    if degrees > 360 and isinstance(value, tuple) and len(value) == 2 and value[0] >= 1 << 31:
+        degrees = (value[0] - (1 << 32)) / value[1]  # it was a negative number, wrapped at 32 bits
+    degrees %= 360.0
+    magnetic = (_text(gps.get(ref)) or "T").upper() == "M"
+    return (None, degrees) if magnetic else (degrees, None)
 
 
-def found_in(exif: Dict[str, Any]) -> Dict[str, Any]:
-    """What the journal keeps of an EXIF dict as piexif loads it: plain values, absent when unknown."""
+def _clocks(exif: Exif) -> Tuple[Clock, ...]:
+    """The clocks that have any text, in the order in which they count."""
+    found = []
+    for name in CLOCK_NAMES:
+        texts = [_text(exif.get(ifd, {}).get(tag)) or "" for ifd, tag in _CLOCK_TAGS[name]]
+        if any(texts):
+            found.append(Clock(name, *texts))
+    return tuple(found)
+
+
+def _owned_in(exif: Exif) -> Raw:
+    """The tags that we may write, as they are, in plain values."""
+    raw: Raw = {}
+    for ifd, tags in OWNED.items():
+        there = exif.get(ifd, {})
+        kept = {str(tag): plain(there[tag]) for tag in tags if tag in there}
+        if kept:
+            raw[ifd] = kept
+    return raw
+
+
+def found_in(exif: Exif) -> Found:
+    """What the journal keeps of an EXIF dict as piexif loads it."""
     ifd0, gps = exif.get("0th", {}), exif.get("GPS", {})
-    times = {name: _text(exif.get(ifd, {}).get(tag)) for name, (ifd, tag) in _TIME_TAGS.items()}
+    (lat, lon), (heading, magnetic) = _position(gps), _direction(gps)
     orientation = _ratio(ifd0.get(_ORIENTATION))
-    raw = {ifd: {str(tag): _plain(exif.get(ifd, {})[tag]) for tag in tags if tag in exif.get(ifd, {})}
-           for ifd, tags in OWNED.items()}
-    found: Dict[str, Any] = {
-        "times": {name: text for name, text in times.items() if text}, "gps_time": _gps_seconds(gps),
-        **_gps_values(gps), "orientation": int(orientation) if orientation and orientation in range(1, 9) else None,
-        "make": _text(ifd0.get(_MAKE)), "model": _text(ifd0.get(_MODEL)), "accuracy": _ratio(gps.get(_GPS_ERROR)),
-        "caption": _text(ifd0.get(_DESCRIPTION)),
-        "history": _text(ifd0.get(_HISTORY)) or _text(exif.get("Exif", {}).get(_HISTORY)),
-        "raw": {ifd: tags for ifd, tags in raw.items() if tags}}
-    return {key: value for key, value in found.items() if value is not None and value != {}}
+    return Found(
+        clocks=_clocks(exif),
+        gps_time=_gps_seconds(gps),
+        lat=lat,
+        lon=lon,
+        alt=_altitude(gps),
+        heading=heading,
+        magnetic=magnetic,
+        orientation=int(orientation) if orientation and orientation in range(1, 9) else None,
+        make=_text(ifd0.get(_MAKE)),
+        model=_text(ifd0.get(_MODEL)),
+        accuracy=_ratio(gps.get(_GPS_ERROR)),
+        caption=_text(ifd0.get(_DESCRIPTION)),
+        history=_text(ifd0.get(_HISTORY)) or _text(exif.get("Exif", {}).get(_HISTORY)),
+        raw=_owned_in(exif) or None,
+    )
 
 
-def _stamp(status: os.stat_result) -> Dict[str, int]:
-    """Size in bytes and modification time in milliseconds."""
-    return {"size": status.st_size, "mtime": status.st_mtime_ns // 1000000}
+def size_in(exif: Exif) -> Optional[Tuple[int, int]]:
+    """Width and height by the tags of a TIFF; None where they do not tell."""
+    width, height = (_ratio(exif.get("0th", {}).get(tag)) for tag in (_WIDTH, _HEIGHT))
+    return None if width is None or height is None else (int(width), int(height))
 
 
-def piexif() -> Any:
-    """The EXIF library vendor/piexif; raises ProgramMissing when this file was copied without it."""
-    try:
-        return _vendored("piexif")
-    except ImportError as error:
-        raise ProgramMissing(("vendor_missing", os.path.join(_HERE, "vendor"), "is missing", "",
-                              "copy the folder vendor together with mapillary_tools.py")) from error
+def position_as_found(found: Optional[Found]) -> str:
+    """The two position tags as they stand in a file, for a message; "" where there are none."""
+    gps = ((found.raw if found else None) or {}).get("GPS", {})
+    values = [gps.get(str(tag)) for tag in (_LAT, _LON)]
+    lat, lon = map(json.dumps, values)
+    return "" if values == [None, None] else f"GPSLatitude {lat}, GPSLongitude {lon}"
 
 
-def _load(source: Any, path: str) -> Dict[str, Any]:
-    try:
-        return typing.cast(Dict[str, Any], piexif().load(source))
-    except (ValueError, OSError) as error:
-        remedy = "the library exifread may: python -m pip install -r vendor/requirements.txt --target vendor"
-        raise BadExif(("bad_exif", path, "its EXIF cannot be read", str(error).split("\n")[0], remedy)) from error
-
-
-def exif_digest(block: bytes) -> str:
-    """A short name of an Exif block, to know one that we wrote again."""
-    return hashlib.sha1(block).hexdigest()[:16]
-
-
-def read_found(path: Union[str, Path]) -> Dict[str, Any]:
-    """What an image file carries, as plain values: see found_in; with pixels, size, mtime, digest. Raises BadExif."""
-    name = str(path)
-    try:
-        with open(name, "rb") as stream:
-            status = os.fstat(stream.fileno())
-            begin = stream.read(2)
-            stream.seek(0)
-            if is_jpeg_name(name) or begin == b"\xff\xd8":
-                head = read_head(stream, name)
-                _check_tail(stream, status.st_size, len(head.data), name)
-                found = _found_or_second(head.data, name) if head.exif else {}
-                found.update(pixels=[head.width, head.height], digest=exif_digest(head.exif))
-            else:
-                found = _found_or_second(name, name)
-    except OSError as error:
-        raise BadExif(("unreadable", name, "cannot be read", error.strerror or str(error),
-                       "check the card and rights")) from error
-    found.update(_stamp(status))
-    return found
-
-
-def _found_or_second(source: Union[str, bytes], path: str) -> Dict[str, Any]:
-    """found_in by vendor/piexif; what that refuses is offered to exifread, and the record says so."""
-    try:
-        exif = _load(source, path)
-    except BadExif:
-        library = second_reader("exifread")
-        if library is None:
-            raise
-        return dict(_by_exifread(library, path), reader="exifread")
-    found = found_in(exif)
-    width, height = (_ratio(exif.get("0th", {}).get(tag)) for tag in (0x0100, 0x0101))
-    if isinstance(source, str) and width is not None and height is not None:
-        found["pixels"] = [int(width), int(height)]
-    return found
-
-
+_EXIFREAD_GPS = {  # what exifread calls the tags of the GPS IFD, behind "GPS GPS"
+    _LAT_REF: "LatitudeRef",
+    _LAT: "Latitude",
+    _LON_REF: "LongitudeRef",
+    _LON: "Longitude",
+    _ALT_REF: "AltitudeRef",
+    _ALT: "Altitude",
+    _GPS_TIME: "TimeStamp",
+    _DIR_REF: "ImgDirectionRef",
+    _DIR: "ImgDirection",
+    _GPS_DATE: "Date",
+}
 _EXIFREAD_NAMES = {
-    "0th": {0x0132: "Image DateTime", _DESCRIPTION: "Image ImageDescription", _ORIENTATION: "Image Orientation",
-            _MAKE: "Image Make", _MODEL: "Image Model"},
-    "Exif": {tag: "EXIF " + name for name, (ifd, tag) in _TIME_TAGS.items() if ifd == "Exif"},
-    "GPS": dict(zip((*range(_LAT_REF, _GPS_TIME + 1), _DIR_REF, _DIR, _GPS_DATE), (
-        "GPS GPS" + name for name in ("LatitudeRef", "Latitude", "LongitudeRef", "Longitude", "AltitudeRef", "Altitude",
-                                      "TimeStamp", "ImgDirectionRef", "ImgDirection", "Date"))))}
-
-
-def _by_exifread(library: Any, path: str) -> Dict[str, Any]:
-    """found_in from the tags that the library exifread reads; raises BadExif when it reads none."""
-    try:
-        with open(path, "rb") as stream:
-            tags = library.process_file(stream, details=False)
-    except Exception as error:      # a foreign library on damaged data: whatever it raises means "cannot be read"
-        raise BadExif(("bad_exif", path, "its EXIF cannot be read", str(error), "leave it out")) from error
-    if not tags:
-        raise BadExif(("bad_exif", path, "has no EXIF that can be read", "", "leave it out"))
-    found = found_in({ifd: {tag: _exifread_value(tags[name]) for tag, name in names.items() if name in tags}
-                      for ifd, names in _EXIFREAD_NAMES.items()})
-    found.pop("raw", None)
-    return found
+    "0th": {
+        0x0132: "Image DateTime",
+        _DESCRIPTION: "Image ImageDescription",
+        _ORIENTATION: "Image Orientation",
+        _MAKE: "Image Make",
+        _MODEL: "Image Model",
+    },
+    "Exif": {
+        0x9003: "EXIF DateTimeOriginal",
+        0x9004: "EXIF DateTimeDigitized",
+        0x9291: "EXIF SubSecTimeOriginal",
+        0x9292: "EXIF SubSecTimeDigitized",
+        0x9290: "EXIF SubSecTime",
+        0x9011: "EXIF OffsetTimeOriginal",
+        0x9012: "EXIF OffsetTimeDigitized",
+        0x9010: "EXIF OffsetTime",
+    },
+    "GPS": {tag: "GPS GPS" + name for tag, name in _EXIFREAD_GPS.items()},
+}
 
 
 def _exifread_value(tag: Any) -> Any:
     if isinstance(tag.values, str):
         return tag.values.encode("utf-8", "replace")
-    values = tuple((value.num, value.den) if hasattr(value, "den") else value for value in tag.values)
+    values = tuple((v.num, v.den) if hasattr(v, "den") else v for v in tag.values)
     return values[0] if len(values) == 1 else values
 
 
-def image_of(path: Union[str, Path], found: Dict[str, Any], given: Optional[Dict[str, Any]] = None) -> Image:
-    """An Image from what a file carried and what was given in its place, with the time its own tags give."""
-    values = dict(found, **(given or {}))
-    capture = capture_time(found, Path(path).name)
-    when = values.get("time", capture.time + values.get("later", 0.0) if capture else None)
-    fix = Fix(when or 0.0, values["lat"], values["lon"], values.get("alt")) if "lat" in values else None
-    width, height = (values.get("pixels") or (None, None))[:2]
-    camera = Camera(values.get("make"), values.get("model"), width, height, values.get("orientation"))
-    return Image(Path(path), when, fix, values.get("heading"), values.get("magnetic"), camera, found=found, given=given,
-                 capture=capture)
+def exif_of(tags: Dict[str, Any]) -> Exif:
+    """An EXIF dict of the tags that the library exifread reads."""
+    return {
+        ifd: {tag: _exifread_value(tags[name]) for tag, name in names.items() if name in tags}
+        for ifd, names in _EXIFREAD_NAMES.items()
+    }
 
 
-def read_image(path: Union[str, Path]) -> Image:
-    """The Image in a file: JPEG, TIFF or WebP, others where exifread is at hand. Raises BadExif."""
-    return image_of(path, read_found(path))
+# -- values to tags --
 
 
 def position_edits(lat: float, lon: float) -> Dict[int, Any]:
@@ -1389,151 +2710,383 @@ def gps_time_edits(when: float) -> Dict[int, Any]:
 
 
 def time_edits(when: float, offset: float) -> Dict[int, Any]:
-    """Exif tags DateTimeOriginal, SubSecTimeOriginal and OffsetTimeOriginal of a time in seconds UTC."""
+    """Exif tags DateTimeOriginal, SubSecTimeOriginal and OffsetTimeOriginal of a time in seconds
+    UTC.
+    """
     local = when + offset
-    return {0x9003: format_time(local, "exif").encode("ascii"), 0x9011: format_offset(offset).encode("ascii"),
-            0x9291: b"%03d" % (int(round(local * 1000)) % 1000)}
+    return {
+        0x9003: format_time(local, "exif").encode("ascii"),
+        0x9011: format_offset(offset).encode("ascii"),
+        0x9291: b"%03d" % (int(round(local * 1000)) % 1000),
+    }
 
 
-def _changes(a: float, b: Optional[float], precision: float) -> bool:
-    """Whether a value to write differs from what is there (b; None = nothing) at the precision written."""
-    return b is None or abs(a - b) > precision / 2
+def frame_edits(camera: Camera, when: float, fix: Optional[Fix]) -> Edits:
+    """The EXIF of a frame; the direction of travel is no camera direction, so it goes into
+    GPSTrack.
+    """
+    names = {_MAKE: camera.make, _MODEL: camera.model}
+    first: Dict[int, Any] = {tag: text.encode("utf-8") for tag, text in names.items() if text}
+    first[_ORIENTATION] = camera.orientation
+    gps: Dict[int, Any] = {}
+    if fix is not None:
+        gps = {**position_edits(fix.lat, fix.lon), **gps_time_edits(fix.time)}
+        gps[_GPS_VERSION] = (2, 3, 0, 0)
+        if fix.alt is not None:
+            gps.update(altitude_edits(fix.alt))
+        if fix.course is not None:
+            gps.update({_TRACK: heading_edits(fix.course)[_DIR], _TRACK_REF: b"T"})
+    return {"0th": first, "Exif": time_edits(when, 0.0), "GPS": gps}
 
 
-def image_edits(image: Image, description: Optional[str], orientation: Optional[int] = None,
-                offset: float = 0.0) -> Edits:
-    """Every tag that is ours, as it should stand in the file: a function of the image alone. A tag that needs no change
-    is as found, so an earlier run's writing is taken back. description None leaves the caption as found; orientation
-    None likewise (EXIF 1..8); offset is the zone for a DateTimeOriginal that was missing."""
-    found, given, fix = image.found or {}, image.given or {}, image.fix
-    raw, later = found.get("raw", {}), given.get("later", 0.0)
-    edits: Edits = {ifd: {tag: _unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags} for ifd, tags in OWNED.items()}
-    first, gps = edits["0th"], edits["GPS"]
-    if description is not None:
-        first[_DESCRIPTION] = description.encode("ascii")
-    if orientation is not None and orientation != found.get("orientation"):
-        first[_ORIENTATION] = orientation
-    if given.get("tags"):
-        first[_HISTORY] = json.dumps(given["tags"], sort_keys=True, separators=(",", ":")).encode("ascii")
-    before = dict(gps)
-    if fix is not None and (_changes(fix.lat, found.get("lat"), 1e-7) or _changes(fix.lon, found.get("lon"), 1e-7)):
-        gps.update(position_edits(fix.lat, fix.lon))
-    for value, there, precision, edits_of in (
-            (fix.alt if fix else None, found.get("alt"), 1e-3, altitude_edits),
-            (image.heading, found.get("heading"), 1e-3, heading_edits),
-            (image.time, image.capture.time + later if image.capture else None, 2e-3 - 1e-9, gps_time_edits)):
-        if value is not None and _changes(value, there, precision):
-            gps.update(edits_of(value))
+def _changes(a: Optional[float], b: Optional[float], precision: float) -> bool:
+    """Whether a value to write (a; None = none) differs from what is there (b) at the precision
+    written.
+    """
+    return a is not None and (b is None or abs(a - b) > precision / 2)
+
+
+def _gps_edits(image: Image, gps: Dict[int, Any]) -> None:
+    """Put position, altitude, direction and time into GPS tags, each where it differs from what was
+    found.
+    """
+    found, fix, before = image.found or NOTHING_FOUND, image.fix, dict(gps)
+    if fix is not None:
+        if _changes(fix.lat, found.lat, 1e-7) or _changes(fix.lon, found.lon, 1e-7):
+            gps.update(position_edits(fix.lat, fix.lon))
+        if fix.alt is not None and _changes(fix.alt, found.alt, 1e-3):
+            gps.update(altitude_edits(fix.alt))
+    heading, when = image.heading, image.time
+    if heading is not None and _changes(heading, found.heading, 1e-3):
+        gps.update(heading_edits(heading))
+    later = (image.given or NOTHING_GIVEN).later or 0.0
+    captured = None if image.capture is None else image.capture.time + later
+    if when is not None and _changes(when, captured, 2e-3 - 1e-9):
+        gps.update(gps_time_edits(when))
     if gps != before and gps[_GPS_VERSION] is None:
         gps[_GPS_VERSION] = (2, 3, 0, 0)
-    missing = parse_time(found.get("times", {}).get("DateTimeOriginal")) is None
-    if image.time is not None and (missing or "time" in given):
-        edits["Exif"].update(time_edits(image.time, offset))
-    elif later and image.capture is not None:           # the clock of the photo in its own zone, which may be unknown
-        moved = time_edits(image.capture.time + image.capture.offset + later, 0.0)
-        edits["Exif"].update({tag: moved[tag] for tag in (0x9003, 0x9291)})
+
+
+def _clock_edits(image: Image, offset: float) -> Dict[int, Any]:
+    """The Exif tags of a capture time that was missing, given, or moved on."""
+    found, given = image.found or NOTHING_FOUND, image.given or NOTHING_GIVEN
+    original = next((clock.text for clock in found.clocks if clock.name == CLOCK_NAMES[0]), "")
+    if image.time is not None and (parse_time(original) is None or given.time is not None):
+        return time_edits(image.time, offset)
+    if not given.later or image.capture is None:
+        return {}
+    local = image.capture.time + image.capture.offset + given.later
+    moved = time_edits(local, 0.0)  # the clock of the photo in its own zone, which may be unknown
+    return {tag: moved[tag] for tag in (0x9003, 0x9291)}
+
+
+def image_edits(
+    image: Image, description: Optional[str], orientation: Optional[int] = None, offset: float = 0.0
+) -> Edits:
+    """Every tag that is ours, as it should stand in the file: a function of the image alone.
+
+    A tag that needs no change is as found, so an earlier run's writing is taken back. description
+    None leaves the caption as found; orientation None likewise (EXIF 1..8); offset is the zone for
+    a DateTimeOriginal that was missing.
+    """
+    found, given = image.found or NOTHING_FOUND, image.given or NOTHING_GIVEN
+    raw = found.raw or {}
+    edits: Edits = {
+        ifd: {tag: _unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags}
+        for ifd, tags in OWNED.items()
+    }
+    first = edits["0th"]
+    if description is not None:
+        first[_DESCRIPTION] = description.encode("ascii")
+    if orientation is not None and orientation != found.orientation:
+        first[_ORIENTATION] = orientation
+    if given.tags:
+        first[_HISTORY] = canonical([tag._asdict() for tag in given.tags]).encode("ascii")
+    _gps_edits(image, edits["GPS"])
+    edits["Exif"].update(_clock_edits(image, offset))
     return edits
+
+
+def edits_hash(edits: Edits) -> str:
+    """A short name of what is written into an image."""
+    return text_hash(repr([(ifd, sorted(tags.items())) for ifd, tags in sorted(edits.items())]))
+
+
+# ---- Photos -------------------------------------------------------------------------------------
+# Here: image files to what they carry, and what is to be written into them; each opened once.
+# Not here: what a tag means, which values an image should get.
+
+
+def piexif() -> Any:
+    """The EXIF library vendor/piexif; raises ProgramMissing when this file was copied
+    without it.
+    """
+    try:
+        return vendored("piexif")
+    except ImportError as error:
+        place, remedy = (
+            os.path.join(HERE, "vendor"),
+            "copy the folder vendor together with mapillary_tools.py",
+        )
+        raise ProgramMissing("vendor_missing", "is missing", file=place, remedy=remedy) from error
+
+
+def _load(source: Union[str, bytes], path: str) -> Exif:
+    try:
+        exif: Exif = piexif().load(source)
+        return exif
+    except (ValueError, OSError) as error:
+        install = "python -m pip install -r vendor/requirements.txt --target vendor"
+        remedy = "the library exifread may: " + install
+        cause = str(error).split("\n")[0]
+        raise BadExif(
+            "bad_exif", "its EXIF cannot be read", file=path, value=cause, remedy=remedy
+        ) from error
+
+
+def exif_digest(block: bytes) -> str:
+    """A short name of an Exif block, to know one that we wrote again."""
+    return hashlib.sha1(block).hexdigest()[:16]
+
+
+def _unreadable(path: str, error: OSError) -> BadExif:
+    cause = error.strerror or str(error)
+    return BadExif(
+        "unreadable", "cannot be read", file=path, value=cause, remedy="check the card and rights"
+    )
+
+
+def read_found(path: Union[str, Path]) -> Found:
+    """What an image file carries: see found_in; with pixels, size, time and digest.
+    Raises BadExif.
+    """
+    name = str(path)
+    try:
+        with open(name, "rb") as stream:
+            stamp = stamp_by(os.fstat(stream.fileno()))
+            begin = stream.read(2)
+            stream.seek(0)
+            if is_jpeg_name(name) or begin == b"\xff\xd8":
+                head = read_head(stream, name)
+                check_tail(stream, stamp.size, len(head.data), name)
+                found = _found_or_second(head.data, name) if head.exif else NOTHING_FOUND
+                found = found._replace(
+                    pixels=(head.width, head.height), digest=exif_digest(head.exif)
+                )
+            else:
+                found = _found_or_second(name, name)
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    return found._replace(size=stamp.size, mtime=stamp.mtime)
+
+
+def _found_or_second(source: Union[str, bytes], path: str) -> Found:
+    """found_in by vendor/piexif; what that refuses is offered to exifread, and the
+    record says so.
+    """
+    try:
+        exif = _load(source, path)
+    except BadExif:
+        library = second_reader("exifread")
+        if library is None:
+            raise
+        return _by_exifread(library, path)._replace(reader="exifread", raw=None)
+    return found_in(exif)._replace(pixels=size_in(exif) if isinstance(source, str) else None)
+
+
+def _by_exifread(library: Any, path: str) -> Found:
+    """found_in from the tags that the library exifread reads; raises BadExif when it reads none."""
+    try:
+        with open(path, "rb") as stream:
+            tags = library.process_file(stream, details=False)
+    except Exception as error:  # a foreign library on damaged data: it cannot read
+        wrong, remedy = "its EXIF cannot be read", "leave it out"
+        raise BadExif("bad_exif", wrong, file=path, value=str(error), remedy=remedy) from error
+    if not tags:
+        raise BadExif("bad_exif", "has no EXIF that can be read", file=path, remedy="leave it out")
+    return found_in(exif_of(tags))
+
+
+def image_of(path: Union[str, Path], found: Found, given: Optional[Given] = None) -> Image:
+    """An Image from what a file carried and what was given in its place, with the time its own
+    clocks give.
+    """
+    return Image(Path(path), found, given, capture_time(found, Path(path).name))
+
+
+def read_image(path: Union[str, Path]) -> Image:
+    """The Image in a file: JPEG, TIFF or WebP, others where exifread is at hand. Raises BadExif."""
+    return image_of(path, read_found(path))
 
 
 class Edited(NamedTuple):
     """An image's bytes as they should be: a new head, and the rest of the file."""
-    head: bytes                     # SOI to the end of the SOS header
-    start: int                      # offset in the file from which the rest follows
-    digest: str                     # of the Exif block in the head
-    changed: bool                   # whether the head differs from the file's
+
+    head: bytes  # SOI to the end of the SOS header
+    start: int  # offset in the file from which the rest follows
+    digest: str  # of the Exif block in the head
+    changed: bool  # whether the head differs from the file's
 
 
-def edited(path: str, edits: Edits) -> Edited:
-    """What an image becomes by the edits; raises BadExif."""
-    with open(path, "rb") as stream:
-        head = read_head(stream, path)
-    exif = _load(head.data, path) if head.exif else {name: {} for name in ("0th", "Exif", "GPS", "Interop", "1st")}
+def _set_tags(exif: Exif, edits: Edits) -> bool:
+    """Put the edits into an EXIF dict; returns whether that changed anything."""
     changed = False
     for ifd, tags in edits.items():
         before = exif.get(ifd, {})
         held = dict(before)
         for tag, value in tags.items():
             whole = isinstance(value, int) and isinstance(before.get(tag), tuple)
-            held[tag] = (value, 1) if whole else value      # found as a whole number where a rational ought to be
+            # found as a number where a rational ought to be
+            held[tag] = (value, 1) if whole else value
         exif[ifd] = {tag: value for tag, value in held.items() if value is not None}
         changed = changed or exif[ifd] != before
-    if not changed:
+    return changed
+
+
+def edited(stream: BinaryIO, path: str, edits: Edits) -> Edited:
+    """What an image, open at its begin, becomes by the edits; raises BadExif."""
+    head = read_head(stream, path)
+    exif = (
+        _load(head.data, path)
+        if head.exif
+        else {n: {} for n in ("0th", "Exif", "GPS", "Interop", "1st")}
+    )
+    if not _set_tags(exif, edits):
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     out = io.BytesIO()
     try:
         block = piexif().dump(exif)
         piexif().insert(block, head.data, out)
     except (ValueError, OSError) as error:
-        raise BadExif(("cannot_describe", path, "its EXIF cannot be rewritten", str(error).split("\n")[0],
-                       "use --skip_EXIF_insert, or leave it out")) from error
+        cause, remedy = str(error).split("\n")[0], "use --skip_EXIF_insert, or leave it out"
+        raise BadExif(
+            "cannot_describe", "its EXIF cannot be rewritten", file=path, value=cause, remedy=remedy
+        ) from error
     return Edited(out.getvalue(), len(head.data), exif_digest(block[6:]), True)
 
 
-def write_edits(path: str, edits: Edits, to: Optional[str] = None) -> Dict[str, Any]:
-    """Carry out the edits in a file, or in a copy of it; returns size, mtime and digest of what was written. Whole and
-    atomically; a file that the edits do not change is not written. Raises BadExif, CannotWrite."""
+def rest_of(stream: BinaryIO, start: int) -> Iterator[bytes]:
+    """The bytes of an open file from an offset on, a piece at a time; then it is closed, so that it
+    can be replaced.
+    """
+    with stream:
+        stream.seek(start)
+        yield from iter(lambda: stream.read(COPY_BYTES), b"")
+
+
+def write_edits(
+    path: str,
+    edits: Edits,
+    to: Optional[str] = None,
+    known: Optional[Stamp] = None,
+    flush: bool = True,
+) -> Written:
+    """Carry out the edits in a file, or in a copy of it; returns how what was written is known
+    again.
+
+    Whole and atomically, by one open of the file; one that the edits do not change is not written.
+    known is the size and time that the file must have. Raises BadExif, CannotWrite.
+    """
     try:
-        new, status = edited(path, edits), os.stat(path)
-        if to is not None or new.changed:
-            parts = itertools.chain([new.head], rest_of(path, new.start))
-            status = write_atomically(to or path, parts, mode=status.st_mode & 0o7777 if to else None)
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if known is not None and stamp_by(status) != known:
+                wrong = "was changed by another program during this run"
+                raise BadExif("changed", wrong, file=path, remedy="run it again")
+            new = edited(stream, path, edits)
+            if to is not None or new.changed:
+                parts = itertools.chain([new.head], rest_of(stream, new.start))
+                mode = status.st_mode & 0o7777 if to else None
+                status = write_atomically(to or path, parts, mode=mode, flush=flush)
     except OSError as error:
-        raise _os_problem(path, error) from error
-    return dict(_stamp(status), digest=new.digest)
+        raise os_problem(path, error) from error
+    return Written(*stamp_by(status), digest=new.digest)
 
 
-def write_image(image: Image, description: Optional[str], to: Union[str, Path, None] = None) -> Dict[str, Any]:
-    """Write description (JSON in ASCII, None = the caption stays), position, direction and time into an image, or a
-    copy at `to`: atomically, permissions kept. Returns size (bytes), mtime (ms), EXIF digest. Raises BadExif,
-    CannotWrite."""
+def write_image(
+    image: Image, description: Optional[str], to: Union[str, Path, None] = None
+) -> Written:
+    """Write description (JSON in ASCII, None = the caption stays), position, direction and time
+    into an image.
+
+    Or into a copy at `to`; atomically, permissions kept. Returns how it is known again. Raises
+    BadExif, CannotWrite.
+    """
     if image.found is None:
         read = read_image(image.path)
-        image = image.but(found=read.found, capture=read.capture)
+        image = image._replace(found=read.found, capture=read.capture)
     edits = image_edits(image, description, image.camera.orientation)
     return write_edits(str(image.path), edits, None if to is None else str(to))
 
 
-# ---- 7. Track sources ---------------------------------------------------------------------------
-# Here: files to a Track (GPX, NMEA, GoPro, BlackVue, CAMM), rows of a table, and the GPX writer.
-# Not here: which point an image gets (10), what EXIF says (6), distances (3), zones (4).
+class OwnDescription(NamedTuple):
+    """What a description says that a phone app or an earlier tool put into an image."""
 
+    sequence: Optional[str]
+    user: Optional[str]
+    organization: Optional[str]
+
+
+def own_description(found: Found) -> Optional[OwnDescription]:
+    """The description that an image carries; None when it has none."""
+    row = parsed(found.caption)
+    if not isinstance(row, dict) or not {"MAPLatitude", "MAPLongitude", "MAPCaptureTime"} <= set(
+        row
+    ):
+        return None
+    user, organization = row.get("MAPSettingsUsername"), row.get("MAPOrganizationKey")
+    return OwnDescription(
+        str(row["MAPSequenceUUID"]) if row.get("MAPSequenceUUID") else None,
+        user if isinstance(user, str) else None,
+        organization if isinstance(organization, str) else None,
+    )
+
+
+# ---- Points -------------------------------------------------------------------------------------
+# Here: what a reader of tracks gathers, why a point is left out, and the Track that is made of it.
+# Not here: formats; which point an image gets.
+
+EARLIEST, LATEST = -2208988800.0, 7258118400.0  # 1900 and 2200: a time outside is no time
+MAX_DOP = 10.0  # worse is a guess: dead reckoning in tunnels and parking decks
 TOUCH_SECONDS = 2.0  # two files whose times are this close are one recording
-_EARLIEST, _LATEST = -2208988800.0, 7258118400.0  # 1900 and 2200: a time outside is no time
-_MAX_DOP = 10.0  # worse is a guess: dead reckoning in tunnels and parking decks
-_MAX_LINE = 4096  # characters; the longest real line, a BlackVue one, has about 120
-_MAX_BOXES = 200_000  # a fragmented recording of a day has 172,800
-_MAX_BLOCK = 1 << 26  # bytes read at once: no telemetry table or sample comes near 64 MB
 
 _NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
 _OUTSIDE, _ZERO = "outside the range of latitude and longitude", "at exactly 0,0"
-_NO_FIX, _POOR = "without a GPS fix", "with a DOP over 10"
-_CHECKSUM, _NO_DATE = "in lines with a wrong checksum", "without a date"
-_TWICE = "at the time of another point"
-_EMPTY, _NO_GPS = "holds no track points", "has GoPro telemetry but no GPS data in it"
-_NO_TELEMETRY = "holds no GPS track of GoPro, BlackVue or CAMM"
+NO_FIX, POOR = "without a GPS fix", "with a DOP over 10"
+BAD_CHECKSUM, NO_DATE = "in lines with a wrong checksum", "without a date"
+TWICE = "at the time of another point"
+NO_POINTS, NO_GPS = "holds no track points", "has GoPro telemetry but no GPS data in it"
+NO_TELEMETRY = "holds no GPS track of GoPro, BlackVue or CAMM"
 
 _REMEDIES = {
     _NO_TIME: "export it again with times: a place without a time cannot be matched with an image",
-    _NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
-    _POOR: "reception was too poor; give a track from another device as --geotag_source_path",
-    _NO_DATE: "put one line with the day on top, such as $GPZDA,120000,31,05,2024,,",
-    _NO_GPS: "switch GPS on in the camera, or give a GPX or NMEA log as --geotag_source_path",
+    NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
+    POOR: "reception was too poor; give a track from another device as --geotag_source_path",
+    NO_DATE: "put one line with the day on top, such as $GPZDA,120000,31,05,2024,,",
+    NO_GPS: "switch GPS on in the camera, or give a GPX or NMEA log as --geotag_source_path",
 }
 
 
-def _bad(path: Path, code: str, wrong: str, value: str, remedy: str) -> BadTrack:
+def bad_track(path: Path, code: str, wrong: str, value: str, remedy: str) -> BadTrack:
     """The error for a track file."""
-    return BadTrack(Problem(code, str(path), wrong, value, remedy))
+    return BadTrack(code, wrong, file=path, value=value, remedy=remedy)
 
 
-def _cannot_read(path: Path, error: OSError) -> BadTrack:
+def unreadable_track(path: Path, error: OSError) -> BadTrack:
     """The error for a file that the system does not let us read."""
-    return _bad(path, "track_unreadable", "cannot be read", error.strerror or str(error), "check that it may be read")
+    cause = error.strerror or str(error)
+    return BadTrack(
+        "track_unreadable",
+        "cannot be read",
+        file=path,
+        value=cause,
+        remedy="check that it may be read",
+    )
 
 
-def _flaw(time: Optional[float], lat: Optional[float], lon: Optional[float]) -> str:
+def flaw_of(time: Optional[float], lat: Optional[float], lon: Optional[float]) -> str:
     """Why a point cannot be used, in plain words, or "" if it can."""
-    if time is None or not _EARLIEST <= time < _LATEST:
+    if time is None or not EARLIEST <= time < LATEST:
         return _NO_TIME
     if lat is None or lon is None or lat != lat or lon != lon:
         return _NO_PLACE
@@ -1542,13 +3095,13 @@ def _flaw(time: Optional[float], lat: Optional[float], lon: Optional[float]) -> 
     return "" if lat or lon else _ZERO
 
 
-def _median(values: Sequence[float]) -> float:
+def median(values: Sequence[float]) -> float:
     """The middle value (the statistics module costs 10 ms to import)."""
     ordered, half = sorted(values), len(values) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def _number(text: Optional[str]) -> Optional[float]:
+def decimal(text: Optional[str]) -> Optional[float]:
     """A decimal number: None where nothing is written, NaN where it is none."""
     try:
         return float(text) if text and text.strip() else None
@@ -1556,27 +3109,50 @@ def _number(text: Optional[str]) -> Optional[float]:
         return math.nan
 
 
-class _Found:
+def fix_flaw(lock: float, dop: float = 0.0) -> str:
+    """Why a sample with this GPS fix (0, 2, 3) and dilution of precision is not used,
+    "" if it is.
+    """
+    if lock not in (2, 3):
+        return NO_FIX
+    return "" if dop <= MAX_DOP else POOR
+
+
+class Points:
     """What a reader has gathered from one file so far."""
 
-    def __init__(self, path: Path, clock: str, empty: str = _EMPTY) -> None:
+    def __init__(self, path: Path, clock: str, empty: str = NO_POINTS) -> None:
         self.path, self.clock = path, clock
         self.empty = empty  # what is wrong with the file if nothing at all is found
         self.segments: List[List[Fix]] = [[]]
         self.dropped: Dict[str, int] = {}
         self.notes: List[str] = []
         self.bad_altitudes = 0
-        self.start: Optional[float] = None  # UTC seconds of video time 0, where the telemetry knows it
+        # seconds UTC of video time 0, where the telemetry knows it
+        self.zero: Optional[float] = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there was any point, usable or not."""
+        return bool(self.dropped) or any(self.segments)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count points that are left out."""
         if count:
             self.dropped[reason] = self.dropped.get(reason, 0) + count
 
-    def add(self, time: Optional[float], lat: Optional[float], lon: Optional[float],
-            alt: Optional[float] = None, course: Optional[float] = None, flaw: str = "") -> None:
-        """Keep a point, or count why not. An altitude or course that is no real value becomes unknown."""
-        flaw = flaw or _flaw(time, lat, lon)
+    def add(
+        self,
+        time: Optional[float],
+        lat: Optional[float],
+        lon: Optional[float],
+        alt: Optional[float] = None,
+        course: Optional[float] = None,
+    ) -> None:
+        """Keep a point, or count why not. An altitude or course that is no real value becomes
+        unknown.
+        """
+        flaw = flaw_of(time, lat, lon)
         if flaw or time is None or lat is None or lon is None:
             self.drop(flaw)
             return
@@ -1586,90 +3162,179 @@ class _Found:
             course = course % 360.0 if 0.0 <= course <= 360.0 else None
         self.segments[-1].append(Fix(time, lat, lon, alt, course))
 
+    def track(self) -> Track:
+        """The Track of the file. Raises BadTrack if no point is left."""
+        segments, name = [segment for segment in self.segments if segment], self.path.name
+        if not segments:
+            raise self._nothing()
+        times = [[fix[0] for fix in segment] for segment in segments]
+        if any(moments != sorted(moments) for moments in times):
+            self.notes.append(f"points of {name} were out of order and have been sorted by time")
+        if self.bad_altitudes:
+            self.notes.append(
+                f"{self.bad_altitudes} altitudes in {name} cannot be read and were left out"
+            )
+        points, starts = merged([(0, segment) for segment in segments], 0.0)
+        self.drop(TWICE, sum(map(len, segments)) - len(points))
+        return Track(points, starts, self.dropped, self.clock, self.notes, self.zero)
 
-def _merged(pieces: List[Tuple[int, List[Fix]]], max_gap: float) -> Tuple[List[Fix], List[int]]:
-    """Points of all (file number, points) by time, one per time (the first stays), and where segments start: after the
-    end of all pieces so far, unless another file follows within `max_gap` seconds.
+    def _nothing(self) -> BadTrack:
+        """Why there is no point left."""
+        reasons = sorted(self.dropped.items(), key=lambda item: -item[1])
+        if reasons:
+            wrong = f"none of its {sum(self.dropped.values())} points can be used"
+            causes = ", ".join(f"{count} {reason}" for reason, count in reasons)
+            remedy = "look at the file: these are not places on Earth"
+            remedy = _REMEDIES.get(reasons[0][0], remedy)
+            return bad_track(self.path, "track_unusable", wrong, causes, remedy)
+        code = "track_damaged" if self.notes else "track_none"
+        remedy = "give the GPX or NMEA log of the trip as --geotag_source_path"
+        remedy = _REMEDIES.get(self.empty, remedy)
+        return bad_track(self.path, code, self.empty, "; ".join(self.notes), remedy)
+
+
+def merged(pieces: List[Tuple[int, List[Fix]]], max_gap: float) -> Tuple[List[Fix], List[int]]:
+    """Points of all (file number, points) by time, one per time (the first stays), and where
+    segments start.
+
+    A segment starts after the end of all pieces so far, unless another file follows within max_gap
+    seconds.
     """
-    by_time: Dict[float, Fix] = {}
+    first_at: Dict[float, Fix] = {}
     spans = []
     for number, piece in pieces:
         moments = [fix[0] for fix in piece]
         for moment, fix in zip(moments, piece):
-            by_time.setdefault(moment, fix)
+            first_at.setdefault(moment, fix)
         spans.append((min(moments), max(moments), number))
-    times, starts = sorted(by_time), []
+    times, starts = sorted(first_at), []
     end, end_number = -math.inf, -1
     for first, last, number in sorted(spans):
         if first > end and (number == end_number or first - end > max_gap):
             starts.append(bisect.bisect_left(times, first))
         if last >= end:
             end, end_number = last, number
-    return [by_time[moment] for moment in times], starts
+    return [first_at[moment] for moment in times], starts
 
 
-def _track(found: _Found) -> Track:
-    """The Track of one file. Raises BadTrack if no point is left."""
-    segments, name = [segment for segment in found.segments if segment], found.path.name
-    reasons = sorted(found.dropped.items(), key=lambda item: -item[1])
-    if not segments and reasons:
-        raise _bad(found.path, "track_unusable", f"none of its {sum(found.dropped.values())} points can be used",
-                   ", ".join(f"{count} {reason}" for reason, count in reasons),
-                   _REMEDIES.get(reasons[0][0], "look at the file: these are not places on Earth"))
-    if not segments:
-        raise _bad(found.path, "track_damaged" if found.notes else "track_none", found.empty, "; ".join(found.notes),
-                   _REMEDIES.get(found.empty, "give the GPX or NMEA log of the trip as --geotag_source_path"))
-    if any(times != sorted(times) for times in ([fix[0] for fix in segment] for segment in segments)):
-        found.notes.append(f"points of {name} were out of order and have been sorted by time")
-    if found.bad_altitudes:
-        found.notes.append(f"{found.bad_altitudes} altitudes in {name} cannot be read and were left out")
-    points, starts = _merged([(0, segment) for segment in segments], 0.0)
-    found.drop(_TWICE, sum(map(len, segments)) - len(points))
-    return Track(points, starts, found.dropped, found.clock, found.notes)
+def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Track:
+    """One Track of several: by time, one point per time (that of the first track wins).
+
+    Between two tracks a segment starts, unless they overlap or are at most max_gap seconds apart.
+    """
+    if len(tracks) == 1:
+        return tracks[0]
+    pieces = [(number, part) for number, track in enumerate(tracks) for part in track.segments()]
+    points, starts = merged(pieces, max_gap)
+    dropped: Dict[str, int] = {}
+    twice = sum(len(piece) for _, piece in pieces) - len(points)
+    if twice:
+        dropped[TWICE] = twice
+    for track in tracks:
+        for reason, count in track.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+    clocks = " and ".join(dict.fromkeys(track.clock for track in tracks))
+    return Track(
+        points, starts, dropped, clocks, [note for track in tracks for note in track.notes]
+    )
 
 
-# What a file is by its content, and the boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime File Format).
-_MOVIE_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pnot", b"styp", b"junk", b"PICT"}
+# ---- Movies -------------------------------------------------------------------------------------
+# Here: what a file is by its first bytes; the boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime).
+# Not here: what is in the samples of a telemetry track.
+
+LINE_CHARS = 4096  # characters; the longest real line of NMEA, a BlackVue one, has about 120
+_MAX_BOXES = 200_000  # a fragmented recording of a day has 172,800
+_MAX_BLOCK = 1 << 26  # bytes read at once: no telemetry table or sample comes near 64 MB
+_MOVIE_BOXES = {
+    b"ftyp",
+    b"moov",
+    b"mdat",
+    b"free",
+    b"skip",
+    b"wide",
+    b"uuid",
+    b"pnot",
+    b"styp",
+    b"junk",
+    b"PICT",
+}
 _QUICKTIME_EPOCH = 2082844800  # 1970-01-01 in seconds since 1904
-_SENTENCE = re.compile(r"(?:\[([0-9]{9,14})\]\s*)?\$((?!P)[A-Z]{2}(?:RMC|GGA|GLL|ZDA)|PMGNTRK),([^$*\[\r\n\0]*)"
-                       r"(?:\*([0-9A-Fa-f]{0,2}))?")  # camera clock in ms, name, values, checksum
+# camera clock in ms, name, values, checksum
+SENTENCE = re.compile(
+    r"(?:\[([0-9]{9,14})\]\s*)?\$((?!P)[A-Z]{2}(?:RMC|GGA|GLL|ZDA)|PMGNTRK),([^$*\[\r\n\0]*)"
+    r"(?:\*([0-9A-Fa-f]{0,2}))?"
+)
 
 
-def _encoding(head: bytes) -> str:
+def encoding_of(head: bytes) -> str:
     """UTF-16 where a text begins with that mark, else one byte a character."""
     return "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
 
 
-def _family(head: bytes) -> str:
-    """What a file is by its first bytes: "movie", "gpx" (any XML), "nmea", or "" for none of these."""
+def family_of(head: bytes) -> str:
+    """What a file is by its first bytes: "movie", "gpx" (any XML), "nmea", or "" for
+    none of these.
+    """
     if head[4:8] in _MOVIE_BOXES:
         return "movie"
-    text = head.decode(_encoding(head), "replace").lstrip("\u00ef\u00bb\u00bf \t\r\n\0")
-    return "gpx" if text.startswith("<") else "nmea" if _SENTENCE.search(text) else ""
+    text = head.decode(encoding_of(head), "replace").lstrip("\u00ef\u00bb\u00bf \t\r\n\0")
+    if text.startswith("<"):
+        return "gpx"
+    return "nmea" if SENTENCE.search(text) else ""
 
 
-# A box: its type and where its content lies in the file, in bytes.
-_Box = NamedTuple("_Box", [("kind", bytes), ("start", int), ("end", int)])
-# One sample of a telemetry track: number from 1, seconds of video time, bytes (None where the index gives some twice).
-_Payload = NamedTuple("_Payload", [("number", int), ("start", float), ("duration", float), ("block", Optional[bytes])])
+class MovieBox(NamedTuple):
+    """A box: its type and where its content lies in the file, in bytes."""
+
+    kind: bytes
+    start: int
+    end: int
 
 
-class _Source:
-    """An open track file. Of a movie boxes are read, by seek, never pictures, and never more than the file holds."""
+class Payload(NamedTuple):
+    """One sample of a telemetry track."""
+
+    number: int  # from 1
+    start: float  # seconds of video time
+    duration: float  # seconds
+    block: Optional[bytes]  # None where the index gives some bytes twice
+
+
+class Header(NamedTuple):
+    """What the header of a movie says; None = unknown."""
+
+    creation_time: Optional[float]  # seconds UTC as the camera wrote it
+    timescale: int  # units a second; 0 = unknown
+    duration: Optional[float]  # seconds
+
+
+class Source:
+    """An open track file. Of a movie boxes are read, by seek, never pictures, and never more than
+    the file holds.
+    """
 
     def __init__(self, handle: BinaryIO, path: Path) -> None:
         self.handle, self.path = handle, path
-        self.family = _family(handle.read(1 << 16))
+        self.family = family_of(handle.read(1 << 16))
         self.size = handle.seek(0, os.SEEK_END)
         self.boxes_left, self.bytes_left = _MAX_BOXES, self.size
-        self.top = list(self.boxes(_Box(b"", 0, self.size if self.family == "movie" else 0)))
-        self.moov = next((box for box in self.top if box.kind == b"moov"), None)
-        created, self.timescale, duration = self.times(self.child(self.moov, b"mvhd"))
-        seconds = float(created - _QUICKTIME_EPOCH)
-        self.creation_time = seconds if created and _EARLIEST <= seconds < _LATEST else None
-        self.duration = duration / self.timescale if duration and self.timescale else None
+        self.top = list(self.boxes(MovieBox(b"", 0, self.size if self.family == "movie" else 0)))
+        self.header = self._header()
 
-    def boxes(self, parent: Optional[_Box]) -> Iterator[_Box]:
+    @property
+    def moov(self) -> Optional[MovieBox]:
+        """The index of a movie."""
+        return next((box for box in self.top if box.kind == b"moov"), None)
+
+    def _header(self) -> Header:
+        created, timescale, units = self.times(self.child(self.moov, b"mvhd"))
+        seconds = float(created - _QUICKTIME_EPOCH)
+        known = created and EARLIEST <= seconds < LATEST
+        duration = units / timescale if units and timescale else None
+        return Header(seconds if known else None, timescale, duration)
+
+    def boxes(self, parent: Optional[MovieBox]) -> Iterator[MovieBox]:
         """The boxes in a box; one that would end past its parent is clipped and is the last."""
         start, end = (parent.start, parent.end) if parent else (0, 0)
         while start + 8 <= end and self.boxes_left > 0:
@@ -1680,59 +3345,77 @@ class _Source:
             size = long_size if size == 1 else size or end - start
             if size < header:
                 return
-            yield _Box(kind, min(start + header, end), min(start + size, end))
+            yield MovieBox(kind, min(start + header, end), min(start + size, end))
             start += size
 
-    def child(self, box: Optional[_Box], *kinds: bytes) -> Optional[_Box]:
+    def child(self, box: Optional[MovieBox], *kinds: bytes) -> Optional[MovieBox]:
         """The first box at the path `kinds` below `box`, None if there is none."""
         for kind in kinds:
             box = next((inner for inner in self.boxes(box) if inner.kind == kind), None)
         return box
 
-    def read(self, box: Optional[_Box]) -> bytes:
+    def read(self, box: Optional[MovieBox]) -> bytes:
         """The content of a box, of 64 MB at most; nothing for None."""
         if box is None:
             return b""
         self.handle.seek(box.start)
         return self.handle.read(min(box.end - box.start, _MAX_BLOCK))
 
-    def table(self, box: Optional[_Box], header: int, columns: int = 1, code: str = "I") -> Sequence[int]:
-        """Big-endian numbers of 4 (I) or 8 (Q) bytes after a header that ends with the count of their rows."""
+    def table(
+        self, box: Optional[MovieBox], header: int, columns: int = 1, code: str = "I"
+    ) -> Sequence[int]:
+        """Big-endian numbers of 4 (I) or 8 (Q) bytes after a header that ends with the count of
+        their rows.
+        """
         content, values = self.read(box), array(code)
         if len(content) >= header:
-            declared, = struct.unpack_from(">I", content, header - 4)
+            (declared,) = struct.unpack_from(">I", content, header - 4)
             rows = min(declared, (len(content) - header) // (values.itemsize * columns))
-            values.frombytes(content[header:header + rows * columns * values.itemsize])
+            values.frombytes(content[header : header + rows * columns * values.itemsize])
         if sys.byteorder == "little":
             values.byteswap()
         return values
 
-    def times(self, box: Optional[_Box]) -> Tuple[int, int, int]:
-        """Creation (seconds since 1904), units a second and duration in units of mvhd or mdhd; 0 is unknown."""
+    def times(self, box: Optional[MovieBox]) -> Tuple[int, int, int]:
+        """Creation (seconds since 1904), units a second and duration in units of mvhd or mdhd; 0 is
+        unknown.
+        """
         content = self.read(box).ljust(32, b"\0")
-        layout, endless = (">4xQQIQ", (1 << 64) - 1) if content[0] == 1 else (">4xIIII", (1 << 32) - 1)
+        layout, bits = (">4xQQIQ", 64) if content[0] == 1 else (">4xIIII", 32)
         created, _, timescale, duration = struct.unpack_from(layout, content)
-        return created, timescale, 0 if duration == endless else duration
+        return created, timescale, 0 if duration == (1 << bits) - 1 else duration
 
-    def tracks(self, form: bytes) -> List[_Box]:
-        """The trak boxes whose first sample description is of this format; the handler type is only a hint."""
-        return [trak for trak in self.boxes(self.moov) if trak.kind == b"trak"
-                and self.read(self.child(trak, b"mdia", b"minf", b"stbl", b"stsd"))[12:16] == form]
+    def tracks(self, form: bytes) -> List[MovieBox]:
+        """The trak boxes whose first sample description is of this format; the handler type is only
+        a hint.
+        """
+        return [
+            trak
+            for trak in self.boxes(self.moov)
+            if trak.kind == b"trak"
+            and self.read(self.child(trak, b"mdia", b"minf", b"stbl", b"stsd"))[12:16] == form
+        ]
 
-    def delay(self, trak: _Box, scale: float) -> float:
-        """Seconds by which the edit list of a track delays it: its empty edits, less where its media begins."""
+    def delay(self, trak: MovieBox, scale: float) -> float:
+        """Seconds by which the edit list of a track delays it: its empty edits, less where its
+        media begins.
+        """
         content, delay = self.read(self.child(trak, b"edts", b"elst"))[:1000], 0.0
         layout = struct.Struct(">Qq4x" if content[:1] == b"\x01" else ">Ii4x")
         for place in range(8, len(content) - layout.size + 1, layout.size):
             length, media = layout.unpack_from(content, place)
             if media >= 0:
-                return delay - media / scale
-            delay += length / (self.timescale or math.inf)
+                delay -= media / scale
+                break
+            delay += length / (self.header.timescale or math.inf)
         return delay
 
-    def places(self, table: Optional[_Box], sizes: Iterator[int]) -> Iterator[Tuple[int, int]]:
-        """Where each sample lies, and its size: chunks by stco or co64, samples in a chunk by the runs of stsc."""
-        chunks = self.table(self.child(table, b"stco"), 8) or self.table(self.child(table, b"co64"), 8, 1, "Q")
+    def places(self, table: Optional[MovieBox], sizes: Iterator[int]) -> Iterator[Tuple[int, int]]:
+        """Where each sample lies, and its size: chunks by stco or co64, samples in a chunk by the
+        runs of stsc.
+        """
+        chunks = self.table(self.child(table, b"stco"), 8)
+        chunks = chunks or self.table(self.child(table, b"co64"), 8, 1, "Q")
         runs, run = self.table(self.child(table, b"stsc"), 8, 3), 0
         for chunk, offset in enumerate(chunks, 1):
             while run + 3 < len(runs) and runs[run + 3] <= chunk:
@@ -1741,297 +3424,55 @@ class _Source:
                 yield offset, size
                 offset += size
 
-    def payloads(self, trak: _Box, found: _Found) -> Iterator[_Payload]:
-        """The samples of a track in order; those past the end of the file are left out with a note."""
-        scale = self.times(self.child(trak, b"mdia", b"mdhd"))[1] or math.inf
-        table, delay = self.child(trak, b"mdia", b"minf", b"stbl"), self.delay(trak, scale)
+    def _samples(
+        self, table: Optional[MovieBox]
+    ) -> Tuple[int, Iterator[Tuple[Tuple[int, int], int]]]:
+        """How many samples a track has; of those that its chunks hold ((offset, bytes), units of
+        duration).
+        """
         stsz, stts = self.child(table, b"stsz"), self.table(self.child(table, b"stts"), 8, 2)
         fixed, count = struct.unpack(">II", self.read(stsz)[4:12].ljust(8, b"\0"))
         sizes: Sequence[int] = range(0) if fixed else self.table(stsz, 12)
         count = min(self.size // fixed if fixed else len(sizes), count)
-        deltas = itertools.chain(itertools.chain.from_iterable(map(itertools.repeat, stts[1::2], stts[::2])),
-                                 itertools.repeat(stts[-1] if stts else 0))  # a short table: the last duration goes on
+        runs = map(itertools.repeat, stts[1::2], stts[::2])
+        last = itertools.repeat(stts[-1] if stts else 0)  # a short table: the last duration goes on
+        deltas = itertools.chain(itertools.chain.from_iterable(runs), last)
         places = self.places(table, itertools.repeat(fixed, count) if fixed else iter(sizes))
-        start, reached = 0, 0
-        for number, (offset, size), delta in zip(range(1, count + 1), places, deltas):
+        return count, itertools.islice(zip(places, deltas), count)
+
+    def payloads(self, trak: MovieBox, found: Points) -> Iterator[Payload]:
+        """The samples of a track in order; those past the end of the file are left out
+        with a note.
+        """
+        scale = self.times(self.child(trak, b"mdia", b"mdhd"))[1] or math.inf
+        delay, whole = self.delay(trak, scale), self.header.duration
+        count, samples = self._samples(self.child(trak, b"mdia", b"minf", b"stbl"))
+        reached = start = 0
+        for number, ((offset, size), delta) in enumerate(samples, 1):
             seconds, duration = start / scale, delta / scale
             start += delta
-            if offset + size <= self.size:
-                reached, self.bytes_left = reached + 1, self.bytes_left - size
-                if number == count and self.duration is not None and 0 < self.duration - seconds < duration:
-                    duration = self.duration - seconds  # cameras give the last payload the length of a whole one
-                self.handle.seek(offset)
-                block = self.handle.read(size) if self.bytes_left >= 0 and size <= _MAX_BLOCK else None
-                yield _Payload(number, seconds + delay, duration, block)
+            if offset + size > self.size:
+                continue
+            reached, self.bytes_left = reached + 1, self.bytes_left - size
+            if number == count and whole is not None and 0 < whole - seconds < duration:
+                # cameras give the last payload the length of a whole one
+                duration = whole - seconds
+            self.handle.seek(offset)
+            there = self.bytes_left >= 0 and size <= _MAX_BLOCK
+            yield Payload(
+                number, seconds + delay, duration, self.handle.read(size) if there else None
+            )
         if reached < count:
-            found.notes.append(f"{count - reached} of {count} telemetry payloads lie past the end of {self.path.name}, "
-                               "which is cut off or damaged")
-
-# GPX: expat directly, because ElementTree takes twice the time and gpxpy four times.
-
-def _iso_seconds(text: str) -> float:
-    """Seconds UTC of an xsd:dateTime in any form seen in the field, NaN if it is none; a missing zone is UTC."""
-    text = text.strip()
-    seconds = parse_time(text + ":00" if text[-3:-2] in ("+", "-") else text)  # a zone may have no minutes
-    return math.nan if seconds is None else seconds
+            found.notes.append(
+                f"{count - reached} of {count} telemetry payloads lie past the end of "
+                f"{self.path.name}, which is cut off or damaged"
+            )
 
 
-class _GpxHandler:
-    """Collects points as expat meets them: GPX 1.0, 1.1 or none, any prefix, direct children of a point only."""
-
-    def __init__(self, path: Path, parser: Any) -> None:
-        self.parser, self.path = parser, path
-        self.track, self.other = _Found(path, "GPX"), _Found(path, "GPX")
-        known = functools.lru_cache(5000)  # parts of times come again and again
-        self.minutes = known(lambda text: _iso_seconds(text + ":00Z"))  # 2024-05-31T12:00
-        self.rests = known(self.rest)
-        self.zoneless = False
-        self.reading: Any = None  # what takes the texts, while inside a child with a name of `names`
-        self.depth = 0  # elements open, counted from the point; 0 = outside of points
-        self.found, self.attributes = self.track, {}  # type: _Found, Dict[str, str]
-        self.texts: List[str] = []
-        self.fields: Dict[str, str] = {}
-        parser.buffer_text = True
-        parser.StartElementHandler, parser.EndElementHandler = self.begin, self.end
-        parser.EntityDeclHandler = self.refuse
-
-    def rest(self, text: str) -> float:
-        """Seconds of the part of a time behind its minutes, :56.5+01:00; that there is no zone is noted once."""
-        if not re.search(r"[Zz]|[+-]\d\d(:?\d\d)?\s*$", text) and not self.zoneless:
-            self.zoneless = True
-            self.track.notes.append("%s has times without a zone: they are taken as UTC" % self.path.name)
-        return _iso_seconds("1970-01-01T00:00" + text)
-
-    def refuse(self, *declaration: Any) -> None:
-        """Entities can make a small file fill the memory, or read other files; no track needs them."""
-        raise _bad(self.path, "track_entities", "declares XML entities, which are refused", str(declaration[0])[:40],
-                   "remove the <!DOCTYPE ...> part or export the track again")
-
-    def begin(self, name: str, attributes: Dict[str, str]) -> None:
-        """The first element opens: all names of GPX have its prefix."""
-        self.root = name.rpartition(":")[2]
-        mark = name[:len(name) - len(self.root)]
-        self.kinds = {mark + "trkpt": self.track, mark + "rtept": self.other, mark + "wpt": self.other}
-        self.names = {mark + field: field for field in ("ele", "time", "course")}
-        self.parts = {mark + part for part in ("trkseg", "trk", "rte")}
-        self.parser.StartElementHandler = self.start
-
-    def start(self, name: str, attributes: Dict[str, str]) -> None:
-        """An element opens."""
-        if self.depth:
-            self.depth += 1
-            if self.depth == 2 and name in self.names:
-                self.reading = self.parser.CharacterDataHandler = self.texts.append
-        elif name in self.kinds:
-            self.depth, self.found, self.attributes, self.fields = 1, self.kinds[name], attributes, {}
-
-    def end(self, name: str) -> None:
-        """An element closes."""
-        depth = self.depth
-        if depth:
-            self.depth = depth - 1
-            if depth == 1:
-                self.point()
-            elif depth == 2 and self.reading:
-                self.fields.setdefault(self.names[name], "".join(self.texts))
-                self.texts.clear()
-                self.reading = self.parser.CharacterDataHandler = None
-        elif name in self.parts and self.found.segments[-1]:
-            self.found.segments.append([])
-
-    def point(self) -> None:
-        """A point is complete. The usual one goes the short way: this runs 100,000 times."""
-        fields, attributes = self.fields, self.attributes
-        text, height = fields.get("time", ""), fields.get("ele")
-        try:
-            time = self.minutes(text[:16]) + self.rests(text[16:])
-            lat, lon = float(attributes["lat"]), float(attributes["lon"])
-            alt = None if height is None else float(height)
-            if not _flaw(time, lat, lon) and (alt is None or alt - alt == 0) and "course" not in fields:
-                self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))  # half of Fix()
-                return
-        except (KeyError, ValueError):
-            pass
-        self.found.add(_iso_seconds(text), _number(attributes.get("lat")), _number(attributes.get("lon")),
-                       _number(height), _number(fields.get("course")))
+CAMERA_CLOCK = "camera clock"
 
 
-def _gpx_again(path: Path, cause: str) -> _Found:
-    """A GPX that expat refuses, read with gpxpy where that is at hand. Raises BadTrack with `cause` otherwise."""
-    gpxpy, content = second_reader("gpxpy"), path.read_bytes()
-    if gpxpy is None or b"<!ENTITY" in content:
-        raise _bad(path, "track_damaged", "is not XML that can be read", cause, "for a second reader: "
-                   "python -m pip install -r vendor/requirements.txt --target vendor")
-    try:
-        gpx = gpxpy.parse(content)
-    except (gpxpy.gpx.GPXException, ValueError, LookupError) as error:
-        raise _bad(path, "track_damaged", "is not XML that can be read, by gpxpy neither", cause,
-                   "repair the file at that place or export the track again") from error
-    found = _Found(path, "GPX")
-    parts = [segment.points for track in gpx.tracks for segment in track.segments]
-    for points in parts or [route.points for route in gpx.routes] + [gpx.waypoints]:
-        found.segments.append([])
-        for point in points:
-            found.add(_iso_seconds(point.time.isoformat() if point.time else ""), point.latitude, point.longitude,
-                      point.elevation)
-    found.notes.append(f"{path.name} was read with gpxpy ({cause})")
-    return found
-
-
-def _read_gpx(source: _Source) -> _Found:
-    """GPX 1.0 and 1.1 (topografix.com/GPX/1/1); routes and waypoints only where there is no track."""
-    from xml.parsers import expat
-    parser = expat.ParserCreate()
-    handler = _GpxHandler(source.path, parser)
-    source.handle.seek(0)
-    try:
-        parser.ParseFile(source.handle)
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding Python cannot use
-        return _gpx_again(source.path, str(error))
-    found = handler.track if handler.track.dropped or any(handler.track.segments) else handler.other
-    if handler.root not in ("gpx", "") and not found.dropped and not any(found.segments):
-        raise _bad(source.path, "track_kind", "is XML but not GPX", f"<{handler.root[:40]}>", "convert it to GPX first")
-    return found
-
-
-# NMEA 0183 sentences: logs, BlackVue boxes and side files, and some cameras' text in MP4 tracks.
-_CLOCK = re.compile(r"([01][0-9]|2[0-4])([0-5][0-9])([0-5][0-9]|60)(\.[0-9]*)?(?![0-9])")
-_DAY_MS = 86400000
-# Where a sentence keeps its values (NMEA 0183), counted after the name; 15 is always empty. Of places at one time that
-# of the lowest rank is taken; status is good where it says one of these; dates are ddmmyy, or dd, mm and yyyy.
-# kind: (rank, clock, place, status, good, altitude, course, date, mode)
-_COLUMNS: Dict[str, Tuple[int, int, int, int, Tuple[str, ...], int, int, slice, int]] = {
-    "RMC": (0, 0, 2, 1, ("A",), 15, 7, slice(8, 9), 11),
-    "PMGNTRK": (0, 6, 0, 7, ("A",), 4, 15, slice(9, 10), 15),
-    "GGA": (1, 0, 1, 5, tuple("123456789"), 8, 15, slice(15, 16), 15),
-    "GLL": (2, 4, 0, 5, ("A",), 15, 15, slice(15, 16), 6),
-    "ZDA": (3, 0, 0, 15, (), 15, 15, slice(1, 4), 15),
-}
-
-
-# What one sentence says. Moment: ms since the midnight UTC before the log begins; shift: ms to add to it to have the
-# time since 1970, None in sentences without a date; good: has a fix; stamp: ms of the camera clock, in BlackVue logs.
-_Sentence = NamedTuple("_Sentence", [
-    ("kind", str), ("rank", int), ("moment", int), ("shift", Optional[int]), ("good", bool),
-    ("lat", Optional[float]), ("lon", Optional[float]), ("alt", Optional[float]), ("course", Optional[float]),
-    ("stamp", Optional[int])])
-
-
-def _nmea_lines(handle: BinaryIO) -> Iterator[str]:
-    """Lines of a log as text. No line can fill the memory."""
-    handle.seek(0)
-    encoding = _encoding(handle.read(2))
-    handle.seek(0)
-    reader = io.TextIOWrapper(handle, encoding=encoding, errors="replace")
-    return iter(lambda: reader.readline(_MAX_LINE), "")
-
-
-def _degrees(text: str, side: str, sides: str) -> Optional[float]:
-    """`dddmm.mmmm` and its letter as degrees, None if it is none: minutes are the last two digits before the point."""
-    value, side = _number(text), side.strip().upper()
-    if value is None or not 0.0 <= value < 36000.0 or value % 100.0 >= 60.0 or side not in tuple(sides):
-        return None
-    return (value // 100.0 + value % 100.0 / 60.0) * (1 if side == sides[0] else -1)
-
-
-def _clock_ms(text: str) -> Optional[int]:
-    """`hhmmss.sss` as milliseconds since midnight, None if it is none."""
-    match = _CLOCK.match(text)
-    if match is None:
-        return None
-    hour, minute, second, fraction = match.groups("")
-    return (int(hour) * 60 + int(minute)) * 60000 + round(float(second + fraction) * 1000)
-
-
-def _day_ms(text: str) -> Optional[int]:
-    """`ddmmyy` or `ddmmyyyy` as milliseconds since 1970, None if it is none. Years 70 to 99 are of the last century."""
-    try:
-        day, month, year = int(text[:2]), int(text[2:4]), int(text[4:])
-        year += 0 if len(text) == 8 else 1900 if year >= 70 else 2000
-        return round(utc_seconds(year, month, day, 0, 0, 0.0)) * 1000 if len(text) in (6, 8) else None
-    except ValueError:
-        return None
-
-
-def _sentences(lines: Iterable[str], found: _Found) -> List[_Sentence]:
-    """All sentences with a time, in the order of the log. A wrong checksum (XOR from `$` to `*`) drops the line."""
-    result: List[_Sentence] = []
-    before = -1  # moment of the sentence before
-    for stamp, name, body, checksum in (match.groups() for line in lines for match in _SENTENCE.finditer(line)):
-        kind, total = name if name in _COLUMNS else name[2:], 0
-        for byte in (name + "," + body).encode("latin-1", "replace"):
-            total ^= byte
-        cells = [cell.strip() for cell in body.split(",")[:15]]
-        cells += [""] * (16 - len(cells))
-        rank, clock_at, place, status, good, alt, course, date, mode = _COLUMNS[kind]
-        clock, day = _clock_ms(cells[clock_at]), _day_ms("".join(cells[date]))
-        wrong = checksum is not None and checksum.upper() != f"{total:02X}"
-        if wrong or clock is None:
-            found.drop(_CHECKSUM if wrong else _NO_FIX)  # receivers send no time until they know it
-            continue
-        moment = clock + before // _DAY_MS * _DAY_MS
-        before = moment = moment + _DAY_MS * ((moment - before < -_DAY_MS // 2) - (moment - before > _DAY_MS // 2))
-        north, ns, east, ew = cells[place:place + 4]
-        result.append(_Sentence(
-            kind, rank, moment, None if day is None else day + clock - moment,
-            cells[status] in good and cells[mode] != "N", _degrees(north, ns, "NS"), _degrees(east, ew, "EW"),
-            _number(cells[alt]), _number(cells[course]), int(stamp) if stamp else None))
-    return result
-
-
-def _sentence_times(sentences: List[_Sentence], found: _Found) -> List[int]:
-    """Milliseconds since 1970 of each sentence by the day of the nearest that tells it; empty where none does."""
-    shifts = [(i, s.shift) for i, s in enumerate(sentences) if s.shift is not None]
-    shifts = [(i, shift) for i, shift in shifts if sentences[i].good or sentences[i].kind == "ZDA"] or shifts  # surer
-    if shifts:
-        found.clock = sentences[shifts[0][0]].kind
-    else:
-        shifts = [(i, round((s.stamp - s.moment) / _DAY_MS) * _DAY_MS) for i, s in enumerate(sentences)
-                  if s.stamp is not None]
-        found.clock = "time of day from GPS, day from the camera clock" if shifts else found.clock
-    times, after = [], 0
-    for i, sentence in enumerate(sentences if shifts else []):
-        after += after < len(shifts) and shifts[after][0] < i
-        near = [(abs(sentences[k].moment - sentence.moment), -k, shift)
-                for k, shift in shifts[max(after - 1, 0):after + 1]]
-        times.append(sentence.moment + min(near)[2])
-    return times
-
-
-def _add_sentences(lines: Iterable[str], found: _Found) -> Optional[float]:
-    """Points from the sentences in `lines`: at one time the place of RMC before GGA before GLL, the altitude of GGA.
-    Returns how many seconds the stamps of the camera clock are behind the UTC of RMC, None without either.
-    """
-    sentences = _sentences(lines, found)
-    timed = list(zip(_sentence_times(sentences, found), sentences))
-    if not timed:
-        found.drop(_NO_DATE, sum(sentence.good for sentence in sentences))
-    places = sorted((item for item in timed if item[1].good), key=lambda item: (item[0], item[1].rank))
-    void = {ms for ms, sentence in timed if not sentence.good and sentence.kind != "ZDA"}
-    found.drop(_NO_FIX, len(void.difference(ms for ms, _ in places)))
-    for ms, group in itertools.groupby(places, key=lambda item: item[0]):
-        same = [sentence for _, sentence in group]
-        found.drop(_TWICE, sum(sentence.kind == same[0].kind for sentence in same[1:]))
-        alt = next((sentence.alt for sentence in same if sentence.alt is not None), None)
-        found.add(ms / 1000.0, same[0].lat, same[0].lon, alt, same[0].course)
-    delays = [(ms - s.stamp) / 1000.0 for ms, s in places if s.kind == "RMC" and s.stamp is not None]
-    return _median(delays) if delays else None
-
-
-def _read_nmea(source: _Source) -> _Found:
-    """A log of NMEA 0183 sentences: RMC, GGA, GLL, ZDA of any talker, $PMGNTRK."""
-    found = _Found(source.path, "NMEA")
-    _add_sentences(_nmea_lines(source.handle), found)
-    return found
-
-
-# GoPro: GPMF (github.com/gopro/gpmf-parser) in the samples of a `gpmd` track.
-_CAMERA_CLOCK = "camera clock"
-_GPMF_NUMBERS = dict(zip("bBsSlLjJfd", "bBhHiIqQfd"))  # type letters as the struct module has them
-_GPS9_EPOCH = 946684800.0  # 2000-01-01
-
-
-class _Sample(NamedTuple):
+class Sample(NamedTuple):
     """One place in a video."""
 
     video: float  # seconds of video time
@@ -2043,12 +3484,51 @@ class _Sample(NamedTuple):
     flaw: str = ""  # why it is not used, "" if it may be
 
 
-# One GPMF entry: its key, type letter, bytes of a row, and the bytes of its rows.
-_Klv = NamedTuple("_Klv", [("key", bytes), ("kind", str), ("width", int), ("content", bytes)])
+class Choice(NamedTuple):
+    """Samples that may be taken as the track of a video."""
+
+    clock: str
+    samples: List[Sample]
+    start: Optional[float] = None  # UTC of video time 0, for samples that do not tell their time
+
+    def timed(self) -> List[Sample]:
+        """The samples with their times."""
+        if self.start is None:
+            return self.samples
+        return [sample._replace(time=self.start + sample.video) for sample in self.samples]
 
 
-def _each_payload(movie: _Source, form: bytes, found: _Found, take: Callable[[bytes, _Payload], None]) -> None:
-    """Give every payload of the tracks of a format to `take`. One on which it fails is damaged: left out and noted."""
+def _is_good(sample: Sample) -> bool:
+    return not (sample.flaw or flaw_of(sample.time, sample.lat, sample.lon))
+
+
+def take_first(found: Points, choices: Iterable[Choice]) -> None:
+    """Keep the samples of the first choice with usable ones, else count those of the first with
+    any.
+    """
+    there = [(choice.clock, choice.timed()) for choice in choices if choice.samples]
+    there.sort(key=lambda row: not any(map(_is_good, row[1])))
+    for found.clock, samples in there[:1]:
+        for sample in samples:
+            if sample.flaw:
+                found.drop(sample.flaw)
+            else:
+                found.add(sample.time, sample.lat, sample.lon, sample.alt, sample.course)
+        good = filter(_is_good, samples)
+        zeros = [sample.time - sample.video for sample in good if sample.time is not None]
+        if zeros and found.clock == CAMERA_CLOCK:
+            note = f"{found.path.name} has no GPS time; its camera clock was taken as UTC"
+            found.notes.append(note)
+        elif zeros:
+            found.zero = median(zeros)
+
+
+def each_payload(
+    movie: Source, form: bytes, found: Points, take: Callable[[bytes, Payload], None]
+) -> None:
+    """Give every payload of the tracks of a format to `take`. One on which it fails is damaged:
+    left out and noted.
+    """
     damaged = []
     for trak in movie.tracks(form):
         for payload in movie.payloads(trak, found):
@@ -2059,36 +3539,495 @@ def _each_payload(movie: _Source, form: bytes, found: _Found, take: Callable[[by
             except (ValueError, LookupError, struct.error):
                 damaged.append(payload.number)
     if damaged:
-        numbers = ", ".join(map(str, damaged[:5])) + (f" and {len(damaged) - 5} more" if len(damaged) > 5 else "")
-        words = "payloads {} of {} are" if len(damaged) > 1 else "payload {} of {} is"
-        found.notes.append(words.format(numbers, found.path.name) + " damaged and left out")
+        numbers = ", ".join(map(str, damaged[:5]))
+        numbers += f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+        name = found.path.name
+        one, many = f"payload {numbers} of {name} is", f"payloads {numbers} of {name} are"
+        found.notes.append((one if len(damaged) == 1 else many) + " damaged and left out")
 
 
-def _take_first(found: _Found, choices: List[Tuple[str, Optional[float], List[_Sample]]]) -> None:
-    """Keep the first usable samples of (clock, UTC of video time 0 if they need it, samples), else count the first."""
-    usable = []
-    for clock, start, samples in choices:
-        if start is not None:
-            samples = [sample._replace(time=start + sample.video) for sample in samples]
-        good = [s for s in samples if not (s.flaw or _flaw(s.time, s.lat, s.lon))]
-        if samples:
-            usable.append((not good, clock, samples, [s.time - s.video for s in good if s.time is not None]))
-    for _, found.clock, samples, starts in sorted(usable, key=lambda choice: choice[0])[:1]:
-        for sample in samples:
-            found.add(*sample[1:])
-        if starts and found.clock == _CAMERA_CLOCK:
-            found.notes.append(f"{found.path.name} has no GPS time; its camera clock was taken as UTC")
-        elif starts:
-            found.start = _median(starts)
+# ---- GPX ----------------------------------------------------------------------------------------
+# Here: GPX 1.0 and 1.1 to a Track (topografix.com/GPX/1/1), and a Track to GPX.
+# Not here: which files are read. (expat: ElementTree takes twice the time, gpxpy four times.)
+
+# What a point says: its attributes, and its children with a slash before their name.
+_LAT_ATTRIBUTE, _LON_ATTRIBUTE, _ELE_CHILD, _TIME_CHILD, _COURSE_CHILD = (
+    "lat",
+    "lon",
+    "/ele",
+    "/time",
+    "/course",
+)
 
 
-def _fix_flaw(lock: float, dop: float = 0.0) -> str:
-    """Why a sample with this GPS fix (0, 2, 3) and dilution of precision is not used, "" if it is."""
-    return _NO_FIX if lock not in (2, 3) else "" if dop <= _MAX_DOP else _POOR
+def iso_seconds(text: str) -> float:
+    """Seconds UTC of an xsd:dateTime in any form seen in the field, NaN if it is none; a missing
+    zone is UTC.
+    """
+    text = text.strip()
+    # a zone may have no minutes
+    seconds = parse_time(text + ":00" if text[-3:-2] in ("+", "-") else text)
+    return math.nan if seconds is None else seconds
+
+
+class _GpxTimes:
+    """Times of points; parts of them come again and again."""
+
+    def __init__(self, found: Points) -> None:
+        known = functools.lru_cache(5000)
+        self.found, self.zoneless = found, False
+        self._minutes = known(lambda text: iso_seconds(text + ":00Z"))  # 2024-05-31T12:00
+        self._rests = known(self._rest)
+
+    def _rest(self, text: str) -> float:
+        """Seconds of the part of a time behind its minutes, :56.5+01:00; that there is no zone is
+        noted once.
+        """
+        if not re.search(r"[Zz]|[+-]\d\d(:?\d\d)?\s*$", text) and not self.zoneless:
+            self.zoneless = True
+            self.found.notes.append(
+                f"{self.found.path.name} has times without a zone: they are taken as UTC"
+            )
+        return iso_seconds("1970-01-01T00:00" + text)
+
+    def seconds(self, text: str) -> float:
+        """Seconds UTC, NaN where it is no time."""
+        return self._minutes(text[:16]) + self._rests(text[16:])
+
+
+class _GpxPoint:
+    """Reads one point after the other: its attributes and direct children only."""
+
+    def __init__(
+        self, parser: "expat.XMLParserType", names: Dict[str, str], times: _GpxTimes
+    ) -> None:
+        self.parser, self.names, self.times = parser, names, times
+        self.found = times.found  # where the point goes
+        self.depth = 0  # elements open, counted from the point; 0 = outside of points
+        self.fields: Dict[str, str] = {}
+        self.child = ""  # the field that is being read, "" = none
+        self.texts: List[str] = []
+
+    def begin(self, found: Points, attributes: Dict[str, str]) -> None:
+        """A point opens."""
+        self.depth, self.found, self.fields = 1, found, attributes
+
+    def start(self, name: str) -> None:
+        """An element in the point opens."""
+        self.depth += 1
+        if self.depth == 2 and name in self.names:
+            self.child = self.names[name]
+            self.parser.CharacterDataHandler = self.texts.append
+
+    def end(self) -> None:
+        """The point, or an element in it, closes."""
+        depth, self.depth = self.depth, self.depth - 1
+        if depth == 1:
+            self.take()
+        elif depth == 2 and self.child:
+            self.fields.setdefault(self.child, "".join(self.texts))
+            self.texts.clear()
+            self.child = ""
+            self.parser.CharacterDataHandler = None
+
+    def take(self) -> None:
+        """The point is complete. The usual one goes the short way: this runs 100,000 times."""
+        fields = self.fields
+        text, height = fields.get(_TIME_CHILD, ""), fields.get(_ELE_CHILD)
+        try:
+            time = self.times.seconds(text)
+            lat, lon = float(fields[_LAT_ATTRIBUTE]), float(fields[_LON_ATTRIBUTE])
+            alt = None if height is None else float(height)
+            plain_one = (alt is None or alt - alt == 0) and _COURSE_CHILD not in fields
+            if plain_one and not flaw_of(time, lat, lon):
+                # half of Fix()
+                self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))
+                return
+        except (KeyError, ValueError):
+            pass
+        lat_text, lon_text = fields.get(_LAT_ATTRIBUTE), fields.get(_LON_ATTRIBUTE)
+        place = decimal(lat_text), decimal(lon_text), decimal(height)
+        self.found.add(iso_seconds(text), *place, decimal(fields.get(_COURSE_CHILD)))
+
+
+class _GpxFile:
+    """Collects points as expat meets them: GPX 1.0, 1.1 or none, any prefix."""
+
+    def __init__(self, path: Path, parser: "expat.XMLParserType") -> None:
+        self.path, self.parser = path, parser
+        self.track, self.other = Points(path, "GPX"), Points(path, "GPX")
+        self.root = ""
+        self.point = _GpxPoint(parser, {}, _GpxTimes(self.track))
+        self.kinds: Dict[str, Points] = {}
+        self.parts: AbstractSet[str] = frozenset()
+        parser.buffer_text = True
+        parser.StartElementHandler, parser.EndElementHandler = self.begin, self.end
+        parser.EntityDeclHandler = self.refuse
+
+    def refuse(self, *declaration: object) -> None:
+        """Entities can make a small file fill the memory, or read other files; no track
+        needs them.
+        """
+        raise bad_track(
+            self.path,
+            "track_entities",
+            "declares XML entities, which are refused",
+            str(declaration[0])[:40],
+            "remove the <!DOCTYPE ...> part or export the track again",
+        )
+
+    def begin(self, name: str, attributes: Dict[str, str]) -> None:
+        """The first element opens: all names of GPX have its prefix."""
+        self.root = name.rpartition(":")[2]
+        mark = name[: len(name) - len(self.root)]
+        self.kinds = {
+            mark + "trkpt": self.track,
+            mark + "rtept": self.other,
+            mark + "wpt": self.other,
+        }
+        self.point.names.update({mark + field: "/" + field for field in ("ele", "time", "course")})
+        self.parts = {mark + part for part in ("trkseg", "trk", "rte")}
+        self.parser.StartElementHandler = self.start
+
+    def start(self, name: str, attributes: Dict[str, str]) -> None:
+        """An element opens."""
+        if self.point.depth:
+            self.point.start(name)
+        elif name in self.kinds:
+            self.point.begin(self.kinds[name], attributes)
+
+    def end(self, name: str) -> None:
+        """An element closes."""
+        if self.point.depth:
+            self.point.end()
+        elif name in self.parts and self.point.found.segments[-1]:
+            self.point.found.segments.append([])
+
+
+def _gpx_again(path: Path, cause: str) -> Track:
+    """A GPX that expat refuses, read with gpxpy where that is at hand. Raises BadTrack with `cause`
+    otherwise.
+    """
+    gpxpy, content = second_reader("gpxpy"), path.read_bytes()
+    if gpxpy is None or b"<!ENTITY" in content:
+        remedy = (
+            "for a second reader: python -m pip install -r vendor/requirements.txt --target vendor"
+        )
+        raise bad_track(path, "track_damaged", "is not XML that can be read", cause, remedy)
+    try:
+        gpx = gpxpy.parse(content)
+    except (gpxpy.gpx.GPXException, ValueError, LookupError) as error:
+        wrong = "is not XML that can be read, by gpxpy neither"
+        remedy = "repair the file at that place or export the track again"
+        raise bad_track(path, "track_damaged", wrong, cause, remedy) from error
+    found = Points(path, "GPX")
+    parts = [segment.points for track in gpx.tracks for segment in track.segments]
+    for points in parts or [route.points for route in gpx.routes] + [gpx.waypoints]:
+        found.segments.append([])
+        for point in points:
+            moment = iso_seconds(point.time.isoformat() if point.time else "")
+            found.add(moment, point.latitude, point.longitude, point.elevation)
+    found.notes.append(f"{path.name} was read with gpxpy ({cause})")
+    return found.track()
+
+
+def read_gpx(source: Source) -> Track:
+    """GPX 1.0 and 1.1; routes and waypoints only where there is no track."""
+    from xml.parsers import expat
+
+    parser = expat.ParserCreate()
+    read = _GpxFile(source.path, parser)
+    source.handle.seek(0)
+    try:
+        parser.ParseFile(source.handle)
+    except (
+        expat.ExpatError,
+        LookupError,
+        ValueError,
+    ) as error:  # the last two: an encoding Python cannot use
+        return _gpx_again(source.path, str(error))
+    found = read.track if read.track.any else read.other
+    if read.root not in ("gpx", "") and not found.any:
+        kind = f"<{read.root[:40]}>"
+        raise bad_track(
+            source.path, "track_kind", "is XML but not GPX", kind, "convert it to GPX first"
+        )
+    return found.track()
+
+
+def check_gpx_target(path: Union[str, Path]) -> None:
+    """Raise CannotWrite when there is a file that write_gpx did not write: a photo, or the track
+    itself.
+    """
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
+        if b'creator="mapillary_tools"' not in stream.read(100):
+            wrong = "was not written by --write_gpx"
+            raise CannotWrite("not_ours", wrong, file=path, remedy="choose another file name")
+
+
+def _trkpt(fix: Fix) -> str:
+    height = "" if fix.alt is None else f"<ele>{fix.alt:.3f}</ele>"
+    time = f"<time>{format_time(fix.time)}</time>"
+    return f'<trkpt lat="{fix.lat:.9f}" lon="{fix.lon:.9f}">{height}{time}</trkpt>\n'
+
+
+def write_gpx(track: Track, path: Union[str, Path]) -> None:
+    """Write a track as GPX 1.1: segments, altitude in metres, times UTC to the millisecond. Raises
+    CannotWrite.
+    """
+
+    def chunks() -> Iterator[bytes]:
+        yield (
+            b'<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="mapillary_tools"'
+            b' xmlns="http://www.topografix.com/GPX/1/1">\n<trk>\n'
+        )
+        for part in track.segments():
+            yield "".join(["<trkseg>\n", *map(_trkpt, part), "</trkseg>\n"]).encode("ascii")
+        yield b"</trk>\n</gpx>\n"
+
+    check_gpx_target(path)
+    write_atomically(path, chunks())
+
+
+# ---- NMEA ---------------------------------------------------------------------------------------
+# Here: NMEA 0183 sentences to points: logs, BlackVue boxes and side files, some cameras' text.
+# Not here: where such text is found.
+
+_CLOCK = re.compile(r"([01][0-9]|2[0-4])([0-5][0-9])([0-5][0-9]|60)(\.[0-9]*)?(?![0-9])")
+_DAY_MS = 86400000
+_ABSENT = 15  # a column that is always empty
+
+
+class _Columns(NamedTuple):
+    """Where a sentence keeps its values (NMEA 0183), counted after its name."""
+
+    rank: int  # of places at one time that of the lowest rank is taken
+    clock: int
+    place: int  # of latitude, its letter, longitude, its letter
+    status: int
+    good: Tuple[str, ...]  # what the status says where there is a fix
+    alt: int = _ABSENT
+    course: int = _ABSENT
+    date: slice = slice(_ABSENT, _ABSENT + 1)  # ddmmyy, or dd, mm and yyyy
+    mode: int = _ABSENT
+
+
+_COLUMNS = {
+    "RMC": _Columns(0, 0, 2, 1, ("A",), course=7, date=slice(8, 9), mode=11),
+    "PMGNTRK": _Columns(0, 6, 0, 7, ("A",), alt=4, date=slice(9, 10)),
+    "GGA": _Columns(1, 0, 1, 5, tuple("123456789"), alt=8),
+    "GLL": _Columns(2, 4, 0, 5, ("A",), mode=6),
+    "ZDA": _Columns(3, 0, 0, _ABSENT, (), date=slice(1, 4)),
+}
+
+
+class _Sentence(NamedTuple):
+    """What one sentence says."""
+
+    kind: str
+    rank: int
+    moment: int  # milliseconds since the midnight UTC before the log begins
+    shift: Optional[int]  # ms to add to it to have the time since 1970; None in one without a date
+    good: bool  # has a fix
+    lat: Optional[float]
+    lon: Optional[float]
+    alt: Optional[float]
+    course: Optional[float]
+    stamp: Optional[int]  # milliseconds of the camera clock, in BlackVue logs
+
+
+def nmea_lines(handle: BinaryIO) -> Iterator[str]:
+    """Lines of a log as text. No line can fill the memory."""
+    handle.seek(0)
+    encoding = encoding_of(handle.read(2))
+    handle.seek(0)
+    reader = io.TextIOWrapper(handle, encoding=encoding, errors="replace")
+    return iter(lambda: reader.readline(LINE_CHARS), "")
+
+
+def _degrees(text: str, side: str, sides: str) -> Optional[float]:
+    """`dddmm.mmmm` and its letter as degrees, None if it is none: minutes are the last two digits
+    before the point.
+    """
+    value, side = decimal(text), side.strip().upper()
+    if value is None or side not in tuple(sides):
+        return None
+    if not 0.0 <= value < 36000.0 or value % 100.0 >= 60.0:
+        return None
+    return (value // 100.0 + value % 100.0 / 60.0) * (1 if side == sides[0] else -1)
+
+
+def clock_ms(text: str) -> Optional[int]:
+    """`hhmmss.sss` as milliseconds since midnight, None if it is none."""
+    match = _CLOCK.match(text)
+    if match is None:
+        return None
+    hour, minute, second, fraction = match.groups("")
+    return (int(hour) * 60 + int(minute)) * 60000 + round(float(second + fraction) * 1000)
+
+
+def day_ms(text: str) -> Optional[int]:
+    """`ddmmyy` or `ddmmyyyy` as milliseconds since 1970, None if it is none. Years 70 to 99 are of
+    the last century.
+    """
+    if len(text) not in (6, 8):
+        return None
+    try:
+        day, month, year = int(text[:2]), int(text[2:4]), int(text[4:])
+        if len(text) == 6:
+            year += 1900 if year >= 70 else 2000
+        return round(utc_seconds((year, month, day))) * 1000
+    except ValueError:
+        return None
+
+
+def _checksum(text: str) -> str:
+    """The exclusive or of the characters between $ and *, as two hexadecimal digits."""
+    return f"{functools.reduce(operator.xor, text.encode('latin-1', 'replace'), 0):02X}"
+
+
+def _moment_after(before: int, clock: int) -> int:
+    """The moment of a time of day nearest to the moment before it: logs run over midnight."""
+    moment = clock + before // _DAY_MS * _DAY_MS
+    if moment - before < -_DAY_MS // 2:
+        return moment + _DAY_MS
+    return moment - _DAY_MS if moment - before > _DAY_MS // 2 else moment
+
+
+def _cells_of(body: str) -> List[str]:
+    """The values of a sentence, and blanks for those that are not there."""
+    cells = [cell.strip() for cell in body.split(",")[:_ABSENT]]
+    return cells + [""] * (_ABSENT + 1 - len(cells))
+
+
+def _sentence(kind: str, cells: List[str], moment: int, stamp: Optional[str]) -> _Sentence:
+    """What a sentence says, once its moment is known."""
+    at, clock = _COLUMNS[kind], clock_ms(cells[_COLUMNS[kind].clock]) or 0
+    day, (north, ns, east, ew) = day_ms("".join(cells[at.date])), cells[at.place : at.place + 4]
+    return _Sentence(
+        kind=kind,
+        rank=at.rank,
+        moment=moment,
+        shift=None if day is None else day + clock - moment,
+        good=cells[at.status] in at.good and cells[at.mode] != "N",
+        lat=_degrees(north, ns, "NS"),
+        lon=_degrees(east, ew, "EW"),
+        alt=decimal(cells[at.alt]),
+        course=decimal(cells[at.course]),
+        stamp=int(stamp) if stamp else None,
+    )
+
+
+def _sentences(lines: Iterable[str], found: Points) -> List[_Sentence]:
+    """All sentences with a time, in the order of the log. A wrong checksum (XOR from `$` to `*`)
+    drops the line.
+    """
+    result: List[_Sentence] = []
+    before = -1  # moment of the sentence before
+    matches = itertools.chain.from_iterable(map(SENTENCE.finditer, lines))
+    for stamp, name, body, checksum in (match.groups() for match in matches):
+        kind, cells = name if name in _COLUMNS else name[2:], _cells_of(body)
+        clock = clock_ms(cells[_COLUMNS[kind].clock])
+        if checksum is not None and checksum.upper() != _checksum(f"{name},{body}"):
+            found.drop(BAD_CHECKSUM)
+        elif clock is None:
+            found.drop(NO_FIX)  # receivers send no time until they know it
+        else:
+            before = _moment_after(before, clock)
+            result.append(_sentence(kind, cells, before, stamp))
+    return result
+
+
+def _shifts(sentences: List[_Sentence], found: Points) -> List[Tuple[int, int]]:
+    """(index, shift) of the sentences that tell their day: surer ones if there are any, else by the
+    camera clock.
+    """
+    told = [(i, s.shift) for i, s in enumerate(sentences) if s.shift is not None]
+    surer = [(i, shift) for i, shift in told if sentences[i].good or sentences[i].kind == "ZDA"]
+    if told:
+        found.clock = sentences[(surer or told)[0][0]].kind
+        return surer or told
+    stamps = [(i, s.stamp - s.moment) for i, s in enumerate(sentences) if s.stamp is not None]
+    if stamps:
+        found.clock = "time of day from GPS, day from the camera clock"
+    return [(i, round(apart / _DAY_MS) * _DAY_MS) for i, apart in stamps]
+
+
+def _sentence_times(sentences: List[_Sentence], found: Points) -> List[int]:
+    """Milliseconds since 1970 of each sentence by the day of the nearest that tells it; empty where
+    none does.
+    """
+    shifts, times, after = _shifts(sentences, found), [], 0
+    for i, sentence in enumerate(sentences if shifts else []):
+        after += after < len(shifts) and shifts[after][0] < i
+        near = [
+            (abs(sentences[k].moment - sentence.moment), -k, shift)
+            for k, shift in shifts[max(after - 1, 0) : after + 1]
+        ]
+        times.append(sentence.moment + min(near)[2])
+    return times
+
+
+def add_sentences(lines: Iterable[str], found: Points) -> Optional[float]:
+    """Points from the sentences in `lines`: at one time the place of RMC before GGA before GLL, the
+    altitude of GGA.
+
+    Returns how many seconds the stamps of the camera clock are behind the UTC of RMC, None without
+    either.
+    """
+    sentences = _sentences(lines, found)
+    timed = list(zip(_sentence_times(sentences, found), sentences))
+    if not timed:
+        found.drop(NO_DATE, sum(sentence.good for sentence in sentences))
+    good = [item for item in timed if item[1].good]
+    places = sorted(good, key=lambda item: (item[0], item[1].rank))
+    void = {ms for ms, sentence in timed if not sentence.good and sentence.kind != "ZDA"}
+    found.drop(NO_FIX, len(void.difference(ms for ms, _ in places)))
+    for ms, group in itertools.groupby(places, key=lambda item: item[0]):
+        _add_place(ms / 1000.0, [sentence for _, sentence in group], found)
+    timely = [(ms, s.stamp) for ms, s in places if s.kind == "RMC" and s.stamp is not None]
+    delays = [(ms - stamp) / 1000.0 for ms, stamp in timely]
+    return median(delays) if delays else None
+
+
+def _add_place(when: float, same: List[_Sentence], found: Points) -> None:
+    """The place of all sentences of one time, best first."""
+    found.drop(TWICE, sum(sentence.kind == same[0].kind for sentence in same[1:]))
+    alt = next((sentence.alt for sentence in same if sentence.alt is not None), None)
+    found.add(when, same[0].lat, same[0].lon, alt, same[0].course)
+
+
+def read_nmea(source: Source) -> Track:
+    """A log of NMEA 0183 sentences: RMC, GGA, GLL, ZDA of any talker, $PMGNTRK."""
+    found = Points(source.path, "NMEA")
+    add_sentences(nmea_lines(source.handle), found)
+    return found.track()
+
+
+# ---- GoPro --------------------------------------------------------------------------------------
+# Here: GPMF (github.com/gopro/gpmf-parser) in the samples of a `gpmd` track.
+# Not here: boxes of movies.
+
+_GPMF_NUMBERS = dict(zip("bBsSlLjJfd", "bBhHiIqQfd"))  # type letters as the struct module has them
+_GPS9_EPOCH = 946684800.0  # 2000-01-01
+
+
+class _Klv(NamedTuple):
+    """One GPMF entry."""
+
+    key: bytes
+    kind: str  # type letter
+    width: int  # bytes of a row
+    content: bytes  # the bytes of its rows
+
+
+_Stream = Dict[bytes, _Klv]
 
 
 def _klvs(block: bytes) -> Iterator[_Klv]:
-    """The entries in a payload, or in an entry of entries. Raises ValueError where one runs past its parent."""
+    """The entries in a payload, or in an entry of entries. Raises ValueError where one runs past
+    its parent.
+    """
     start = 0
     while start + 8 <= len(block):
         key, kind, width, rows = struct.unpack_from(">4scBH", block, start)
@@ -2098,252 +4037,396 @@ def _klvs(block: bytes) -> Iterator[_Klv]:
         stop = start + 8 + width * rows
         if stop > len(block) or not key.isalnum() and not all(32 <= letter < 127 for letter in key):
             raise ValueError(f"no entry at byte {start}")
-        yield _Klv(key, kind.decode("latin-1"), width, block[start + 8:stop])
+        yield _Klv(key, kind.decode("latin-1"), width, block[start + 8 : stop])
         start = stop + -(width * rows) % 4
 
 
-def _gpmf_text(stream: Dict[bytes, _Klv], key: bytes) -> str:
-    """The text of an entry of a stream, "" for none; it comes as one row of n or as n rows of one."""
+def _gpmf_text(stream: _Stream, key: bytes) -> str:
+    """The text of an entry of a stream, "" for none; it comes as one row of n or as n
+    rows of one.
+    """
     return stream[key].content.split(b"\0")[0].decode("latin-1").strip() if key in stream else ""
 
 
-def _gpmf_rows(stream: Dict[bytes, _Klv], key: bytes, scaled: bool = True) -> List[Tuple[float, ...]]:
-    """The rows of an entry of a stream, by its SCAL; none for none. ValueError, LookupError where something is odd."""
+def _gpmf_rows(stream: _Stream, key: bytes, scaled: bool = True) -> List[Tuple[float, ...]]:
+    """The rows of an entry of a stream, by its SCAL; none for none. ValueError, LookupError where
+    something is odd.
+    """
     klv = stream.get(key)
     if klv is None or not klv.content:
         return []
-    kinds = _gpmf_text(stream, b"TYPE")[:255] if klv.kind == "?" else klv.kind * (
-        klv.width // struct.calcsize(">" + _GPMF_NUMBERS[klv.kind]))
+    if klv.kind == "?":
+        kinds = _gpmf_text(stream, b"TYPE")[:255]
+    else:
+        kinds = klv.kind * (klv.width // struct.calcsize(">" + _GPMF_NUMBERS[klv.kind]))
     layout = struct.Struct(">" + "".join(_GPMF_NUMBERS[kind] for kind in kinds))
     if layout.size != klv.width:
         raise ValueError(f"a row of {kinds} is not {klv.width} bytes wide")
     rows = list(layout.iter_unpack(klv.content))
-    scale = [value for row in _gpmf_rows(stream, b"SCAL", False) for value in row] if scaled else []
-    scale = scale * len(rows[0]) if len(scale) == 1 else scale or [1.0] * len(rows[0])
+    scale = [by for row in _gpmf_rows(stream, b"SCAL", False) for by in row] if scaled else []
+    if len(scale) < 2:
+        scale = (scale or [1.0]) * len(rows[0])
     if len(scale) != len(rows[0]) or 0 in scale:
         raise ValueError(f"{len(scale)} scales for {len(rows[0])} values, or a scale of 0")
     return [tuple(value / by for value, by in zip(row, scale)) for row in rows]
 
 
-_GOPRO_SAMPLES: Dict[bytes, Callable[[float, Any, str], _Sample]] = {
-    # lat, lon, alt, speeds, days, seconds, DOP, fix
-    b"GPS9": lambda video, row, flaw: _Sample(video, _GPS9_EPOCH + row[5] * 86400.0 + row[6], row[0], row[1], row[2],
-                                              flaw=_fix_flaw(row[8], row[7])),
-    b"GPS5": lambda video, row, flaw: _Sample(video, None, row[0], row[1], row[2], flaw=flaw),
-    b"GLPI": lambda video, row, flaw: _Sample(video, *row[:4]),  # of the Karma drone: seconds since it was switched on
-}
+def _gps9(video: float, row: Sequence[float], flaw: str) -> Sample:
+    """lat, lon, alt, two speeds, days, seconds, DOP, fix."""
+    time = _GPS9_EPOCH + row[5] * 86400.0 + row[6]
+    return Sample(video, time, row[0], row[1], row[2], flaw=fix_flaw(row[8], row[7]))
 
 
-def _gopro_told(block: bytes, payload: _Payload) -> Iterator[Tuple[bytes, bytes, List[Any]]]:
-    """(device, key, samples) of a payload; of SYST (drone's clock, UTC) in seconds, of GPSU UTC less video time."""
-    for device in _klvs(block):
-        parts = list(_klvs(device.content)) if device.key == b"DEVC" else []
+def _gps5(video: float, row: Sequence[float], flaw: str) -> Sample:
+    """lat, lon, alt, two speeds."""
+    return Sample(video, None, row[0], row[1], row[2], flaw=flaw)
+
+
+def _glpi(video: float, row: Sequence[float], flaw: str) -> Sample:
+    """Of the Karma drone: seconds since it was switched on, lat, lon, alt."""
+    return Sample(video, row[0], row[1], row[2], row[3])
+
+
+_GOPRO_SAMPLES = {b"GPS9": _gps9, b"GPS5": _gps5, b"GLPI": _glpi}
+
+
+class _GoProDevice(NamedTuple):
+    """What the streams of one device tell."""
+
+    samples: Dict[bytes, List[Sample]]  # by the key of their stream
+    clocks: Dict[float, float]  # SYST: seconds of a drone's clock -> UTC
+    offsets: List[float]  # GPSU: UTC less video time, of payloads with a fix
+
+
+def _stream_flaw(stream: _Stream) -> str:
+    """Why the GPS5 samples of a stream are not used, "" if they are; a missing fix or
+    DOP is good.
+    """
+    lock, dop = (_gpmf_rows(stream, key, False) for key in (b"GPSF", b"GPSP"))
+    return fix_flaw(lock[0][0] if lock else 3, dop[0][0] / 100.0 if dop else 0.0)
+
+
+def _take_stream(stream: _Stream, payload: Payload, device: _GoProDevice) -> None:
+    """Put what a stream tells into its device. ValueError, LookupError where something is odd."""
+    flaw = _stream_flaw(stream)
+    for key, sample in _GOPRO_SAMPLES.items():
+        rows = _gpmf_rows(stream, key)
+        there = device.samples.setdefault(key, [])
+        for i, row in enumerate(rows):
+            there.append(sample(payload.start + payload.duration * i / len(rows), row, flaw))
+    for row in _gpmf_rows(stream, b"SYST"):
+        device.clocks[row[0]] = row[1]
+    text = _gpmf_text(stream, b"GPSU")  # yymmddhhmmss.sss; a real HERO5 wrote 5509100082240400
+    day, clock = day_ms(text[4:6] + text[2:4] + text[:2]), clock_ms(text[6:])
+    if b"GPS5" in stream and not flaw and day is not None and clock is not None:
+        device.offsets.append((day + clock) / 1000.0 - payload.start)
+
+
+def _gopro_told(block: bytes, payload: Payload) -> Iterator[Tuple[bytes, _GoProDevice]]:
+    """(name, what it tells) of each device in a payload."""
+    for entry in _klvs(block):
+        parts = list(_klvs(entry.content)) if entry.key == b"DEVC" else []
         name = b"|".join(klv.content for klv in parts if klv.key in (b"DVID", b"DVNM"))
-        for stream in ({inner.key: inner for inner in _klvs(klv.content)} for klv in parts if klv.key == b"STRM"):
-            lock, dop = (_gpmf_rows(stream, key, False) for key in (b"GPSF", b"GPSP"))
-            flaw = _fix_flaw(lock[0][0] if lock else 3, dop[0][0] / 100.0 if dop else 0.0)  # a missing one is good
-            for key, sample in _GOPRO_SAMPLES.items():
-                rows = _gpmf_rows(stream, key)
-                yield name, key, [sample(payload.start + payload.duration * i / len(rows), row, flaw)
-                                  for i, row in enumerate(rows)]
-            yield name, b"SYST", [row[:2] for row in _gpmf_rows(stream, b"SYST")]
-            text = _gpmf_text(stream, b"GPSU")  # yymmddhhmmss.sss; a real HERO5 wrote 5509100082240400
-            day, clock = _day_ms(text[4:6] + text[2:4] + text[:2]), _clock_ms(text[6:])
-            if b"GPS5" in stream and not flaw and day is not None and clock is not None:
-                yield name, b"GPSU", [(day + clock) / 1000.0 - payload.start]
+        device = _GoProDevice({}, {}, [])
+        streams = [list(_klvs(klv.content)) for klv in parts if klv.key == b"STRM"]
+        for stream in streams:
+            _take_stream({klv.key: klv for klv in stream}, payload, device)
+        if streams:
+            yield name, device
 
 
-def _drone_utc(moment: float, clocks: List[Tuple[float, float]]) -> Optional[float]:
-    """UTC of a moment of a drone's clock: linear by the two nearest (moment, UTC) that it told, in order."""
-    if len(clocks) < 2:
-        return clocks[0][1] + moment - clocks[0][0] if clocks else None
+def _drone_utc(moment: Optional[float], clocks: List[Tuple[float, float]]) -> Optional[float]:
+    """UTC of a moment of a drone's clock: linear by the two nearest (moment, UTC) that it told, in
+    order.
+    """
+    if moment is None or not clocks:
+        return None
+    if len(clocks) == 1:
+        return clocks[0][1] + moment - clocks[0][0]
     place = min(max(bisect.bisect_left(clocks, (moment,)), 1), len(clocks) - 1)
-    (before, utc), (after, later) = clocks[place - 1:place + 1]
+    (before, utc), (after, later) = clocks[place - 1 : place + 1]
     return utc + (moment - before) * (later - utc) / (after - before)
 
 
-def _read_gopro(movie: _Source) -> _Found:
-    """A GoPro video: of the first device with usable ones GPS9, else GPS5 with fitted times; else a drone's."""
-    found, devices = _Found(movie.path, "GPSU fitted", _NO_TELEMETRY), {}  # type: _Found, Dict[bytes, Dict[bytes, Any]]
-
-    def take(block: bytes, payload: _Payload) -> None:
-        for name, key, values in list(_gopro_told(block, payload)):  # all of a payload or nothing
-            devices.setdefault(name, {}).setdefault(key, []).extend(values)
-
-    _each_payload(movie, b"gpmd", found, take)
-    found.empty = _NO_GPS if devices else _NO_TELEMETRY
-    choices: List[Tuple[str, Optional[float], List[_Sample]]] = []
-    for told in devices.values():
-        offsets = told.get(b"GPSU", [])[1:] or told.get(b"GPSU")  # the first is 1.3 s early on many cameras
-        start = _median(offsets) if offsets else movie.creation_time
-        choices.append(("GPS9", None, told[b"GPS9"]))
-        choices.append(("GPSU fitted" if offsets else _CAMERA_CLOCK, start, told[b"GPS5"]))
-    if not any(samples for _, _, samples in choices):
-        for told in devices.values():
-            clocks = sorted(dict(told[b"SYST"]).items())
-            choices.append(("GLPI", None, [s._replace(time=_drone_utc(s.time, clocks)) for s in told[b"GLPI"]]))
-    _take_first(found, choices)
-    return found
+def _gopro_choices(device: _GoProDevice, created: Optional[float]) -> Iterator[Choice]:
+    """GPS9, else GPS5 with fitted times; the first GPSU is 1.3 s early on many cameras."""
+    offsets = device.offsets[1:] or device.offsets
+    yield Choice("GPS9", device.samples.get(b"GPS9", []))
+    if offsets:
+        yield Choice("GPSU fitted", device.samples.get(b"GPS5", []), median(offsets))
+    else:
+        yield Choice(CAMERA_CLOCK, device.samples.get(b"GPS5", []), created)
 
 
-# BlackVue: NMEA text in the `free` boxes of an MP4, or in a side file of the same recording.
+def _drone_choice(device: _GoProDevice) -> Choice:
+    clocks = sorted(device.clocks.items())
+    samples = device.samples.get(b"GLPI", [])
+    return Choice("GLPI", [s._replace(time=_drone_utc(s.time, clocks)) for s in samples])
+
+
+def read_gopro(movie: Source) -> Track:
+    """A GoPro video: of the first device with usable ones GPS9, else GPS5; else a drone's."""
+    found = Points(movie.path, "GPSU fitted", NO_TELEMETRY)
+    devices: Dict[bytes, _GoProDevice] = {}
+
+    def take(block: bytes, payload: Payload) -> None:
+        for name, told in list(_gopro_told(block, payload)):  # all of a payload or nothing
+            known = devices.setdefault(name, _GoProDevice({}, {}, []))
+            for key, samples in told.samples.items():
+                known.samples.setdefault(key, []).extend(samples)
+            known.clocks.update(told.clocks)
+            known.offsets.extend(told.offsets)
+
+    each_payload(movie, b"gpmd", found, take)
+    found.empty = NO_GPS if devices else NO_TELEMETRY
+    created = movie.header.creation_time
+    choices = [choice for device in devices.values() for choice in _gopro_choices(device, created)]
+    if not any(choice.samples for choice in choices):
+        choices = [_drone_choice(device) for device in devices.values()]
+    take_first(found, choices)
+    return found.track()
+
+
+def gpmf_name(block: bytes, key: bytes) -> str:
+    """The first text with this key anywhere in GPMF data, "" if there is none."""
+    match = re.search(re.escape(key) + rb"c(.)(..)", block, re.DOTALL)
+    if match is None:
+        return ""
+    size = match.group(1)[0] * int.from_bytes(match.group(2), "big")
+    text = block[match.end() : match.end() + size]
+    return text.split(b"\0")[0].decode("latin-1").strip()
+
+
+# ---- BlackVue -----------------------------------------------------------------------------------
+# Here: NMEA text in the `free` boxes of an MP4, or in a side file of the same recording.
+# Not here: what a sentence says.
+
 _BLACKVUE_NAME = re.compile(r"([0-9]{8}_[0-9]{6}_[A-Z])([FRIO])(\.mp4)", re.IGNORECASE)
 
 
-def _blackvue_boxes(movie: _Source, kind: bytes) -> List[bytes]:
+def blackvue_boxes(movie: Source, kind: bytes) -> List[bytes]:
     """The content of all boxes of a kind in all free boxes: there may be several of both."""
-    return [movie.read(box) for free in movie.top if free.kind in (b"free", b"skip")
-            for box in movie.boxes(free) if box.kind == kind]
+    rooms = [free for free in movie.top if free.kind in (b"free", b"skip")]
+    return [movie.read(box) for free in rooms for box in movie.boxes(free) if box.kind == kind]
 
 
-def _blackvue_relative(path: Path) -> Optional[Path]:
-    """The side file or front video of the same recording as `path`: a rear video may hold no GPS of its own."""
+def blackvue_relative(path: Path) -> Optional[Path]:
+    """The side file or front video of the same recording as `path`: a rear video may hold no GPS of
+    its own.
+    """
     match = _BLACKVUE_NAME.fullmatch(path.name)
-    names = [path.stem + ".gps"] + ([match.group(1) + ".gps", match.group(1) + "F" + match.group(3)] if match else [])
-    return next((path.with_name(name) for name in names if name != path.name and path.with_name(name).is_file()), None)
+    names = [path.stem + ".gps"]
+    if match:
+        names += [match.group(1) + ".gps", match.group(1) + "F" + match.group(3)]
+    near = [path.with_name(name) for name in names if name != path.name]
+    return next((other for other in near if other.is_file()), None)
 
 
-def _read_blackvue(movie: _Source) -> _Found:
+def _blackvue_text(movie: Source) -> bytes:
+    return b"\n".join(blackvue_boxes(movie, b"gps "))
+
+
+def holds_blackvue(movie: Source) -> bool:
+    """Whether a movie has BlackVue's own text."""
+    return b"$" in _blackvue_text(movie)
+
+
+def _text_beside(relative: Path) -> bytes:
+    """The sentences in a side file, or in the video of another camera."""
+    with open(relative, "rb") as handle:
+        near = Source(handle, relative)
+        if near.family == "movie":
+            return _blackvue_text(near)
+        return near.read(MovieBox(b"", 0, near.size))
+
+
+def read_blackvue(movie: Source) -> Track:
     """A BlackVue video, UTC from the sentences themselves."""
-    found = _Found(movie.path, "RMC", _NO_TELEMETRY)
-    text = b"\n".join(_blackvue_boxes(movie, b"gps "))
-    relative = None if b"$" in text else _blackvue_relative(movie.path)
+    found = Points(movie.path, "RMC", NO_TELEMETRY)
+    text = _blackvue_text(movie)
+    relative = None if b"$" in text else blackvue_relative(movie.path)
     if relative is not None:
-        with open(relative, "rb") as handle:
-            near = _Source(handle, relative)
-            text = near.read(_Box(b"", 0, near.size)) if near.family != "movie" else b"\n".join(
-                _blackvue_boxes(near, b"gps "))
+        text = _text_beside(relative)
         found.notes.append(f"{movie.path.name} has no GPS; that of {relative.name} was taken")
-    delay = _add_sentences(_nmea_lines(io.BytesIO(text)), found)
+    delay = add_sentences(nmea_lines(io.BytesIO(text)), found)
     stamp = re.search(rb"\[([0-9]{9,14})\]", text)
     if delay is not None and stamp is not None:
-        first = int(stamp.group(1))  # ms; the box with the start may be in another zone: then the first line it is
-        starts = [struct.unpack_from(">Q", box)[0] for box in _blackvue_boxes(movie, b"sttm") if len(box) >= 8]
-        found.start = delay + next((zero for zero in starts if 0 <= first - zero < 60000), first) / 1000.0
-    return found
+        first = int(stamp.group(1))  # ms of the first line
+        boxes = blackvue_boxes(movie, b"sttm")
+        starts = [int.from_bytes(box[:8], "big") for box in boxes if len(box) >= 8]
+        near = [zero for zero in starts if 0 <= first - zero < 60000]  # else it is in another zone
+        found.zero = delay + (near or [first])[0] / 1000.0
+    return found.track()
 
 
-# CAMM (developers.google.com/streetview/publish/camm-spec): little-endian records in the samples of a `camm` track.
-_CAMM_SIZES = {0: 16, 1: 12, 2: 16, 3: 16, 4: 16, 5: 28, 6: 60, 7: 16}  # bytes of a record by its type
+# ---- CAMM ---------------------------------------------------------------------------------------
+# Here: little-endian records in the samples of a `camm` track (developers.google.com/streetview).
+# Not here: boxes of movies.
+
+# bytes of a record by its type
+_CAMM_SIZES = {0: 16, 1: 12, 2: 16, 3: 16, 4: 16, 5: 28, 6: 60, 7: 16}
 _CAMM_PLACE, _CAMM_GPS = struct.Struct("<4xddd"), struct.Struct("<4xdidd7f")
 _CAMM_BEFORE = 1483228800.0  # 2017-01-01, when the format was new: an earlier time counts from 1980
-# The days from which on GPS time is one more second ahead of UTC, since 1980 (IERS Bulletin C).
-_LEAP_DAYS = ("1981-07-01 1982-07-01 1983-07-01 1985-07-01 1988-01-01 1990-01-01 1991-01-01 1992-07-01 1993-07-01 "
-              "1994-07-01 1996-01-01 1997-07-01 1999-01-01 2006-01-01 2009-01-01 2012-07-01 2015-07-01 "
-              "2017-01-01").split()
 
 
-def _camm_samples(block: bytes, video: float) -> Iterator[_Sample]:
-    """The places in one sample, which may hold several records. Raises struct.error or LookupError at a cut one."""
+def _camm_alt(alt: float) -> Optional[float]:
+    """Metres; some writers put -1 where they know none."""
+    return None if alt == -1.0 else alt
+
+
+def _camm_samples(block: bytes, video: float) -> Iterator[Sample]:
+    """The places in one sample, which may hold several records. Raises struct.error or LookupError
+    at a cut one.
+    """
     place = 0
     while place < len(block):
-        kind, = struct.unpack_from("<2xH", block, place)
+        (kind,) = struct.unpack_from("<2xH", block, place)
         if place + _CAMM_SIZES[kind] > len(block):
             raise ValueError(f"a cut record at byte {place}")
         if kind == 5:
             lat, lon, alt = _CAMM_PLACE.unpack_from(block, place)
-            yield _Sample(video, None, lat, lon, None if alt == -1.0 else alt)  # -1: some writers' "none"
+            yield Sample(video, None, lat, lon, _camm_alt(alt))
         elif kind == 6:
             time, lock, lat, lon, alt, _, _, east, north = _CAMM_GPS.unpack_from(block, place)[:9]
             moving = 0.5 < math.hypot(east, north) < 1000.0  # m/s; slower, the direction is noise
             course = math.degrees(math.atan2(east, north)) % 360.0 if moving else None
-            yield _Sample(video, time, lat, lon, None if alt == -1.0 else alt, course, _fix_flaw(lock))
+            yield Sample(video, time, lat, lon, _camm_alt(alt), course, fix_flaw(lock))
         place += _CAMM_SIZES[kind]
 
 
-def _gps_to_utc(seconds: float) -> float:
-    """Seconds since 1980-01-06 without leap seconds to seconds UTC since 1970."""
-    utc = seconds + GPS_EPOCH
-    days = [utc_seconds(int(day[:4]), int(day[5:7]), int(day[8:]), 0, 0, 0.0) for day in _LEAP_DAYS]
-    return utc - sum(utc - number >= day for number, day in enumerate(days, 1))
-
-
-def _camm_utc(samples: List[_Sample], created: Optional[float]) -> List[_Sample]:
-    """Samples with UTC. The specification says GPS time, most cameras write Unix time: the nearer to the file's."""
-    times = [sample.time for sample in samples if sample.time is not None and math.isfinite(sample.time)]
-    middle = _median(times) if times else 0.0
+def _camm_utc(samples: List[Sample], created: Optional[float]) -> List[Sample]:
+    """Samples with UTC. The specification says GPS time, most cameras write Unix time: the nearer
+    to the file's.
+    """
+    known = [sample.time for sample in samples if sample.time is not None]
+    times = list(filter(math.isfinite, known))
+    middle = median(times) if times else 0.0
     if created is None or created < _CAMM_BEFORE:
         created = _CAMM_BEFORE + GPS_EPOCH / 2  # so that a time before 2017 is nearer as GPS time
     if not times or abs(middle + GPS_EPOCH - created) >= abs(middle - created):
         return samples
-    return [sample._replace(time=_gps_to_utc(sample.time or 0.0)) for sample in samples]
+    return [sample._replace(time=gps_to_utc(sample.time or 0.0)) for sample in samples]
 
 
-def _read_camm(movie: _Source) -> _Found:
-    """A CAMM video: records of type 6 with their own time, else of type 5 by the camera's clock, else sentences."""
-    found, samples, lines = _Found(movie.path, "CAMM", _NO_TELEMETRY), [], []  # type: _Found, List[_Sample], List[str]
+def read_camm(movie: Source) -> Track:
+    """A CAMM video: records of type 6 with their own time, else of type 5 by the camera's clock,
+    else sentences.
+    """
+    found = Points(movie.path, "CAMM", NO_TELEMETRY)
+    samples: List[Sample] = []
+    lines: List[str] = []
 
-    def take(block: bytes, payload: _Payload) -> None:
-        if b"$G" in block[:_MAX_LINE] and _SENTENCE.search(block.decode("latin-1")):
+    def take(block: bytes, payload: Payload) -> None:
+        if b"$G" in block[:LINE_CHARS] and SENTENCE.search(block.decode("latin-1")):
             lines.append(block.decode("latin-1"))  # some cameras write text in place of records
         else:
             samples.extend(_camm_samples(block, payload.start))
 
-    _each_payload(movie, b"camm", found, take)
-    timed, plain = [s for s in samples if s.time is not None], [s for s in samples if s.time is None]
-    _take_first(found, [("CAMM", None, _camm_utc(timed, movie.creation_time)),
-                        (_CAMERA_CLOCK, movie.creation_time, plain)])
+    each_payload(movie, b"camm", found, take)
+    created = movie.header.creation_time
+    timed = [sample for sample in samples if sample.time is not None]
+    untimed = [sample for sample in samples if sample.time is None]
+    by_camera = Choice(CAMERA_CLOCK, untimed, created)
+    take_first(found, [Choice("CAMM", _camm_utc(timed, created)), by_camera])
     if not samples:
-        _add_sentences(lines, found)
-    return found
+        add_sentences(lines, found)
+    return found.track()
 
 
-TRACK_READERS: Dict[str, Callable[[_Source], _Found]] = {
-    "gpx": _read_gpx, "nmea": _read_nmea, "gopro_video": _read_gopro, "blackvue": _read_blackvue, "camm": _read_camm}
+# ---- Track files --------------------------------------------------------------------------------
+# Here: the table of readers, which of them a file needs; files and folders to a Track; movies.
+# Not here: formats.
+
+
+class Reader(NamedTuple):
+    """A kind of track: what a file of it looks like, and the function that makes a Track of it.
+
+    A new format is a function from an open Source to a Track, on a floor of its own, and one line
+    in READERS.
+    """
+
+    kind: str  # as --geotag_source names it
+    holds: Callable[[Source], bool]
+    read: Callable[[Source], Track]  # raises BadTrack
+
+
+_BLACKVUE = Reader("blackvue", holds_blackvue, read_blackvue)
+READERS = (  # of those that a file holds the first is tried first
+    Reader("gpx", lambda source: source.family == "gpx", read_gpx),
+    Reader("gopro_video", lambda movie: bool(movie.tracks(b"gpmd")), read_gopro),
+    Reader("nmea", lambda source: source.family == "nmea", read_nmea),
+    _BLACKVUE,
+    Reader("camm", lambda movie: bool(movie.tracks(b"camm")), read_camm),
+)
+_BY_KIND = {reader.kind: reader for reader in READERS}
 _NO_TRACKS = IMAGE_KINDS + ("png", "heic", "webp", "dng")  # kinds of files that are not looked into
 
 
-def _telemetry(movie: _Source) -> List[str]:
-    """The kinds of telemetry in a movie, the likeliest first."""
-    kinds = [kind for kind, form in (("gopro_video", b"gpmd"), ("camm", b"camm")) if movie.tracks(form)]
-    return kinds + ["blackvue"] * any(b"$" in text for text in _blackvue_boxes(movie, b"gps "))
+def _readers_of(source: Source, kind: str) -> List[Reader]:
+    """The readers to try on a file: the kind asked for first; of a movie that holds nothing a side
+    file may do.
+    """
+    if not source.family:
+        raise bad_track(
+            source.path,
+            "track_unknown",
+            "is no track file that can be read",
+            "",
+            "GPX, NMEA and MP4 or MOV with GoPro, BlackVue or CAMM data can be",
+        )
+    readers = [reader for reader in READERS if reader.holds(source)]
+    readers.sort(key=lambda reader: reader.kind != kind)
+    if not readers and source.moov is None and blackvue_relative(source.path) is None:
+        raise bad_track(
+            source.path,
+            "track_damaged",
+            "is damaged or cut off: it has no index (moov)",
+            "",
+            "copy it from the card again, or let the camera repair it",
+        )
+    return readers or [_BLACKVUE]
 
 
-def _readers(source: _Source, kind: str) -> List[str]:
-    """The readers to try on a file: of a movie what it holds, the kind asked for first, or none: a side file may do."""
-    if source.family != "movie":
-        return [source.family]
-    kinds = sorted(_telemetry(source), key=lambda name: name != kind)
-    if not kinds and source.moov is None and _blackvue_relative(source.path) is None:
-        raise _bad(source.path, "track_damaged", "is damaged or cut off: it has no index (moov)", "",
-                   "copy it from the card again, or let the camera repair it")
-    return kinds or ["blackvue"]
+def _tracks_in(path: Path, kind: str) -> Iterator[Union[Track, BadTrack]]:
+    """What each reader that a file needs makes of it: a Track, or why not. Raises BadTrack for no
+    track file.
+    """
+    try:
+        with open(path, "rb") as handle:
+            source = Source(handle, path)
+            for reader in _readers_of(source, kind):
+                try:
+                    yield reader.read(source)
+                except BadTrack as error:
+                    yield error
+    except OSError as error:
+        raise unreadable_track(path, error) from error
 
 
 def _read_file(path: Path, kind: str) -> Track:
     """The Track of one file. Raises BadTrack."""
     problems = []
-    try:
-        with open(path, "rb") as handle:
-            source = _Source(handle, path)
-            if not source.family:
-                raise _bad(path, "track_unknown", "is no track file that can be read", "",
-                           "GPX, NMEA and MP4 or MOV with GoPro, BlackVue or CAMM data can be")
-            for name in _readers(source, kind):
-                try:
-                    return _track(TRACK_READERS[name](source))
-                except BadTrack as error:
-                    problems.append(error)
-    except OSError as error:
-        raise _cannot_read(path, error) from error
+    for result in _tracks_in(path, kind):
+        if isinstance(result, Track):
+            return result
+        problems.append(result)
     raise min(problems, key=lambda problem: problem.problem.code == "track_none")
 
 
-def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Track:
-    """One Track of several: by time, one point per time (that of the first track wins). Between two tracks a segment
-    starts, unless they overlap or are at most `max_gap` seconds apart.
+def movie_track(path: Union[str, Path]) -> Optional[Track]:
+    """The Track of a movie's own telemetry; one whose GPS tells the time of the movie first. None =
+    there is none.
     """
-    if len(tracks) == 1:
-        return tracks[0]
-    pieces = [(number, track.points[start:end]) for number, track in enumerate(tracks)
-              for start, end in zip(track.starts, track.starts[1:] + [len(track.points)])]
-    points, starts = _merged(pieces, max_gap)
-    dropped: Dict[str, int] = {}
-    twice = sum(len(piece) for _, piece in pieces) - len(points)
-    for reason, count in itertools.chain([(_TWICE, twice)] if twice else [], *(t.dropped.items() for t in tracks)):
-        dropped[reason] = dropped.get(reason, 0) + count
-    clocks = dict.fromkeys(track.clock for track in tracks)
-    return Track(points, starts, dropped, " and ".join(clocks), [note for track in tracks for note in track.notes])
+    tracks = []
+    try:
+        for result in _tracks_in(Path(path), "auto"):
+            if isinstance(result, Track):
+                tracks.append(result)
+                if result.zero is not None:
+                    return result
+    except BadTrack as error:
+        LOG.debug("no telemetry in %s: %s", path, error)
+    return tracks[0] if tracks else None
 
 
 def _track_files(folder: Path) -> List[Path]:
@@ -2351,112 +4434,139 @@ def _track_files(folder: Path) -> List[Path]:
     files: List[Path] = []
     for place, folders, names in os.walk(str(folder)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [Path(place, name) for name in sorted(names) if name[0] != "." and _kind(name) not in _NO_TRACKS]
+        here = [name for name in sorted(names) if not name.startswith(".")]
+        files += [Path(place, name) for name in here if kind_of(name) not in _NO_TRACKS]
     return [path for path in files if path.is_file()]
 
 
-def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUCH_SECONDS) -> Track:
-    """The track in a file, or in all files of a folder joined by time, told by content and not by name.
-
-    `kind` (a key of TRACK_READERS, or auto) is tried first where a movie holds several. `max_gap` as in join_tracks.
-    Raises NotFound if there is nothing at `path`, BadTrack if no file of it can be used; single ones become notes.
-    """
-    if kind != "auto" and kind not in TRACK_READERS:
-        raise UsageError(Problem("track_source", str(path), "no such kind of track", kind,
-                                 "one of auto, " + ", ".join(TRACK_READERS)))
-    path = Path(path)
-    if path.is_file():
-        return _read_file(path, kind)
-    if not path.is_dir():  # a pipe, too: it cannot be read twice
-        raise NotFound(Problem("track_missing", str(path), "there is no such track file or folder", "",
-                               "check --geotag_source_path"))
-    tracks, problems = [], []  # type: List[Track], List[BadTrack]
-    for file in _track_files(path):
+def _read_folder(folder: Path, kind: str, max_gap: float) -> Track:
+    """The tracks of all files of a folder, joined by time. Raises BadTrack."""
+    tracks: List[Track] = []
+    problems: List[BadTrack] = []
+    for file in _track_files(folder):
         try:
             tracks.append(_read_file(file, kind))
         except BadTrack as error:
             if error.problem.code != "track_unknown":
                 problems.append(error)
-    if not tracks:
-        raise problems[0] if len(problems) == 1 else _bad(
-            path, "track_none", f"none of its {len(problems)} track files can be used",
-            "; ".join(map(str, problems[:3])), "put a GPX, an NMEA log or a video with GPS there")
-    joined = join_tracks(tracks, max_gap)
-    return Track(joined.points, joined.starts, joined.dropped, joined.clock, joined.notes + list(map(str, problems)))
+    if tracks:
+        whole = join_tracks(tracks, max_gap)
+        return whole._replace(notes=[*whole.notes, *map(str, problems)])
+    if len(problems) == 1:
+        raise problems[0]
+    raise bad_track(
+        folder,
+        "track_none",
+        f"none of its {len(problems)} track files can be used",
+        "; ".join(map(str, problems[:3])),
+        "put a GPX, an NMEA log or a video with GPS there",
+    )
 
 
-def check_gpx_target(path: Union[str, Path]) -> None:
-    """Raise CannotWrite when there is a file that write_gpx did not write: a photo, or the track itself."""
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
-        if b'creator="mapillary_tools"' not in stream.read(100):
-            raise CannotWrite(("not_ours", str(path), "was not written by --write_gpx", "", "choose another file name"))
+def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUCH_SECONDS) -> Track:
+    """The track in a file, or in all files of a folder joined by time, told by content and not by
+    name.
+
+    `kind` (of one of READERS, or auto) is tried first where a movie holds several. `max_gap` as in
+    join_tracks. Raises NotFound if there is nothing at `path`, BadTrack if no file of it can be
+    used; single ones become notes.
+    """
+    if kind != "auto" and kind not in _BY_KIND:
+        remedy = "one of auto, " + ", ".join(_BY_KIND)
+        raise UsageError(
+            "track_source", "no such kind of track", file=path, value=kind, remedy=remedy
+        )
+    path = Path(path)
+    if path.is_file():
+        return _read_file(path, kind)
+    if path.is_dir():  # a pipe is neither: it cannot be read twice
+        return _read_folder(path, kind, max_gap)
+    wrong = "there is no such track file or folder"
+    raise NotFound("track_missing", wrong, file=path, remedy="check --geotag_source_path")
 
 
-def write_gpx(track: Track, path: Union[str, Path]) -> None:
-    """Write a track as GPX 1.1: segments, altitude in metres, times UTC to the millisecond. Raises CannotWrite."""
-    def chunks() -> Iterator[bytes]:
-        yield (b'<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="mapillary_tools"'
-               b' xmlns="http://www.topografix.com/GPX/1/1">\n<trk>\n')
-        for start, end in zip(track.starts, track.starts[1:] + [len(track.points)]):
-            lines = (f'<trkpt lat="{fix.lat:.9f}" lon="{fix.lon:.9f}">'
-                     + ("" if fix.alt is None else f"<ele>{fix.alt:.3f}</ele>")
-                     + f"<time>{format_time(fix.time)}</time></trkpt>\n" for fix in track.points[start:end])
-            yield "".join(["<trkseg>\n", *lines, "</trkseg>\n"]).encode("ascii")
-        yield b"</trk>\n</gpx>\n"
+def track_stamps(path: Optional[str]) -> List[object]:
+    """Name, size and time of a track file, or of every file in a folder of them; the place does not
+    matter.
+    """
+    if not path:
+        return []
+    try:
+        if not os.path.isdir(path):
+            return [_plain_stamp(path)]
+        files = [(name, os.path.join(path, name)) for name in sorted(os.listdir(path))]
+        return [[name, _plain_stamp(file)] for name, file in files if os.path.isfile(file)]
+    except OSError as error:
+        cause, remedy = error.strerror or "", "check --geotag_source_path"
+        raise NotFound(
+            "no_track", "cannot be read", file=path, value=cause, remedy=remedy
+        ) from error
 
-    check_gpx_target(path)
-    write_atomically(path, chunks())
+
+def _plain_stamp(path: str) -> List[Tuple[str, int]]:
+    return sorted(stamp_by(os.stat(path))._asdict().items())
 
 
 # What a movie says of itself.
-_UDTA_TEXT = re.compile(rb"^(?:\0{4}..|\0...)?([^\0]*).*", re.DOTALL)  # 3GP: flags, language; QuickTime: length, too
+# 3GP: flags, language; QuickTime: length, too
+_UDTA_TEXT = re.compile(rb"^(?:\0{4}..|\0...)?([^\0]*).*", re.DOTALL)
 _BLACKVUE_MODEL = re.compile(rb'"model"\s*:\s*"([^"]+)"|pittasoft[^;]*;([^;\0]+)', re.IGNORECASE)
+_NO_MODELS = ("", "Camera", "Video Global Settings")
 
 
 class Movie(NamedTuple):
-    """What an MP4 or MOV says of itself. None is unknown; a file of another kind has no known value at all."""
+    """What an MP4 or MOV says of itself. None is unknown; a file of another kind has no known value
+    at all.
+    """
 
-    creation_time: Optional[float] = None  # seconds UTC as the camera wrote it; many write local time
+    # seconds UTC as the camera wrote it; many write local time
+    creation_time: Optional[float] = None
     duration: Optional[float] = None  # seconds
     make: Optional[str] = None
     model: Optional[str] = None
-    telemetry: Tuple[str, ...] = ()  # kinds of TRACK_READERS that it holds
+    telemetry: Tuple[str, ...] = ()  # kinds of READERS that it holds
+    key_gap: Optional[float] = None  # seconds between key frames, on average
 
 
-def video_start(path: Union[str, Path]) -> Optional[Tuple[float, str]]:
-    """UTC seconds of video time 0 and the name of the clock, None where no telemetry with GPS time tells it."""
-    try:
-        with open(path, "rb") as handle:
-            source = _Source(handle, Path(path))
-            for name in _readers(source, "auto") if source.family == "movie" else []:
-                found = TRACK_READERS[name](source)
-                if found.start is not None:
-                    return found.start, found.clock
-    except (BadTrack, OSError) as error:
-        LOG.debug("no start of %s: %s", path, error)
+def _key_gap(movie: Source) -> Optional[float]:
+    """Seconds between the key frames of an MP4 or MOV, on average; 0 where every frame is one; None
+    for other files.
+    """
+    duration = movie.header.duration
+    for box in movie.boxes(movie.moov) if movie.moov and duration else ():
+        if movie.child(box, b"mdia", b"minf", b"vmhd"):
+            keys = movie.child(box, b"mdia", b"minf", b"stbl", b"stss")
+            return (duration or 0.0) / max(1, len(movie.table(keys, 8))) if keys else 0.0
     return None
 
 
-def _gpmf_name(block: bytes, key: bytes) -> str:
-    """The first text with this key anywhere in GPMF data, "" if there is none."""
-    match = re.search(re.escape(key) + rb"c(.)(..)", block, re.DOTALL)
-    size = match.group(1)[0] * int.from_bytes(match.group(2), "big") if match else 0
-    return block[match.end():match.end() + size].split(b"\0")[0].decode("latin-1").strip() if match else ""
+def _user_texts(movie: Source) -> Tuple[str, str, bytes]:
+    """(make, model, GoPro's settings) in the user data of a movie; empty where they are
+    not there.
+    """
+    boxes = movie.boxes(movie.child(movie.moov, b"udta"))
+    udta = {box.kind: movie.read(box)[: 1 << 16] for box in boxes}
+
+    def text_of(*kinds: bytes) -> str:
+        first = next((udta[kind] for kind in kinds if kind in udta), b"")
+        return _UDTA_TEXT.sub(rb"\1", first).decode("utf-8", "replace").strip()
+
+    make, model = text_of(b"\xa9mak", b"manu", b"@mak"), text_of(b"\xa9mod", b"modl", b"@mod")
+    return make, model, udta.get(b"GPMF", b"")
 
 
-def _camera_names(movie: _Source) -> Tuple[Optional[str], Optional[str]]:
+def _camera_names(movie: Source) -> Tuple[Optional[str], Optional[str]]:
     """Make and model of the camera that wrote a movie: user data, then GoPro's, then BlackVue's."""
-    udta = {box.kind: movie.read(box)[:1 << 16] for box in movie.boxes(movie.child(movie.moov, b"udta"))}
-    make, model = (next((_UDTA_TEXT.sub(rb"\1", udta[kind]).decode("utf-8", "replace").strip()
-                         for kind in kinds if kind in udta), "")
-                   for kinds in ((b"\xa9mak", b"manu", b"@mak"), (b"\xa9mod", b"modl", b"@mod")))
-    payloads = (payload for trak in movie.tracks(b"gpmd") for payload in movie.payloads(trak, _Found(movie.path, "")))
-    settings, first = udta.get(b"GPMF", b""), next((payload.block or b"" for payload in payloads), b"")
-    black = _BLACKVUE_MODEL.search(b"\n".join(_blackvue_boxes(movie, b"cprt")))
+    make, model, settings = _user_texts(movie)
+    nowhere = Points(movie.path, "")
+    payloads = (one for trak in movie.tracks(b"gpmd") for one in movie.payloads(trak, nowhere))
+    first = next((payload.block or b"" for payload in payloads), b"")
+    black = _BLACKVUE_MODEL.search(b"\n".join(blackvue_boxes(movie, b"cprt")))
     if settings or first[:4] == b"DEVC":
-        names = [_gpmf_name(settings, b"MINF"), _gpmf_name(settings, b"DVNM"), _gpmf_name(first, b"DVNM")]
+        places = ((settings, b"MINF"), (settings, b"DVNM"), (first, b"DVNM"))
+        names = [gpmf_name(block, key) for block, key in places]
         make = make or "GoPro"
-        model = model or next((name for name in names if name not in ("", "Camera", "Video Global Settings")), "")
+        model = model or next((name for name in names if name not in _NO_MODELS), "")
     elif black is not None:
         make = make or "BlackVue"
         model = model or (black.group(1) or black.group(2)).decode("utf-8", "replace").strip()[:80]
@@ -2464,234 +4574,581 @@ def _camera_names(movie: _Source) -> Tuple[Optional[str], Optional[str]]:
 
 
 def read_movie(path: Union[str, Path]) -> Movie:
-    """What an MP4 or MOV says of itself, without ffprobe. Raises BadTrack if the file cannot be read at all."""
+    """What an MP4 or MOV says of itself, without ffprobe. Raises BadTrack if the file cannot be
+    read at all.
+    """
     try:
         with open(path, "rb") as handle:
-            movie = _Source(handle, Path(path))
-            return Movie(movie.creation_time, movie.duration, *_camera_names(movie), tuple(_telemetry(movie)))
+            movie = Source(handle, Path(path))
+            make, model = _camera_names(movie)
+            kinds = tuple(
+                reader.kind for reader in READERS if movie.family == "movie" and reader.holds(movie)
+            )
+            header = movie.header
+            return Movie(header.creation_time, header.duration, make, model, kinds, _key_gap(movie))
     except OSError as error:
-        raise _cannot_read(Path(path), error) from error
+        raise unreadable_track(Path(path), error) from error
 
 
-_DELIMITERS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "space": " ", "pipe": "|"}
+# ---- Journal lines ------------------------------------------------------------------------------
+# Here: a journal's lines as types; packed and unpacked here alone, values of odd types refused.
+# Not here: the file, what the steps mean, and when one is out of date.
+
+JOURNAL_FORMAT = 1  # raised when an older version could no longer read the file
+IMAGE_LINE = re.compile(rb'\{"image":("(?:[^"\\]|\\.)*")')
+Row = Dict[str, Any]  # plain values by name, as JSON has them
 
 
-def _table_rows(lines: List[str], mark: str) -> Iterator[Tuple[int, List[str]]]:
-    """(number of its first line, cells) of each row. Quoting that goes wrong costs one line."""
-    import csv
-    done = 0
-    while done < len(lines):
-        base, reader = done, csv.reader(map(lines.__getitem__, range(done, len(lines))), delimiter=mark, strict=True)
-        try:
-            for cells in reader:
-                yield done + 1, cells
-                done = base + reader.line_num
-        except csv.Error:  # a quote that is never closed, or not at the end of a cell
-            yield done + 1, lines[done].rstrip("\r\n").split(mark)
-            done += 1
+class Sent(NamedTuple):
+    """What is known of an image's upload to a service."""
+
+    image: str  # file name
+    service: str
+    status: str  # "started", "sent" or "failed"
+    photo: Optional[str] = None  # id of the photo, so that another of this name is told from it
+    key: Optional[str] = None  # under which the service has, or gets, its bytes
+    handle: Optional[str] = None  # what the service gave for it
+    problem: Optional[Problem] = None
 
 
-_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"", "utf-8"))
+class Manifest(NamedTuple):
+    """What is known of a sequence at a service."""
+
+    id: str
+    service: str
+    images: Tuple[str, ...] = ()  # file names
+    key: Optional[str] = None
+    handle: Optional[str] = None
+    cluster: Optional[str] = None  # what the service calls it; None = not finished
 
 
-def table_text(path: Union[str, Path]) -> Tuple[bytes, str, str]:
-    """(mark at its begin, text, encoding) of a table; cp1252, with surrogates, where it is no Unicode."""
-    try:
-        content = Path(path).read_bytes()
-        mark, encoding = next(row for row in _MARKS if content.startswith(row[0]))
-        return mark, content[len(mark):].decode(encoding), encoding
-    except UnicodeDecodeError:
-        return b"", content.decode("cp1252", "surrogateescape"), "cp1252"   # the code page of Western Windows
-    except FileNotFoundError:
-        raise NotFound(Problem("table_missing", str(path), "there is no such file", "", "check its name")) from None
-    except OSError as error:
-        raise _cannot_read(Path(path), error) from error
-
-
-def read_table(path: Union[str, Path], delimiter: str = ",", header: bool = False) -> List[Tuple[int, List[str]]]:
-    """The rows of a table as (line number from 1, cells as they stand). Blank rows, and a header, are left out.
-
-    `delimiter` is one character, or tab, \\t, semicolon, comma, space or pipe. A quote that is never closed costs its
-    own line only. Raises NotFound, UsageError for a delimiter, BadTrack for a file that is no table (RFC 4180).
+class Sampling(NamedTuple):
+    """What sampling wrote into the folder: one line before the frames of a video are moved there,
+    one behind.
     """
-    mark = _DELIMITERS.get(delimiter, delimiter)
-    if len(mark) != 1 or mark in '"\r\n':
-        raise UsageError(Problem("table_delimiter", str(path), "is no delimiter", repr(delimiter),
-                                 "one character, or one of " + ", ".join(_DELIMITERS)))
-    text = table_text(path)[1]
-    rows = _table_rows(list(io.StringIO(text.replace("\0", ""), newline="")), mark)
-    return [(line, cells) for line, cells in rows if any(cell.strip() for cell in cells)][1 if header else 0:]
+
+    path: str  # of the video
+    digest: str  # of the video
+    frames: Mapping[str, Stamp] = MappingProxyType({})  # name -> size and time
+    done: Optional[str] = None  # hash of the settings, once all frames are there
 
 
-# ---- 8. Journal ---------------------------------------------------------------------------------
-# Here: .mapillary/journal.jsonl, what has been done to which image; one folder, one journal.
-# Not here: what the steps mean, and when one is out of date.
+Line = Union[Image, Sent, Manifest, Sampling]
 
-JOURNAL_FORMAT = 1                  # raised when an older version could no longer read the file
-COMPACT_RATIO = 4                   # lines per live line from which the file is rewritten
-_IMAGE_LINE = re.compile(rb'\{"image":("(?:[^"\\]|\\.)*")')
+# -- pack and unpack --
+
+_PLAIN = {float: (float, int), int: (int,), str: (str,), bool: (bool,)}
 
 
-# JSON in ASCII with sorted keys and no spaces: the same text for the same value, everywhere.
-canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-_row_text = json.JSONEncoder(separators=(",", ":")).encode      # keys in the order they come in
+@functools.lru_cache(maxsize=None)
+def _plain_fields(kind: type) -> Tuple[Tuple[str, Tuple[type, ...]], ...]:
+    """The fields of a layer that stand in JSON as they are, with the types that they may have."""
+    found = []
+    for name, hint in typing.get_type_hints(kind).items():
+        kinds = [part for part in getattr(hint, "__args__", (hint,)) if part is not type(None)]
+        if len(kinds) == 1 and kinds[0] in _PLAIN:
+            found.append((name, _PLAIN[kinds[0]]))
+    return tuple(found)
 
 
-def short_hash(*parts: Any) -> str:
-    """16 hexadecimal digits that stand for some plain values."""
-    return _text_hash(canonical(parts))
+def _read_plain(kind: type, row: Row) -> Row:
+    """The plain fields of a layer that a row has; raises TypeError for a value of another type."""
+    values = {}
+    for name, types in _plain_fields(kind):
+        value = row.get(name)
+        if value is not None:
+            if type(value) not in types:
+                raise TypeError(f"{name} is {type(value).__name__}")
+            values[name] = value
+    return values
 
 
-def _text_hash(text: str) -> str:
-    return hashlib.sha1(text.encode("ascii")).hexdigest()[:16]
+def _known(**values: Any) -> Row:
+    return {key: value for key, value in values.items() if value is not None}
 
 
-def now_text() -> str:
-    """This moment in UTC, for the journal."""
-    return format_time(time.time())
+def _tags_row(tags: Optional[Tuple[MetaTag, ...]]) -> Optional[List[Row]]:
+    return None if tags is None else [tag._asdict() for tag in tags]
+
+
+def _read_tags(rows: Any) -> Optional[Tuple[MetaTag, ...]]:
+    if rows is None:
+        return None
+    return tuple([MetaTag(row["type"], row["key"], row["value"]) for row in rows])
+
+
+def _problem_row(problem: Problem, whole: bool) -> Row:
+    """A problem without its file; whole: with the values that are empty."""
+    row = problem._asdict()
+    ordered = {name: row[name] for name in ("code", "wrong", "value", "remedy")}
+    return {name: text for name, text in ordered.items() if text or whole}
+
+
+def _read_problem(row: Row) -> Problem:
+    return Problem(**_read_plain(Problem, row))
+
+
+def _times_row(clocks: Tuple[Clock, ...]) -> Optional[Row]:
+    """The texts of the clocks by the names of their tags."""
+    texts = {clock.name: clock.text for clock in clocks}
+    texts.update({clock.name.replace("DateTime", "SubSecTime"): clock.fraction for clock in clocks})
+    texts.update({clock.name.replace("DateTime", "OffsetTime"): clock.offset for clock in clocks})
+    return {name: text for name, text in texts.items() if text} or None
+
+
+def _read_clocks(row: Row) -> Tuple[Clock, ...]:
+    found = []
+    for name in CLOCK_NAMES:
+        tags = (
+            name,
+            name.replace("DateTime", "SubSecTime"),
+            name.replace("DateTime", "OffsetTime"),
+        )
+        texts = [str(row.get(tag, "")) for tag in tags]
+        if any(texts):
+            found.append(Clock(name, *texts))
+    return tuple(found)
+
+
+def pack_found(found: Found) -> Row:
+    """What a file carried, as plain values by name."""
+    row = _known(times=_times_row(found.clocks))
+    row.update(_known(**found._asdict()))
+    row.pop("clocks")
+    if found.pixels is not None:
+        row["pixels"] = list(found.pixels)
+    if found.error is not None:
+        row["error"] = _problem_row(found.error, True)
+    return row
+
+
+def unpack_found(row: Row) -> Found:
+    """What a file carried, from plain values by name; raises one of DAMAGED."""
+    values = _read_plain(Found, row)
+    values["clocks"] = _read_clocks(row["times"]) if "times" in row else ()
+    if "pixels" in row:
+        values["pixels"] = (row["pixels"][0], row["pixels"][1])
+    if isinstance(row.get("raw"), dict):
+        values["raw"] = row["raw"]
+    if "error" in row:
+        values["error"] = _read_problem(row["error"])
+    return Found(**values)
+
+
+def pack_given(given: Given) -> Row:
+    """What was given, as plain values by name."""
+    row = _known(**given._asdict())
+    if given.tags is not None:
+        row["tags"] = _tags_row(given.tags)
+    if given.filled is not None:
+        row["filled"] = list(given.filled)
+    return row
+
+
+def _unpack_given(row: Row) -> Given:
+    values = _read_plain(Given, row)
+    values["tags"] = _read_tags(row.get("tags"))
+    if "filled" in row:
+        values["filled"] = (row["filled"][0], row["filled"][1])
+    return Given(**values)
+
+
+def _pack_layer(layer: Layer) -> Row:
+    """What a step made of an image, as its entry's data."""
+    row = _known(**layer._asdict())
+    if isinstance(layer, Device) and layer.tags is not None:
+        row["tags"] = _tags_row(layer.tags)
+    if isinstance(layer, Membership):
+        if layer.repeats is not None:
+            return _known(**layer.repeats._asdict())
+        if layer.limits is not None:
+            row["limits"] = list(layer.limits)
+    return row
+
+
+def _unpack_device(row: Row) -> Device:
+    return Device(**_read_plain(Device, row), tags=_read_tags(row.get("tags")))
+
+
+def _unpack_membership(row: Row) -> Membership:
+    if "partner" in row:
+        return Membership(repeats=Repeat(**_read_plain(Repeat, row)))
+    limits = (row["limits"][0], row["limits"][1]) if "limits" in row else None
+    return Membership(**_read_plain(Membership, row), limits=limits)
+
+
+_LAYERS: Dict[
+    str, Tuple[str, Callable[[Row], Layer]]
+] = {  # step -> field of an Image, reader of its data
+    USER: ("uploader", lambda row: Uploader(**_read_plain(Uploader, row))),
+    META: ("device", _unpack_device),
+    GEOTAG: ("geotag", lambda row: Geotag(**_read_plain(Geotag, row))),
+    SEQUENCE: ("membership", _unpack_membership),
+    PARAMS: ("terms", lambda row: Terms(**_read_plain(Terms, row))),
+    DESCRIPTION: ("described", lambda row: Described(**_read_plain(Described, row))),
+}
+
+
+def _pack_step(image: Image, step: str, layer: Optional[Layer]) -> Row:
+    """The entry of a step that was taken, well or not."""
+    settings = image.settings.get(step, "")
+    if image.failure is not None and image.failure.step == step:
+        error = _problem_row(image.failure.problem, False)
+        return {"status": "failed", "settings": settings, "error": error}
+    assert layer is not None
+    repeats = isinstance(layer, Membership) and layer.repeats is not None
+    word = "duplicate" if repeats else "success"
+    return {"status": word, "settings": settings, "data": _pack_layer(layer)}
+
+
+def pack_image(image: Image) -> Row:
+    """The journal's row about an image, in its fixed order of keys."""
+    row: Row = {"image": image.path.name, "at": format_time(time.time())}
+    if image.found is not None:
+        row["found"] = pack_found(image.found)
+    if image.given is not None:
+        row["given"] = pack_given(image.given)
+    layers = zip(STEPS, image.layers)
+    row["steps"] = {s: _pack_step(image, s, layer) for s, layer in layers if image.taken(s)}
+    if image.written is not None:
+        row["written"] = _known(**image.written._asdict())
+    return row
+
+
+def unpack_image(path: Path, row: Row) -> Image:
+    """The image of a row; raises ValueError, KeyError or TypeError where it is damaged."""
+    found = unpack_found(row["found"])
+    given = _unpack_given(row["given"]) if "given" in row else None
+    values: Row = {"found": found, "given": given, "settings": {}}
+    if "written" in row:
+        values["written"] = Written(**_read_plain(Written, row["written"]))
+    for step, entry in (row.get("steps") or {}).items():
+        if step in _LAYERS:
+            values["settings"][step] = str(entry["settings"])
+            if entry["status"] == "failed":
+                values["failure"] = Failure(step, _read_problem(entry["error"]))
+            else:
+                name, read = _LAYERS[step]
+                values[name] = read(entry["data"])
+    return Image(path, capture=capture_time(found, path.name), **values)
+
+
+def _pack_sent(sent: Sent) -> Row:
+    if sent.problem is None:
+        names = ("image", "service", "photo", "status", "key", "handle")
+        values = sent._asdict()
+        return _known(**{name: values[name] for name in names})
+    row = {"image": sent.image, "service": sent.service, "status": sent.status}
+    row.update(_problem_row(sent.problem, True))
+    return dict(row, key=sent.key) if sent.key else row
+
+
+def unpack_sent(row: Row) -> Sent:
+    """What is known of an upload; raises one of DAMAGED."""
+    problem = _read_problem(row) if row["status"] == "failed" else None
+    return Sent(**_read_plain(Sent, row), problem=problem)
+
+
+def unpack_manifest(row: Row) -> Manifest:
+    """What is known of a sequence; raises one of DAMAGED."""
+    images = tuple([str(name) for name in row.get("images") or ()])
+    return Manifest(**_read_plain(Manifest, row), images=images)
+
+
+def _pack_sampling(sampling: Sampling) -> Row:
+    row: Row = {"path": sampling.path, "digest": sampling.digest}
+    if sampling.done is not None:
+        return dict(row, done=sampling.done)
+    return dict(row, frames={name: stamp._asdict() for name, stamp in sampling.frames.items()})
+
+
+def _bare(name: Any) -> str:
+    """A file name of a record; raises ValueError for one that leads out of its folder."""
+    if not isinstance(name, str) or not name or name in (".", "..") or set(name) & set("/\\\0"):
+        raise ValueError("no file name")
+    return name
+
+
+def unpack_sampling(row: Row) -> Sampling:
+    """What sampling wrote; raises one of DAMAGED."""
+    stamps = (row.get("frames") or {}).items()
+    frames = {_bare(name): Stamp(**_read_plain(Stamp, stamp)) for name, stamp in stamps}
+    return Sampling(**_read_plain(Sampling, row), frames=frames)
+
+
+def pack_line(line: Line) -> Row:
+    """The row of a line."""
+    if isinstance(line, Image):
+        return pack_image(line)
+    if isinstance(line, Sent):
+        return {"upload": _pack_sent(line)}
+    if isinstance(line, Manifest):
+        return {"sequence": _known(**line._asdict())}
+    return {"sampling": _pack_sampling(line)}
+
+
+# what a row of odd values raises
+DAMAGED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+)
+
+
+def log_text(image: Image, outcome: Optional[Outcome]) -> str:
+    """All that is known of an image, each step's data and decision, for a person to read."""
+    row = pack_image(image)
+    if outcome is not None:
+        row["outcome"] = _known(**outcome._asdict())
+    return json.dumps(row, indent=1, sort_keys=True)
+
+
+# ---- Journal ------------------------------------------------------------------------------------
+# Here: .mapillary/journal.jsonl, one a folder: what has been done to which image; its lock.
+# Not here: what is in a line.
+
+COMPACT_RATIO = 4  # lines per live line from which the file is rewritten
+_row_text = json.JSONEncoder(separators=(",", ":")).encode  # keys in the order they come in
+
+
+class _Index:
+    """What the lines of a journal say; the last line about a thing holds."""
+
+    def __init__(self) -> None:
+        self.images: Dict[str, Tuple[int, int]] = {}  # key of name -> offset and length of its line
+        self.sent: Dict[Tuple[str, str], Sent] = {}  # (service, key of name) -> its upload
+        self.manifests: Dict[Tuple[str, str], Manifest] = {}  # (service, id) -> the sequence there
+        self.samplings: List[Sampling] = []  # in order: each counts
+
+    def __len__(self) -> int:
+        return len(self.images) + len(self.sent) + len(self.manifests) + len(self.samplings)
+
+    def note(self, line: Line, offset: int, length: int) -> None:
+        """Remember what a line says."""
+        if isinstance(line, Image):
+            self.images[name_key(line.path.name)] = (offset, length)
+        elif isinstance(line, Sent):
+            self.sent[line.service, name_key(line.image)] = line
+        elif isinstance(line, Manifest):
+            self.manifests[line.service, line.id] = line
+        else:
+            self.samplings.append(line)
+
+    def note_text(self, text: bytes, offset: int) -> None:
+        """Remember what a line of a file says, of an image only where it stands; raises like
+        unpack.
+        """
+        match = IMAGE_LINE.match(text)
+        if match and text.endswith(b"}\n"):
+            name = match.group(1)
+            plain_name = json.loads(name) if b"\\" in name else name[1:-1].decode("ascii")
+            self.images[name_key(plain_name)] = (offset, len(text))
+            return
+        row = json.loads(text)
+        if "upload" in row:
+            self.note(unpack_sent(row["upload"]), offset, len(text))
+        elif "sampling" in row:
+            self.note(unpack_sampling(row["sampling"]), offset, len(text))
+        else:
+            self.note(unpack_manifest(row["sequence"]), offset, len(text))
+
+
+def name_key(name: str) -> str:
+    """A file name as this system compares it."""
+    return os.path.normcase(name)
+
+
+class _Tail:
+    """The end of a journal's file, to which whole lines are added; opened when the
+    first one comes.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.end = self.lines = 0  # offset behind the last whole line, and how many there are
+        self.stream: Optional[io.FileIO] = None
+        self.guard, self.closed = threading.Lock(), False
+
+    def add(self, lines: Sequence[bytes], flush: bool) -> None:
+        """Add lines and, with flush, wait for the disk; raises CannotWrite."""
+        try:
+            stream = self._open()
+            write_all(stream, b"".join(lines))
+            if flush:
+                os.fsync(stream.fileno())
+        except OSError as error:
+            self._drop()  # opened again, it is cut behind the last whole line
+            raise os_problem(self.path, error) from error
+
+    def _open(self) -> io.FileIO:
+        """The stream to append to, cut behind the last whole line."""
+        if self.stream is not None:
+            return self.stream
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        stream = self.stream = io.FileIO(os.open(self.path, flags, 0o666), "r+b")
+        stream.truncate(self.end)
+        stream.seek(self.end)
+        if not self.end:
+            header = journal_header()
+            write_all(stream, header)
+            self.end = len(header)
+            flush_folder(os.path.dirname(self.path))
+        return stream
+
+    def flush(self) -> None:
+        """Wait until everything that was added is on disk."""
+        with self.guard:
+            if self.stream is not None:
+                try:
+                    os.fsync(self.stream.fileno())
+                except OSError as error:
+                    raise os_problem(self.path, error) from error
+
+    def _drop(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+
+    def close(self) -> None:
+        """Take no more."""
+        self.closed = True
+        self._drop()
+
+
+def journal_header() -> bytes:
+    """The first line of a journal."""
+    row = {"journal": JOURNAL_FORMAT, "tool": "mapillary_tools " + __version__}
+    return (canonical(row) + "\n").encode("ascii")
 
 
 class Journal:
     """What has been done to the images of one folder; the last line about a thing holds.
 
-    with Journal(folder) as journal: ... takes the folder's lock, so that a second run is refused (BadJournal), and
-    clears what an interrupted run left; Journal(folder, write=False) only reads. Names are file names.
+    with Journal(folder) as journal: ... takes the folder's lock, so that a second run is refused
+    (BadJournal), and clears what an interrupted run left; Journal(folder, write=False) only reads.
+    Names are file names.
     """
 
     def __init__(self, folder: Union[str, Path], write: bool = True) -> None:
         self.folder = str(folder)
         self.state = os.path.join(self.folder, STATE_FOLDER)
-        self.path = os.path.join(self.state, "journal.jsonl")
         self._write = write
-        self._lock: Any = None
-        self._stream: Any = None
-        self._guard, self._closed = threading.Lock(), False
-        self._images: Dict[str, Tuple[int, int]] = {}           # key of name -> offset and length of its line
-        self._uploads: Dict[Tuple[str, str], Dict[str, Any]] = {}   # (service, key of name) -> upload
-        self._sequences: Dict[Tuple[str, str], Dict[str, Any]] = {}     # (service, id) -> sequence
-        self._lines, self._end = 0, 0                           # lines in the file, offset behind the last whole one
+        self._lock: Optional[io.FileIO] = None
+        self._tail = _Tail(os.path.join(self.state, "journal.jsonl"))
+        self._index = _Index()
+
+    @property
+    def path(self) -> str:
+        """The journal's file."""
+        return self._tail.path
 
     def __enter__(self) -> "Journal":
         if self._write:
-            self._take_lock()
+            self._lock = _take_lock(self.folder, self.state)
         try:
             self._read()
             if self._write:
                 self._clear_parts()
-                if self._lines >= COMPACT_RATIO * max(1, self._live()) and self._lines > COMPACT_RATIO:
+                lines, live = self._tail.lines, max(1, len(self._index))
+                if lines >= COMPACT_RATIO * live and lines > COMPACT_RATIO:
                     self._compact()
         except BaseException:
             self.close()
             raise
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Let go of the file and the lock."""
-        self._closed = True
-        for name in ("_stream", "_lock"):
-            stream = getattr(self, name)
-            if stream is not None:
-                stream.close()
-                setattr(self, name, None)
+        self._tail.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
-    @staticmethod
-    def key(name: str) -> str:
-        """A file name as this system compares it."""
-        return os.path.normcase(name)
+    def image(self, name: str) -> Optional[Image]:
+        """An image as its last line has it, or None."""
+        return next(self.images([name]))
 
-    def record(self, name: str) -> Optional[Dict[str, Any]]:
-        """The last record of an image, or None."""
-        return next(self.records([name]))
+    def sent(self, service: str, name: str) -> Optional[Sent]:
+        """What is known of an image's upload to a service; None = nothing."""
+        return self._index.sent.get((service, name_key(name)))
 
-    def upload(self, service: str, name: str) -> Optional[Dict[str, Any]]:
-        """What is known of an image's upload to a service: status started, sent or failed; None = nothing."""
-        return self._uploads.get((service, self.key(name)))
+    def all_sent(self) -> List[Sent]:
+        """What is known of all uploads, to whatever service."""
+        return list(self._index.sent.values())
 
-    def sequence(self, service: str, identity: str) -> Optional[Dict[str, Any]]:
-        """What is known of a sequence at a service: images, handle of its manifest, cluster; None = nothing."""
-        return self._sequences.get((service, identity))
+    def manifest(self, service: str, identity: str) -> Optional[Manifest]:
+        """What is known of a sequence at a service; None = nothing."""
+        return self._index.manifests.get((service, identity))
 
-    def append(self, rows: Sequence[Dict[str, Any]], flush: bool = True) -> None:
-        """Add rows ({"image": ...}, {"upload": {...}} or {"sequence": {...}}) and, with flush, wait for the disk."""
-        if not rows:
+    def samplings(self) -> List[Sampling]:
+        """What sampling wrote into the folder, in order."""
+        return list(self._index.samplings)
+
+    def append(self, lines: Sequence[Line], flush: bool = True) -> None:
+        """Add lines and, with flush, wait for the disk; raises BadJournal, CannotWrite."""
+        if not lines:
             return
-        lines = [(_row_text(row) + "\n").encode("ascii") for row in rows]
-        with self._guard:
-            if self._closed or not self._write:
-                raise BadJournal(("journal_closed", self.path, "is not open for writing"))
-            try:
-                stream = self._open()
-                _write_all(stream, b"".join(lines))
-                if flush:
-                    os.fsync(stream.fileno())
-            except OSError as error:
-                if self._stream is not None:
-                    self._stream.close()
-                    self._stream = None     # opened again, it is cut behind the last whole line
-                raise _os_problem(self.path, error) from error
-            for row, line in zip(rows, lines):
-                self._note(row, self._end, len(line))
-                self._end += len(line)
-                self._lines += 1
+        texts = [(_row_text(pack_line(line)) + "\n").encode("ascii") for line in lines]
+        tail = self._tail
+        with tail.guard:
+            if tail.closed or not self._write:
+                raise BadJournal("journal_closed", "is not open for writing", file=self.path)
+            tail.add(texts, flush)
+            for line, text in zip(lines, texts):
+                self._index.note(line, tail.end, len(text))
+                tail.end += len(text)
+                tail.lines += 1
 
     def flush(self) -> None:
         """Wait until everything that was appended is on disk."""
-        with self._guard:
-            if self._stream is not None:
-                try:
-                    os.fsync(self._stream.fileno())
-                except OSError as error:
-                    raise _os_problem(self.path, error) from error
+        self._tail.flush()
 
-    def _open(self) -> Any:
-        """The stream to append to, cut behind the last whole line."""
-        if self._stream is None:
-            os.makedirs(self.state, exist_ok=True)
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-            self._stream = os.fdopen(handle, "r+b", buffering=0)
-            self._stream.truncate(self._end)
-            self._stream.seek(self._end)
-            if not self._end:
-                header = self._header()
-                _write_all(self._stream, header)
-                self._end = len(header)
-                flush_folder(self.state)
-        return self._stream
-
-    @staticmethod
-    def _header() -> bytes:
-        return (canonical({"journal": JOURNAL_FORMAT, "tool": "mapillary_tools " + __version__}) + "\n").encode("ascii")
-
-    def records(self, names: Sequence[str]) -> Iterator[Optional[Dict[str, Any]]]:
-        """The last records of several images one by one, None where there is none."""
-        if not self._images:
+    def images(self, names: Sequence[str]) -> Iterator[Optional[Image]]:
+        """Several images as their last lines have them, one by one, None where there is none."""
+        if not self._index.images:
             yield from (None for _ in names)
             return
         with open(self.path, "rb") as stream:
             for name in names:
-                yield self._row(stream, self.key(name))
+                found = self._line(stream, name)
+                yield None if found is None else found[1]
 
-    def _row(self, stream: Any, key: str) -> Optional[Dict[str, Any]]:
-        """The last whole record of an image, None when there is none; the one before a line that is damaged."""
-        place = self._images.get(key)
+    def _line(self, stream: BinaryIO, name: str) -> Optional[Tuple[bytes, Image]]:
+        """The last whole line of an image, None when there is none; the one before a line that is
+        damaged.
+        """
+        place = self._index.images.get(name_key(name))
         if place is None:
             return None
         stream.seek(place[0])
-        row = parsed(stream.read(place[1]).decode("latin-1"))
-        if isinstance(row, dict):
-            return row
-        LOG.warning("%s: a damaged line about %s is ignored", self.path, key)
+        found = self._whole(stream.read(place[1]), name)
+        if found is not None:
+            return found
+        LOG.warning("%s: a damaged line about %s is ignored", self.path, name)
         stream.seek(0)
-        matches = ((_IMAGE_LINE.match(line), line) for line in stream)
-        rows = [parsed(line) for match, line in matches if match and self.key(json.loads(match.group(1))) == key]
-        return next((row for row in reversed(rows) if isinstance(row, dict)), None)
+        for text in stream:
+            found = self._whole(text, name) or found
+        return found
+
+    def _whole(self, text: bytes, name: str) -> Optional[Tuple[bytes, Image]]:
+        """A line about an image, None where it is about something else or damaged."""
+        row = parsed(text.decode("latin-1")) if IMAGE_LINE.match(text) else None
+        if not isinstance(row, dict) or name_key(str(row.get("image"))) != name_key(name):
+            return None
+        try:
+            return text, unpack_image(Path(self.folder, name), row)
+        except DAMAGED:
+            return None
 
     def names(self) -> List[str]:
-        """The keys of all images that have a record."""
-        return list(self._images)
+        """The keys of all images that have a line."""
+        return list(self._index.images)
 
     def _read(self) -> None:
         """Index the file: images by offset, the short lines whole. A torn last line is left out."""
@@ -2700,95 +5157,71 @@ class Journal:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise BadJournal(("journal_unreadable", self.path, "cannot be read", error.strerror or "",
-                              "check its rights")) from error
+            cause = error.strerror or ""
+            raise BadJournal(
+                "journal_unreadable",
+                "cannot be read",
+                file=self.path,
+                value=cause,
+                remedy="check its rights",
+            ) from error
+        tail = self._tail
         with stream:
-            for line in stream:
-                if not line.endswith(b"\n"):
+            for text in stream:
+                if not text.endswith(b"\n"):
                     break
-                match = _IMAGE_LINE.match(line)
-                if match and line.endswith(b"}\n"):
-                    name = match.group(1)
-                    self._images[self.key(json.loads(name) if b"\\" in name else name[1:-1].decode("ascii"))] = (
-                        self._end, len(line))
-                elif self._end == 0:
-                    self._check_header(line)
+                if tail.end or IMAGE_LINE.match(text):
+                    self._take(text)
                 else:
-                    self._read_short(line)
-                self._end += len(line)
-                self._lines += 1
+                    self._check_header(text)
+                tail.end += len(text)
+                tail.lines += 1
+
+    def _take(self, text: bytes) -> None:
+        """Remember what a line says; one that is damaged is left out."""
+        try:
+            self._index.note_text(text, self._tail.end)
+        except DAMAGED:
+            LOG.warning("%s: a damaged line at byte %d is ignored", self.path, self._tail.end)
 
     def _check_header(self, line: bytes) -> None:
         """Raise BadJournal when the file is no journal, or one of a newer version."""
-        try:
-            version = json.loads(line)["journal"]
-        except (ValueError, KeyError, TypeError):
-            raise BadJournal(("journal_damaged", self.path, "is no journal", line[:40].decode("ascii", "replace"),
-                              "move it away to start afresh")) from None
+        row = parsed(line)
+        version = row.get("journal") if isinstance(row, dict) else None
+        if version is None:
+            begin = line[:40].decode("ascii", "replace")
+            remedy = "move it away to start afresh"
+            raise BadJournal(
+                "journal_damaged", "is no journal", file=self.path, value=begin, remedy=remedy
+            )
         if not isinstance(version, int) or version > JOURNAL_FORMAT:
-            raise BadJournal(("journal_newer", self.path, "was written by a newer version", "format %s" % version,
-                              "use the newer mapillary_tools.py"))
-
-    def _read_short(self, line: bytes) -> None:
-        """Take in an upload or sequence line; one that is damaged is left out."""
-        try:
-            self._note(json.loads(line), self._end, len(line))
-        except (ValueError, KeyError, TypeError):
-            LOG.warning("%s: a damaged line at byte %d is ignored", self.path, self._end)
-
-    def _note(self, row: Dict[str, Any], offset: int, length: int) -> None:
-        """Remember what a row says."""
-        if "image" in row:
-            self._images[self.key(row["image"])] = (offset, length)
-        elif "upload" in row:
-            upload = row["upload"]
-            self._uploads[upload["service"], self.key(upload["image"])] = upload
-        else:
-            sequence = row["sequence"]
-            self._sequences[sequence["service"], sequence["id"]] = sequence
-
-    def _live(self) -> int:
-        return len(self._images) + len(self._uploads) + len(self._sequences)
+            wrong, remedy = "was written by a newer version", "use the newer mapillary_tools.py"
+            raise BadJournal(
+                "journal_newer", wrong, file=self.path, value=f"format {version}", remedy=remedy
+            )
 
     def _compact(self) -> None:
         """Rewrite the file with its live lines only, in their order, atomically."""
-        def lines() -> Iterator[bytes]:
-            yield self._header()
-            with open(self.path, "rb") as stream:
-                for key in sorted(self._images, key=lambda name: self._images[name]):
-                    row = self._row(stream, key)
-                    yield (_row_text(row) + "\n").encode("ascii") if row else b""
-            for word, rows in (("sequence", self._sequences), ("upload", self._uploads)):
-                yield from ((_row_text({word: row}) + "\n").encode("ascii") for row in rows.values())
-        write_atomically(self.path, lines())
-        self._images, self._uploads, self._sequences, self._lines, self._end = {}, {}, {}, 0, 0
-        self._read()
 
-    def _take_lock(self) -> None:
-        """Lock the folder for this process; the operating system frees it whatever happens. Raises BadJournal."""
-        name = os.path.join(self.state, "lock")
-        try:
-            os.makedirs(self.state, exist_ok=True)
-            self._lock = open(name, "a+b", buffering=0)
-        except OSError as error:
-            raise _os_problem(self.folder, error) from error
-        if not _lock_file(self._lock):
-            self._lock.seek(0)
-            owner = self._lock.read(200).decode("utf-8", "replace").strip()
-            self._lock.close()
-            self._lock = None
-            raise BadJournal(("in_use", self.folder, "is being worked on by another run", owner,
-                              "wait until it has ended"))
-        import platform
-        self._lock.truncate(0)
-        self._lock.write(("process %d on %s" % (os.getpid(), platform.node())).encode("utf-8", "replace"))
+        def texts() -> Iterator[bytes]:
+            yield journal_header()
+            index = self._index
+            with open(self.path, "rb") as stream:
+                for key in sorted(index.images, key=lambda name: index.images[name]):
+                    found = self._line(stream, key)
+                    yield found[0] if found else b""
+            short: List[Line] = [*index.manifests.values(), *index.sent.values()]
+            for line in [*short, *index.samplings]:
+                yield (_row_text(pack_line(line)) + "\n").encode("ascii")
+
+        write_atomically(self.path, texts())
+        self._index, self._tail = _Index(), _Tail(self.path)
+        self._read()
 
     def _clear_parts(self) -> None:
         """Remove the temporary files that an interrupted run left."""
         for place in (self.folder, self.state, os.path.join(self.state, "process_images")):
-            if not os.path.isdir(place):
-                continue
-            for name in os.listdir(place):
+            for name in os.listdir(place) if os.path.isdir(place) else ():
                 if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
                     with contextlib.suppress(OSError):
                         os.unlink(os.path.join(place, name))
@@ -2797,24 +5230,59 @@ class Journal:
         """Where --keep_original keeps the described copy of an image."""
         return os.path.join(self.state, "process_images", name)
 
+    def copies(self) -> FrozenSet[str]:
+        """The keys of the images that have a described copy."""
+        place = os.path.dirname(self.copy_path(""))
+        try:
+            with os.scandir(place) as entries:
+                return frozenset(name_key(entry.name) for entry in entries if entry.is_file())
+        except OSError:
+            return frozenset()
+
     def log_path(self, name: str) -> str:
         """Where the log of an image goes."""
         return os.path.join(self.state, "logs", name, "steps.json")
 
 
-def _lock_file(stream: Any) -> bool:
+def _take_lock(folder: str, state: str) -> io.FileIO:
+    """Lock a folder for this process; the operating system frees it whatever happens. Raises
+    BadJournal.
+    """
+    try:
+        os.makedirs(state, exist_ok=True)
+        lock = io.FileIO(os.path.join(state, "lock"), "a+")
+    except OSError as error:
+        raise os_problem(folder, error) from error
+    if not _lock_file(lock):
+        lock.seek(0)
+        owner = lock.read(200).decode("utf-8", "replace").strip()
+        lock.close()
+        wrong, remedy = "is being worked on by another run", "wait until it has ended"
+        raise BadJournal("in_use", wrong, file=folder, value=owner, remedy=remedy)
+    import platform
+
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {platform.node()}".encode("utf-8", "replace"))
+    return lock
+
+
+def _lock_file(stream: io.FileIO) -> bool:
     """Whether the operating system gave this process the lock on an open file."""
     try:
         if os.name == "nt":
             import msvcrt
-            stream.seek(1 << 30)    # far behind the text, which others may read
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)     # type: ignore[attr-defined]
+
+            stream.seek(1 << 30)  # far behind the text, which others may read
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         else:
             import fcntl
+
             fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            LOG.warning("this file system has no locks: do not start a second run on the same folder")
+            LOG.warning(
+                "this file system has no locks: do not start a second run on the same folder"
+            )
             return True
         return False
     return True
@@ -2826,231 +5294,187 @@ def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
     places = [os.path.join(folder, STATE_FOLDER, "logs")]
     if relative != os.curdir:
         places.append(os.path.join(import_path, STATE_FOLDER, "logs", relative))
-    marked: typing.Set[str] = set()
+    marked: Set[str] = set()
     for place in places:
-        if os.path.isdir(place):
-            marked.update(Journal.key(name) for name in os.listdir(place)
-                          if os.path.exists(os.path.join(place, name, "upload_success")))
+        for name in os.listdir(place) if os.path.isdir(place) else ():
+            if os.path.exists(os.path.join(place, name, "upload_success")):
+                marked.add(name_key(name))
     if not marked:
         return lambda name: False
-    return lambda name: bool({Journal.key(name), Journal.key(os.path.splitext(name)[0])} & marked)
+    return lambda name: bool({name_key(name), name_key(os.path.splitext(name)[0])} & marked)
 
 
-# ---- 9. Sequences -------------------------------------------------------------------------------
-# Here: order, cuts, directions and duplicates among images of one folder. Pure.
-# Not here: files, options, which images take part.
-
-def in_order(images: Iterable[Image]) -> List[Image]:
-    """Images by capture time, then natural file name; an unknown time counts as 1970."""
-    return by_time(images, lambda image: image.time or 0.0, lambda image: image.path.name)
-
-
-def split(images: Iterable[Image], max_metres: float, max_seconds: float) -> List[List[Image]]:
-    """Sequences of the images of one folder: cut where neighbours are further apart than either limit.
-
-    The images come back sorted by time and natural name; one without time or position cuts nothing by it.
-    """
-    pieces: List[List[Image]] = []
-    for image in in_order(images):
-        last = pieces[-1][-1] if pieces else None
-        if last is None or _apart(last, image, max_metres, max_seconds):
-            pieces.append([])
-        pieces[-1].append(image)
-    return pieces
+def old_samplings(state: str) -> List[Sampling]:
+    """What an earlier version kept of sampling in a file of its own; a torn line is left out."""
+    path, found = os.path.join(state, "sampled.jsonl"), []
+    for text in Path(path).read_bytes().splitlines() if os.path.exists(path) else ():
+        with contextlib.suppress(*DAMAGED):
+            found.append(unpack_sampling(json.loads(text)))
+    return found
 
 
-def _apart(a: Image, b: Image, max_metres: float, max_seconds: float) -> bool:
-    """Whether two neighbours belong to different sequences."""
-    if a.time is not None and b.time is not None and b.time - a.time > max_seconds:
-        return True
-    return a.fix is not None and b.fix is not None and distance(a.fix, b.fix) > max_metres
+# ---- Steps --------------------------------------------------------------------------------------
+# Here: the options of each step, and what it makes of images; pure functions of what was gathered.
+# Not here: files, the configuration, the clock; which images a step is given.
 
-
-def cut(images: Sequence[Image], most: int = SEQUENCE_IMAGES) -> List[List[Image]]:
-    """Pieces of at most so many images."""
-    return [list(images[start:start + most]) for start in range(0, len(images), most)]
-
-
-def _chords(images: Sequence[Image]) -> List[Optional[float]]:
-    """The course from each image of a sequence to the next one at another place; the last has the one before it."""
-    courses: List[Optional[float]] = [None] * len(images)
-    after: Optional[float] = None
-    for index in range(len(images) - 2, -1, -1):
-        here, there = images[index].fix, images[index + 1].fix
-        if here is not None and there is not None and (here.lat, here.lon) != (there.lat, there.lon):
-            after = bearing(here, there)
-        courses[index] = after
-    before: Optional[float] = None
-    for index, course in enumerate(courses):    # those behind the last movement keep its course
-        before = courses[index] = before if course is None else course
-    return courses
-
-
-def with_directions(images: Sequence[Image], offset_angle: float, all_of_them: bool) -> List[Image]:
-    """The images of one sequence, in order, with a heading where it is missing (or on all of them).
-
-    The course is the track's at that time where there was a track, else that to the next image; offset_angle in
-    degrees is added, modulo 360. An image that knows no course keeps the heading it has.
-    """
-    out: List[Image] = []
-    for image, chord in zip(images, _chords(images)):
-        course = image.fix.course if image.fix is not None and image.fix.course is not None else chord
-        if course is not None and (all_of_them or (image.heading is None and image.magnetic is None)):
-            image = image.but(heading=(course + offset_angle) % 360.0)
-        out.append(image)
-    return out
-
-
-def mark_duplicates(images: Sequence[Image], metres: float, degrees: float) -> List[Image]:
-    """The images, in their order, those marked that repeat the last image kept: outcome with partner, distance, turn.
-
-    A duplicate is at most so many metres away and turned by at most so many degrees; an unknown direction counts as
-    no turn, an unknown position is never a duplicate.
-    """
-    out: List[Image] = []
-    kept: Optional[Image] = None
-    for image in images:
-        outcome = None if kept is None else _duplicate_of(kept, image, metres, degrees)
-        if outcome is None:
-            kept = image
-        out.append(image if outcome is None else image.but(outcome=outcome))
-    return out
-
-
-def _duplicate_of(kept: Image, image: Image, metres: float, degrees: float) -> Optional[Outcome]:
-    """The outcome of an image that repeats the one kept, else None."""
-    if kept.fix is None or image.fix is None:
-        return None
-    apart = distance(kept.fix, image.fix)
-    known = kept.heading is not None and image.heading is not None
-    turned = turn(typing.cast(float, kept.heading), typing.cast(float, image.heading)) if known else None
-    if apart > metres or (turned is not None and turned > degrees):
-        return None
-    return Outcome("duplicate", SKIP_DUPLICATE, None, kept.path.name, round(apart, 3),
-                   None if turned is None else round(turned, 3))
-
-
-def uuid_of(text: bytes) -> str:
-    """The UUIDv5 of some bytes in this project's name space (RFC 4122, 4.3)."""
-    import uuid
-    digest = hashlib.sha1(uuid.UUID(ID_NAMESPACE).bytes + text).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=5))
-
-
-def photo_id(name: str, found: Dict[str, Any]) -> str:
-    """An image's id: from its base name (NFC), pixel size and capture time as found in milliseconds."""
-    import unicodedata
-    local, _ = _found_local(found, name)
-    when = local if local is not None else found.get("gps_time") or 0.0
-    width, height = (found.get("pixels") or (0, 0))[:2]
-    rest = "|%sx%s|%d" % (width, height, round(when * 1000))
-    return uuid_of(unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape") + rest.encode("ascii"))
-
-
-def sequence_id(first_photo: str, options: Dict[str, Any]) -> str:
-    """A sequence's id: from its first photo's id and the sequence options."""
-    return uuid_of(("%s|%s" % (first_photo, canonical(options))).encode("ascii"))
-
-
-# ---- 10. Steps ----------------------------------------------------------------------------------
-# Here: option groups, what each step does to images, and the run that leads images through steps.
-# Not here: sockets, printing; the tools only list steps.
-
-STEPS = ("user_process", "import_meta_data_process", "geotag_process", "sequence_process", "upload_params_process",
-         "mapillary_image_description")
-USER, META, GEOTAG, SEQUENCE, PARAMS, DESCRIPTION = STEPS
-VIDEO_KINDS = ("mp4", "mov", "avi", "m4v", "360")
-WRITE_BATCH = 256                   # images written between two batches of the journal
-_FOLDERWIDE = (GEOTAG, SEQUENCE)    # steps in which the images of a folder depend on each other
-_DEPENDS: Dict[str, Sequence[str]] = {SEQUENCE: (GEOTAG,), PARAMS: (USER,), DESCRIPTION: STEPS[:-1]}
-_NEEDED = {USER: "extract_user_data", GEOTAG: "extract_geotag_data", SEQUENCE: "extract_sequence_data"}
 _EXIF_ORIENTATION = {0: 1, 90: 8, 180: 3, 270: 6}
-_TAG_LISTS = {"string": "strings", "double": "doubles", "long": "longs", "date": "dates", "boolean": "booleans"}
-Row = Dict[str, Any]                # plain values by name, as JSON has them
-_Timed = Tuple[Image, float, Optional[Capture]]     # its time in UTC, offset_time taken off; capture None = time given
-
-
-def _rare(default: Any, help: str, metavar: Optional[str] = None, **rules: Any) -> Any:
-    return opt(default, help, metavar, advanced=True, **rules)
 
 
 @dataclass(frozen=True)
 class Account(Group):
     """whose account"""
-    user_name: Optional[str] = opt(None, "Mapillary user name", "NAME", required=True)
+
+    word: ClassVar[str] = "account"
+    user_name: str = opt(REQUIRED, Rule("Mapillary user name", "NAME"))
 
 
 @dataclass(frozen=True)
 class User(Account):
     """who uploads"""
-    organization_username: Optional[str] = opt(None, "user name of the organization to upload for", "NAME")
-    organization_key: Optional[str] = opt(None, "key of the organization to upload for", "KEY")
-    private: bool = opt(False, "upload for the organization's eyes only")
+
+    word: ClassVar[str] = "user"
+    organization_username: Optional[str] = opt(
+        None, Rule("user name of the organization to upload for", "NAME")
+    )
+    organization_key: Optional[str] = opt(
+        None, Rule("key of the organization to upload for", "KEY")
+    )
+    private: bool = opt(False, Rule("upload for the organization's eyes only"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.private and not (self.organization_key or self.organization_username):
-            raise UsageError(("private_alone", "", "--private needs an organization", "",
-                              "add --organization_key or --organization_username"))
+            raise UsageError(
+                "private_alone",
+                "--private needs an organization",
+                remedy="add --organization_key or --organization_username",
+            )
 
 
 @dataclass(frozen=True)
 class Master(Group):
     """master upload"""
-    master_upload: bool = _rare(False, "sign the description with the secret of the config file")
+
+    word: ClassVar[str] = "master"
+    master_upload: bool = opt(
+        False, rare("sign the description with the secret of the config file")
+    )
 
 
 @dataclass(frozen=True)
 class MetaData(Group):
     """camera and file"""
-    device_make: Optional[str] = _rare(None, "camera make, wins over EXIF", "TEXT")
-    device_model: Optional[str] = _rare(None, "camera model, wins over EXIF", "TEXT")
-    GPS_accuracy: Optional[float] = _rare(None, "accuracy of the positions", "METRES", at_least=0)
-    add_file_name: bool = _rare(False, "put the file name into the description")
-    add_import_date: bool = _rare(False, "put the date of this import into the description")
-    orientation: Optional[int] = _rare(None, "how far the stored picture is turned clockwise", "DEGREES",
-                                       choices=(0, 90, 180, 270))
+
+    word: ClassVar[str] = "meta"
+    device_make: Optional[str] = opt(None, rare("camera make, wins over EXIF", "TEXT"))
+    device_model: Optional[str] = opt(None, rare("camera model, wins over EXIF", "TEXT"))
+    GPS_accuracy: Optional[float] = opt(None, rare("accuracy of the positions", "METRES", 0))
+    add_file_name: bool = opt(False, rare("put the file name into the description"))
+    add_import_date: bool = opt(False, rare("put the date of this import into the description"))
+    orientation: Optional[int] = opt(
+        None,
+        Rule(
+            "how far the stored picture is turned clockwise",
+            "DEGREES",
+            advanced=True,
+            choices=(0, 90, 180, 270),
+        ),
+    )
 
 
 @dataclass(frozen=True)
 class Angle(Group):
     """camera direction"""
-    offset_angle: float = _rare(0.0, "camera direction against the direction of travel: 90 right-facing, 180 "
-                                "rear-facing, -90 left-facing", "DEGREES")
+
+    word: ClassVar[str] = "angle"
+    offset_angle: float = opt(
+        0.0,
+        rare(
+            "camera direction against the direction of travel: 90 right-facing, 180 rear-facing, "
+            "-90 left-facing",
+            "DEGREES",
+        ),
+    )
+
+
+_NEEDS_TRACK = "add --geotag_source gpx --geotag_source_path FILE"
 
 
 @dataclass(frozen=True)
 class Geotagging(Group):
     """time and position"""
-    geotag_source: str = _rare("exif", "where positions come from",
-                               choices=("exif", "gpx", "gopro_video", "nmea", "blackvue", "camm"))
-    geotag_source_path: Optional[str] = _rare(None, "track file, video, or folder of them", "PATH")
-    local_time: bool = _rare(False, "image times are in this computer's zone")
-    timezone: Optional[str] = _rare(None, "zone of the image times: +02:00, -05:00 or an IANA name", "ZONE")
-    sub_second_interval: float = _rare(0.0, "seconds between shots, to place them inside their whole second", "SECONDS",
-                                       at_least=0)
-    offset_time: float = _rare(0.0, "how far the camera clock is AHEAD of the GPS clock; it is subtracted from image "
-                               "times", "SECONDS", at_least=-3e9, at_most=3e9)
-    use_gps_start_time: bool = _rare(False, "the first image is taken to be at the track's first point")
-    max_gap: Optional[float] = _rare(None, "no position across a longer hole in the track (default: no limit)",
-                                     "SECONDS", above=0)
+
+    word: ClassVar[str] = "geotagging"
+    geotag_source: str = opt(
+        "exif",
+        Rule(
+            "where positions come from",
+            advanced=True,
+            choices=("exif", *(reader.kind for reader in READERS)),
+        ),
+    )
+    geotag_source_path: Optional[str] = opt(
+        None, rare("track file, video, or folder of them", "PATH")
+    )
+    local_time: bool = opt(False, rare("image times are in this computer's zone"))
+    timezone: Optional[str] = opt(
+        None, rare("zone of the image times: +02:00, -05:00 or an IANA name", "ZONE")
+    )
+    sub_second_interval: float = opt(
+        0.0, rare("seconds between shots, to place them inside their whole second", "SECONDS", 0)
+    )
+    offset_time: float = opt(
+        0.0,
+        Rule(
+            "how far the camera clock is AHEAD of the GPS clock; it is subtracted from image times",
+            "SECONDS",
+            advanced=True,
+            at_least=-3e9,
+            at_most=3e9,
+        ),
+    )
+    use_gps_start_time: bool = opt(
+        False, rare("the first image is taken to be at the track's first point")
+    )
+    max_gap: Optional[float] = opt(
+        None,
+        Rule(
+            "no position across a longer hole in the track (default: no limit)",
+            "SECONDS",
+            advanced=True,
+            above=0,
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.geotag_source != "exif" and not self.geotag_source_path:
-            raise UsageError(("no_track", "", "--geotag_source %s needs a track" % self.geotag_source, "",
-                              "add --geotag_source_path FILE"))
-        if self.geotag_source == "exif" and self.geotag_source_path:
-            raise UsageError(("unused_track", "", "--geotag_source_path is given, but positions come from EXIF",
-                              self.geotag_source_path, "add --geotag_source gpx, which reads any kind of track"))
-        if self.geotag_source == "exif" and (self.use_gps_start_time or self.max_gap is not None):
-            raise UsageError(("no_track", "", "--use_gps_start_time and --max_gap need a track", "",
-                              "add --geotag_source gpx --geotag_source_path FILE"))
+        self._check_source()
         if self.local_time and self.timezone:
-            raise UsageError(("two_zones", "", "--local_time and --timezone contradict each other", str(self.timezone),
-                              "give one of them"))
+            wrong = "--local_time and --timezone contradict each other"
+            raise UsageError(
+                "two_zones", wrong, value=str(self.timezone), remedy="give one of them"
+            )
         if self.timezone:
             zone_offset(self.timezone, 0.0)
+
+    def _check_source(self) -> None:
+        """Raise UsageError where the source and the options that need one do not fit together."""
+        path = self.geotag_source_path
+        if self.geotag_source != "exif":
+            if not path:
+                wrong = f"--geotag_source {self.geotag_source} needs a track"
+                raise UsageError("no_track", wrong, remedy="add --geotag_source_path FILE")
+            return
+        if path:
+            raise UsageError(
+                "unused_track",
+                "--geotag_source_path is given, but positions come from EXIF",
+                value=path,
+                remedy="add --geotag_source gpx, which reads any kind of track",
+            )
+        if self.use_gps_start_time or self.max_gap is not None:
+            wrong = "--use_gps_start_time and --max_gap need a track"
+            raise UsageError("no_track", wrong, remedy=_NEEDS_TRACK)
 
     @property
     def zone(self) -> Optional[str]:
@@ -3059,510 +5483,757 @@ class Geotagging(Group):
 
 
 @dataclass(frozen=True)
-class TrackOut(Group):
-    """track"""
-    write_gpx: Optional[str] = _rare(None, "write the track as it was understood", "FILE")
-
-
-@dataclass(frozen=True)
 class SequenceOptions(Group):
     """sequences"""
-    cutoff_distance: float = _rare(600.0, "start a new sequence after a longer gap", "METRES", at_least=0)
-    cutoff_time: float = _rare(60.0, "start a new sequence after a longer pause", "SECONDS", at_least=0)
-    interpolate_directions: bool = _rare(False, "derive directions from positions even where an image has one")
-    flag_duplicates: bool = _rare(False, "flag images that repeat the last one kept; they are not uploaded")
-    duplicate_distance: float = _rare(0.1, "a duplicate is at most so far away", "METRES", at_least=0)
-    duplicate_angle: float = _rare(5.0, "a duplicate is turned by at most so much", "DEGREES", at_least=0)
+
+    word: ClassVar[str] = "sequences"
+    cutoff_distance: float = opt(
+        600.0, rare("start a new sequence after a longer gap", "METRES", 0)
+    )
+    cutoff_time: float = opt(60.0, rare("start a new sequence after a longer pause", "SECONDS", 0))
+    interpolate_directions: bool = opt(
+        False, rare("derive directions from positions even where an image has one")
+    )
+    flag_duplicates: bool = opt(
+        False, rare("flag images that repeat the last one kept; they are not uploaded")
+    )
+    duplicate_distance: float = opt(0.1, rare("a duplicate is at most so far away", "METRES", 0))
+    duplicate_angle: float = opt(
+        5.0, rare("a duplicate is turned by at most so much", "DEGREES", 0)
+    )
 
 
 @dataclass(frozen=True)
 class Insert(Group):
     """writing into images"""
-    skip_EXIF_insert: bool = _rare(False, "write nothing into images; upload adds the description on the fly")
+
+    word: ClassVar[str] = "insert"
+    skip_EXIF_insert: bool = opt(
+        False, rare("write nothing into images; upload adds the description on the fly")
+    )
 
 
-@dataclass(frozen=True)
-class Keep(Group):
-    """originals"""
-    keep_original: bool = _rare(False, "leave originals as they are and write into copies under .mapillary")
+class Course(NamedTuple):
+    """What a run is asked to do."""
 
-
-@dataclass(frozen=True)
-class Workers(Group):
-    """speed"""
-    workers: int = _rare(0, "workers that read and write images (0 = as many as CPUs, at most 8)", "N", at_least=0)
-
-
-@dataclass(frozen=True)
-class Dry(Group):
-    """trying"""
-    dry_run: bool = opt(False, "write nothing and send nothing; say what would be done")
-
-
-class Settings(NamedTuple):
-    """Everything that the steps of one run need; None = the run does not have that step."""
-    user: Optional[User] = None
-    meta: Optional[MetaData] = None
-    geotagging: Optional[Geotagging] = None
-    angle: Angle = Angle()
-    sequences: Optional[SequenceOptions] = None
-    account: Optional[Account] = None
-    master: Master = Master()
-    insert: Optional[Insert] = None
-    keep: Keep = Keep()
-    workers: Workers = Workers()
-    again: Again = Again()
-    dry: Dry = Dry()
-    service: str = ""               # for whom "already uploaded" counts; "" = it does not matter here
+    steps: Tuple[str, ...]
+    options: Options
+    service: str = ""  # for whom "already uploaded" counts; "" = it does not matter here
 
     @property
     def rehearsal(self) -> bool:
         """Whether the images are meant for a stand-in service, which needs no account."""
         return self.service.startswith("stand-in")
 
-    def steps(self) -> List[str]:
-        """The names of the steps to take, in order."""
-        groups = (self.user, self.meta, self.geotagging, self.sequences, self.account, self.insert)
-        return [step for step, group in zip(STEPS, groups) if group is not None]
+    @property
+    def master(self) -> bool:
+        """Whether descriptions are to be signed."""
+        return self.options[Master].master_upload
 
 
-@dataclass
-class Notes:
-    """What the run says once, in order, whatever the number of images it is true of."""
-    lines: List[str] = dataclasses.field(default_factory=list)
+class Known(NamedTuple):
+    """What was gathered beside the images."""
 
-    def say(self, text: str) -> None:
-        """Add a line unless it is there."""
-        if text not in self.lines:
-            self.lines.append(text)
-            LOG.info("%s", text)
+    uploader: Uploader = Uploader()
+    track: Optional[Track] = None  # None = positions come from EXIF
+    stamps: Sequence[object] = ()  # size and time of the track's files
+    secret: Optional[str] = None  # that descriptions are signed with
+    now: float = 0.0  # seconds since 1970 UTC
 
 
-# -- what a step made of an image, and an Image that has it --
-def _present(**values: Any) -> Row:
-    return {key: value for key, value in values.items() if value is not None}
+def failed(image: Image, step: str, problem: Problem) -> Image:
+    """The image after a step that could not be done, by a problem about its own file."""
+    return image.without({step})._replace(failure=Failure(step, problem), settings=image.settings)
 
 
-def _made(image: Image, step: str) -> Row:
-    """What a step made of an image, as the journal has it; empty when it was not taken, or failed."""
-    return typing.cast(Row, image.steps.get(step, {}).get("data", {}))
+# -- who uploads, and whose account --
 
 
-def _stopped(image: Image, code: str, wrong: str, value: str = "", remedy: str = "", file: str = "") -> Image:
-    """The image failed, by a problem about its own file unless another is named."""
-    return image.but(outcome=Outcome("failed", code, Problem(code, file or str(image.path), wrong, value, remedy)))
+def user_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+    """Who uploads."""
+    uploader = known.uploader._replace(master=course.master or None)
+    return [image._replace(uploader=uploader) for image in images]
 
 
-def with_entry(image: Image, step: str, entry: Row) -> Image:
-    """The image with a step's journal entry, and with what the entry says of time, place, direction and sequence."""
-    row = entry.get("data", {})
-    changes: Row = {"steps": dict(image.steps, **{step: entry})}
-    if step == GEOTAG and entry["status"] == "success":
-        changes.update(time=row["time"], heading=row.get("heading"), magnetic=row.get("magnetic"),
-                       fix=Fix(row["time"], row["lat"], row["lon"], row.get("alt"), row.get("course")))
-    elif step == SEQUENCE and entry["status"] == "success":
-        changes.update(sequence=row["sequence"], heading=row.get("heading", image.heading))
-    elif entry["status"] == "duplicate":
-        outcome = Outcome("duplicate", SKIP_DUPLICATE, None, row["partner"], row["distance"], row.get("turn"))
-        return image.but(outcome=outcome, **changes)
-    image = image.but(**changes)
-    return _stopped(image, **entry["error"]) if entry["status"] == "failed" else image
+def params_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+    """What the upload needs: whose account, for which organization; never a token."""
+    name = course.options[Account].user_name
+    terms = Terms(name, None, "mapillary", course.master or None)
+    out = []
+    for image in images:
+        key = image.uploader.organization_key if image.uploader else None
+        out.append(image._replace(terms=terms._replace(organization_key=key)))
+    return out
 
 
-def recorded(image: Image, step: str, status: str = "success", **values: Any) -> Image:
-    """The image after a step that went well, or found a duplicate, with the values that are known."""
-    return with_entry(image, step, {"status": status, "settings": "", "data": _present(**values)})
+# -- import meta data --
 
 
-def failed(image: Image, step: str, code: str, wrong: str, value: str = "", remedy: str = "",
-           settings: str = "") -> Image:
-    """The image after a step that could not be done; settings is the step's hash, "" = still to come."""
-    row = {"code": code, "wrong": wrong, "value": value, "remedy": remedy}
-    return with_entry(image, step, {"status": "failed", "settings": settings,
-                                    "error": {key: text for key, text in row.items() if text}})
+def _tags_of(image: Image) -> Optional[Tuple[MetaTag, ...]]:
+    """The user's own values: given now, or stored in ImageHistory earlier; those are data, never
+    run.
+    """
+    given, found = image.given or NOTHING_GIVEN, image.found or NOTHING_FOUND
+    if given.tags:
+        return given.tags
+    rows = parsed(found.history)
+    tags = []
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict) and set(row) == set(MetaTag._fields):
+            tag = MetaTag(**row)
+            if isinstance(tag.type, str) and tag.type in TAG_LISTS:
+                tags.append(tag)
+    return tuple(tags) or None
 
 
-def _grouped(things: Iterable[Any]) -> Dict[str, List[Any]]:
-    """The paths, or images, of each folder, in the order they come in."""
-    folders: Dict[str, List[Any]] = {}
-    for thing in things:
-        folders.setdefault(os.path.dirname(str(getattr(thing, "path", thing))), []).append(thing)
-    return folders
+def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+    """Orientation, make, model, accuracy, file name, import date; options win over EXIF."""
+    options, out = course.options[MetaData], []
+    today = int(known.now * 1000) if options.add_import_date else None
+    turned = None if options.orientation is None else _EXIF_ORIENTATION[options.orientation]
+    for image in images:
+        found, accuracy = image.found or NOTHING_FOUND, options.GPS_accuracy
+        device = Device(
+            orientation=turned or found.orientation,
+            turn=turned,
+            make=options.device_make or found.make,
+            model=options.device_model or found.model,
+            accuracy=found.accuracy if accuracy is None else accuracy,
+            filename=image.path.name if options.add_file_name else None,
+            import_date=today,
+            tags=_tags_of(image),
+        )
+        out.append(image._replace(device=device))
+    return out
 
 
-def _replaced(images: Sequence[Image], changed: Iterable[Image]) -> List[Image]:
+# -- geotag --
+
+
+class Moment(NamedTuple):
+    """An image and its time in UTC, offset_time taken off."""
+
+    image: Image
+    time: float
+    capture: Optional[Capture]  # None = the time was given
+
+
+_NO_CLOCK = Problem(
+    "no_time",
+    "has no capture time",
+    remedy="give one with process_csv, or name the file YYYY_MM_DD_HH_MM_SS_mmm.jpg",
+)
+
+
+def _moment(image: Image, options: Geotagging) -> Optional[Moment]:
+    """When an image was taken; None where nothing tells."""
+    given, capture = image.given or NOTHING_GIVEN, image.capture
+    if given.time is not None:
+        return Moment(image, given.time - options.offset_time, None)
+    if options.zone is not None:
+        capture = capture_time(image.found or NOTHING_FOUND, image.path.name, options.zone)
+    if capture is None:
+        return None
+    return Moment(image, capture.time + (given.later or 0.0) - options.offset_time, capture)
+
+
+def geotag(
+    images: Sequence[Image],
+    track: Optional[Track],
+    options: Geotagging,
+    angle: float = 0.0,
+    notes: Optional[Notes] = None,
+) -> List[Image]:
+    """Time, position and direction of every image, from its EXIF (track None) or from a track."""
+    notes = Notes() if notes is None else notes
+    done: List[Image] = []
+    timed: List[Moment] = []
+    for folder in by_folder(images).values():
+        good: List[Moment] = []
+        for image in folder:
+            moment = _moment(image, options)
+            if moment is None:
+                done.append(failed(image, GEOTAG, _NO_CLOCK))
+            else:
+                good.append(moment)
+        timed.extend(_settle_times(good, track, options, notes))
+    _say_zones(timed, notes)
+    if track is not None:
+        _say_ranges([moment.time for moment in timed], track, notes)
+    done.extend(_placed(moment, track, options, angle) for moment in timed)
+    return replaced(images, done)
+
+
+def replaced(images: Sequence[Image], changed: Iterable[Image]) -> List[Image]:
     """The images in their order, those that were changed as they are now."""
     results = {image.path: image for image in changed}
     return [results.get(image.path, image) for image in images]
 
 
-def _folderwise(images: List[Image], change: Callable[[List[Image]], Iterable[Image]]) -> List[Image]:
-    """The images in their order after a change to those of each folder."""
-    return _replaced(images, itertools.chain.from_iterable(map(change, _grouped(images).values())))
-
-
-# -- who uploads --
-def user_data(options: User, notes: Notes, dry: bool = False, rehearsal: bool = False) -> Row:
-    """The user step's data; an organization's name that comes with its key is stored. Raises UsageError for others."""
-    name, key = options.organization_username, options.organization_key
-    if name:
-        sections = read_config()
-        known = sections.get("organizations", {}).get(name)
-        if not key and not known:
-            raise UsageError(("unknown_organization", "", "the organization is not in the config file", name,
-                              "pass --organization_key once together with the name; the key is on the organization's "
-                              "dashboard"))
-        if key and (not re.match(r"[^\s=:#;\[][^=:\r\n]*\Z", name) or re.search(r"\s", key)):
-            raise UsageError(("bad_organization", "", "this cannot be the name and key of an organization", "%s, %s" % (
-                name, key)))
-        if key and known != key and not dry:
-            sections.setdefault("organizations", {})[name] = key
-            write_config(sections)
-        key = key or known
-    stored: Dict[str, str] = {}
-    try:
-        stored = read_config().get(options.user_name or "", stored)
-    except UsageError as error:     # processing needs no credentials
-        notes.say(str(error))
-    told = options.user_name and not rehearsal
-    if told and not stored.get("user_upload_token") and not os.environ.get("MAPILLARY_ACCESS_TOKEN"):
-        notes.say("no stored credentials for %s: upload to Mapillary will need authenticate" % options.user_name)
-    return {"user_name": options.user_name, "user_key": stored.get("MAPSettingsUserKey"), "organization_key": key,
-            "private": options.private or None}
-
-
-def user_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
-    """Who uploads."""
-    row = user_data(typing.cast(User, settings.user), notes, settings.dry.dry_run, settings.rehearsal)
-    return [recorded(image, USER, **row, master=settings.master.master_upload or None) for image in images]
-
-
-def params_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
-    """What the upload needs: whose account, for which organization; never a token."""
-    name, master = typing.cast(Account, settings.account).user_name, settings.master.master_upload or None
-    return [recorded(image, PARAMS, user_name=name, organization_key=_made(image, USER).get("organization_key"),
-                     service="mapillary", master=master) for image in images]
-
-
-# -- import meta data --
-def meta_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
-    """Orientation, make, model, accuracy, file name, import date; options win over EXIF."""
-    options, out = typing.cast(MetaData, settings.meta), []
-    today = int(time.time() * 1000) if options.add_import_date else None
-    turned = None if options.orientation is None else _EXIF_ORIENTATION[options.orientation]
-    for image in images:
-        found = image.found or {}
-        accuracy = options.GPS_accuracy if options.GPS_accuracy is not None else found.get("accuracy")
-        tags = (image.given or {}).get("tags")
-        if not tags:                # those that process_csv stored in ImageHistory; read as data, never run
-            rows = parsed(found.get("history"))
-            tags = [row for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict) and set(row) == {
-                "type", "key", "value"} and isinstance(row["type"], str) and row["type"] in _TAG_LISTS]
-        out.append(recorded(
-            image, META, orientation=turned or found.get("orientation"), turn=turned,
-            make=options.device_make or found.get("make"), model=options.device_model or found.get("model"),
-            accuracy=accuracy, filename=image.path.name if options.add_file_name else None, import_date=today,
-            tags=tags or None))
-    return out
-
-
-# -- geotag --
-def geotag(images: Sequence[Image], track: Optional[Track], options: Geotagging, angle: Angle = Angle(),
-           notes: Optional[Notes] = None) -> List[Image]:
-    """Time, position and direction of every image, from its EXIF (track None) or from a track."""
-    notes, done, timed = notes or Notes(), [], []
-    for folder in _grouped(images).values():
-        good: List[_Timed] = []
-        for image in folder:
-            capture = image.capture if options.zone is None else capture_time(
-                image.found or {}, image.path.name, options.zone)
-            if image.given and "time" in image.given:
-                good.append((image, image.given["time"] - options.offset_time, None))
-            elif capture is not None:
-                later = (image.given or {}).get("later", 0.0)
-                good.append((image, capture.time + later - options.offset_time, capture))
-            else:
-                done.append(failed(image, GEOTAG, "no_time", "has no capture time", "", "give one with process_csv, or "
-                                   "name the file YYYY_MM_DD_HH_MM_SS_mmm.jpg"))
-        timed.extend(_settle_times(good, track, options, notes))
-    _say_zones(timed, notes)
-    if track is not None:
-        _say_ranges([when for _, when, _ in timed], track, notes)
-    done.extend(_placed(moment, track, options, angle) for moment in timed)
-    return _replaced(images, done)
-
-
-def _settle_times(timed: List[_Timed], track: Optional[Track], options: Geotagging, notes: Notes) -> List[_Timed]:
+def _settle_times(
+    timed: List[Moment], track: Optional[Track], options: Geotagging, notes: Notes
+) -> List[Moment]:
     """The images of one folder in order of time, with sub-seconds, ties and the start settled."""
-    timed = by_time(timed, lambda moment: moment[1], lambda moment: moment[0].path.name)
-    times = [when for _, when, _ in timed]
+    timed = by_time(timed, lambda moment: moment.time, lambda moment: moment.image.path.name)
+    times = [moment.time for moment in timed]
     if options.sub_second_interval:
         times, wrong = spread_subseconds(times, options.sub_second_interval)
         if wrong is not None:
-            notes.say("%s contradicts --sub_second_interval %g: no start puts it inside its second; the times of its "
-                      "folder stay as they are" % (timed[wrong][0].path, options.sub_second_interval))
+            notes.say(
+                f"{timed[wrong].image.path} contradicts --sub_second_interval "
+                f"{options.sub_second_interval:g}: no start puts it inside its second; the times "
+                "of its folder stay as they are"
+            )
     times, ties = spread_ties(times)
     if ties:
-        notes.say("%s: %d images have the capture time of the one before; spread evenly up to the next" % (
-            timed[0][0].path.parent, ties))
+        notes.say(
+            f"{timed[0].image.path.parent}: {ties} images have the capture time of the one before; "
+            "spread evenly up to the next"
+        )
     if options.use_gps_start_time and track is not None and times:
         shift = track.points[0].time - times[0]
         times = [when + shift for when in times]
-    return [(image, when, capture) for (image, _, capture), when in zip(timed, times)]
+    return [moment._replace(time=when) for moment, when in zip(timed, times)]
 
 
-def _say_zones(timed: List[_Timed], notes: Notes) -> None:
-    """One line for each way in which times were understood: source field, zone, how many, first and last in UTC."""
+def _say_zones(timed: List[Moment], notes: Notes) -> None:
+    """One line for each way in which times were understood: source field, zone, how many, first and
+    last in UTC.
+    """
     ways: Dict[Tuple[str, str], List[Tuple[float, float]]] = {}
     for _, when, capture in timed:
         if capture is not None:
             ways.setdefault((capture.source, capture.zone), []).append((when, capture.offset))
     for (source, zone), moments in sorted(ways.items()):
-        shown = "/".join(format_offset(offset) for offset in sorted({offset for _, offset in moments})[:3])
-        hint = "; if the camera clock was not on UTC, give --timezone" if zone == "UTC assumed" else ""
-        notes.say("capture times of %d images from %s, zone %s from %s, UTC %s to %s%s" % (
-            len(moments), source, shown, zone, format_time(min(moments)[0]), format_time(max(moments)[0]), hint))
+        zones = "/".join(format_offset(offset) for offset in sorted({o for _, o in moments})[:3])
+        guess = "; if the camera clock was not on UTC, give --timezone"
+        notes.say(
+            f"capture times of {len(moments)} images from {source}, zone {zones} from {zone}, UTC "
+            f"{format_time(min(moments)[0])} to {format_time(max(moments)[0])}"
+            + (guess if zone == "UTC assumed" else "")
+        )
 
 
 def _say_ranges(times: List[float], track: Track, notes: Notes) -> None:
-    """Say image range against track range where fewer than half of the images meet the track, and what would help."""
+    """Say image range against track range where fewer than half of the images meet the track, and
+    what would help.
+    """
     times, first, last = sorted(times), track.points[0].time, track.points[-1].time
+
     def inside(shift: float) -> int:
-        return (bisect.bisect_right(times, last + EXTRAPOLATE_S + shift)
-                - bisect.bisect_left(times, first - EXTRAPOLATE_S + shift))
+        low = bisect.bisect_left(times, first - EXTRAPOLATE_S + shift)
+        return bisect.bisect_right(times, last + EXTRAPOLATE_S + shift) - low
+
     if not times or inside(0) * 2 >= len(times):
         return
-    notes.say("only %d of %d images were taken while the track was recorded: images %s to %s, track %s to %s (UTC)" % (
-        inside(0), len(times), format_time(times[0]), format_time(times[-1]), format_time(first), format_time(last)))
+    notes.say(
+        f"only {inside(0)} of {len(times)} images were taken while the track was recorded: images "
+        f"{format_time(times[0])} to {format_time(times[-1])}, track {format_time(first)} to "
+        f"{format_time(last)} (UTC)"
+    )
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     best = min(shifts, key=lambda shift: (-inside(shift), abs(shift)))
     if inside(best) > inside(0):
-        notes.say("with --offset_time %d they would meet: %d of %d images" % (best, inside(best), len(times)))
+        met = f"{inside(best)} of {len(times)} images"
+        notes.say(f"with --offset_time {best:.0f} they would meet: {met}")
 
 
-def _placed(moment: _Timed, track: Optional[Track], options: Geotagging, angle: Angle) -> Image:
+def _no_position(image: Image) -> Problem:
+    remedy = "give a track with --geotag_source gpx --geotag_source_path FILE"
+    value = position_as_found(image.found)
+    return Problem("no_position", "has no position", value=value, remedy=remedy)
+
+
+def _placed(moment: Moment, track: Optional[Track], options: Geotagging, angle: float) -> Image:
     """One image with its position and direction, or the reason why it has none."""
     image, when, capture = moment
-    heading, magnetic = (None if value is None else (value + angle.offset_angle) % 360.0
-                         for value in (image.heading, image.magnetic))
+    heading, magnetic, fix = image.heading, image.magnetic, image.fix
+    heading = None if heading is None else (heading + angle) % 360.0
+    magnetic = None if magnetic is None else (magnetic + angle) % 360.0
     if track is not None:
         try:
             fix = fix_at(track, when, options.max_gap)
         except OutsideTrack as error:
-            code, _, wrong, value, remedy = error.problem
-            return failed(image, GEOTAG, code, wrong, value, remedy)
+            return failed(image, GEOTAG, error.problem)
         if fix.course is not None:
-            heading, magnetic = (fix.course + angle.offset_angle) % 360.0, None
-    elif image.fix is not None:
-        fix = image.fix._replace(time=when)
-    else:
-        gps = (image.found or {}).get("raw", {}).get("GPS", {})
-        values = [gps.get(str(tag)) for tag in (_LAT, _LON)]
-        shown = "" if values == [None, None] else "GPSLatitude %s, GPSLongitude %s" % tuple(map(json.dumps, values))
-        return failed(image, GEOTAG, "no_position", "has no position", shown,
-                      "give a track with --geotag_source gpx --geotag_source_path FILE")
-    source, zone, offset = (capture.source, capture.zone, capture.offset) if capture else ("given", None, 0.0)
-    return recorded(image, GEOTAG, time=when, lat=fix.lat, lon=fix.lon, alt=fix.alt, course=fix.course,
-                    heading=heading, magnetic=magnetic, source=source, zone=zone, offset=offset)
+            heading, magnetic = (fix.course + angle) % 360.0, None
+    if fix is None:
+        return failed(image, GEOTAG, _no_position(image))
+    place = Geotag(*fix._replace(time=when), heading, magnetic, source="given")
+    if capture is not None:
+        place = place._replace(source=capture.source, zone=capture.zone, offset=capture.offset)
+    return image._replace(geotag=place)
 
 
-def _track_of(options: Geotagging, notes: Notes) -> Optional[Track]:
-    """The track to geotag from, None for EXIF; says what is odd about it. Raises BadTrack, NotFound."""
-    if options.geotag_source == "exif":
-        return None
-    path = typing.cast(str, options.geotag_source_path)
-    track = with_courses(read_track(path, options.geotag_source))
-    points, starts, name = track.points, set(track.starts), os.path.basename(os.path.abspath(path))
-    for line in track.notes:
-        notes.say(line)
-    notes.say("track %s: %d points, %s to %s UTC, clock %s" % (
-        name, len(points), format_time(points[0].time), format_time(points[-1].time), track.clock))
-    for reason, count in sorted(track.dropped.items()):
-        notes.say("track %s: %d points left out: %s" % (name, count, reason))
-    holes = [b.time - a.time for index, (a, b) in enumerate(zip(points, points[1:]), 1)
-             if index not in starts and b.time - a.time > HOLE_S]
-    if holes:
-        notes.say("track %s: %d holes of more than %d s, the longest of %.0f s; --max_gap keeps images in them from "
-                  "getting a position" % (name, len(holes), HOLE_S, max(holes)))
-    return track
+def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+    """When, where and in which direction."""
+    angle = course.options[Angle].offset_angle
+    return geotag(images, known.track, course.options[Geotagging], angle, notes)
 
 
 # -- sequences --
-def _sequenced(images: List[Image], options: SequenceOptions, offset_angle: float) -> Iterator[Image]:
-    """The images of one folder with sequence and heading, or as duplicates, or failed for want of a place."""
-    ready: List[Image] = []
-    for image in images:
-        if image.fix is not None and image.time is not None and image.steps.get(GEOTAG, {}).get("status") == "success":
-            ready.append(image)
-        else:
-            yield failed(image, SEQUENCE, "not_geotagged", "has not been geotagged", "",
-                         "run extract_geotag_data first")
-    row = dict(dataclasses.asdict(options), offset_angle=offset_angle)
+
+_NOT_GEOTAGGED = Problem(
+    "not_geotagged", "has not been geotagged", remedy="run extract_geotag_data first"
+)
+
+
+def _parts(piece: List[Image], options: SequenceOptions, angle: float) -> Iterator[Image]:
+    """The images between two cuts as sequences, or as duplicates."""
+    piece = with_directions(piece, angle, options.interpolate_directions)
+    if options.flag_duplicates:
+        piece = mark_duplicates(piece, options.duplicate_distance, options.duplicate_angle)
+    kept = [image for image in piece if image.outcome is None]
+    yield from (image for image in piece if image.outcome is not None)
+    told = dict(options.plain(), offset_angle=angle)
+    for part in cut(kept):
+        first = part[0]
+        identity = sequence_id(photo_id(first.path.name, first.found or NOTHING_FOUND), told)
+        for image in part:  # the first one keeps what the cut before it was judged by
+            limits = (options.cutoff_distance, options.cutoff_time) if image is first else None
+            yield image._replace(membership=Membership(identity, image.heading, limits))
+
+
+def _sequenced(images: List[Image], options: SequenceOptions, angle: float) -> Iterator[Image]:
+    """The images of one folder with sequence and heading, or as duplicates, or failed for want of a
+    place.
+    """
+    yield from (failed(image, SEQUENCE, _NOT_GEOTAGGED) for image in images if image.geotag is None)
+    ready = [image for image in images if image.geotag is not None]
     for piece in split(ready, options.cutoff_distance, options.cutoff_time):
-        piece = with_directions(piece, offset_angle, options.interpolate_directions)
-        if options.flag_duplicates:
-            piece = mark_duplicates(piece, options.duplicate_distance, options.duplicate_angle)
-        for image in piece:
-            if image.outcome is not None:
-                yield recorded(image, SEQUENCE, "duplicate", partner=image.outcome.partner,
-                               distance=image.outcome.distance, turn=image.outcome.turn)
-        for part in cut([image for image in piece if image.outcome is None]):
-            identity = sequence_id(photo_id(part[0].path.name, part[0].found or {}), row)
-            for image in part:          # the first one keeps what the cut before it was judged by
-                limits = [options.cutoff_distance, options.cutoff_time] if image is part[0] else None
-                yield recorded(image, SEQUENCE, sequence=identity, heading=image.heading, limits=limits)
+        yield from _parts(piece, options, angle)
 
 
-# -- the description --
+def sequence_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+    """Sequences, directions, duplicates."""
+    options, angle = course.options[SequenceOptions], course.options[Angle].offset_angle
+    folders = by_folder(images).values()
+    return replaced(images, (one for group in folders for one in _sequenced(group, options, angle)))
+
+
+# ---- Description --------------------------------------------------------------------------------
+# Here: what all layers of an image together say, for the service and for its own tags.
+# Not here: which layers an image gets.
+
+
+def _present(**values: object) -> Dict[str, object]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _meta_tags(device: Device) -> Dict[str, List[Dict[str, object]]]:
+    """MAPMetaTags: the user's own values, the date of the import, our version; by their types."""
+    tags = list(device.tags or ())
+    if device.import_date is not None:
+        tags.append(MetaTag("date", "import_date", device.import_date))
+    tags.append(MetaTag("string", "mapillary_tools_version", __version__))
+    lists: Dict[str, List[Dict[str, object]]] = {}
+    for tag in tags:
+        lists.setdefault(TAG_LISTS[tag.type], []).append({"key": tag.key, "value": tag.value})
+    return lists
+
+
 def description_of(image: Image, secret: Optional[str] = None) -> str:
-    """The description, by the journal and the secret of --master_upload (None without): ASCII JSON, keys sorted."""
-    user, meta = _made(image, USER), _made(image, META)
-    fix, when = typing.cast(Fix, image.fix), typing.cast(float, image.time)
-    rows = [(_TAG_LISTS[row["type"]], row["key"], row["value"]) for row in meta.get("tags", [])]
-    if "import_date" in meta:
-        rows.append(("dates", "import_date", meta["import_date"]))
-    tags: Dict[str, List[Row]] = {}
-    for kind, key, value in rows + [("strings", "mapillary_tools_version", __version__)]:
-        tags.setdefault(kind, []).append({"key": key, "value": value})
+    """The description of an image that is geotagged, with the secret of --master_upload (None
+    without).
+
+    ASCII JSON, keys sorted.
+    """
+    user, device, place = image.uploader or Uploader(), image.device or Device(), image.geotag
+    assert place is not None
     headings = _present(TrueHeading=image.heading, MagneticHeading=image.magnetic)
-    return canonical(_present(
-        MAPLatitude=round(fix.lat, 7), MAPLongitude=round(fix.lon, 7), MAPSequenceUUID=image.sequence,
-        MAPAltitude=None if fix.alt is None else round(fix.alt, 3), MAPCaptureTime=format_time(when, "map"),
-        MAPCompassHeading={key: round(value, 3) % 360.0 for key, value in headings.items()} or None,
-        MAPPhotoUUID=photo_id(image.path.name, image.found or {}),
-        MAPSettingsUsername=user.get("user_name"), MAPSettingsUserKey=user.get("user_key"),
-        MAPOrganizationKey=user.get("organization_key"), MAPPrivate=user.get("private"),
-        MAPDeviceMake=meta.get("make"), MAPDeviceModel=meta.get("model"), MAPOrientation=meta.get("orientation"),
-        MAPGPSAccuracyMeters=meta.get("accuracy"), MAPFilename=meta.get("filename"), MAPMetaTags=tags,
-        MAPVideoSecure=secret))
+    rounded = {key: round(float(str(value)), 3) % 360.0 for key, value in headings.items()}
+    return canonical(
+        _present(
+            MAPLatitude=round(place.lat, 7),
+            MAPLongitude=round(place.lon, 7),
+            MAPAltitude=None if place.alt is None else round(place.alt, 3),
+            MAPCaptureTime=format_time(place.time, "map"),
+            MAPCompassHeading=rounded or None,
+            MAPSequenceUUID=image.sequence,
+            MAPPhotoUUID=photo_id(image.path.name, image.found or NOTHING_FOUND),
+            MAPSettingsUsername=user.user_name,
+            MAPSettingsUserKey=user.user_key,
+            MAPOrganizationKey=user.organization_key,
+            MAPPrivate=user.private,
+            MAPDeviceMake=device.make,
+            MAPDeviceModel=device.model,
+            MAPOrientation=device.orientation,
+            MAPGPSAccuracyMeters=device.accuracy,
+            MAPFilename=device.filename,
+            MAPMetaTags=_meta_tags(device),
+            MAPVideoSecure=secret,
+        )
+    )
 
 
-def _secret() -> str:
-    """The key that --master_upload signs with. Raises UsageError when the config file has none."""
-    secret = read_config().get("MAPAdmin", {}).get("MAPILLARY_SECRET_HASH")
-    if not secret:
-        raise UsageError(("no_secret", config_path(), "has no MAPILLARY_SECRET_HASH under [MAPAdmin]", "",
-                          "add it, or leave --master_upload out"))
-    return secret
-
-
-def _caption(image: Image) -> Optional[str]:
-    """The description as it goes into an image, None for one that has none. Raises UsageError."""
-    if DESCRIPTION not in image.steps:
+def caption_of(image: Image, secret: Optional[str]) -> Optional[str]:
+    """The description as it goes into an image, None for one that has none; secret as the
+    configuration has it.
+    """
+    if image.described is None:
         return None
-    return description_of(image, _secret() if _made(image, DESCRIPTION).get("master") else None)
+    return description_of(image, secret if image.described.master else None)
 
 
-def edits_of(image: Image) -> Edits:
-    """Every tag of ours as it should stand in an image, with the description if it has one. Raises UsageError."""
-    return image_edits(image, _caption(image), _made(image, META).get("turn"), _made(image, GEOTAG).get("offset", 0.0))
+def edits_of(image: Image, secret: Optional[str]) -> Edits:
+    """Every tag of ours as it should stand in an image, with the description if it has one."""
+    device, place = image.device or Device(), image.geotag
+    offset = 0.0 if place is None else place.offset
+    return image_edits(image, caption_of(image, secret), device.turn, offset)
 
 
-def edits_hash(edits: Edits) -> str:
-    """A short name of what is written into an image."""
-    return _text_hash(repr([(ifd, sorted(tags.items())) for ifd, tags in sorted(edits.items())]))
+_NEEDED = (  # for a description
+    (USER, "extract_user_data"),
+    (GEOTAG, "extract_geotag_data"),
+    (SEQUENCE, "extract_sequence_data"),
+)
 
 
-def description_step(images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
-    """Merge all steps into one description and plan where it goes; the writing itself comes after the journal."""
-    insert, out = typing.cast(Insert, settings.insert), []
-    if settings.master.master_upload:
-        _secret()                   # missing, that is said before anything is done
-    into = "stream" if insert.skip_EXIF_insert else "copy" if settings.keep.keep_original else "image"
-    for image in images:
-        missing = [step for step in _NEEDED if image.steps.get(step, {}).get("status") != "success"]
-        if missing:
-            out.append(failed(image, DESCRIPTION, "step_missing", "cannot be described", "%s is missing" % missing[0],
-                              "run %s first" % _NEEDED[missing[0]]))
-            continue
-        master = settings.master.master_upload or any(_made(image, step).get("master") for step in (USER, PARAMS))
-        image = recorded(image, DESCRIPTION, into=into, master=master or None)
-        out.append(recorded(image, DESCRIPTION, **_made(image, DESCRIPTION), edits=edits_hash(edits_of(image))))
-    return out
+def is_signed(image: Image) -> bool:
+    """Whether an earlier run was asked to sign the description of an image."""
+    layers = (image.uploader, image.terms, image.described)
+    return any(layer is not None and layer.master for layer in layers)
 
 
-STEP_FUNCTIONS: Dict[str, Callable[[List[Image], Any, Notes], List[Image]]] = {
-    USER: user_step, META: meta_step, PARAMS: params_step, DESCRIPTION: description_step,
-    GEOTAG: lambda images, run, notes: geotag(
-        images, _track_of(run.geotagging, notes), run.geotagging, run.angle, notes),
-    SEQUENCE: lambda images, run, notes: _folderwise(
-        images, lambda folder: _sequenced(folder, run.sequences, run.angle.offset_angle))}
+def _described(image: Image, known: Known, course: Course) -> Image:
+    """An image with its description planned, or the reason why it has none."""
+    missing = [(step, tool) for step, tool in _NEEDED if image.layer(step) is None]
+    if missing:
+        step, tool = missing[0]
+        return failed(
+            image,
+            DESCRIPTION,
+            Problem(
+                "step_missing",
+                "cannot be described",
+                value=f"{step} is missing",
+                remedy=f"run {tool} first",
+            ),
+        )
+    into = "copy" if course.options[Keep].keep_original else "image"
+    if course.options[Insert].skip_EXIF_insert:
+        into = "stream"
+    image = image._replace(described=Described(into, course.master or is_signed(image) or None))
+    edits = edits_hash(edits_of(image, known.secret))
+    return image._replace(
+        described=Described(into, image.described and image.described.master, edits)
+    )
 
 
-# -- a run: what is known of each image, what is to be done, doing it --
-@dataclass
+def description_step(
+    images: List[Image], known: Known, course: Course, notes: Notes
+) -> List[Image]:
+    """Merge all steps into one description and plan where it goes; the writing itself comes after
+    the journal.
+    """
+    return [_described(image, known, course) for image in images]
+
+
+# ---- Plan ---------------------------------------------------------------------------------------
+# Here: from all that was gathered to the work that is to be done; pure: no file, no clock, no log.
+# Not here: reading, writing.
+
+_FOLDERWIDE = (GEOTAG, SEQUENCE)  # steps in which the images of a folder depend on each other
+_DEPENDS: Dict[str, Tuple[str, ...]] = {
+    SEQUENCE: (GEOTAG,),
+    PARAMS: (USER,),
+    DESCRIPTION: STEPS[:-1],
+}
+
+
+class Gathered(NamedTuple):
+    """All that a run has read."""
+
+    images: List[Image]  # as the journal or the file has them
+    read: AbstractSet[Path] = frozenset()  # those whose file was read in this run
+    # folder -> keys of its described copies
+    copies: Mapping[str, FrozenSet[str]] = MappingProxyType({})
+    known: Known = Known()
+
+
+class Work(NamedTuple):
+    """What a run does to images once all is computed."""
+
+    images: List[Image]  # all, with what became of them
+    told: List[Image]  # the journal gets their lines before any is touched
+    stale: List[Image]  # their earlier copies under .mapillary are removed
+    due: List[Image]  # to be written
+    notes: List[str]  # what the run should say
+
+
+def is_final(image: Image) -> bool:
+    """Whether no step can change anything about an image: skipped, or unreadable."""
+    set_aside = image.aside is not None and image.aside.status == "skipped"
+    return set_aside or image.found is None or image.found.error is not None
+
+
+def has_caption_of_ours(found: Optional[Found]) -> bool:
+    """Whether a file carries a description in our form."""
+    return found is not None and '"MAPPhotoUUID"' in (found.caption or "")
+
+
+def _option_hashes(known: Known, course: Course) -> Dict[str, str]:
+    """For each step of the run, a hash of what its result depends on beside the images."""
+    options, master = course.options, course.master
+    angle = options[Angle].offset_angle
+    uploader = known.uploader
+    who = {name: getattr(uploader, name) for name in Uploader._fields if name != "master"}
+
+    def told(step: str) -> object:
+        if step == USER:
+            return [who, master]
+        if step == META:
+            return options[MetaData].plain()
+        if step == GEOTAG:
+            row = options[Geotagging].plain()
+            return dict(row, angle=angle, geotag_source_path=known.stamps)
+        if step == SEQUENCE:
+            return dict(options[SequenceOptions].plain(), angle=angle)
+        if step == PARAMS:
+            return [options[Account].user_name, master]
+        skip, keep = options[Insert].skip_EXIF_insert, options[Keep].keep_original
+        return [[skip, keep, master], __version__]
+
+    return {step: short_hash(step, told(step)) for step in course.steps}
+
+
+def _base(image: Image) -> str:
+    """Stands for an image as found, with what was given in its place."""
+    found = image.found
+    stamp = (None, None) if found is None else (found.size, found.mtime)
+    given = canonical(pack_given(image.given)) if image.given is not None else ""
+    return text_hash(f"{stamp[0]}:{stamp[1]}:{given}")
+
+
+def _expected(image: Image, hashes: Mapping[str, str], digest: str) -> Dict[str, str]:
+    """The settings hash that each step of the run, and each recorded one, has for an image when it
+    is up to date.
+
+    hashes are the _option_hashes, digest stands for the images of the folder.
+    """
+    base = _base(image)
+    expected: Dict[str, str] = {}
+    for step in STEPS:
+        if step in hashes:
+            before = "".join(expected.get(other, "-") for other in _DEPENDS.get(step, ()))
+            folder = digest if step in _FOLDERWIDE else ""
+            expected[step] = text_hash(base + hashes[step] + before + folder)
+        elif image.taken(step):
+            expected[step] = image.settings[step]
+    return expected
+
+
+def _write_due(image: Image, before: Image, copied: bool) -> bool:
+    """Whether the description of an image still has to be written where it belongs."""
+    described = image.described
+    if described is None or described.into == "stream":
+        return False
+    if described.into == "copy":
+        return not copied or before.described != described
+    return image.written is None or image.written.edits != described.edits
+
+
+def _settled(image: Image, course: Course, expected: Mapping[str, str], copied: bool) -> bool:
+    """Whether the journal has an up-to-date result of every step, as far as the image gets, and it
+    stands there.
+    """
+    for step in course.steps:
+        if image.settings.get(step) != expected[step]:
+            return False
+        layer = image.layer(step)
+        if layer is None or isinstance(layer, Membership) and layer.repeats is not None:
+            return True
+    return image.outcome is not None or not _write_due(image, image, copied)
+
+
+STEP_FUNCTIONS: Dict[str, Callable[[List[Image], Known, Course, Notes], List[Image]]] = {
+    USER: user_step,
+    META: meta_step,
+    GEOTAG: geotag_step,
+    SEQUENCE: sequence_step,
+    PARAMS: params_step,
+    DESCRIPTION: description_step,
+}
+
+
+def run_step(
+    step: str, images: List[Image], known: Known, course: Course, notes: Notes
+) -> List[Image]:
+    """One step for every good image; as many come back, in the same order."""
+    good = [image for image in images if image.outcome is None]
+    results = STEP_FUNCTIONS[step](good, known, course, notes)
+    assert len({image.path for image in results}) == len(good), step
+    return replaced(images, results)
+
+
+def without_stale(image: Image, steps: Sequence[str]) -> Image:
+    """The image before some steps: as found, with the recorded results of the others that do not
+    depend on them.
+    """
+    stale = set(steps)
+    return image.without(stale.union(step for step in STEPS if stale & set(_DEPENDS.get(step, ()))))
+
+
+class _Planner:
+    """What the plan of one run has in common: options by step, folders by what stands for their
+    images.
+    """
+
+    def __init__(self, gathered: Gathered, course: Course) -> None:
+        self.gathered, self.course = gathered, course
+        self.hashes = _option_hashes(gathered.known, course)
+        self.digests = {
+            folder: self._digest(group) for folder, group in by_folder(gathered.images).items()
+        }
+
+    @staticmethod
+    def _digest(group: Sequence[Image]) -> str:
+        """What stands for all JPEGs of a folder as found, uploaded or not."""
+        jpegs = [image for image in group if is_jpeg_name(image.path)]
+        return short_hash([[image.path.name, _base(image)] for image in jpegs])
+
+    def expected(self, image: Image) -> Dict[str, str]:
+        """The settings hash of each step of an image when it is up to date."""
+        return _expected(image, self.hashes, self.digests[os.path.dirname(str(image.path))])
+
+    def copied(self, image: Image) -> bool:
+        """Whether an image has a described copy."""
+        folder = os.path.dirname(str(image.path))
+        return name_key(image.path.name) in self.gathered.copies.get(folder, frozenset())
+
+    def sort_out(self) -> Tuple[List[Image], List[Image]]:
+        """(images that are due, those of folders in which all is settled)."""
+        due: List[Image] = []
+        done: List[Image] = []
+        for group in by_folder(self.gathered.images).values():
+            open_ones = [image for image in group if not is_final(image)]
+            if self.course.options[Again].rerun or not all(map(self._is_settled, open_ones)):
+                due.extend(without_stale(image, self.course.steps) for image in open_ones)
+            else:
+                done.extend(map(_as_processed, open_ones))
+        return due, done
+
+    def _is_settled(self, image: Image) -> bool:
+        return _settled(image, self.course, self.expected(image), self.copied(image))
+
+    def with_settings(self, image: Image) -> Image:
+        """An image after all steps, each with the hash of what its result depends on."""
+        expected, steps = self.expected(image), self.course.steps
+        taken = [step for step in STEPS if image.taken(step)]
+        kept = {s: expected[s] if s in steps else image.settings[s] for s in taken}
+        return image._replace(settings=kept)
+
+    def work(self, images: List[Image], notes: List[str]) -> Work:
+        """What is to be done so that the images stand as they are planned."""
+        work = Work(images, [], [], [], notes)
+        rerun = self.course.options[Again].rerun
+        for image, old in zip(images, self.gathered.images):
+            new = image is not old and not (image.aside and image.aside.status == "skipped")
+            if (new or image.path in self.gathered.read) and image.found is not None:
+                work.told.append(image)
+            into = image.described.into if image.described and image.outcome is None else None
+            due = (
+                new
+                and into in ("image", "copy")
+                and (rerun or _write_due(image, old, self.copied(image)))
+            )
+            if due:
+                work.due.append(image)
+            if due or new and into != "copy":
+                work.stale.append(image)
+        return work
+
+
+def _as_processed(image: Image) -> Image:
+    return leave_out(image, SKIP_PROCESSED) if image.outcome is None else image
+
+
+def plan(gathered: Gathered, course: Course) -> Work:
+    """The pure middle: all steps of the run, and what is to be written where; "already processed"
+    where nothing is.
+    """
+    notes, planner = Notes(), _Planner(gathered, course)
+    due, done = planner.sort_out()
+    for step in course.steps:
+        due = run_step(step, due, gathered.known, course, notes)
+    done.extend(map(planner.with_settings, due))
+    return planner.work(replaced(gathered.images, done), notes.lines)
+
+
+# ---- A run --------------------------------------------------------------------------------------
+# Here: gather (one read pass, one configuration, one track), then plan, then carry out.
+# Not here: what steps make of images.
+
+WRITE_BATCH = 256  # images written between two batches of the journal
+
+
 class Place:
     """One folder of a run."""
-    folder: str
-    journal: Journal
-    read: typing.Set[Path] = dataclasses.field(default_factory=set)  # those whose file was read in this run
-    ours: Optional[Dict[Any, Row]] = None       # records by the digest of what we wrote, once asked for
 
-    def known_again(self, record: Optional[Row], found: Row) -> Optional[Row]:
-        """An image's record, or that of another name whose Exif block, written by us, it carries: renamed, copied."""
-        digest, written = found.get("digest"), (record or {}).get("written") or {}
-        if '"MAPPhotoUUID"' not in found.get("caption", "") or (record is not None and written.get("digest") == digest):
-            return record
-        if self.ours is None:
-            rows = (row for row in self.journal.records(self.journal.names()) if row and row.get("written"))
-            self.ours = {row["written"].get("digest"): row for row in rows}
-        return self.ours.get(digest) or record
+    def __init__(self, folder: str, journal: Journal) -> None:
+        self.folder, self.journal = folder, journal
+        self._ours: Optional[Dict[str, Image]] = None  # images by the digest of what we wrote
 
-
-def image_from(path: Union[str, Path], record: Row, without: Iterable[str] = ()) -> Image:
-    """An Image as its journal record has it, without some of the steps."""
-    image = image_of(path, record["found"], record.get("given")).but(written=record.get("written"))
-    if record["found"].get("error"):
-        return _stopped(image, **record["found"]["error"])
-    for step in STEPS:
-        if step in record.get("steps", {}) and step not in without:
-            image = with_entry(image, step, record["steps"][step])
-    return image
+    def known_again(self, image: Optional[Image], found: Found) -> Optional[Image]:
+        """What is known of an image, or of that of another name whose Exif block, written by us, it
+        carries.
+        """
+        written = image.written if image else None
+        if not has_caption_of_ours(found):
+            return image
+        if image is not None and written is not None and written.digest == found.digest:
+            return image
+        if self._ours is None:
+            records = self.journal.images(self.journal.names())
+            ours = [(one.written, one) for one in records if one is not None]
+            self._ours = {
+                written.digest: one for written, one in ours if written and written.digest
+            }
+        return self._ours.get(found.digest or "") or image
 
 
-def record_of(image: Image) -> Row:
-    """The journal's row about an image, in its fixed order of keys."""
-    return _present(image=image.path.name, at=now_text(), found=image.found, given=image.given, steps={
-        step: image.steps[step] for step in STEPS if step in image.steps}, written=image.written)
-
-
-def _stamp_of(path: Union[str, Path]) -> Dict[str, int]:
-    """Size and modification time of a file; empty where it cannot be looked at."""
+def read_job(path: str) -> Found:
+    """What a worker reads of one image; of one that cannot be read size, time and the problem."""
     try:
-        return _stamp(os.stat(str(path)))
-    except OSError:
-        return {}
-
-
-def read_job(path: str) -> Tuple[Row, Optional[Tuple[str, ...]]]:
-    """What a worker reads of one image: (found, None), or (size and time, the problem)."""
-    try:
-        return read_found(path), None
+        return read_found(path)
     except ToolError as error:
-        return _stamp_of(path) or {"size": -1, "mtime": -1}, tuple(error.problem)
+        stamp = stamp_of(path)
+        return Found(size=stamp.size, mtime=stamp.mtime, error=error.problem._replace(file=""))
 
 
-def write_job(task: Tuple[str, Edits, Optional[str], Dict[str, int]]) -> Tuple[Row, Optional[Any]]:
-    """What a worker writes of one image: (size, mtime, digest; None) or ({}, the class and problem of the error)."""
-    path, edits, to, stamp = task   # to is the path of the copy or None, stamp the size and mtime the file must have
+class Task(NamedTuple):
+    """What a worker is to write."""
+
+    path: str
+    edits: Edits
+    to: Optional[str]  # the path of the copy; None = the image itself
+    known: Stamp  # the size and time that the file must have
+
+
+def write_job(task: Task) -> Union[Written, ToolError]:
+    """What a worker wrote of one image, or why it could not."""
     try:
-        if _stamp(os.stat(path)) != stamp:
-            raise BadExif(("changed", path, "was changed by another program during this run", "", "run it again"))
-        if to is not None:
-            os.makedirs(os.path.dirname(to), exist_ok=True)
-        return write_edits(path, edits, to), None
+        if task.to is not None:
+            os.makedirs(os.path.dirname(task.to), exist_ok=True)
+        return write_edits(task.path, task.edits, task.to, task.known)
     except OSError as error:
-        return {}, ("CannotWrite", tuple(_os_problem(to or path, error).problem))
+        return os_problem(task.to or task.path, error)
     except ToolError as error:
-        return {}, (type(error).__name__, tuple(error.problem))
+        return error
 
 
-def open_places(paths: Sequence[Path], write: bool, stack: contextlib.ExitStack) -> Tuple[
-        Dict[str, Place], Dict[str, Problem]]:
-    """(folders of images, their journals open; problems of the others). Raises the ToolError when none can be open."""
+# -- gather --
+
+
+def open_places(
+    paths: Sequence[Path], write: bool, stack: contextlib.ExitStack
+) -> Tuple[Dict[str, Place], Dict[str, Problem]]:
+    """(folders of images, their journals open; problems of the others). Raises the ToolError when
+    none can be open.
+    """
     places: Dict[str, Place] = {}
     errors: Dict[str, ToolError] = {}
-    for folder in _grouped(paths):
+    for folder in by_folder(paths):
         try:
             places[folder] = Place(folder, stack.enter_context(Journal(folder, write)))
         except ToolError as error:
@@ -3572,352 +6243,507 @@ def open_places(paths: Sequence[Path], write: bool, stack: contextlib.ExitStack)
     return places, {folder: error.problem for folder, error in errors.items()}
 
 
-def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Row]) -> bool:
-    """Whether the journal says that this very image, not another of its name, has arrived at a service."""
-    upload = journal.upload(service, name)
-    return upload is not None and upload["status"] == "sent" and (
-        found is None or not upload.get("photo") or upload["photo"] == photo_id(name, found))
-
-
-def load_images(paths: Sequence[Path], top: str, settings: Settings, ui: Ui, stack: contextlib.ExitStack) -> Tuple[
-        List[Image], Dict[str, Place]]:
-    """(images found below a folder as the journal or the file has them, their open folders): the one read pass."""
-    places, problems = open_places(paths, not settings.dry.dry_run, stack)
-    piexif()                        # missing, that is said once and not for every image
-    images: Dict[Path, Image] = {}
-    unread: List[Tuple[Path, Optional[Row]]] = []
-    for folder, group in _grouped(paths).items():
-        if folder not in places:
-            problem = problems[folder]._replace(file="")
-            images.update((path, _stopped(Image(path), **problem._asdict())) for path in group)
-            continue
-        was_uploaded = old_uploads(folder, top)
-        for path, record in zip(group, places[folder].journal.records([path.name for path in group])):
-            reason = (SKIP_KIND if not is_jpeg_name(path) else SKIP_UPLOADED if was_uploaded(path.name) else
-                      SKIP_LINK if os.path.islink(path) and os.path.exists(path) else "")
-            if reason:
-                images[path] = Image(path, outcome=Outcome("skipped", reason))
-            elif record is not None and _same_file(record, _stamp_of(path)):
-                images[path] = image_from(path, record)
-            else:
-                unread.append((path, record))
-    results = each(read_job, (str(path) for path, _ in unread), len(unread), settings.workers.workers)
-    for count, ((path, record), (found, wrong)) in enumerate(zip(unread, results), 1):
-        place = places[os.path.dirname(str(path))]
-        images[path] = _as_read(path, place.known_again(record, found), found, wrong)
-        place.read.add(path)
-        ui.progress("reading", count, len(unread), 0)
-    for path, image in images.items() if settings.service else ():
-        home = places.get(os.path.dirname(str(path)))
-        if home is not None and is_uploaded(home.journal, settings.service, path.name, image.found):
-            images[path] = image.but(outcome=Outcome("skipped", SKIP_UPLOADED))
-    return [images[path] for path in paths], places
-
-
-def _same_file(record: Row, stamp: Dict[str, int]) -> bool:
-    """Whether a file has the size and time of what the journal last saw of it."""
-    seen = record.get("written") or record["found"]
-    return bool(stamp) and all(seen.get(key) == value for key, value in stamp.items())
-
-
-def _as_read(path: Path, record: Optional[Row], found: Row, problem: Optional[Tuple[str, ...]]) -> Image:
-    """The image in a file that was read: known again if what it carries is our own writing, else as found now."""
-    if problem is not None:
-        code, file, wrong, value, remedy = problem
-        if record is not None and "error" not in record["found"]:
-            return _stopped(Image(path), code, wrong, value, remedy, file)      # it may be whole again later
-        error = {"code": code, "wrong": wrong, "value": value, "remedy": remedy}
-        return image_from(path, {"found": dict(found, error=error)})
-    if record is None:
-        return image_of(path, found)
-    stamp = {key: found[key] for key in ("size", "mtime")}
-    written, before = record.get("written"), record["found"]
-    if written and written.get("digest") == found.get("digest"):
-        return image_from(path, dict(record, written=dict(written, **stamp)))
-    known = image_from(path, record)
-    if known.outcome is None and DESCRIPTION in known.steps and found.get("caption") == _caption(known):
-        return known.but(written=dict(stamp, digest=found["digest"], edits=edits_hash(edits_of(known))))
-    same = not before.get("error") and photo_id(path.name, before) == photo_id(path.name, found)
-    return image_of(path, found, record.get("given") if same else None)
-
-
-def _option_hashes(settings: Settings, notes: Notes) -> Dict[str, str]:
-    """For each step of the run, a hash of what its result depends on beside the images."""
-    run: Any = settings             # of its groups only those that are there are looked at
-    angle, master = settings.angle.offset_angle, settings.master.master_upload
-    rows: Dict[str, Callable[[], Any]] = {
-        USER: lambda: [user_data(run.user, notes, run.dry.dry_run, run.rehearsal), master],
-        META: lambda: dataclasses.asdict(run.meta),
-        GEOTAG: lambda: dict(dataclasses.asdict(run.geotagging), angle=angle,
-                             geotag_source_path=_input_stamps(run.geotagging.geotag_source_path)),
-        SEQUENCE: lambda: dict(dataclasses.asdict(run.sequences), angle=angle),
-        PARAMS: lambda: [run.account.user_name, master],
-        DESCRIPTION: lambda: [[run.insert.skip_EXIF_insert, run.keep.keep_original, master], __version__]}
-    return {step: short_hash(step, rows[step]()) for step in settings.steps()}
-
-
-def _input_stamps(path: Optional[str]) -> List[Any]:
-    """Name, size and time of a track file, or of every file in a folder of them; the place does not matter."""
-    if not path:
-        return []
-    try:
-        if not os.path.isdir(path):
-            return [sorted(_stamp(os.stat(path)).items())]
-        files = [(name, os.path.join(path, name)) for name in sorted(os.listdir(path))]
-        return [[name, sorted(_stamp(os.stat(file)).items())] for name, file in files if os.path.isfile(file)]
-    except OSError as error:
-        raise NotFound(("no_track", path, "cannot be read", error.strerror or "",
-                        "check --geotag_source_path")) from error
-
-
-def _base(image: Image) -> str:
-    """Stands for an image as found, with what was given in its place."""
-    found = image.found or {}
-    given = canonical(image.given) if image.given else ""
-    return _text_hash("%s:%s:%s" % (found.get("size"), found.get("mtime"), given))
-
-
-def _expected(image: Image, rows: Dict[str, str], digest: str) -> Dict[str, str]:
-    """The settings hash that each step of the run, and each recorded one, has for an image when it is up to date."""
-    expected: Dict[str, str] = {}
-    base = _base(image)             # rows has the _option_hashes, digest stands for the images of the folder
-    for step in STEPS:
-        if step in rows:
-            before = "".join(expected.get(other, "-") for other in _DEPENDS.get(step, ()))
-            expected[step] = _text_hash(base + rows[step] + before + (digest if step in _FOLDERWIDE else ""))
-        elif step in image.steps:
-            expected[step] = image.steps[step]["settings"]
-    return expected
-
-
-def _settled(image: Image, steps: Sequence[str], expected: Dict[str, str], place: Place) -> bool:
-    """Whether the journal has an up-to-date result of every step, as far as the image gets, and it stands there."""
-    for step in steps:
-        entry = image.steps.get(step)
-        if entry is None or entry["settings"] != expected[step]:
-            return False
-        if entry["status"] != "success":
-            return True
-    return image.outcome is not None or DESCRIPTION not in image.steps or not _write_due(image, image, place)
-
-
-def _write_due(image: Image, before: Image, place: Place) -> bool:
-    """Whether the description of an image still has to be written where it belongs."""
-    row = _made(image, DESCRIPTION)
-    if row["into"] == "image":
-        return (image.written or {}).get("edits") != row["edits"]
-    return row["into"] == "copy" and (_made(before, DESCRIPTION) != row
-                                      or not os.path.isfile(place.journal.copy_path(image.path.name)))
-
-
-def run_step(step: str, images: List[Image], settings: Settings, notes: Notes) -> List[Image]:
-    """One step for every good image; as many come back, in the same order."""
-    good = [image for image in images if image.outcome is None]
-    results = STEP_FUNCTIONS[step](good, settings, notes)
-    assert len({image.path for image in results}) == len(good), step
-    return _replaced(images, results)
-
-
-def _fresh(image: Image, steps: Sequence[str]) -> Image:
-    """The image before some steps: as found, with the recorded results of the others that do not depend on them."""
-    stale = set(steps).union(step for step in STEPS if set(steps) & set(_DEPENDS.get(step, ())))
-    return image_from(image.path, {"found": image.found, "given": image.given, "written": image.written,
-                                   "steps": image.steps}, stale)
-
-
-def plan_images(images: List[Image], places: Dict[str, Place], settings: Settings, notes: Notes) -> List[Image]:
-    """The pure middle: the images after all steps of the run, or "already processed" where nothing is to be done."""
-    rows, steps = _option_hashes(settings, notes), settings.steps()
-    digests: Dict[str, str] = {}    # for each folder what stands for all its JPEGs as found, uploaded or not
-    due: List[Image] = []
-    done: List[Image] = []
-    for folder, group in _grouped(images).items():
-        digest = digests[folder] = short_hash([[image.path.name, _base(image)] for image in group
-                                               if is_jpeg_name(image.path)])
-        open_ones = [image for image in group if not _final(image)]
-        if settings.again.rerun or not all(
-                _settled(image, steps, _expected(image, rows, digest), places[folder]) for image in open_ones):
-            due.extend(_fresh(image, steps) for image in open_ones)
-        else:
-            done.extend(image.but(outcome=Outcome("skipped", SKIP_PROCESSED)) if image.outcome is None else image
-                        for image in open_ones)
-    for step in steps:
-        due = run_step(step, due, settings, notes)
-    for image in due:
-        expected = _expected(image, rows, digests[os.path.dirname(str(image.path))])
-        done.append(image.but(steps={step: dict(entry, settings=expected[step]) if step in steps else entry
-                                     for step, entry in image.steps.items()}))
-    return _replaced(images, done)
-
-
-def _final(image: Image) -> bool:
-    """Whether no step can change anything about an image: skipped, or unreadable."""
-    skipped = image.outcome is not None and image.outcome.status == "skipped"
-    return skipped or image.found is None or "error" in image.found
-
-
-def run_steps(source: Input, selection: Selection, settings: Settings, ui: Ui, tool: str) -> Report:
-    """Lead the images below a folder through steps: one read pass, a pure middle, one write pass.
-
-    Raises what stops the run before any image: NotFound, UsageError, BadTrack, BadJournal, CannotWrite.
+def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Found]) -> bool:
+    """Whether the journal says that this very image, not another of its name, has arrived at a
+    service.
     """
-    dry, notes, top = settings.dry.dry_run, Notes(), typing.cast(str, source.import_path)
-    report = Report(tool, word="would be processed" if dry else "processed", notes=notes.lines)
-    paths = find_images(top, selection.skip_subfolders, report.trouble)
-    with contextlib.ExitStack() as stack:
-        images, places = load_images(paths, top, settings, ui, stack)
-        strays = sum('"MAPPhotoUUID"' in (image.found or {}).get("caption", "") for image in images if not image.steps)
-        if strays:
-            notes.say("%d images carry a description, but no journal tells what they carried before it: what they "
-                      "carry now is taken as found" % strays)
-        results = plan_images(images, places, settings, notes)
-        if not dry:
-            results = _carry_out(results, images, places, settings, ui)
-            _write_logs(results, places, source.verbose)
-    for image in results:
-        report.count(image)
-        LOG.debug("%s: %s", image.path, image.outcome.reason if image.outcome else report.word)
-    report.facts["sequences"] = len({image.sequence for image in results if image.sequence})
-    return report
+    sent = journal.sent(service, name)
+    if sent is None or sent.status != "sent":
+        return False
+    return found is None or not sent.photo or sent.photo == photo_id(name, found)
 
 
-class Plan(NamedTuple):
-    """What a run does to images once all is computed."""
-    told: List[Image]               # the journal gets their records before any is touched
-    stale: List[Image]              # their earlier copies under .mapillary are removed
-    due: List[Image]                # to be written
+def _why_skipped(path: Path, was_uploaded: bool) -> str:
+    """Why an image is not even read; "" if it is."""
+    if not is_jpeg_name(path):
+        return SKIP_KIND
+    if was_uploaded:
+        return SKIP_UPLOADED
+    return SKIP_LINK if os.path.islink(path) and os.path.exists(path) else ""
 
 
-def _carry_out(images: List[Image], before: List[Image], places: Dict[str, Place], settings: Settings,
-               ui: Ui) -> List[Image]:
-    """Journal what is planned, write it, journal what was written; before has the same images as they were read."""
-    plan = Plan([], [], [])
-    for image, old in zip(images, before):
-        place = places.get(os.path.dirname(str(image.path)))
-        if place is None:
-            continue
-        new = image is not old and not (image.outcome is not None and image.outcome.status == "skipped")
-        if (new or image.path in place.read) and image.found is not None:
-            plan.told.append(image)
-        into = _made(image, DESCRIPTION).get("into") if image.outcome is None else None
-        due = new and into in ("image", "copy") and (settings.again.rerun or _write_due(image, old, place))
-        if due:
-            plan.due.append(image)
-        if due or new and into != "copy":
-            plan.stale.append(image)
-    return _replaced(images, write_images(plan, places, settings, ui))
+def is_same_file(image: Image, stamp: Stamp) -> bool:
+    """Whether a file has the size and time of what the journal last saw of it."""
+    seen = image.written or image.found
+    return seen is not None and stamp != NO_STAMP and seen.stamp == stamp
 
 
-def write_images(plan: Plan, places: Dict[str, Place], settings: Settings, ui: Ui) -> List[Image]:
-    """The one write pass: journal, remove old copies, write images; in batches flush their folders and journal."""
-    copies, results, total = settings.keep.keep_original, [], len(plan.due)
-    for folder, group in _grouped(plan.told).items():
-        places[folder].journal.append([record_of(image) for image in group])
-    copy_of = {image.path: places[os.path.dirname(str(image.path))].journal.copy_path(image.path.name)
-               for image in plan.stale + plan.due}
-    for image in plan.stale:
+class _Reading:
+    """The one read pass: which images the journal knows as they are, and what the others carry."""
+
+    def __init__(self, course: Course, config: Configuration) -> None:
+        self.course, self.config = course, config
+        self.images: Dict[Path, Image] = {}
+        self.unread: List[Tuple[Path, Optional[Image]]] = []  # with what the journal knows
+        self.read: Set[Path] = set()
+
+    def look(self, place: Place, paths: Sequence[Path], top: str) -> None:
+        """Sort the images of a folder into known, skipped, and to be read."""
+        was_uploaded = old_uploads(place.folder, top)
+        records = place.journal.images([path.name for path in paths])
+        for path, record in zip(paths, records):
+            reason = _why_skipped(path, was_uploaded(path.name))
+            if reason:
+                self.images[path] = leave_out(Image(path), reason)
+            elif record is not None and is_same_file(record, stamp_of(path)):
+                self.images[path] = record
+            else:
+                self.unread.append((path, record))
+
+    def read_all(self, places: Mapping[str, Place], ui: Ui) -> None:
+        """Read the images that are to be read."""
+        total, workers = len(self.unread), self.course.options[Workers].workers
+        results = each(read_job, (str(path) for path, _ in self.unread), total, workers)
+        for count, ((path, record), found) in enumerate(zip(self.unread, results), 1):
+            known = places[os.path.dirname(str(path))].known_again(record, found)
+            self.images[path] = as_read(path, known, found, self.config)
+            self.read.add(path)
+            ui.progress("reading", count, total, 0)
+
+    def leave_out_uploaded(self, places: Mapping[str, Place]) -> None:
+        """Leave out what the service of the run has."""
+        for path, image in self.images.items() if self.course.service else ():
+            home = places.get(os.path.dirname(str(path)))
+            if home and is_uploaded(home.journal, self.course.service, path.name, image.found):
+                self.images[path] = leave_out(image, SKIP_UPLOADED)
+
+
+def gather_images(
+    paths: Sequence[Path],
+    course: Course,
+    config: Configuration,
+    ui: Ui,
+    stack: contextlib.ExitStack,
+) -> Tuple[Gathered, Dict[str, Place]]:
+    """(images found below a folder as the journal or the file has them, their open folders)."""
+    top = course.options[Input].import_path
+    places, problems = open_places(paths, not course.options[Dry].dry_run, stack)
+    piexif()  # missing, that is said once and not for every image
+    reading = _Reading(course, config)
+    for folder, group in by_folder(paths).items():
+        if folder in places:
+            reading.look(places[folder], group, top)
+        else:
+            problem = problems[folder]._replace(file="")
+            reading.images.update((path, fail_now(Image(path), problem)) for path in group)
+    reading.read_all(places, ui)
+    reading.leave_out_uploaded(places)
+    copies = {folder: place.journal.copies() for folder, place in places.items()}
+    return Gathered([reading.images[path] for path in paths], reading.read, copies), places
+
+
+def as_read(path: Path, known: Optional[Image], found: Found, config: Configuration) -> Image:
+    """The image in a file that was read: known again if what it carries is our own writing, else as
+    found now.
+    """
+    if found.error is not None:
+        if known is not None and known.found is not None and known.found.error is None:
+            return fail_now(Image(path), found.error)  # it may be whole again later
+        return Image(path, found)
+    if known is None or known.found is None:
+        return image_of(path, found)
+    known = known._replace(path=path, capture=capture_time(known.found, path.name))
+    written = known.written
+    if written is not None and written.digest is not None and written.digest == found.digest:
+        return known._replace(written=written._replace(size=found.size, mtime=found.mtime))
+    if known.outcome is None and known.described is not None:
+        secret = config.secret() if known.described.master else None
+        if found.caption == caption_of(known, secret):
+            edits = edits_hash(edits_of(known, secret))
+            return known._replace(written=Written(*found.stamp, digest=found.digest, edits=edits))
+    before = known.found or NOTHING_FOUND
+    same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
+    return image_of(path, found, known.given if same else None)
+
+
+def _gather_uploader(user: User, course: Course, config: Configuration, notes: Notes) -> Uploader:
+    """Who uploads, by the options and the configuration; an organization's name that comes with its
+    key is stored.
+
+    Raises UsageError for an organization that is not known, CannotWrite.
+    """
+    name, key = user.organization_username, user.organization_key
+    if name:
+        key = _organization_key(name, key, config, course.options[Dry].dry_run)
+    user_key = token = None
+    try:
+        user_key = config.told(user.user_name, "MAPSettingsUserKey")
+        token = config.told(user.user_name, "user_upload_token")
+    except UsageError as error:  # processing needs no credentials
+        notes.say(str(error))
+    if not course.rehearsal and not token and not environment("MAPILLARY_ACCESS_TOKEN"):
+        notes.say(
+            f"no stored credentials for {user.user_name}: upload to Mapillary will need "
+            "authenticate"
+        )
+    return Uploader(user.user_name, user_key, key, user.private or None)
+
+
+def _organization_key(name: str, key: Optional[str], config: Configuration, dry: bool) -> str:
+    """The key of an organization: given, and then stored, or stored before."""
+    known = config.told("organizations", name)
+    if key is None or key == "":
+        if known:
+            return known
+        raise UsageError(
+            "unknown_organization",
+            "the organization is not in the config file",
+            value=name,
+            remedy="pass --organization_key once together with the name; the key is on the "
+            "organization's dashboard",
+        )
+    if not re.match(r"[^\s=:#;\[][^=:\r\n]*\Z", name) or re.search(r"\s", key):
+        wrong = "this cannot be the name and key of an organization"
+        raise UsageError("bad_organization", wrong, value=f"{name}, {key}")
+    if known != key and not dry:
+        config.keep("organizations", {name: key})
+    return key
+
+
+def gather_track(options: Geotagging, notes: Notes) -> Optional[Track]:
+    """The track to geotag from, None for EXIF; says what is odd about it. Raises BadTrack,
+    NotFound.
+    """
+    path = options.geotag_source_path
+    if options.geotag_source == "exif" or path is None:
+        return None
+    track = with_courses(read_track(path, options.geotag_source))
+    points, name = track.points, os.path.basename(os.path.abspath(path))
+    for line in track.notes:
+        notes.say(line)
+    first, last = format_time(points[0].time), format_time(points[-1].time)
+    notes.say(f"track {name}: {len(points)} points, {first} to {last} UTC, clock {track.clock}")
+    for reason, count in sorted(track.dropped.items()):
+        notes.say(f"track {name}: {count} points left out: {reason}")
+    gaps = [b.time - a.time for part in track.segments() for a, b in zip(part, part[1:])]
+    holes = [gap for gap in gaps if gap > HOLE_S]
+    if holes:
+        notes.say(
+            f"track {name}: {len(holes)} holes of more than {HOLE_S:.0f} s, the longest of "
+            f"{max(holes):.0f} s; --max_gap keeps images in them from getting a position"
+        )
+    return track
+
+
+def gather_known(
+    images: Sequence[Image], course: Course, config: Configuration, notes: Notes
+) -> Known:
+    """What a run needs to know beside its images: who uploads, the track, the secret, the time of
+    day.
+    """
+    known, options = Known(now=time.time()), course.options
+    if USER in course.steps:
+        uploader = _gather_uploader(options[User], course, config, notes)
+        known = known._replace(uploader=uploader)
+    if GEOTAG in course.steps:
+        stamps = track_stamps(options[Geotagging].geotag_source_path)
+        track = gather_track(options[Geotagging], notes)
+        known = known._replace(track=track, stamps=stamps)
+    if DESCRIPTION in course.steps and (course.master or any(map(is_signed, images))):
+        known = known._replace(secret=config.secret())
+    return known
+
+
+# -- carry out --
+
+
+def carry_out(
+    work: Work, places: Mapping[str, Place], course: Course, secret: Optional[str], ui: Ui
+) -> List[Image]:
+    """The one write pass, and the one place that knows its order; returns all images with what
+    became of them.
+
+    Told: the journal has each image's line, with what was found. Stale copies gone. Written:
+    images, or their copies. Folder flushed: a power cut does not undo a rename. Then the journal
+    has what was written.
+    """
+    copies, workers = course.options[Keep].keep_original, course.options[Workers].workers
+    for folder, group in by_folder(work.told).items():
+        places[folder].journal.append(group)
+    for image in work.stale:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(copy_of[image.path])
-    tasks = ((str(image.path), edits_of(image), copy_of[image.path] if copies else None,
-              {key: typing.cast(Row, image.written or image.found)[key] for key in ("size", "mtime")})
-             for image in plan.due)
-    outcomes = each(write_job, tasks, total, settings.workers.workers)
-    for batch in cut(plan.due, WRITE_BATCH):
-        for image, (written, error) in zip(batch, outcomes):
-            results.append(_after_writing(image, written, error, copies))
-            ui.progress("writing", len(results), total, 0)
-        for folder, group in _grouped(results[-len(batch):]).items():
+            os.unlink(_copy_of(image, places))
+    tasks = (_task(image, places, copies, secret) for image in work.due)
+    outcomes = each(write_job, tasks, len(work.due), workers)
+    results: List[Image] = []
+    for batch in cut(work.due, WRITE_BATCH):
+        for image, written in zip(batch, outcomes):
+            results.append(_after_writing(image, written, copies, secret))
+            ui.progress("writing", len(results), len(work.due), 0)
+        for folder, group in by_folder(results[-len(batch) :]).items():
             journal = places[folder].journal
             flush_folder(folder)
-            flush_folder(os.path.join(journal.state, "process_images"))
-            journal.append([record_of(image) for image in group])
-    return results
+            flush_folder(os.path.dirname(journal.copy_path("")))
+            journal.append(group)
+    return replaced(work.images, results)
 
 
-def _after_writing(image: Image, written: Row, error: Optional[Any], copies: bool) -> Image:
+def _task(image: Image, places: Mapping[str, Place], copies: bool, secret: Optional[str]) -> Task:
+    """What a worker is to write of an image."""
+    to = _copy_of(image, places) if copies else None
+    return Task(str(image.path), edits_of(image, secret), to, _last_seen(image))
+
+
+def _copy_of(image: Image, places: Mapping[str, Place]) -> str:
+    return places[os.path.dirname(str(image.path))].journal.copy_path(image.path.name)
+
+
+def _last_seen(image: Image) -> Stamp:
+    seen = image.written or image.found
+    return NO_STAMP if seen is None else seen.stamp
+
+
+def _after_writing(
+    image: Image, written: Union[Written, ToolError], copies: bool, secret: Optional[str]
+) -> Image:
     """The image with what was written of it, or as failed."""
-    if error is None:
-        return image if copies else image.but(written=dict(
-            written, edits=_made(image, DESCRIPTION).get("edits") or edits_hash(edits_of(image))))
-    code, file, wrong, value, remedy = error[1]
-    if error[0] == "CannotWrite" or DESCRIPTION not in image.steps:     # not its fault: the next run tries again
-        return _stopped(image, code, wrong, value, remedy, file)
-    return failed(image, DESCRIPTION, code, wrong, value, remedy, image.steps[DESCRIPTION]["settings"])
+    if isinstance(written, Written):
+        if copies:
+            return image
+        edits = image.described.edits if image.described else None
+        return image._replace(
+            written=written._replace(edits=edits or edits_hash(edits_of(image, secret)))
+        )
+    if isinstance(written, CannotWrite) or image.described is None:  # not its fault: tried again
+        return fail_now(image, written.problem)
+    return failed(image, DESCRIPTION, written.problem)
 
 
-def _write_logs(images: List[Image], places: Dict[str, Place], verbose: bool) -> None:
-    """A file for every image that failed, and with --verbose for every image: each step's data and decisions."""
+def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: bool) -> None:
+    """A file for every image that failed, and with --verbose for every image: each step's data and
+    decisions.
+    """
     for image in images:
-        place = places.get(os.path.dirname(str(image.path)))
-        if place is None or not (verbose or image.outcome is not None and image.outcome.status == "failed"):
+        place, outcome = places.get(os.path.dirname(str(image.path))), image.outcome
+        is_failed = outcome is not None and outcome.status == "failed"
+        if place is None or not (verbose or is_failed):
             continue
-        row = record_of(image)
-        if image.outcome is not None:
-            row["outcome"] = _present(**dataclasses.asdict(image.outcome))
         path = place.journal.log_path(image.path.name)
-        with contextlib.suppress(OSError, ToolError):   # a log is a courtesy: a full disk has been said already
+        # a log is a courtesy: a full disk has been said
+        with contextlib.suppress(OSError, ToolError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            write_atomically(path, [json.dumps(row, indent=1, sort_keys=True).encode("ascii")], flush=False)
+            write_atomically(path, [log_text(image, outcome).encode("ascii")], flush=False)
 
 
-# -- values from a table: process_csv --
+def say(text: str) -> None:
+    """Narration of a run."""
+    LOG.info("%s", text)
+
+
+def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
+    """Lead the images below a folder through steps: gather, plan, carry out; returns also what was
+    gathered.
+
+    Raises what stops the run before any image: NotFound, UsageError, BadTrack, BadJournal,
+    CannotWrite.
+    """
+    options, notes, config = course.options, Notes(say), Configuration()
+    source, dry = options[Input], options[Dry].dry_run
+    report = Report(tool, told=Told("would be processed" if dry else "processed", notes.lines))
+    paths = find_images(source.import_path, options[Selection].skip_subfolders, report.trouble)
+    with contextlib.ExitStack() as stack:
+        gathered, places = gather_images(paths, course, config, ui, stack)
+        _say_strays(gathered.images, notes)
+        known = gather_known(gathered.images, course, config, notes)
+        gathered = gathered._replace(known=known)
+        work = plan(gathered, course)
+        for line in work.notes:
+            notes.say(line)
+        results = work.images
+        if not dry:
+            results = carry_out(work, places, course, known.secret, ui)
+            _write_logs(results, places, source.verbose)
+    for image in results:
+        outcome = image.outcome
+        report.count(image.path, outcome)
+        LOG.debug("%s: %s", image.path, outcome.reason if outcome else report.told.word)
+    report.told.facts.update(sequences=len({image.sequence for image in results if image.sequence}))
+    return report, gathered
+
+
+def _say_strays(images: Sequence[Image], notes: Notes) -> None:
+    """Say that images carry a description of which no journal tells where it came from."""
+    plain_ones = [image for image in images if not any(map(image.taken, STEPS))]
+    strays = sum(has_caption_of_ours(image.found) for image in plain_ones)
+    if strays:
+        notes.say(
+            f"{strays} images carry a description, but no journal tells what they carried before "
+            "it: what they carry now is taken as found"
+        )
+
+
+# ---- Tables -------------------------------------------------------------------------------------
+# Here: tables of rows, what a row gives an image (process_csv), and which image a row means.
+# Not here: writing images.
+
+DELIMITERS = {
+    "tab": "\t",
+    "\\t": "\t",
+    "semicolon": ";",
+    "comma": ",",
+    "space": " ",
+    "pipe": "|",
+}
+
+
+class TableRow(NamedTuple):
+    """A row of a table as it stands."""
+
+    line: int  # number of its first line, from 1
+    cells: List[str]
+
+
+def _table_rows(lines: List[str], mark: str) -> Iterator[TableRow]:
+    """The rows of a table. Quoting that goes wrong costs one line."""
+    import csv
+
+    done = 0
+    while done < len(lines):
+        base = done
+        rest = map(lines.__getitem__, range(done, len(lines)))
+        reader = csv.reader(rest, delimiter=mark, strict=True)
+        try:
+            for cells in reader:
+                yield TableRow(done + 1, cells)
+                done = base + reader.line_num
+        except csv.Error:  # a quote that is never closed, or not at the end of a cell
+            yield TableRow(done + 1, lines[done].rstrip("\r\n").split(mark))
+            done += 1
+
+
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+    (b"", "utf-8"),
+)
+
+
+def table_text(path: Union[str, Path]) -> Tuple[bytes, str, str]:
+    """(mark at its begin, text, encoding) of a table; cp1252, with surrogates, where it is no
+    Unicode.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        wrong = "there is no such file"
+        raise NotFound("table_missing", wrong, file=path, remedy="check its name") from None
+    except OSError as error:
+        raise unreadable_track(Path(path), error) from error
+    mark, encoding = next(row for row in _MARKS if content.startswith(row[0]))
+    try:
+        return mark, content[len(mark) :].decode(encoding), encoding
+    except UnicodeDecodeError:  # the code page of Western Windows
+        return b"", content.decode("cp1252", "surrogateescape"), "cp1252"
+
+
+def read_table(
+    path: Union[str, Path], delimiter: str = ",", header: bool = False
+) -> List[TableRow]:
+    """The rows of a table, cells as they stand. Blank rows, and a header, are left out.
+
+    `delimiter` is one character, or tab, \\t, semicolon, comma, space or pipe. A quote that is
+    never closed costs its own line only. Raises NotFound, UsageError for a delimiter, BadTrack for
+    a file that is no table (RFC 4180).
+    """
+    mark = DELIMITERS.get(delimiter, delimiter)
+    if len(mark) != 1 or mark in '"\r\n':
+        remedy = "one character, or one of " + ", ".join(DELIMITERS)
+        raise UsageError(
+            "table_delimiter", "is no delimiter", file=path, value=repr(delimiter), remedy=remedy
+        )
+    text = table_text(path)[1]
+    rows = _table_rows(list(io.StringIO(text.replace("\0", ""), newline="")), mark)
+    full = [row for row in rows if any(cell.strip() for cell in row.cells)]
+    return full[1 if header else 0 :]
+
+
 @dataclass(frozen=True)
 class Table(Group):
     """table"""
-    delimiter: str = opt(",", "what stands between columns; tab for a tabulator", "TEXT")
-    header: bool = opt(False, "the first row is a header")
+
+    word: ClassVar[str] = "table"
+    delimiter: str = opt(",", Rule("what stands between columns; tab for a tabulator", "TEXT"))
+    header: bool = opt(False, Rule("the first row is a header"))
 
 
-def _column(help: str) -> Any:
-    return opt(None, "column number, from 1, of " + help, "N", at_least=1)
+def _column(help: str) -> Rule:
+    return Rule("column number, from 1, of " + help, "N", at_least=1)
 
 
 @dataclass(frozen=True)
 class CsvColumns(Group):
     """columns"""
-    csv_path: Optional[str] = opt(None, "table with a row an image", "FILE", required=True)
-    filename_column: Optional[int] = _column("the file name; without it rows go with images in file-name order")
-    timestamp_column: Optional[int] = _column("the capture time, UTC unless the format has a zone")
-    latitude_column: Optional[int] = _column("the latitude in degrees")
-    longitude_column: Optional[int] = _column("the longitude in degrees")
-    heading_column: Optional[int] = _column("the direction in degrees from true north")
-    altitude_column: Optional[int] = _column("the altitude in metres")
-    gps_week_column: Optional[int] = _column("the GPS week")
-    time_format: str = opt("%Y:%m:%d %H:%M:%S.%f", "strptime format of the capture time", "FORMAT")
-    convert_gps_time: bool = opt(False, "capture times are GPS seconds, of the week where there is a week column")
-    convert_utc_time: bool = opt(False, "capture times are seconds or milliseconds since 1970")
-    meta_columns: Optional[str] = opt(None, "column numbers of meta data", "LIST")
-    meta_names: Optional[str] = opt(None, "names of meta data", "LIST")
-    meta_types: Optional[str] = opt(None, "types of meta data: string, double, long, date, boolean", "LIST")
+
+    word: ClassVar[str] = "columns"
+    csv_path: str = opt(REQUIRED, Rule("table with a row an image", "FILE"))
+    filename_column: Optional[int] = opt(
+        None, _column("the file name; without it rows go with images in file-name order")
+    )
+    timestamp_column: Optional[int] = opt(
+        None, _column("the capture time, UTC unless the format has a zone")
+    )
+    latitude_column: Optional[int] = opt(None, _column("the latitude in degrees"))
+    longitude_column: Optional[int] = opt(None, _column("the longitude in degrees"))
+    heading_column: Optional[int] = opt(None, _column("the direction in degrees from true north"))
+    altitude_column: Optional[int] = opt(None, _column("the altitude in metres"))
+    gps_week_column: Optional[int] = opt(None, _column("the GPS week"))
+    time_format: str = opt(
+        "%Y:%m:%d %H:%M:%S.%f", Rule("strptime format of the capture time", "FORMAT")
+    )
+    convert_gps_time: bool = opt(
+        False, Rule("capture times are GPS seconds, of the week where there is a week column")
+    )
+    convert_utc_time: bool = opt(
+        False, Rule("capture times are seconds or milliseconds since 1970")
+    )
+    meta_columns: Optional[str] = opt(None, Rule("column numbers of meta data", "LIST"))
+    meta_names: Optional[str] = opt(None, Rule("names of meta data", "LIST"))
+    meta_types: Optional[str] = opt(
+        None, Rule("types of meta data: string, double, long, date, boolean", "LIST")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.latitude_column is None) != (self.longitude_column is None):
-            raise UsageError(("half_position", "", "--latitude_column and --longitude_column go together"))
+            wrong = "--latitude_column and --longitude_column go together"
+            raise UsageError("half_position", wrong)
         if self.convert_gps_time and self.convert_utc_time:
-            raise UsageError(("two_clocks", "", "--convert_gps_time and --convert_utc_time contradict each other"))
+            wrong = "--convert_gps_time and --convert_utc_time contradict each other"
+            raise UsageError("two_clocks", wrong)
         if self.gps_week_column and not self.convert_gps_time:
-            raise UsageError(("week_alone", "", "--gps_week_column needs --convert_gps_time"))
-        if not (self.meta() or self.timestamp_column or self.latitude_column or self.heading_column
-                or self.altitude_column):
-            raise UsageError(("no_columns", "", "no column with anything to write is named", "",
-                              "add --timestamp_column, --latitude_column and so on"))
+            raise UsageError("week_alone", "--gps_week_column needs --convert_gps_time")
+        places = (self.timestamp_column, self.latitude_column, self.heading_column)
+        if not (self.meta() or any(places) or self.altitude_column):
+            raise UsageError(
+                "no_columns",
+                "no column with anything to write is named",
+                remedy="add --timestamp_column, --latitude_column and so on",
+            )
 
     def meta(self) -> List[Tuple[int, str, str]]:
         """(column from 1, name, type) of each piece of meta data; raises UsageError."""
         texts = (self.meta_columns, self.meta_names, self.meta_types)
-        lists = [[part.strip() for part in (text or "").split(",") if part.strip()] for text in texts]
-        if len(set(map(len, lists))) != 1 or not all(part.isdigit() and int(part) for part in lists[0]):
-            raise UsageError(("meta_lists", "", "--meta_columns, --meta_names and --meta_types must be lists of one "
-                              "length, the first of column numbers", "%s / %s / %s" % texts))
-        unknown = [kind for kind in lists[2] if kind not in _TAG_LISTS]
+        lists = [[one.strip() for one in (text or "").split(",") if one.strip()] for text in texts]
+        numbers = all(part.isdigit() and int(part) for part in lists[0])
+        if len(set(map(len, lists))) != 1 or not numbers:
+            raise UsageError(
+                "meta_lists",
+                "--meta_columns, --meta_names and --meta_types must be lists of one length, the "
+                "first of column numbers",
+                value=" / ".join(map(str, texts)),
+            )
+        unknown = [kind for kind in lists[2] if kind not in TAG_LISTS]
         if unknown:
-            raise UsageError(("meta_type", "", "--meta_types must be of %s" % ", ".join(_TAG_LISTS), unknown[0]))
+            wrong = f"--meta_types must be of {', '.join(TAG_LISTS)}"
+            raise UsageError("meta_type", wrong, value=unknown[0])
         return [(int(column), name, kind) for column, name, kind in zip(*lists)]
 
 
-def _by_format(text: str, style: str) -> datetime.datetime:
-    """Date and time of a text by a strptime format, with or without a fraction; raises ValueError."""
+def moment_by(text: str, style: str) -> datetime.datetime:
+    """Date and time of a text by a strptime format, with or without a fraction; raises
+    ValueError.
+    """
     try:
         return datetime.datetime.strptime(text, style)
     except ValueError as error:
@@ -3929,35 +6755,41 @@ def _by_format(text: str, style: str) -> datetime.datetime:
 
 
 def parse_by_format(text: str, style: str) -> float:
-    """Seconds since 1970 of a text by a strptime format; UTC unless it has a zone. Raises ValueError, OverflowError."""
-    moment = _by_format(text, style)
+    """Seconds since 1970 of a text by a strptime format; UTC unless it has a zone. Raises
+    ValueError, OverflowError.
+    """
+    moment = moment_by(text, style)
     zone = moment.utcoffset() or datetime.timedelta()
     return (moment.replace(tzinfo=None) - zone - datetime.datetime(1970, 1, 1)).total_seconds()
 
 
-def _finite(text: str, limit: float = math.inf) -> float:
+def finite(text: str, limit: float = math.inf) -> float:
     """A finite number within a limit, also with a decimal comma; raises ValueError."""
     value = float(text.strip().replace(",", "."))
     if not math.isfinite(value):
-        raise ValueError("not finite: %s" % text)
+        raise ValueError(f"not finite: {text}")
     if abs(value) > limit:
-        raise ValueError("%g is beyond %g" % (value, limit))
+        raise ValueError(f"{value:g} is beyond {limit:g}")
     return value
 
 
-def _epoch(text: str) -> float:
-    """Seconds since 1970 from seconds or milliseconds: a number beyond the year 5000 is milliseconds."""
-    value = _finite(text)
+def epoch(text: str) -> float:
+    """Seconds since 1970 from seconds or milliseconds: a number beyond the year 5000 is
+    milliseconds.
+    """
+    value = finite(text)
     return value / 1000.0 if abs(value) > 1e11 else value
 
 
-def _row_time(cells: List[str], options: CsvColumns) -> float:
+def _row_time(text: str, cells: List[str], options: CsvColumns) -> float:
     """The capture time of a row in seconds UTC; raises ValueError, IndexError."""
-    text = cells[typing.cast(int, options.timestamp_column) - 1].strip()
     if options.convert_gps_time:
-        week = 0 if options.gps_week_column is None else int(_finite(cells[options.gps_week_column - 1]))
-        return _gps_to_utc(week * 7 * DAY_S + _finite(text))
-    return _epoch(text) if options.convert_utc_time else parse_by_format(text, options.time_format)
+        column = options.gps_week_column
+        week = 0 if column is None else int(finite(cells[column - 1]))
+        return gps_to_utc(week * 7 * DAY_S + finite(text))
+    if options.convert_utc_time:
+        return epoch(text)
+    return parse_by_format(text.strip(), options.time_format)
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -3965,312 +6797,505 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "
 
 def _boolean(text: str) -> bool:
     if text.strip().lower() not in _BOOLEANS:
-        raise ValueError("%r is neither true nor false" % text)
+        raise ValueError(f"{text!r} is neither true nor false")
     return _BOOLEANS[text.strip().lower()]
 
 
-_TAG_READERS: Dict[str, Callable[[str, CsvColumns], Any]] = {
-    "string": lambda text, options: text, "double": lambda text, options: _finite(text),
-    "long": lambda text, options: int(text), "boolean": lambda text, options: _boolean(text),
-    "date": lambda text, options: int(round(1000 * (
-        _epoch(text) if re.match(r"\s*\d+\s*$", text) else parse_by_format(text.strip(), options.time_format))))}
+def _date(text: str, style: str) -> int:
+    """Milliseconds since 1970 of a date, or of seconds or milliseconds."""
+    whole = re.match(r"\s*\d+\s*$", text)
+    return int(round(1000 * (epoch(text) if whole else parse_by_format(text.strip(), style))))
 
 
-def row_values(cells: List[str], options: CsvColumns) -> Row:
-    """What a row gives an image: time, lat, lon, heading, alt, tags; an empty cell gives nothing. Raises ValueError."""
-    readers: List[Tuple[str, Optional[int], Callable[[str], Any]]] = [
-        ("time", options.timestamp_column, lambda text: _row_time(cells, options)),
-        ("lat", options.latitude_column, lambda text: _finite(text, 90.0)),
-        ("lon", options.longitude_column, lambda text: _finite(text, 180.0)),
-        ("heading", options.heading_column, lambda text: _finite(text) % 360.0),
-        ("alt", options.altitude_column, lambda text: _finite(text, 1e6))]
-    out: Row = {}
-    last = max([column or 0 for _, column, _ in readers] + [column for column, _, _ in options.meta()])
+_TAG_READERS: Dict[str, Callable[[str, str], Union[str, float, int, bool]]] = {
+    "string": lambda text, style: text,
+    "double": lambda text, style: finite(text),
+    "long": lambda text, style: int(text),
+    "boolean": lambda text, style: _boolean(text),
+    "date": _date,
+}
+
+
+def row_values(cells: List[str], options: CsvColumns) -> Given:
+    """What a row gives an image; an empty cell gives nothing. Raises ValueError, OverflowError."""
+    columns = (
+        options.timestamp_column,
+        options.latitude_column,
+        options.longitude_column,
+        options.heading_column,
+        options.altitude_column,
+    )
+    last = max([column or 0 for column in columns] + [column for column, _, _ in options.meta()])
     if last > len(cells):
-        raise ValueError("column %d is missing" % last)
-    for name, column, read in readers:
-        if column is not None and cells[column - 1].strip():
-            out[name] = read(cells[column - 1])
-    format_time(out.get("time", 0.0))       # raises OverflowError beyond the calendar
-    if ("lat" in out) != ("lon" in out) or (out.get("lat"), out.get("lon")) == (0.0, 0.0):
+        raise ValueError(f"column {last} is missing")
+    when, lat, lon, heading, alt = (cells[column - 1] if column else "" for column in columns)
+    if bool(lat.strip()) != bool(lon.strip()):
         raise ValueError("latitude and longitude are not a position")
-    tags = [{"type": kind, "key": name, "value": _TAG_READERS[kind](cells[column - 1], options)}
-            for column, name, kind in options.meta() if cells[column - 1].strip()]
-    return dict(out, tags=tags) if tags else out
+    turned = _number_in(heading)
+    given = Given(
+        time=_row_time(when, cells, options) if when.strip() else None,
+        lat=_number_in(lat, 90.0),
+        lon=_number_in(lon, 180.0),
+        heading=None if turned is None else turned % 360.0,
+        alt=_number_in(alt, 1e6),
+    )
+    format_time(given.time or 0.0)  # raises OverflowError beyond the calendar
+    if (given.lat, given.lon) == (0.0, 0.0):
+        raise ValueError("latitude and longitude are not a position")
+    return given._replace(tags=_row_tags(cells, options))
 
 
-def _finder(images: Sequence[Image]) -> Callable[[str], Tuple[Tuple[int, bool, bool], List[Path]]]:
-    """Finds the images that a name in a table may mean: whole path, base name, no extension, or part of the name; and
-    how much alike they are: folders in common, same name, same letter case."""
-    exact: Dict[str, List[Path]] = {}
-    for image in images:
-        for key in {image.path.name.lower(), image.path.stem.lower()}:
-            exact.setdefault(key, []).append(image.path)
-    names = [image.path.name.lower() for image in images]
-    starts, text = [0, *itertools.accumulate(len(name) + 1 for name in names)], "/".join(names)
+def _number_in(text: str, limit: float = math.inf) -> Optional[float]:
+    """The number in a cell, None in an empty one; raises ValueError."""
+    return finite(text, limit) if text.strip() else None
 
-    def likeness(path: Path, wanted: List[str]) -> Tuple[int, bool, bool]:
-        pairs = zip(path.parts[-2::-1], wanted[-2::-1])
-        folders = sum(1 for _ in itertools.takewhile(lambda pair: pair[0].lower() == pair[1].lower(), pairs))
-        return folders, path.name.lower() == wanted[-1].lower(), path.name == wanted[-1]
 
-    def find(name: str) -> Tuple[Tuple[int, bool, bool], List[Path]]:
+def _row_tags(cells: List[str], options: CsvColumns) -> Optional[Tuple[MetaTag, ...]]:
+    """The meta data of a row, None where there is none."""
+    tags = []
+    for column, name, kind in options.meta():
+        text = cells[column - 1]
+        if text.strip():
+            tags.append(MetaTag(kind, name, _TAG_READERS[kind](text, options.time_format)))
+    return tuple(tags) or None
+
+
+# -- which image a row means --
+
+_Likeness = Tuple[int, bool, bool]  # folders in common, same name, same letter case
+
+
+def _likeness(path: Path, wanted: List[str]) -> _Likeness:
+    """How much the path of an image and that of a row are alike."""
+    pairs = zip(path.parts[-2::-1], wanted[-2::-1])
+    alike = itertools.takewhile(lambda pair: pair[0].lower() == pair[1].lower(), pairs)
+    same = path.name.lower() == wanted[-1].lower()
+    return sum(1 for _ in alike), same, path.name == wanted[-1]
+
+
+class _Finder:
+    """Finds the images that a name in a table may mean: whole path, base name, no extension, or
+    part of the name.
+    """
+
+    def __init__(self, images: Sequence[Image]) -> None:
+        self.images = images
+        self.exact: Dict[str, List[Path]] = {}
+        for image in images:
+            for key in {image.path.name.lower(), image.path.stem.lower()}:
+                self.exact.setdefault(key, []).append(image.path)
+        names = [image.path.name.lower() for image in images]
+        self.starts = [0, *itertools.accumulate(len(name) + 1 for name in names)]
+        self.text = "/".join(names)
+
+    def _with_part(self, base: str) -> List[Path]:
+        """The images whose name has a text in it."""
+        found, at = [], self.text.find(base) if base else -1
+        while at >= 0:
+            index = bisect.bisect_right(self.starts, at) - 1
+            found.append(self.images[index].path)
+            at = self.text.find(base, self.starts[index + 1])
+        return found
+
+    def find(self, name: str) -> Tuple[_Likeness, List[Path]]:
+        """(how much they are alike, the images that a name means)."""
         wanted = name.strip().replace("\\", "/").split("/")
         base = wanted[-1].lower()
-        found = list(exact.get(base, []))
-        at = text.find(base) if base and not found else -1
-        while at >= 0:
-            index = bisect.bisect_right(starts, at) - 1
-            found.append(images[index].path)
-            at = text.find(base, starts[index + 1])
-        alike = [likeness(path, wanted) for path in found] or [(0, False, False)]
+        found = self.exact.get(base) or self._with_part(base)
+        alike = [_likeness(path, wanted) for path in found] or [(0, False, False)]
         return max(alike), [path for path, score in zip(found, alike) if score == max(alike)]
-    return find
 
 
-def match_rows(rows: List[Tuple[int, List[str]]], images: Sequence[Image], options: CsvColumns) -> Tuple[
-        Dict[Path, Tuple[int, List[str]]], List[Problem]]:
+def _unclear(found: List[Path], taken: Mapping[Path, TableRow]) -> Optional[str]:
+    """What is wrong with the images that a row means; None when it is clear."""
+    if not found:
+        return "names no image"
+    if len(found) > 1:
+        return f"may mean {len(found)} images"
+    return "repeats an image that another row has" if found[0] in taken else None
+
+
+def _in_order_of_names(
+    rows: List[TableRow], images: Sequence[Image], options: CsvColumns
+) -> Dict[Path, TableRow]:
+    """The row of each image where rows go with images in file-name order; raises UsageError."""
+    if len(rows) == len(images):
+        return {image.path: row for image, row in zip(images, rows)}
+    raise UsageError(
+        "row_count",
+        "does not have a row for each image",
+        file=options.csv_path,
+        value=f"{len(rows)} rows, {len(images)} images",
+        remedy="add --filename_column",
+    )
+
+
+def match_rows(
+    rows: List[TableRow], images: Sequence[Image], options: CsvColumns
+) -> Tuple[Dict[Path, TableRow], List[Problem]]:
     """(row of each image that has one, problems of the rows that have none or are not clear)."""
-    good = [image for image in images if image.outcome is None or image.outcome.status == "failed"]
-    if options.filename_column is None:
-        if len(rows) == len(good):
-            return {image.path: row for image, row in zip(good, rows)}, []
-        raise UsageError(("row_count", str(options.csv_path), "does not have a row for each image",
-                          "%d rows, %d images" % (len(rows), len(good)), "add --filename_column"))
-    find, out, bad = _finder(images), {}, {}
-    names = ["".join(cells[options.filename_column - 1:options.filename_column]) for _, cells in rows]
-    for (_, found), name, (line, cells) in sorted(zip(map(find, names), names, rows), key=lambda row: row[0][0],
-                                                  reverse=True):        # stable: of equals the first row counts
-        wrong = ("names no image" if not found else "may mean %d images" % len(found) if len(found) > 1 else
-                 "repeats an image that another row has" if found[0] in out else None)
+    outcomes = [(image, image.outcome) for image in images]
+    good = [image for image, outcome in outcomes if outcome is None or outcome.status == "failed"]
+    column = options.filename_column
+    if column is None:
+        return _in_order_of_names(rows, good, options), []
+    finder = _Finder(images)
+    out: Dict[Path, TableRow] = {}
+    bad: Dict[int, Problem] = {}
+    names = ["".join(row.cells[column - 1 : column]) for row in rows]
+    found = sorted(
+        zip(map(finder.find, names), names, rows), key=lambda one: one[0][0], reverse=True
+    )
+    for (_, paths), name, row in found:  # stable: of equals the first row counts
+        wrong = _unclear(paths, out)
         if wrong is None:
-            out[found[0]] = (line, cells)
+            out[paths[0]] = row
         else:
-            bad[line] = Problem("bad_row", str(options.csv_path), "line %d %s" % (line, wrong), name, "mend that line")
+            wrong = f"line {row.line} {wrong}"
+            bad[row.line] = Problem(
+                "bad_row", wrong, file=options.csv_path, value=name, remedy="mend that line"
+            )
     return out, [bad[line] for line in sorted(bad)]
 
 
-def _with_row(image: Image, row: Optional[Tuple[int, List[str]]], options: CsvColumns) -> Image:
-    """An image with what its row gives, skipped without a row, failed with a row that does not parse."""
+# ---- Given --------------------------------------------------------------------------------------
+# Here: the tools that put values in place of what was found: process_csv, interpolate.
+# Not here: how a table is read, how an image is written.
+
+
+def _with_row(image: Image, row: Optional[TableRow], options: CsvColumns) -> Image:
+    """An image with what its row gives, skipped without a row, failed with a row that does not
+    parse.
+    """
     if image.outcome is not None:
         return image
     if row is None:
-        return image.but(outcome=Outcome("skipped", "no row in the table"))
+        return leave_out(image, "no row in the table")
     try:
-        return image.but(given=dict(image.given or {}, **row_values(row[1], options)))
+        return image._replace(given=_laid_over(image.given, row_values(row.cells, options)))
     except (ValueError, IndexError, KeyError, OverflowError) as error:
-        return _stopped(image, "bad_row", "line %d of %s does not parse" % (row[0], options.csv_path), str(error),
-                        "mend that line")
+        wrong = f"line {row.line} of {options.csv_path} does not parse"
+        return fail_now(image, Problem("bad_row", wrong, value=str(error), remedy="mend that line"))
+
+
+def _laid_over(before: Optional[Given], now: Given) -> Given:
+    """What was given before, and over it what is given now."""
+    told = {name: value for name, value in now._asdict().items() if value is not None}
+    return (before or NOTHING_GIVEN)._replace(**told)
 
 
 def _stands(image: Image, keep: Keep) -> bool:
     """Whether what is given to an image is in its file already; copies are made anew."""
-    return not keep.keep_original and (image.written or {}).get("edits") == edits_hash(edits_of(image))
+    written = image.written
+    if keep.keep_original or written is None:
+        return False
+    return written.edits == edits_hash(edits_of(image, None))
 
 
-def _given_run(source: Input, settings: Settings, ui: Ui, report: Report,
-               change: Callable[[List[Image]], List[Image]]) -> Report:
-    """Load the images below a folder, change what is given to them in place of what was found, journal and write it."""
-    top = typing.cast(str, source.import_path)
+def _given_run(
+    course: Course, ui: Ui, report: Report, change: Callable[[List[Image]], List[Image]]
+) -> Report:
+    """Load the images below a folder, change what is given to them in place of what was found,
+    journal and write it.
+    """
+    options, config = course.options, Configuration()
+    paths = find_images(options[Input].import_path, trouble=report.trouble)
     with contextlib.ExitStack() as stack:
-        before, places = load_images(find_images(top, trouble=report.trouble), top, settings, ui, stack)
-        images = change([image if _final(image) else _fresh(image, STEPS) for image in before])
-        new = [image_of(image.path, image.found or {}, image.given).but(written=image.written)
-               for image, old in zip(images, [] if settings.dry.dry_run else before)
-               if image.outcome is None and image.given and (image.given != old.given or DESCRIPTION not in old.steps)]
-        new = [image for image in new if not _stands(image, settings.keep)]
-        images = _replaced(images, write_images(Plan(new, new, new), places, settings, ui))
+        gathered, places = gather_images(paths, course, config, ui, stack)
+        before = gathered.images
+        fresh = [image if is_final(image) else without_stale(image, STEPS) for image in before]
+        images = change(fresh)
+        new = [_as_given(image) for image, old in zip(images, before) if _is_new(image, old)]
+        due = [image for image in new if not _stands(image, options[Keep])]
+        if not options[Dry].dry_run:
+            images = carry_out(Work(images, due, due, due, []), places, course, None, ui)
     for image in images:
-        report.count(image)
+        report.count(image.path, image.outcome)
     return report
 
 
-def process_table(source: Input, options: CsvColumns, table: Table, keep: Keep, dry: Dry, ui: Ui) -> Report:
-    """Give images the time, position, direction, altitude and meta data of their rows in a table."""
-    notes = Notes()
-    report = Report("process_csv", word="would be written" if dry.dry_run else "written", notes=notes.lines)
-    rows = read_table(typing.cast(str, options.csv_path), table.delimiter, table.header)
-    if options.timestamp_column and "%z" not in options.time_format and not (
-            options.convert_gps_time or options.convert_utc_time):
+def _is_new(image: Image, old: Image) -> bool:
+    """Whether an image has been given what it did not have, or has not been written with."""
+    if image.outcome is not None or image.given is None or image.given == NOTHING_GIVEN:
+        return False
+    return image.given != old.given or not old.taken(DESCRIPTION)
+
+
+def _as_given(image: Image) -> Image:
+    found = image.found or NOTHING_FOUND
+    return image_of(image.path, found, image.given)._replace(written=image.written)
+
+
+def process_table(options: Options, ui: Ui) -> Report:
+    """Give images the time, position, direction, altitude and meta data of their rows
+    in a table.
+    """
+    columns, table = options[CsvColumns], options[Table]
+    notes = Notes(say)
+    word = "would be written" if options[Dry].dry_run else "written"
+    report = Report("process_csv", told=Told(word, notes.lines))
+    rows = read_table(columns.csv_path, table.delimiter, table.header)
+    converted = columns.convert_gps_time or columns.convert_utc_time
+    if columns.timestamp_column and "%z" not in columns.time_format and not converted:
         notes.say("capture times of the table are taken as UTC")
 
     def change(images: List[Image]) -> List[Image]:
-        matched, unclear = match_rows(rows, images, options)
+        matched, unclear = match_rows(rows, images, columns)
         report.trouble.extend(unclear)
-        return [_with_row(image, matched.get(image.path), options) for image in images]
-    return _given_run(source, Settings(keep=keep, dry=dry), ui, report, change)
+        return [_with_row(image, matched.get(image.path), columns) for image in images]
+
+    return _given_run(Course((), options), ui, report, change)
 
 
 # -- what is missing between images: interpolate --
+
+
 @dataclass(frozen=True)
 class Interpolation(Verbose):
     """interpolation"""
-    data: Optional[str] = opt(None, "what to interpolate", required=True,
-                              choices=("missing_gps", "identical_timestamps"))
-    import_path: Optional[str] = opt(None, "folder with the images", "FOLDER")
-    max_time_delta: float = opt(1.0, "how far beyond the known positions it may extrapolate", "SECONDS", at_least=0)
-    file_in_path: Optional[str] = opt(None, "table with the timestamps, instead of images", "FILE")
-    file_format: str = opt("csv", "format of that file", choices=("csv",))
-    time_column: int = opt(0, "column number, from 0, of the timestamps", "N", at_least=0)
-    time_utc: bool = opt(False, "the timestamps are seconds or milliseconds since 1970")
-    time_format: str = opt("%Y-%m-%dT%H:%M:%SZ", "strptime format of the timestamps", "FORMAT")
+
+    word: ClassVar[str] = "options"
+    data: str = opt(
+        REQUIRED,
+        Rule("what to interpolate", choices=("missing_gps", "identical_timestamps")),
+    )
+    import_path: Optional[str] = opt(None, Rule("folder with the images", "FOLDER"))
+    max_time_delta: float = opt(
+        1.0, Rule("how far beyond the known positions it may extrapolate", "SECONDS", at_least=0)
+    )
+    file_in_path: Optional[str] = opt(
+        None, Rule("table with the timestamps, instead of images", "FILE")
+    )
+    file_format: str = opt("csv", Rule("format of that file", choices=("csv",)))
+    time_column: int = opt(0, Rule("column number, from 0, of the timestamps", "N", at_least=0))
+    time_utc: bool = opt(False, Rule("the timestamps are seconds or milliseconds since 1970"))
+    time_format: str = opt(
+        "%Y-%m-%dT%H:%M:%SZ", Rule("strptime format of the timestamps", "FORMAT")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if bool(self.import_path) == bool(self.file_in_path):
-            raise UsageError(("one_input", "", "interpolate needs either --import_path or --file_in_path"))
+            wrong = "interpolate needs either --import_path or --file_in_path"
+            raise UsageError("one_input", wrong)
         if self.file_in_path and self.data != "identical_timestamps":
-            raise UsageError(("no_images", "", "--data missing_gps needs images", "", "give --import_path"))
+            wrong = "--data missing_gps needs images"
+            raise UsageError("no_images", wrong, remedy="give --import_path")
 
 
 def _spread_given(images: List[Image]) -> List[Image]:
-    """Images of one folder with their equal capture times spread; those that change are given how much later they are,
-    which holds in any zone, or another time where they were given one."""
-    good = in_order(image for image in images if image.outcome is None and image.time is not None)
-    times, _ = spread_ties([typing.cast(float, image.time) for image in good])
+    """Images of one folder with their equal capture times spread.
+
+    Those that change are given how much later they are, which holds in any zone, or another time
+    where they were given one.
+    """
+    good = [image for image in in_order(images) if image.outcome is None and image.time is not None]
+    times, _ = spread_ties([image.time or 0.0 for image in good])
     new = {image.path: when for image, when in zip(good, times) if when != image.time}
-    def spread(image: Image) -> Row:
-        given = image.given or {}
-        if "time" in given:
-            return dict(given, time=new[image.path])
-        return dict(given, later=given.get("later", 0.0) + new[image.path] - typing.cast(float, image.time))
-    return [image.but(given=spread(image)) if image.path in new else
-            _unchanged(image, "no other image has its time") for image in images]
+    out = []
+    for image in images:
+        given, when = image.given or NOTHING_GIVEN, new.get(image.path)
+        if when is None:
+            out.append(_unchanged(image, "no other image has its time"))
+        elif given.time is not None:
+            out.append(image._replace(given=given._replace(time=when)))
+        else:
+            later = (given.later or 0.0) + when - (image.time or 0.0)
+            out.append(image._replace(given=given._replace(later=later)))
+    return out
 
 
 def _unchanged(image: Image, reason: str) -> Image:
     if image.outcome is not None:
         return image
     if image.time is None:
-        return _stopped(image, "no_time", "has no capture time")
-    return image.but(outcome=Outcome("skipped", reason))
+        return fail_now(image, Problem("no_time", "has no capture time"))
+    return leave_out(image, reason)
 
 
-def _fill_positions(images: List[Image], most: float) -> Iterator[Image]:
-    """Images of one folder with the positions that are missing given from those before and behind."""
-    known = {image.time: image.fix for image in in_order(images)
-             if image.fix is not None and image.time is not None and image.outcome is None
-             and (image.given or {}).get("filled") != [image.fix.lat, image.fix.lon]}
-    times = sorted(known)
-    for image in images:
-        when = image.time
+class _Between:
+    """The positions of the images of one folder, to fill in those that are missing."""
+
+    def __init__(self, images: List[Image], most: float) -> None:
+        self.most = most  # seconds beyond the first and last one
+        self.known: Dict[float, Fix] = {}
+        for image in in_order(images):
+            fix, when = image.fix, image.time
+            if fix is not None and when is not None and image.outcome is None:
+                if (image.given or NOTHING_GIVEN).filled != (fix.lat, fix.lon):
+                    self.known[when] = fix
+        self.times = sorted(self.known)
+
+    def filled(self, image: Image) -> Image:
+        """An image with a position from those before and behind."""
+        when, times = image.time, self.times
         if image.outcome is None and image.fix is not None:
-            image = image.but(outcome=Outcome("skipped", "has a position"))
+            return leave_out(image, "has a position")
         if image.outcome is not None or when is None:
-            yield _unchanged(image, "")
-            continue
+            return _unchanged(image, "")
         beyond = max(times[0] - when, when - times[-1]) if len(times) > 1 else math.inf
-        if beyond > most:
-            yield _stopped(image, "outside_track", "is too far from the images that have a position",
-                           "%.1f s" % beyond if beyond < math.inf else "fewer than two have one",
-                           "raise --max_time_delta, or geotag from a track")
-            continue
+        if beyond > self.most:
+            wrong = "is too far from the images that have a position"
+            value = f"{beyond:.1f} s" if beyond < math.inf else "fewer than two have one"
+            remedy = "raise --max_time_delta, or geotag from a track"
+            return fail_now(image, Problem("outside_track", wrong, value=value, remedy=remedy))
         index = min(max(bisect.bisect_right(times, when), 1), len(times) - 1)
-        fix = between(known[times[index - 1]], known[times[index]], when)
-        yield image.but(given=dict(image.given or {}, **_present(lat=fix.lat, lon=fix.lon, alt=fix.alt),
-                                   filled=[fix.lat, fix.lon]))      # so that the next run does not go on from it
+        fix = between(self.known[times[index - 1]], self.known[times[index]], when)
+        now = Given(lat=fix.lat, lon=fix.lon, alt=fix.alt, filled=(fix.lat, fix.lon))
+        # the next run does not go on from it
+        return image._replace(given=_laid_over(image.given, now))
 
 
-def interpolate_images(options: Interpolation, keep: Keep, dry: Dry, ui: Ui) -> Report:
+def interpolate_images(options: Options, ui: Ui) -> Report:
     """Spread identical capture times, or fill missing positions, a folder at a time."""
-    report = Report("interpolate", word="would be interpolated" if dry.dry_run else "interpolated")
-    change = {"identical_timestamps": _spread_given, "missing_gps": lambda folder: _fill_positions(
-        folder, options.max_time_delta)}[typing.cast(str, options.data)]
-    return _given_run(Input(options.import_path, options.verbose), Settings(keep=keep, dry=dry), ui, report,
-                      lambda images: _folderwise(images, change))
+    asked = options[Interpolation]
+    word = "would be interpolated" if options[Dry].dry_run else "interpolated"
+
+    def change(images: List[Image]) -> List[Image]:
+        changed: List[Image] = []
+        for group in by_folder(images).values():
+            if asked.data == "identical_timestamps":
+                changed.extend(_spread_given(group))
+            else:
+                changed.extend(map(_Between(group, asked.max_time_delta).filled, group))
+        return replaced(images, changed)
+
+    source = Input(asked.import_path or "", asked.verbose)
+    course = Course((), Options([source, options[Keep], options[Dry]]))
+    return _given_run(course, ui, Report("interpolate", told=Told(word)), change)
 
 
-def interpolate_table(options: Interpolation, table: Table, keep: Keep, dry: Dry) -> Report:
-    """Spread identical timestamps in a table; with keep_original into NAME_interpolated beside it."""
-    path, column = typing.cast(str, options.file_in_path), options.time_column
-    report = Report("interpolate", word="would be interpolated" if dry.dry_run else "interpolated")
-    rows = read_table(path, table.delimiter, False)
-    body = rows[1:] if table.header else rows
-    timed: List[Tuple[float, List[str]]] = []
-    for line, cells in body:
+class _Stamped(NamedTuple):
+    """A row of a table and its time."""
+
+    row: TableRow
+    time: float
+
+
+def _stamped(rows: Sequence[TableRow], options: Interpolation, report: Report) -> List[_Stamped]:
+    """The rows that have a timestamp, by time; the others fail."""
+    timed, column, path = [], options.time_column, options.file_in_path or ""
+    for row in rows:
         try:
-            timed.append((_epoch(cells[column]) if options.time_utc else parse_by_format(
-                cells[column].strip(), options.time_format), cells))
+            text = row.cells[column].strip()
+            when = epoch(text) if options.time_utc else parse_by_format(text, options.time_format)
+            timed.append(_Stamped(row, when))
         except (ValueError, IndexError, OverflowError):
-            report.failed.append(Problem("bad_row", path, "line %d has no timestamp" % line, "".join(
-                cells[column:column + 1]), "check --time_column and --time_format"))
-    timed.sort(key=lambda row: row[0])
-    spread, _ = spread_ties([when for when, _ in timed])
-    changed = {id(cells): (cells[column].strip(), _respelled(cells[column].strip(), when, options))
-               for (before, cells), when in zip(timed, spread) if when != before}
-    report.done = len(changed)
-    report.found, left = len(body), len(timed) - report.done
+            wrong, value = (
+                f"line {row.line} has no timestamp",
+                "".join(row.cells[column : column + 1]),
+            )
+            remedy = "check --time_column and --time_format"
+            report.failed.append(Problem("bad_row", wrong, file=path, value=value, remedy=remedy))
+    return sorted(timed, key=lambda stamped: stamped.time)
+
+
+def interpolate_table(options: Options, ui: Ui) -> Report:
+    """Spread identical timestamps in a table; with keep_original into NAME_interpolated
+    beside it.
+    """
+    asked, table, dry = options[Interpolation], options[Table], options[Dry].dry_run
+    path, report = asked.file_in_path or "", Report("interpolate")
+    report.told.word = "would be interpolated" if dry else "interpolated"
+    rows = read_table(path, table.delimiter, False)
+    timed = _stamped(rows[1:] if table.header else rows, asked, report)
+    changed = _spread_cells(timed, asked)
+    report.done, left = len(changed), len(timed) - len(changed)
     if left:
-        report.skipped["no other row has its time"] = [""] * left
-    if report.done and not dry.dry_run:
+        report.skipped.setdefault("no other row has its time", []).extend([""] * left)
+    if changed and not dry:
         stem, extension = os.path.splitext(path)
-        begin, text, encoding = table_text(path)
-        lines, mark = list(io.StringIO(text, newline="")), re.escape(_DELIMITERS.get(table.delimiter, table.delimiter))
-        cells_before = re.compile('(?:(?:"(?:[^"]|"")*"(?=%s)|[^%s]*)%s){%d}' % (mark, mark, mark, column))
-        for (line, cells), end in zip(rows, [line for line, _ in rows[1:]] + [len(lines) + 1]):
-            if id(cells) in changed:        # only that cell: quotes, line ends and blank lines stay as they are
-                row = "".join(lines[line - 1:end - 1])
-                at = typing.cast(Any, cells_before.match(row)).end()
-                row = row[:at] + row[at:].replace(*changed[id(cells)], 1)
-                lines[line - 1:end - 1] = [row] + [""] * (end - line - 1)
-        write_atomically(stem + "_interpolated" + extension if keep.keep_original else path,
-                         [begin, "".join(lines).encode(encoding, "surrogateescape")])
+        to = stem + "_interpolated" + extension if options[Keep].keep_original else path
+        mark, text, encoding = table_text(path)
+        before = _before_cell(table.delimiter, asked.time_column)
+        after = _with_cells(text, rows, changed, before)
+        write_atomically(to, [mark, after.encode(encoding, "surrogateescape")])
     return report
+
+
+def _spread_cells(timed: Sequence[_Stamped], options: Interpolation) -> Dict[int, Tuple[str, str]]:
+    """Line -> its timestamp before and after, of the rows whose time changes."""
+    times, _ = spread_ties([stamped.time for stamped in timed])
+    changed = {}
+    for stamped, when in zip(timed, times):
+        if when != stamped.time:
+            text = stamped.row.cells[options.time_column].strip()
+            changed[stamped.row.line] = (text, _respelled(text, when, options))
+    return changed
+
+
+def _before_cell(delimiter: str, column: int) -> "re.Pattern[str]":
+    """What stands in a row before a column, from 0."""
+    mark = re.escape(DELIMITERS.get(delimiter, delimiter))
+    cell = f'(?:"(?:[^"]|"")*"(?={mark})|[^{mark}]*){mark}'
+    return re.compile(f"(?:{cell}){{{column}}}")
+
+
+def _with_cells(
+    text: str,
+    rows: List[TableRow],
+    changed: Mapping[int, Tuple[str, str]],
+    before: "re.Pattern[str]",
+) -> str:
+    """A table with some cells changed; quotes, line ends and blank lines stay as they are."""
+    lines = list(io.StringIO(text, newline=""))
+    ends = [row.line for row in rows[1:]] + [len(lines) + 1]
+    for row, end in zip(rows, ends):
+        match = (
+            before.match("".join(lines[row.line - 1 : end - 1])) if row.line in changed else None
+        )
+        if match is not None:
+            whole = match.string
+            rest = whole[match.end() :].replace(*changed[row.line], 1)
+            blank = [""] * (end - row.line - 1)
+            lines[row.line - 1 : end - 1] = [whole[: match.end()] + rest, *blank]
+    return "".join(lines)
 
 
 def _respelled(before: str, when: float, options: Interpolation) -> str:
     """A time in the form of the timestamp that it replaces, with a fraction."""
     if options.time_utc:
-        text = "%d" % round(when * 1000) if abs(_finite(before)) > 1e11 else "%.3f" % when
+        text = str(round(when * 1000)) if abs(finite(before)) > 1e11 else f"{when:.3f}"
         return text.replace(".", ",") if "," in before else text
-    style, zone = options.time_format, _by_format(before, options.time_format).utcoffset()
-    whole, milli = _calendar(when)
+    style = options.time_format
+    zone = moment_by(before, style).utcoffset() or datetime.timedelta()
+    whole, milli = calendar(when)
     moment = whole.replace(tzinfo=datetime.timezone.utc) + datetime.timedelta(milliseconds=milli)
-    moment = moment.astimezone(datetime.timezone(zone or datetime.timedelta()))
+    moment = moment.astimezone(datetime.timezone(zone))
     return moment.strftime(style if "%f" in style else style.replace("%S", "%S.%f"))
 
 
-# ---- 11. Video ----------------------------------------------------------------------------------
-# Here: what ffmpeg is asked, which frames to take, when each was taken, and their way into the import folder.
-# Not here: what telemetry says (7), what becomes of the frames afterwards (10).
+# ---- Probe --------------------------------------------------------------------------------------
+# Here: what ffmpeg and ffprobe are asked, and how a video's frames are chosen by them.
+# Not here: which frames are wanted, when each was taken.
 
-FRAME_UNITS = 10000                 # a second in the frame times that ffmpeg writes; its 32 bits hold 59 hours
-EARLY_S = 0.00043                   # seconds a frame may be before its moment: Matroska rounds times to milliseconds
-MOMENTS = 400                       # moments in one run of ffmpeg: its arguments stay under the 32 kB of Windows
-RUN_S = 0.2                         # seconds that a run of ffmpeg costs on one CPU before it decodes anything
-PIXELS_S = 5e8                      # pixels that one CPU decodes in a second
-CLOCKS_AGREE_S = 2.0                # seconds; clocks of a video that are further apart are told
-MIXED_UP_MS = 10 ** 11              # a start time below (March 1973) was probably given in seconds
-DIGEST_BYTES = 1 << 16              # at both ends of a video, by which it is known again
-SAMPLED_BEFORE = "already sampled with these settings"
-
-
-@dataclass(frozen=True)
-class Video(Group):
-    """video"""
-
-    video_path: Optional[str] = opt(None, "video, or folder of videos", metavar="PATH", required=True)
-    video_sample_interval: float = opt(2.0, "time in the video between two frames", metavar="SECONDS", above=0)
-    video_duration_ratio: float = opt(1.0, "real time / video time, for time-lapse", metavar="NUMBER", above=0)
-    video_start_time: Optional[int] = opt(None, "when the first frame was taken, since 1970 UTC (of several videos, "
-                                          "the first; the others follow without a pause)", metavar="MILLISECONDS",
-                                          at_least=0)
-    video_sample_distance: Optional[float] = opt(None, "distance along the track between two frames, in place of the "
-                                                 "interval", metavar="METRES", advanced=True, above=0)
-    ffmpeg_path: Optional[str] = opt(None, "ffmpeg, or the folder it is in", metavar="FILE", advanced=True)
+FRAME_UNITS = 10000  # a second in the frame times that ffmpeg writes; its 32 bits hold 59 hours
+EARLY_S = 0.00043  # seconds a frame may be before its moment: Matroska rounds times to milliseconds
+MOMENTS = 400  # moments in one run of ffmpeg: its arguments stay under the 32 kB of Windows
+_RUN_S = 0.2  # seconds that a run of ffmpeg costs on one CPU before it decodes anything
+_PIXELS_S = 5e8  # pixels that one CPU decodes in a second
 
 
 class Footage(NamedTuple):
     """A video as its container describes it."""
 
-    path: str                       # absolute
-    duration: Optional[float]       # seconds; None = unknown
-    rate: float                     # frames a second, on average
-    pixels: int                     # in a frame
-    reorder: int                    # frames between decoding and showing one
-    key_gap: Optional[float]        # seconds between key frames; None = seeking is not reliable
+    path: str  # absolute
+    duration: Optional[float]  # seconds; None = unknown
+    rate: float  # frames a second, on average
+    pixels: int  # in a frame
+    reorder: int  # frames between decoding and showing one
+    key_gap: Optional[float]  # seconds between key frames; None = seeking is not reliable
     camera: Camera
-    created: Optional[float]        # seconds UTC as the camera wrote it
+    created: Optional[float]  # seconds UTC as the camera wrote it
+
+
+class Cutting(NamedTuple):
+    """Which frames of a video are to be taken."""
+
+    choice: str  # an expression of ffmpeg's select filter
+    # decode from the key frame before it, in seconds; None = from the begin
+    seek: Optional[float] = None
+    most: Optional[int] = None  # end after so many frames; None = at the end
 
 
 class Ffmpeg:
@@ -4279,96 +7304,125 @@ class Ffmpeg:
     def __init__(self, given: Optional[str] = None) -> None:
         self.ffmpeg, self.ffprobe = find_program("ffmpeg", given), find_program("ffprobe", given)
         modern = "-fps_mode" in run_program([self.ffmpeg, "-v", "error", "-h", "long"]).output
-        self.passthrough = ["-fps_mode" if modern else "-vsync", "passthrough"]     # one is new, the other gone
+        # one is new, the other gone
+        self.passthrough = ["-fps_mode" if modern else "-vsync", "passthrough"]
 
     def probe(self, path: str) -> Footage:
         """What is in a video; raises ToolError when there are no pictures to be had."""
-        ran = run_program([self.ffprobe, "-v", "error", "-select_streams", "V", "-show_format", "-show_streams",
-                           "-of", "json", path])
+        asked = ["-select_streams", "V", "-show_format", "-show_streams", "-of", "json", path]
+        ran = run_program([self.ffprobe, "-v", "error", *asked])
         if ran.code:
-            raise ToolError(("bad_video", path, "cannot be read as a video", _cause(ran, path),
-                             "copy it from the card again; a recording that was cut off needs repair"))
+            remedy = "copy it from the card again; a recording that was cut off needs repair"
+            raise ToolError(
+                "bad_video",
+                "cannot be read as a video",
+                file=path,
+                value=_cause(ran, path),
+                remedy=remedy,
+            )
         found = json.loads(ran.output)
         if not found.get("streams"):
-            raise ToolError(("no_pictures", path, "has no pictures", "", "leave it out"))
-        stream, form, movie = found["streams"][0], found.get("format", {}), read_movie(path)
-        tags = {name.lower(): text for part in (form, stream) for name, text in part.get("tags", {}).items()}
-        duration = float(stream.get("duration") or form.get("duration") or 0)
-        camera = Camera(movie.make or tags.get("com.apple.quicktime.make") or tags.get("com.android.manufacturer"),
-                        movie.model or tags.get("com.apple.quicktime.model") or tags.get("com.android.model"),
-                        stream["width"], stream["height"], _orientation(stream))
-        over, under = (int(part) for part in stream.get("avg_frame_rate", "0/0").split("/"))
-        return Footage(path, duration or None, over / under if under else 0.0, stream["width"] * stream["height"],
-                       stream.get("has_b_frames", 0), _key_gap(path), camera,
-                       parse_time(tags.get("creation_time")) if movie.creation_time is None else movie.creation_time)
+            raise ToolError("no_pictures", "has no pictures", file=path, remedy="leave it out")
+        return _footage(path, found["streams"][0], found.get("format", {}), read_movie(path))
 
-    def take(self, footage: Footage, folder: str, choice: str, seek: Optional[float] = None,
-             count: Optional[int] = None, line: Optional[Callable[[str], None]] = None) -> str:
-        """Write the frames that an expression of ffmpeg's select filter chooses into a folder, named by their times.
+    def take(
+        self,
+        footage: Footage,
+        folder: str,
+        cutting: Cutting,
+        line: Optional[Callable[[str], None]] = None,
+    ) -> str:
+        """Write frames into a folder, named by their times; returns what ffmpeg complained of.
 
-        Times are the video's own, in FRAME_UNITS; pixels are as stored, neither turned nor resized. Decoding begins at
-        the key frame before seek (seconds) and ends after count frames. Returns what ffmpeg complained of.
+        Times are the video's own, in FRAME_UNITS; pixels are as stored, neither turned nor resized.
         """
-        start = [] if seek is None else ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", "%.6f" % seek]
-        few = ["-threads", "1"] if count is not None and count <= 2 else []     # more threads would only decode ahead
-        ran = run_program(
-            [self.ffmpeg, "-nostdin", "-v", "error", "-nostats", "-progress", "pipe:1", "-copyts", "-noautorotate"]
-            + few + start + ["-i", footage.path, "-map", "0:V:0",
-                             "-vf", "select='%s',settb=1/%d" % (choice, FRAME_UNITS)]
-            + self.passthrough + ["-enc_time_base", "1/%d" % FRAME_UNITS]
-            + ([] if count is None else ["-frames:v", str(count)])
-            + ["-qscale:v", "2", "-f", "image2", "-frame_pts", "1", "%d.jpg"], folder, line)
+        begin, few, end = [], [], []
+        if cutting.seek is not None:
+            begin = ["-noaccurate_seek", "-seek_timestamp", "1", "-ss", f"{cutting.seek:.6f}"]
+        if cutting.most is not None:
+            end = ["-frames:v", str(cutting.most)]
+            few = ["-threads", "1"] if cutting.most <= 2 else []  # more would only decode ahead
+        talk = ["-nostdin", "-v", "error", "-nostats", "-progress", "pipe:1"]
+        argv = [self.ffmpeg, *talk, "-copyts", "-noautorotate", *few, *begin, "-i", footage.path]
+        argv += ["-map", "0:V:0", "-vf", f"select='{cutting.choice}',settb=1/{FRAME_UNITS}"]
+        argv += [*self.passthrough, "-enc_time_base", f"1/{FRAME_UNITS}", *end]
+        argv += ["-qscale:v", "2", "-f", "image2", "-frame_pts", "1", "%d.jpg"]
+        ran = run_program(argv, folder, line)
         if ran.code:
-            raise ToolError(("not_sampled", footage.path, "ffmpeg gave up", _cause(ran, footage.path), "check the disk "
-                             "and the video"))
+            cause, remedy = _cause(ran, footage.path), "check the disk and the video"
+            raise ToolError(
+                "not_sampled", "ffmpeg gave up", file=footage.path, value=cause, remedy=remedy
+            )
         return _cause(ran, footage.path) if ran.errors else ""
 
 
 def _cause(ran: Ran, path: str) -> str:
     """The first thing that ffmpeg complained of, without where in ffmpeg."""
-    return re.sub(r"^(\[[^]]*\] *)+", "", (ran.errors or ["exit code %d" % ran.code])[0]).replace(path + ": ", "")
+    first = (ran.errors or [f"exit code {ran.code}"])[0]
+    return re.sub(r"^(\[[^]]*\] *)+", "", first).replace(path + ": ", "")
+
+
+def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Movie) -> Footage:
+    """A video by what ffprobe says of its pictures and its container, and by our own reader."""
+    tags = {
+        name.lower(): text for part in (form, stream) for name, text in part.get("tags", {}).items()
+    }
+    apple, android = "com.apple.quicktime.", "com.android."
+    make = movie.make or tags.get(apple + "make") or tags.get(android + "manufacturer")
+    model = movie.model or tags.get(apple + "model") or tags.get(android + "model")
+    width, height = stream["width"], stream["height"]
+    over, under = (int(part) for part in stream.get("avg_frame_rate", "0/0").split("/"))
+    created = movie.creation_time
+    return Footage(
+        path=path,
+        duration=float(stream.get("duration") or form.get("duration") or 0) or None,
+        rate=over / under if under else 0.0,
+        pixels=width * height,
+        reorder=stream.get("has_b_frames", 0),
+        key_gap=movie.key_gap,
+        camera=Camera(make, model, width, height, _orientation(stream)),
+        created=parse_time(tags.get("creation_time")) if created is None else created,
+    )
 
 
 def _orientation(stream: Dict[str, Any]) -> int:
-    """EXIF orientation by the rotation matrix, or by the older rotate tag, of a stream; multiples of 90 degrees."""
-    turned = [-part["rotation"] for part in stream.get("side_data_list", []) if "rotation" in part]
+    """EXIF orientation by the rotation matrix, or by the older rotate tag, of a stream; multiples
+    of 90 degrees.
+    """
+    data = stream.get("side_data_list", [])
+    turned = [-part["rotation"] for part in data if "rotation" in part]
     turned.append(float(stream.get("tags", {}).get("rotate", 0)))
     return {0: 1, 90: 6, 180: 3, 270: 8}.get(round(turned[0]) % 360, 1)
 
 
-def _key_gap(path: str) -> Optional[float]:
-    """Seconds between the key frames of an MP4 or MOV, on average; None for other files."""
-    with open(path, "rb") as handle:
-        movie = _Source(handle, Path(path))
-        for box in movie.boxes(movie.moov) if movie.moov and movie.duration else ():
-            table = movie.child(box, b"mdia", b"minf", b"stbl") if movie.child(box, b"mdia", b"minf", b"vmhd") else None
-            if table is not None:
-                keys = movie.child(table, b"stss")
-                return typing.cast(float, movie.duration) / max(1, len(movie.table(keys, 8))) if keys else 0.0
-    return None
+def every(interval: float) -> str:
+    """An expression for the first frame, and for every k the first one at or after k intervals from
+    it.
+    """
 
+    def past(moment: str) -> str:
+        return f"floor(({moment}-start_t+{EARLY_S!r})/{interval!r})"
 
-# -- which frames --
-
-def _every(interval: float) -> str:
-    """An expression for the first frame, and for every k the first one at or after k intervals from it."""
-    past = "floor((%%s-start_t+%r)/%r)" % (EARLY_S, interval)
-    return "isnan(prev_selected_t)+gt(%s,%s)" % (past % "t", past % "prev_selected_t")
+    return f"isnan(prev_selected_t)+gt({past('t')},{past('prev_selected_t')})"
 
 
 def _at(moments: Sequence[float]) -> str:
-    """An expression for the first frame at or after each moment (seconds of the video's own time)."""
-    if len(moments) > 1:            # halves in brackets: ffmpeg does not take sums of a hundred terms
-        return "(%s+%s)" % (_at(moments[:len(moments) // 2]), _at(moments[len(moments) // 2:]))
-    return "gte(t,%.5f)*not(gte(prev_t,%.5f))" % (moments[0] - EARLY_S, moments[0] - EARLY_S)
+    """An expression for the first frame at or after each moment (seconds of the video's
+    own time).
+    """
+    half = len(moments) // 2
+    if half:  # halves in brackets: ffmpeg does not take sums of a hundred terms
+        return f"({_at(moments[:half])}+{_at(moments[half:])})"
+    early = f"{moments[0] - EARLY_S:.5f}"
+    return f"gte(t,{early})*not(gte(prev_t,{early}))"
 
 
-def _taken(folder: str) -> List[int]:
+def frame_times(folder: str) -> List[int]:
     """The times of the frames in a folder, in FRAME_UNITS and in order."""
     return sorted(int(name[:-4]) for name in os.listdir(folder) if name.endswith(".jpg"))
 
 
-def _clear(folder: str) -> None:
+def clear_folder(folder: str) -> None:
     """Remove a temporary folder of ours."""
     for place, _, files in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
@@ -4377,75 +7431,144 @@ def _clear(folder: str) -> None:
             os.rmdir(place)
 
 
-def _margin(footage: Footage) -> float:
-    """Seconds before a moment to seek to, so that the key frame reached is shown before it whatever the reordering."""
+def seek_margin(footage: Footage) -> float:
+    """Seconds before a moment to seek to, so that the key frame reached is shown before it whatever
+    the reordering.
+    """
     return 2 * (footage.reorder + 2) / (footage.rate or 10.0)
 
 
-def _seeking_pays(footage: Footage, gap: float) -> bool:
-    """Whether one run of ffmpeg for a frame costs less than decoding all frames of a gap in seconds."""
+def seeking_pays(footage: Footage, gap: float) -> bool:
+    """Whether one run of ffmpeg for a frame costs less than decoding all frames of a gap in
+    seconds.
+    """
     if footage.key_gap is None or footage.duration is None:
         return False
-    second = footage.rate * footage.pixels / PIXELS_S   # CPU seconds for a second of video
-    return RUN_S + (footage.key_gap / 2 + _margin(footage)) * second < gap * second
+    second = footage.rate * footage.pixels / _PIXELS_S  # CPU seconds for a second of video
+    return _RUN_S + (footage.key_gap / 2 + seek_margin(footage)) * second < gap * second
 
 
-def _take_at(task: Tuple[Ffmpeg, Footage, str, List[float]]) -> str:
+class Moments(NamedTuple):
+    """Some moments of a video whose frames are to be taken into a folder."""
+
+    ffmpeg: Ffmpeg
+    footage: Footage
+    folder: str
+    times: Sequence[float]  # seconds of the video's own time
+
+
+def take_at(task: Moments) -> str:
     """Take the frames of some moments; returns what ffmpeg complained of."""
     ffmpeg, footage, folder, moments = task
-    part = os.path.join(folder, "%.5f" % moments[0])
-    for seek in (None,) if footage.key_gap is None else (moments[0] - _margin(footage), None):
+    part = os.path.join(folder, f"{moments[0]:.5f}")
+    choice, first = "isnan(prev_t)+" + _at(moments), (moments[0] - EARLY_S) * FRAME_UNITS
+    seeks: List[Optional[float]] = [None]
+    if footage.key_gap is not None:
+        seeks.insert(0, moments[0] - seek_margin(footage))
+    wrong, times = "", []
+    for seek in seeks:
         os.mkdir(part)
-        wrong = ffmpeg.take(footage, part, "isnan(prev_t)+" + _at(moments), seek, len(moments) + 1)
-        times = _taken(part)        # the first frame only shows where decoding began
-        if seek is None or times and times[0] < (moments[0] - EARLY_S) * FRAME_UNITS:
+        wrong = ffmpeg.take(footage, part, Cutting(choice, seek, len(moments) + 1))
+        times = frame_times(part)  # the first frame only shows where decoding began
+        if seek is None or times and times[0] < first:
             break
-        _clear(part)
+        clear_folder(part)
     for when in times[1:]:
-        os.replace(os.path.join(part, "%d.jpg" % when), os.path.join(folder, "%d.jpg" % when))
+        os.replace(os.path.join(part, f"{when}.jpg"), os.path.join(folder, f"{when}.jpg"))
     return wrong
 
 
-def _distance_times(track: Track, start: float, end: float, metres: float) -> List[float]:
-    """Track times from start to end at which one is metres away from the place before; each segment begins one."""
+# ---- Sampling -----------------------------------------------------------------------------------
+# Here: which frames of a video to take, when and where each was taken.
+# Not here: what telemetry says, what becomes of the frames.
+
+_CLOCKS_AGREE_S = 2.0  # seconds; clocks of a video that are further apart are told
+
+
+@dataclass(frozen=True)
+class Video(Group):
+    """video"""
+
+    word: ClassVar[str] = "video"
+    video_path: str = opt(REQUIRED, Rule("video, or folder of videos", "PATH"))
+    video_sample_interval: float = opt(
+        2.0, Rule("time in the video between two frames", "SECONDS", above=0)
+    )
+    video_duration_ratio: float = opt(
+        1.0, Rule("real time / video time, for time-lapse", "NUMBER", above=0)
+    )
+    video_start_time: Optional[int] = opt(
+        None,
+        Rule(
+            "when the first frame was taken, since 1970 UTC (of several videos, the first; the "
+            "others follow without a pause)",
+            "MILLISECONDS",
+            at_least=0,
+        ),
+    )
+    video_sample_distance: Optional[float] = opt(
+        None,
+        Rule(
+            "distance along the track between two frames, in place of the interval",
+            "METRES",
+            advanced=True,
+            above=0,
+        ),
+    )
+    ffmpeg_path: Optional[str] = opt(None, rare("ffmpeg, or the folder it is in", "FILE"))
+
+
+def distance_times(track: Track, start: float, end: float, metres: float) -> List[float]:
+    """Track times from start to end at which one is metres away from the place before; each segment
+    begins one.
+    """
     times: List[float] = []
+    for part in track.segments():
+        times.extend(_walk(part, start, end, metres))
+    return [when for when in times if start <= when <= end]
+
+
+def _walk(part: Sequence[Fix], start: float, end: float, metres: float) -> Iterator[float]:
+    """The times of one segment, from where it enters the span of time."""
     last: Optional[Fix] = None
-    starts = set(track.starts)
-    for index, point in enumerate(track.points):
-        before = track.points[index - 1] if index and index not in starts else None
-        if before is not None and before.time < start < point.time:
-            last, before = (between(before, point, start),) * 2
-            times.append(start)
+    for before, point in zip([None, *part], part):
         if point.time < start or (before or point).time > end:
             continue
-        if before is None or last is None:
-            last = point
-            times.append(point.time)
-            continue
+        if last is None or before is None:
+            entered = before is not None and before.time < start < point.time
+            last = between(before, point, start) if before is not None and entered else point
+            yield last.time
+            if not entered:
+                continue
+            before = last
         while distance(last, point) >= metres:
             near, far = distance(last, before), distance(last, point)
-            before = last = between(before, point, before.time + (metres - near) / (far - near) * (
-                point.time - before.time))
-            times.append(last.time)
-    return [when for when in times if start <= when <= end]
+            share = (metres - near) / (far - near)
+            before = last = between(before, point, before.time + share * (point.time - before.time))
+            yield last.time
 
 
 # -- when and where --
 
+
 class Timing(NamedTuple):
     """When and where the frames of one video were taken."""
 
-    start: float                    # seconds UTC of the first frame
-    clock: str                      # which clock that is from
-    ratio: float                    # real time / video time
+    start: float  # seconds UTC of the first frame
+    clock: str  # which clock that is from
+    ratio: float  # real time / video time
     track: Optional[Track]
-    track_start: float              # what the track's clock shows at the first frame
+    track_start: float  # what the track's clock shows at the first frame
     max_gap: Optional[float]
 
     def place(self, seconds: float) -> Optional[Fix]:
-        """Where the frame at so many seconds of video after the first was taken; None = not known."""
+        """Where the frame at so many seconds of video after the first was taken; None =
+        not known.
+        """
+        if self.track is None:
+            return None
         try:
-            return fix_at(self.track, self.track_start + seconds * self.ratio, self.max_gap) if self.track else None
+            return fix_at(self.track, self.track_start + seconds * self.ratio, self.max_gap)
         except OutsideTrack:
             return None
 
@@ -4455,238 +7578,358 @@ class Setup(NamedTuple):
 
     video: Video
     geotagging: Geotagging
-    track: Optional[Track]          # from --geotag_source; None = each video's own
+    track: Optional[Track]  # from --geotag_source; None = each video's own
     ffmpeg: Ffmpeg
     notes: Notes
     ui: Ui
 
-    def settings(self) -> List[Any]:
-        """All that decides which frames a video gives and what is written into them, but for the video itself."""
-        track = self.geotagging.geotag_source_path
+    def settings(self) -> List[object]:
+        """All that decides which frames a video gives and what is written into them, but for the
+        video itself.
+        """
+        path = self.geotagging.geotag_source_path
         video = dataclasses.replace(self.video, video_path=".", ffmpeg_path=None)
-        geotagging = dataclasses.replace(self.geotagging, geotag_source_path=track and ".")
-        return [dataclasses.asdict(video), dataclasses.asdict(geotagging), _input_stamps(track)]
+        geotagging = dataclasses.replace(self.geotagging, geotag_source_path=path and ".")
+        return [video.plain(), geotagging.plain(), track_stamps(path)]
+
+    def clock(
+        self, created: Optional[float], zero: Optional[float], given: Optional[float]
+    ) -> Tuple[float, str]:
+        """(seconds UTC of the first frame, which clock that is from): given, by GPS, or as the
+        camera wrote it.
+        """
+        zone = self.geotagging.zone
+        if given is not None:
+            return given, "--video_start_time"
+        if zero is not None:
+            return zero, "its GPS time"
+        if created is not None:
+            return created, "its creation_time" + (f", in zone {zone}" if zone else "")
+        return 0.0, "none: it has no clock, so time starts at 1970; give --video_start_time"
 
     def timing(self, footage: Footage, first: float, given: Optional[float]) -> Timing:
-        """When and where frames were taken; first = the first frame's time on the time line that telemetry shares."""
-        gps = video_start(footage.path)
-        created = footage.created
-        if created is not None and self.geotagging.zone:
-            created -= zone_offset(self.geotagging.zone, created)
-        start, clock = 0.0, "none: it has no clock, so time starts at 1970; give --video_start_time"
-        if given is not None:
-            start, clock = given, "--video_start_time"
-        elif gps is not None:
-            start, clock = gps[0] + first, "its GPS time (%s)" % gps[1]
-        elif created is not None:
-            start, clock = created, "its creation_time" + (
-                ", in zone %s" % self.geotagging.zone if self.geotagging.zone else "")
-        other, told = (created, "creation_time") if given is None else (given, "--video_start_time")
-        if gps is not None and other is not None and abs(other - gps[0] - first) > CLOCKS_AGREE_S:
-            ahead = other - gps[0] - first
-            self.notes.say("%s: %s is %.2f hours (%.1f s) %s its GPS time; it goes by %s" % (os.path.basename(
-                footage.path), told, abs(ahead) / 3600, abs(ahead), "ahead of" if ahead > 0 else "behind", clock))
+        """When and where frames were taken; first = the first frame's time on the time line that
+        telemetry shares.
+        """
+        own, created, zone = movie_track(footage.path), footage.created, self.geotagging.zone
+        if created is not None and zone:
+            created -= zone_offset(zone, created)
+        zero = None if own is None or own.zero is None else own.zero + first
+        start, clock = self.clock(created, zero, given)
+        if own is not None and clock == "its GPS time":
+            clock = f"its GPS time ({own.clock})"
+        if zero is not None:
+            other, word = (
+                (created, "creation_time") if given is None else (given, "--video_start_time")
+            )
+            self._compare(os.path.basename(footage.path), (other, word), zero, clock)
         track, track_start = self.track, start - self.geotagging.offset_time
         if track is not None and self.geotagging.use_gps_start_time:
             track_start = track.points[0].time
-        elif track is None and gps is not None:
-            with contextlib.suppress(BadTrack):
-                track, track_start = read_track(footage.path), gps[0] + first
-        return Timing(start, clock, self.video.video_duration_ratio, track, track_start, self.geotagging.max_gap)
+        elif track is None and zero is not None:
+            track, track_start = own, zero
+        ratio = self.video.video_duration_ratio
+        return Timing(start, clock, ratio, track, track_start, self.geotagging.max_gap)
+
+    def _compare(
+        self, name: str, other: Tuple[Optional[float], str], zero: float, clock: str
+    ) -> None:
+        """Say where another clock of a video is far from its GPS time."""
+        time, word = other
+        ahead = 0.0 if time is None else time - zero
+        if abs(ahead) > _CLOCKS_AGREE_S:
+            side = "ahead of" if ahead > 0 else "behind"
+            self.notes.say(
+                f"{name}: {word} is {abs(ahead) / 3600:.2f} hours ({abs(ahead):.1f} s) {side} its "
+                f"GPS time; it goes by {clock}"
+            )
 
     def moments(self, footage: Footage, first: float, timing: Timing) -> List[float]:
-        """The video's own times after the first frame at which frames are wanted, by interval or by distance."""
+        """The video's own times after the first frame at which frames are wanted, by interval or by
+        distance.
+        """
         video, length = self.video, footage.duration or 0.0
+        interval = video.video_sample_interval
         if video.video_sample_distance is None:
-            return [first + number * video.video_sample_interval
-                    for number in range(1, int(length / video.video_sample_interval + EARLY_S) + 1)]
+            count = int(length / interval + EARLY_S)
+            return [first + number * interval for number in range(1, count + 1)]
         if timing.track is None:
-            raise UsageError(("no_track", footage.path, "--video_sample_distance needs a track, and there is none in "
-                              "this video", "", "sample by time, or give a track with --geotag_source"))
+            raise UsageError(
+                "no_track",
+                "--video_sample_distance needs a track, and there is none in this video",
+                file=footage.path,
+                remedy="sample by time, or give a track with --geotag_source",
+            )
         end = timing.track_start + length * timing.ratio
-        times = _distance_times(timing.track, timing.track_start, end, video.video_sample_distance)
+        metres = video.video_sample_distance
+        times = distance_times(timing.track, timing.track_start, end, metres)
         if not times:
-            raise OutsideTrack(("outside_track", footage.path, "was taken outside of the track", "%s to %s UTC" % (
-                format_time(timing.track_start), format_time(end)), "check the clocks, or sample by time"))
-        return [first + (when - timing.track_start) / timing.ratio for when in times if when > timing.track_start]
+            span = f"{format_time(timing.track_start)} to {format_time(end)} UTC"
+            wrong, remedy = "was taken outside of the track", "check the clocks, or sample by time"
+            raise OutsideTrack("outside_track", wrong, file=footage.path, value=span, remedy=remedy)
+        later = [when for when in times if when > timing.track_start]
+        return [first + (when - timing.track_start) / timing.ratio for when in later]
 
 
-# -- from a video to its frames --
+# ---- Frames -------------------------------------------------------------------------------------
+# Here: the way of a video's frames into the folder, and the record of it, so that none is lost.
+# Not here: which frames, when and where each was taken.
 
-def _take(setup: Setup, footage: Footage, folder: str, given: Optional[float]) -> Tuple[Timing, str]:
-    """Take the frames of a video into a folder; returns their timing and what ffmpeg complained of."""
-    video, name, ffmpeg = setup.video, os.path.basename(footage.path), setup.ffmpeg
-    by_time, interval = video.video_sample_distance is None, video.video_sample_interval
-    dense = by_time and not _seeking_pays(footage, interval)
-    total = int((footage.duration or 0.0) / interval) + 1
+_MIXED_UP_MS = 10**11  # a start time below (March 1973) was probably given in seconds
+_DIGEST_BYTES = 1 << 16  # at both ends of a video, by which it is known again
+SAMPLED_BEFORE = "already sampled with these settings"
+
+
+def _take(
+    setup: Setup, footage: Footage, folder: str, given: Optional[float]
+) -> Tuple[Timing, str]:
+    """Take the frames of a video into a folder; returns their timing and what ffmpeg
+    complained of.
+    """
+    video, word = setup.video, "sampling " + os.path.basename(footage.path)
+    interval, length = video.video_sample_interval, footage.duration or 0.0
+    dense = video.video_sample_distance is None and not seeking_pays(footage, interval)
+    total = int(length / interval) + 1
 
     def heard(text: str) -> None:
         if text.startswith("frame="):
-            setup.ui.progress("sampling " + name, int(text[6:]), max(total, int(text[6:])), 0)
+            count = int(text[6:])
+            setup.ui.progress(word, count, max(total, count), 0)
 
-    wrong = [ffmpeg.take(footage, folder, _every(interval), None, None, heard) if dense else
-             ffmpeg.take(footage, folder, "1", None, 1)]
-    if not _taken(folder):
-        raise ToolError(("no_pictures", footage.path, "has no picture that can be decoded", wrong[0], "leave it out"))
-    first = _taken(folder)[0] / FRAME_UNITS
+    cutting = Cutting(every(interval)) if dense else Cutting("1", None, 1)
+    wrong = [setup.ffmpeg.take(footage, folder, cutting, heard if dense else None)]
+    if not frame_times(folder):
+        what = "has no picture that can be decoded"
+        raise ToolError(
+            "no_pictures", what, file=footage.path, value=wrong[0], remedy="leave it out"
+        )
+    first = frame_times(folder)[0] / FRAME_UNITS
     timing = setup.timing(footage, first, given)
     if not dense:
-        moments = setup.moments(footage, first, timing)
-        size = 1 if _seeking_pays(footage, (footage.duration or 0.0) / max(1, len(moments))) else MOMENTS
-        tasks = [(ffmpeg, footage, folder, moments[at:at + size]) for at in range(0, len(moments), size)]
-        for done, line in enumerate(each(_take_at, tasks, min(len(tasks), PROCESS_IMAGES), 0 if size == 1 else 1), 1):
-            setup.ui.progress("sampling " + name, min(done * size, len(moments)), len(moments), 0)
-            wrong.append(line)
+        wrong += _take_moments(setup, footage, folder, setup.moments(footage, first, timing))
     return timing, next(filter(None, wrong), "")
 
 
-def _frame_edits(camera: Camera, when: float, fix: Optional[Fix]) -> Edits:
-    """The EXIF of a frame; the direction of travel is no camera direction, so it goes into GPSTrack."""
-    names = {_MAKE: camera.make, _MODEL: camera.model}
-    first: Dict[int, Any] = {tag: text.encode("utf-8") for tag, text in names.items() if text}
-    first[_ORIENTATION] = camera.orientation
-    gps: Dict[int, Any] = {}
-    if fix is not None:
-        gps = {_GPS_VERSION: (2, 3, 0, 0), **position_edits(fix.lat, fix.lon), **gps_time_edits(fix.time)}
-        if fix.alt is not None:
-            gps.update(altitude_edits(fix.alt))
-        if fix.course is not None:
-            gps.update({_TRACK: heading_edits(fix.course)[_DIR], _TRACK_REF: b"T"})
-    return {"0th": first, "Exif": time_edits(when, 0.0), "GPS": gps}
+def _take_moments(
+    setup: Setup, footage: Footage, folder: str, moments: List[float]
+) -> Iterator[str]:
+    """Take the frames of some moments of a video; gives what ffmpeg complained of."""
+    word, length = "sampling " + os.path.basename(footage.path), footage.duration or 0.0
+    size = 1 if seeking_pays(footage, length / max(1, len(moments))) else MOMENTS
+    tasks = [Moments(setup.ffmpeg, footage, folder, part) for part in cut(moments, size)]
+    threads = min(len(tasks), PROCESS_IMAGES)  # never worker processes
+    for done, line in enumerate(each(take_at, tasks, threads, 0 if size == 1 else 1), 1):
+        setup.ui.progress(word, min(done * size, len(moments)), len(moments), 0)
+        yield line
 
 
 class SampleRecord:
-    """What sampling wrote into a folder whose journal is open (its lock keeps a second run away): sampled.jsonl.
+    """What sampling wrote into a folder whose journal is open, whose lock keeps a second run away.
 
-    One line names the frames of a video before they are moved into the folder, a second one says that they are there.
+    One line names the frames of a video before they are moved into the folder, a second one says
+    that they are there.
     """
 
     def __init__(self, journal: Journal) -> None:
-        self.journal, self.folder, self.state = journal, journal.folder, journal.state
-        self.path = os.path.join(self.state, "sampled.jsonl")
-        self._rows: List[Dict[str, Any]] = []
-        for name in os.listdir(self.state):
+        self.journal = journal
+        if not journal.samplings():
+            journal.append(old_samplings(journal.state))
+        for name in os.listdir(journal.state):
             if name.startswith("sampling-"):
-                _clear(os.path.join(self.state, name))
-        for line in Path(self.path).read_bytes().splitlines() if os.path.exists(self.path) else ():
-            with contextlib.suppress(ValueError):           # a torn line, or the blank before a line
-                self._rows.append(json.loads(line))
+                clear_folder(os.path.join(journal.state, name))
 
-    def add(self, **row: Any) -> None:
-        """Append a line, on disk; it begins with a line end, since the one before may be torn."""
-        with open(self.path, "ab", buffering=0) as stream:
-            _write_all(stream, ("\n" + json.dumps(row)).encode("ascii"))
-            os.fsync(stream.fileno())
-        self._rows.append(row)
+    def of(self, path: str, digest: str) -> List[Sampling]:
+        """The lines about a video: the one at this place, or the same one at a place where it no
+        longer is.
+        """
+        name, lines = os.path.basename(path), self.journal.samplings()
+        return [
+            line
+            for line in lines
+            if line.path == path
+            or line.digest == digest
+            and os.path.basename(line.path) == name
+            and not os.path.exists(line.path)
+        ]
 
-    def of(self, path: str, digest: str) -> List[Dict[str, Any]]:
-        """The lines about a video: the one at this place, or the same one at a place where it no longer is."""
-        return [row for row in self._rows if row["path"] == path or row["digest"] == digest and os.path.basename(
-            row["path"]) == os.path.basename(path) and not os.path.exists(row["path"])]
+    def place(self, name: str) -> str:
+        """The path of a frame."""
+        return os.path.join(self.journal.folder, name)
 
-    def there(self, rows: List[Dict[str, Any]], settings: str) -> List[str]:
-        """The frames of a video that was sampled with these settings, as far as they are still there."""
-        if len(rows) < 2 or rows[-1].get("done") != settings:
+    def there(self, lines: Sequence[Sampling], settings: str) -> List[str]:
+        """The frames of a video that was sampled with these settings, as far as they are still
+        there.
+        """
+        if len(lines) < 2 or lines[-1].done != settings:
             return []
-        return [name for name in rows[-2]["frames"] if os.path.exists(os.path.join(self.folder, name))]
+        return [name for name in lines[-2].frames if os.path.exists(self.place(name))]
 
-    def old(self, rows: List[Dict[str, Any]]) -> Tuple[List[str], List[str]]:
-        """(frames of earlier samplings of a video as we left them, frames changed by others or uploaded since)."""
-        stamps: Dict[str, List[Dict[str, int]]] = {}
-        for name, stamp in (pair for row in rows for pair in row.get("frames", {}).items()):
-            if os.path.exists(os.path.join(self.folder, name)):
+    def old(self, lines: Sequence[Sampling]) -> Tuple[List[str], List[str]]:
+        """(frames of earlier samplings of a video as we left them, frames changed by others or
+        uploaded since).
+        """
+        stamps: Dict[str, List[Stamp]] = {}
+        for name, stamp in (pair for line in lines for pair in line.frames.items()):
+            if os.path.exists(self.place(name)):
                 stamps.setdefault(name, []).append(stamp)
-        kept = [key for (_, key), row in self.journal._uploads.items() if row["status"] == "sent"]
+        sent = [one for one in self.journal.all_sent() if one.status == "sent"]
+        kept = {name_key(one.image) for one in sent}
         for name, known in stamps.items():
-            stamp, record = _stamp(os.stat(os.path.join(self.folder, name))), self.journal.record(name)
-            if record and _same_file(record, stamp):        # so process left it, or only looked at it
-                stamp = {key: record["found"].get(key) for key in stamp}
-            if stamp not in known:
-                kept.append(self.journal.key(name))
-        ours = [name for name in stamps if self.journal.key(name) not in kept]
+            if self._stamp(name) not in known:
+                kept.add(name_key(name))
+        ours = [name for name in stamps if name_key(name) not in kept]
         return ours, [name for name in stamps if name not in ours]
 
-    def bring(self, frames: List[Tuple[str, Dict[str, int]]], path: str, digest: str, settings: str) -> List[str]:
-        """Move frames into the folder under free names, in place of the old ones of the video; returns those kept."""
-        ours, kept = self.old(self.of(path, digest))
-        base = os.path.splitext(os.path.basename(path))[0]
-        numbered = (re.match(re.escape(base) + r"_(\d{6,})\.jpe?g$", name, re.IGNORECASE)
-                    for name in os.listdir(self.folder) if name not in ours)
-        number = max((int(match.group(1)) for match in numbered if match), default=0)
-        names = ["%s_%06d.jpg" % (base, number + place) for place in range(1, len(frames) + 1)]
+    def _stamp(self, name: str) -> Stamp:
+        """Size and time of a frame as sampling left it: before process wrote it, or
+        looked at it.
+        """
+        stamp, image = stamp_of(self.place(name)), self.journal.image(name)
+        if image is not None and image.found is not None and is_same_file(image, stamp):
+            return image.found.stamp
+        return stamp
+
+    def _free_number(self, base: str, ours: Sequence[str]) -> int:
+        """The highest number of a frame of this name that is not ours."""
+        form = re.compile(re.escape(base) + r"_(\d{6,})\.jpe?g$", re.IGNORECASE)
+        others = set(os.listdir(self.journal.folder)) - set(ours)
+        return max((int(match.group(1)) for match in map(form.match, others) if match), default=0)
+
+    def bring(
+        self, frames: Sequence[Tuple[str, Stamp]], line: Sampling, settings: str
+    ) -> List[str]:
+        """Move frames into the folder under free names, in place of the old ones of the video;
+        returns those kept.
+        """
+        ours, kept = self.old(self.of(line.path, line.digest))
+        base = os.path.splitext(os.path.basename(line.path))[0]
+        number = self._free_number(base, ours)
+        names = [f"{base}_{number + place:06d}.jpg" for place in range(1, len(frames) + 1)]
+        stamps = {name: stamp for name, (_, stamp) in zip(names, frames)}
         try:
-            self.add(path=path, digest=digest, frames={name: stamp for name, (_, stamp) in zip(names, frames)})
+            self.journal.append([line._replace(frames=stamps)])
             for name in ours:
-                os.unlink(os.path.join(self.folder, name))
+                os.unlink(self.place(name))
             for name, (source, _) in zip(names, frames):
-                os.replace(source, os.path.join(self.folder, name))
-            self.add(path=path, digest=digest, done=settings)
+                os.replace(source, self.place(name))
         except OSError as error:
-            raise _os_problem(self.folder, error) from error
+            raise os_problem(self.journal.folder, error) from error
+        self.journal.append([line._replace(done=settings)])
         return kept
 
 
 def _digest(path: str) -> str:
-    """What a video is known by, whatever its name: its size and both its ends. Raises ToolError when unreadable."""
+    """What a video is known by, whatever its name: its size and both its ends. Raises ToolError
+    when unreadable.
+    """
     try:
         with open(path, "rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            ends = [stream.read(DIGEST_BYTES) for start in (0, size - DIGEST_BYTES) if stream.seek(max(0, start)) >= 0]
+            stream.seek(0)
+            begin = stream.read(_DIGEST_BYTES)
+            stream.seek(max(0, size - _DIGEST_BYTES))
+            end = stream.read(_DIGEST_BYTES)
     except OSError as error:
-        raise ToolError(("unreadable", path, "cannot be read", error.strerror or "", "check its rights")) from error
+        cause = error.strerror or ""
+        raise ToolError(
+            "unreadable", "cannot be read", file=path, value=cause, remedy="check its rights"
+        ) from error
     if not size:
-        raise ToolError(("empty", path, "is empty (0 bytes)", "", "copy it from the card again"))
-    return short_hash(size, *(hashlib.sha1(end).hexdigest() for end in ends))
+        raise ToolError(
+            "empty", "is empty (0 bytes)", file=path, remedy="copy it from the card again"
+        )
+    return short_hash(size, hashlib.sha1(begin).hexdigest(), hashlib.sha1(end).hexdigest())
 
 
-def sample_one(path: str, record: SampleRecord, setup: Setup, given: Optional[float], report: Report) -> None:
+class _Sampled(NamedTuple):
+    """The frames of one video, where they were made."""
+
+    frames: List[Tuple[str, Stamp]]
+    seconds: List[float]  # of the video, since its first frame
+    nowhere: int  # how many have no position though there is a track
+    timing: Timing
+    wrong: str  # what ffmpeg complained of
+
+
+def _make_frames(setup: Setup, footage: Footage, work: str, given: Optional[float]) -> _Sampled:
+    """Take the frames of a video into a working folder and write into each when and where it was
+    taken.
+    """
+    timing, wrong = _take(setup, footage, work, given)
+    times = frame_times(work)
+    seconds = [(when - times[0]) / FRAME_UNITS for when in times]
+    frames, nowhere = [], 0
+    for when, second in zip(times, seconds):
+        frame, fix = os.path.join(work, f"{when}.jpg"), timing.place(second)
+        nowhere += timing.track is not None and fix is None
+        edits = frame_edits(footage.camera, timing.start + second * timing.ratio, fix)
+        frames.append((frame, write_edits(frame, edits, flush=False).stamp))
+    return _Sampled(frames, seconds, nowhere, timing, wrong)
+
+
+def sample_one(
+    path: str, record: SampleRecord, setup: Setup, given: Optional[float], report: Report
+) -> None:
     """Sample one video and account for its frames in the report.
 
-    A frame is taken where the video begins and then, for every k, the first one shown at or after k intervals. Its
-    capture time is the start + its time since the first frame x --video_duration_ratio; given (seconds UTC) is the
-    start when the user says so. Raises ToolError; then nothing in the folder has changed.
+    A frame is taken where the video begins and then, for every k, the first one shown at or after k
+    intervals. Its capture time is the start + its time since the first frame x
+    --video_duration_ratio; given (seconds UTC) is the start when the user says so. Raises
+    ToolError; then nothing in the folder has changed.
     """
     import tempfile
-    name, digest = os.path.basename(path), _digest(path)
+
+    digest = _digest(path)
     settings = short_hash(digest, setup.settings(), given)
     there = record.there(record.of(path, digest), settings)
     if there:
-        report.found += len(there)
-        report.skipped.setdefault(SAMPLED_BEFORE, []).extend(os.path.join(record.folder, name) for name in there)
+        report.skipped.setdefault(SAMPLED_BEFORE, []).extend(map(record.place, there))
         return
     footage = setup.ffmpeg.probe(path)
-    work = tempfile.mkdtemp(prefix="sampling-", dir=record.state)
+    work = tempfile.mkdtemp(prefix="sampling-", dir=record.journal.state)
     try:
-        timing, wrong = _take(setup, footage, work, given)
-        times = _taken(work)
-        seconds = [(when - times[0]) / FRAME_UNITS for when in times]
-        fixes = [timing.place(second) for second in seconds]
-        frames = []
-        for when, second, fix in zip(times, seconds, fixes):
-            frame = os.path.join(work, "%d.jpg" % when)
-            new = edited(frame, _frame_edits(footage.camera, timing.start + second * timing.ratio, fix))
-            parts = itertools.chain([new.head], rest_of(frame, new.start))
-            frames.append((frame, _stamp(write_atomically(frame, parts, flush=False))))
-        kept = record.bring(frames, path, digest, settings)
+        made = _make_frames(setup, footage, work, given)
+        kept = record.bring(made.frames, Sampling(path, digest), settings)
     finally:
-        _clear(work)
-    report.found, report.done = report.found + len(frames), report.done + len(frames)
-    setup.notes.say("%s: %d frames, the first at %s UTC, clock: %s" % (name, len(frames), format_time(timing.start),
-                                                                       timing.clock))
+        clear_folder(work)
+    report.done += len(made.frames)
+    _say_sampled(os.path.basename(path), made, kept, setup.notes)
+    if made.wrong:
+        _say_damage(made, footage, setup, report)
+
+
+def _say_sampled(name: str, made: _Sampled, kept: Sequence[str], notes: Notes) -> None:
+    """Say what came of one video."""
+    timing = made.timing
+    notes.say(
+        f"{name}: {len(made.frames)} frames, the first at {format_time(timing.start)} UTC, clock: "
+        f"{timing.clock}"
+    )
     if kept:
-        setup.notes.say("%s was sampled before; %d of its frames were changed or uploaded since and stay: %s%s" % (
-            name, len(kept), ", ".join(kept[:5]), " ..." * (len(kept) > 5)))
-    if timing.track is not None and None in fixes:
-        setup.notes.say("%s: %d frames lie outside of its track and have no position" % (name, fixes.count(None)))
-    if wrong:
-        end = min(seconds[-1] + setup.video.video_sample_interval, footage.duration or seconds[-1])
-        cut = setup.video.video_sample_distance is None and (footage.duration or 0.0) > end
-        problem = Problem("damaged", path, "is damaged; its frames reach to %.1f of %.1f s" % (
-            end, footage.duration or end), wrong, "copy it from the card again")
-        if cut:
-            report.trouble.append(problem)
-        else:
-            setup.notes.say(str(problem))
+        some = ", ".join(kept[:5]) + " ..." * (len(kept) > 5)
+        notes.say(
+            f"{name} was sampled before; {len(kept)} of its frames were changed or uploaded since "
+            f"and stay: {some}"
+        )
+    if made.nowhere:
+        notes.say(f"{name}: {made.nowhere} frames lie outside of its track and have no position")
+
+
+def _say_damage(made: _Sampled, footage: Footage, setup: Setup, report: Report) -> None:
+    """Say how far the frames of a damaged video reach; where some are missing, that is trouble."""
+    length, video = footage.duration, setup.video
+    end = made.seconds[-1] + video.video_sample_interval
+    end = min(end, made.seconds[-1] if length is None else length)
+    wrong = (
+        f"is damaged; its frames reach to {end:.1f} of {end if length is None else length:.1f} s"
+    )
+    problem = Problem(
+        "damaged", wrong, file=footage.path, value=made.wrong, remedy="copy it from the card again"
+    )
+    if video.video_sample_distance is None and (length or 0.0) > end:
+        report.trouble.append(problem)
+    else:
+        setup.notes.say(str(problem))
 
 
 def find_videos(path: str) -> List[str]:
@@ -4694,89 +7937,107 @@ def find_videos(path: str) -> List[str]:
     if os.path.isfile(path):
         return [os.path.abspath(path)]
     videos: List[str] = []
-    for place, folders, files in os.walk(str(check_folder(os.path.abspath(path), "--video_path"))):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        videos += [os.path.join(place, name) for name in sorted(files, key=natural_key)
-                   if _kind(name) in VIDEO_KINDS and not name.startswith(".")]
+    top = str(check_folder(os.path.abspath(path), "--video_path"))
+    for place, folders, files in os.walk(top):
+        visible = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(visible, key=natural_key)
+        here = [name for name in files if kind_of(name) in VIDEO_KINDS and name[0] != "."]
+        videos += [os.path.join(place, name) for name in sorted(here, key=natural_key)]
     if not videos:
-        raise NotFound(("no_videos", path, "holds no videos", "", "videos are named .%s" % ", .".join(VIDEO_KINDS)))
+        kinds = "videos are named ." + ", .".join(VIDEO_KINDS)
+        raise NotFound("no_videos", "holds no videos", file=path, remedy=kinds)
     return videos
 
 
-def sample_videos(source: Input, video: Video, ui: Ui = Ui(), geotagging: Optional[Geotagging] = None,
-                  dry: bool = False) -> Report:
+def sample_videos(options: Options, ui: Ui) -> Report:
     """Sample frames from a video or a folder of videos into a folder.
 
-    In the Report a frame counts as done or, when it was there before, as skipped; a video that fails counts as one.
+    In the Report a frame counts as done or, when it was there before, as skipped; a video that
+    fails counts as one.
     """
-    notes, report, geotagging = Notes(), Report("sample_video", word="sampled"), geotagging or Geotagging()
-    paths = find_videos(typing.cast(str, video.video_path))
-    if dry:
-        report.notes = ["%d videos would be sampled: %s" % (len(paths), ", ".join(map(os.path.basename, paths[:5])))]
+    video, geotagging, notes = options[Video], options[Geotagging], Notes(say)
+    report = Report("sample_video", told=Told("sampled", notes.lines))
+    paths = find_videos(video.video_path)
+    if options[Dry].dry_run:
+        some = ", ".join(map(os.path.basename, paths[:5]))
+        notes.lines.append(f"{len(paths)} videos would be sampled: {some}")
         return report
-    setup = Setup(video, geotagging, _track_of(geotagging, notes), Ffmpeg(video.ffmpeg_path), notes, ui)
-    start = None if video.video_start_time is None else video.video_start_time / 1000
-    if start is not None and start * 1000 < MIXED_UP_MS:
-        notes.say("--video_start_time %d means %s: it is in milliseconds" % (start * 1000, format_time(start)))
-    with Journal(os.path.abspath(typing.cast(str, source.import_path))) as journal:
-        record = SampleRecord(journal)
-        for path in paths:
-            try:
-                sample_one(path, record, setup, start, report)
-            except ToolError as error:
-                report.found += 1
-                report.failed.append(error.problem)
-            if start is not None and len(paths) > 1:        # None: the next ones go by their own clocks, and say so
-                length = read_movie(path).duration
-                start = None if length is None else start + length * video.video_duration_ratio
-    report.notes = notes.lines
+    track = gather_track(geotagging, notes)
+    setup = Setup(video, geotagging, track, Ffmpeg(video.ffmpeg_path), notes, ui)
+    with Journal(os.path.abspath(options[Input].import_path)) as journal:
+        _sample_each(paths, SampleRecord(journal), setup, report)
     return report
 
 
-# ---- 12. HTTP and upload ------------------------------------------------------------------------
-# Here: the one function that opens sockets, when to try again, sending images and sequences, the stand-in service.
-# Not here: which images are ready (the journal says), and what is in them.
+def _sample_each(paths: Sequence[str], record: SampleRecord, setup: Setup, report: Report) -> None:
+    """Sample one video after the other; those behind a given start follow without a pause."""
+    video, notes = setup.video, setup.notes
+    start = None if video.video_start_time is None else video.video_start_time / 1000
+    if start is not None and start * 1000 < _MIXED_UP_MS:
+        given = f"--video_start_time {round(start * 1000)} means {format_time(start)}"
+        notes.say(given + ": it is in milliseconds")
+    for path in paths:
+        try:
+            sample_one(path, record, setup, start, report)
+        except ToolError as error:
+            report.failed.append(error.problem)
+        # None: the next ones go by their own clocks, and say so
+        if start is not None and len(paths) > 1:
+            length = read_movie(path).duration
+            start = None if length is None else start + length * video.video_duration_ratio
+
+
+# ---- HTTP ---------------------------------------------------------------------------------------
+# Here: requests and answers, what an answer means, when to try again.
+# Not here: sockets, which requests a service knows, and what is sent.
 
 GRAPH_ROOT = "https://graph.mapillary.com"
 UPLOAD_ROOT = "https://rupload.facebook.com/mapillary_public_uploads"
-CONNECT_S = 20.0                    # seconds to wait for a connection
-ANSWER_S = 30.0                     # seconds to wait for an answer, beside the time that its bytes may take
-SLOWEST = 50000.0                   # bytes a second; a slower connection counts as stalled
-BACKOFF_S, BACKOFF_MOST_S = 0.5, 16.0   # seconds before the second try, and at most
-WAIT_MOST_S = 3600.0                # seconds that a service can make us wait
-SEND_BYTES = 65536                  # bytes sent at a time
-ANSWER_BYTES = 8 << 20              # bytes of an answer that are read at most
-FLUSH_S = 2.0                       # seconds after which the journal of an upload is flushed
-ENDS_RUN = ("unreachable", "bad_certificate", "bad_proxy")     # errors that would be the same for every image
-
-
-@dataclass(frozen=True)
-class UploadOptions(Group):
-    """upload"""
-
-    manual_done: bool = opt(False, "ask before sequences are finalized")
-    stand_in: Optional[str] = opt(None, "upload to a service on this computer that keeps what it receives there; needs "
-                                  "no account", metavar="FOLDER")
-    retry_failed: Optional[str] = opt(None, "send images again that failed before (default: ask on a terminal, else "
-                                      "yes)", choices=("yes", "no", "ask"))
-    max_rate: Optional[float] = opt(None, "upload at most so fast (default: no limit)", "KB/S", advanced=True, above=0)
+CONNECT_S = 20.0  # seconds to wait for a connection
+ANSWER_S = 30.0  # seconds to wait for an answer, beside the time that its bytes may take
+SLOWEST = 50000.0  # bytes a second; a slower connection counts as stalled
+BACKOFF_S, BACKOFF_MOST_S = 0.5, 16.0  # seconds before the second try, and at most
+WAIT_MOST_S = 3600.0  # seconds that a service can make us wait
+SEND_BYTES = 65536  # bytes sent at a time
+ANSWER_BYTES = 8 << 20  # bytes of an answer that are read at most
 
 
 @dataclass(frozen=True)
 class Patience(Group):
     """network"""
 
-    offline_limit: float = opt(30.0, "wait so long for a service that cannot be reached", "MINUTES", advanced=True,
-                               at_least=0)
+    word: ClassVar[str] = "patience"
+    offline_limit: float = opt(
+        30.0, rare("wait so long for a service that cannot be reached", "MINUTES", 0)
+    )
+
+
+class Limits(NamedTuple):
+    """How long a service is waited for, and how much it may send."""
+
+    offline_s: float = 1800.0  # seconds that it may be out of reach
+    attempts: int = 10  # tries of a request without progress
+    max_rate: Optional[float] = None  # kilobytes a second that are sent at most
+    answer_bytes: Optional[int] = None  # of an answer; None = ANSWER_BYTES
+
+
+class Request(NamedTuple):
+    """What a service is asked."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Optional[Iterable[bytes]] = None
+    length: int = 0  # bytes of the body
 
 
 class Answer(NamedTuple):
     """What a service answered."""
 
     status: int
-    headers: Dict[str, str]         # names in lower case
+    headers: Dict[str, str]  # names in lower case
     body: bytes
-    row: Dict[str, Any]             # the body as JSON; empty when it is no JSON object
+    row: Dict[str, Any]  # the body as JSON; empty when it is no JSON object
 
 
 class Unreachable(Exception):
@@ -4791,12 +8052,133 @@ class Stopped(Exception):
     """The run is ending; nothing more is sent."""
 
 
+# -- what an answer means --
+
+
+def _debug(row: Mapping[str, Any]) -> Dict[str, Any]:
+    info = row.get("debug_info")
+    return info if isinstance(info, dict) else {}
+
+
+def _asked_wait(headers: Mapping[str, str], row: Mapping[str, Any]) -> Optional[float]:
+    """Seconds that an answer asks to wait: Retry-After (RFC 9110, 10.2.3) or backoff in ms; None =
+    it does not say.
+    """
+    text = headers.get("retry-after", "").strip()
+    if re.match(r"\d+(\.\d+)?$", text):
+        return min(WAIT_MOST_S, float(text))
+    if text:
+        import email.utils
+
+        with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
+            until: float = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+            return min(WAIT_MOST_S, max(0.0, until))
+    for wait in (row.get("backoff"), _debug(row).get("backoff")):
+        if isinstance(wait, (int, float)) and not isinstance(wait, bool) and wait >= 0:
+            return min(WAIT_MOST_S, float(wait) / 1000.0)
+    return None
+
+
+def retry_delay(
+    attempt: int,
+    status: Optional[int],
+    headers: Optional[Dict[str, str]] = None,
+    row: Optional[Dict[str, Any]] = None,
+) -> Optional[float]:
+    """Seconds before try attempt + 1, without jitter; None = it is of no use. status None = the
+    connection broke.
+    """
+    backoff = min(BACKOFF_MOST_S, BACKOFF_S * 2.0 ** min(attempt - 1, 16))
+    if status is None:
+        return backoff
+    debug = _debug(row or {})
+    kind = debug.get("type")
+    if status == 412 or kind == "OffsetInvalidError":
+        return 0.0
+    if status == 429 or status >= 500 or kind == "RequestRateLimitedError":
+        lower = {key.lower(): value for key, value in (headers or {}).items()}
+        wait = _asked_wait(lower, row or {})
+        return backoff if wait is None else wait
+    retriable = status >= 400 and status not in (401, 403) and debug.get("retriable") is True
+    return backoff if retriable else None
+
+
+def _refusal(answer: Answer) -> str:
+    """What a service says is wrong, in one line; never what we sent."""
+    for place in (_debug(answer.row), answer.row.get("error"), answer.row):
+        for key in ("error_user_msg", "message"):  # the first is meant for people
+            if isinstance(place, dict) and isinstance(place.get(key), str):
+                return f"HTTP {answer.status}: {' '.join(place[key].split())[:200]}"
+    return f"HTTP {answer.status}"
+
+
+def verdict(answer: Answer, attempt: int) -> Tuple[Optional[float], str]:
+    """(seconds to the next try or None, what was wrong); raises NotAuthorized."""
+    if answer.status in (401, 403) or _debug(answer.row).get("type") == "NotAuthorizedError":
+        raise NotAuthorized(
+            "not_authorized",
+            "the service does not accept the access token",
+            value=_refusal(answer),
+            remedy="run authenticate with --force_overwrite, then the same command again",
+        )
+    if answer.status < 400:  # a hotel's network
+        wrong = f"the answer is not that of the service: HTTP {answer.status}"
+        return retry_delay(attempt, None), wrong
+    return retry_delay(attempt, answer.status, answer.headers, answer.row), _refusal(answer)
+
+
+# ---- Connections --------------------------------------------------------------------------------
+# Here: the one place that opens sockets; proxies, pace, one try of one request, tries in a row.
+# Not here: which requests a service knows, what an answer means.
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an http or https address."""
+    import urllib.parse
+
+    try:
+        parts = urllib.parse.urlsplit(text)
+        port, _ = parts.port, (parts.hostname or "").encode("idna")  # these raise ValueError
+    except ValueError:
+        return False
+    return bool(re.match(r"https?://[!-~]+\Z", text) and parts.hostname and port != 0)
+
+
+def _proxy(parts: Any) -> Optional[Tuple[str, Dict[str, str]]]:
+    """The system's proxy for a split url: (host and port, headers that log in, RFC 7617). Raises
+    UploadError.
+    """
+    import base64
+    import urllib.parse
+    import urllib.request
+
+    address = urllib.request.getproxies().get(parts.scheme)
+    if not address or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    address = address if "//" in address else "http://" + address
+    if not is_address(address):
+        wrong, remedy = (
+            f"the proxy for {parts.scheme} is no http address",
+            f"set {parts.scheme.upper()}_PROXY",
+        )
+        raise UploadError("bad_proxy", wrong, value=address.rpartition("@")[2], remedy=remedy)
+    proxy = urllib.parse.urlsplit(address)
+    login = {}
+    if proxy.username:
+        pair = urllib.parse.unquote(f"{proxy.username}:{proxy.password or ''}").encode("utf-8")
+        login = {"Proxy-Authorization": "Basic " + base64.b64encode(pair).decode("ascii")}
+    return f"{proxy.hostname}:{proxy.port or 80}", login
+
+
 class _InTime(io.RawIOBase):
-    """A socket as http.client reads an answer from it, all within a time that grows with the bytes; raises OSError."""
+    """A socket as http.client reads an answer from it, all within a time that grows with the bytes;
+    raises OSError.
+    """
 
     def __init__(self, sock: Any, seconds: float) -> None:
         super().__init__()
-        self._sock, self._raw, self._due = sock, sock.makefile("rb", 0), time.monotonic() + seconds
+        self._sock, self._raw = sock, sock.makefile("rb", 0)
+        self._due = time.monotonic() + seconds
 
     def makefile(self, mode: str) -> Any:
         return io.BufferedReader(self)
@@ -4809,206 +8191,260 @@ class _InTime(io.RawIOBase):
         if left <= 0:
             raise OSError("no whole answer in time")
         self._sock.settimeout(left)
-        count = self._raw.readinto(buffer)
+        count: Optional[int] = self._raw.readinto(buffer)
         self._due += (count or 0) / SLOWEST
-        return typing.cast(Optional[int], count)
+        return count
 
     def close(self) -> None:
         self._raw.close()
         super().close()
 
 
-def _debug(row: Dict[str, Any]) -> Dict[str, Any]:
-    info = row.get("debug_info")
-    return info if isinstance(info, dict) else {}
+class _Line:
+    """A kept-alive connection of one thread to one host, perhaps through a proxy."""
 
-
-def _asked_wait(headers: Dict[str, str], row: Dict[str, Any]) -> Optional[float]:
-    """Seconds that an answer asks to wait: Retry-After (RFC 9110, 10.2.3) or backoff in ms; None = it does not say."""
-    text = headers.get("retry-after", "").strip()
-    if re.match(r"\d+(\.\d+)?$", text):
-        return min(WAIT_MOST_S, float(text))
-    if text:
-        import email.utils
-        with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
-            until = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-            return float(min(WAIT_MOST_S, max(0.0, until)))
-    for wait in (row.get("backoff"), _debug(row).get("backoff")):
-        if isinstance(wait, (int, float)) and not isinstance(wait, bool) and wait >= 0:
-            return float(min(WAIT_MOST_S, wait / 1000.0))
-    return None
-
-
-def retry_delay(attempt: int, status: Optional[int], headers: Optional[Dict[str, str]] = None,
-                row: Optional[Dict[str, Any]] = None) -> Optional[float]:
-    """Seconds before try attempt + 1, without jitter; None = it is of no use. status None = the connection broke."""
-    backoff = min(BACKOFF_MOST_S, BACKOFF_S * 2 ** min(attempt - 1, 16))
-    if status is None:
-        return backoff
-    debug = _debug(row or {})
-    if status == 412 or debug.get("type") == "OffsetInvalidError":
-        return 0.0
-    if status == 429 or status >= 500 or debug.get("type") == "RequestRateLimitedError":
-        wait = _asked_wait({key.lower(): value for key, value in (headers or {}).items()}, row or {})
-        return backoff if wait is None else wait
-    return backoff if 400 <= status and status not in (401, 403) and debug.get("retriable") is True else None
-
-
-def _refusal(answer: Answer) -> str:
-    """What a service says is wrong, in one line; never what we sent."""
-    for place in (_debug(answer.row), answer.row.get("error"), answer.row):
-        for key in ("error_user_msg", "message"):       # the first is meant for people
-            if isinstance(place, dict) and isinstance(place.get(key), str):
-                return "HTTP %d: %s" % (answer.status, " ".join(place[key].split())[:200])
-    return "HTTP %d" % answer.status
-
-
-class Server:
-    """A Mapillary service, or one that speaks the same API v4: a kept-alive connection a thread, until stop is set."""
-
-    def __init__(self, graph: str, upload: str, offline_s: float = 1800.0, max_rate: Optional[float] = None,
-                 attempts: int = 10, say: Callable[[str], None] = LOG.warning) -> None:
-        self.graph, self.upload = graph.rstrip("/"), upload.rstrip("/")
-        self.attempts, self.stop, self.say = attempts, threading.Event(), say
-        self.bytes_sent, self.answer_bytes = 0, ANSWER_BYTES
-        self._offline_s, self._rate = offline_s, None if max_rate is None else max_rate * 1000.0
-        self._local, self._guard = threading.local(), threading.Lock()
-        self._open: Dict[int, Any] = {}     # connection of each thread
-        self._free_at = 0.0             # when the bandwidth limit lets the next byte go
-        self._lost_at: Optional[float] = None   # since when the service cannot be reached
-
-    def _connect(self, url: str) -> Tuple[Any, str]:
-        """(this thread's connection to the host of a url, what to ask it for): the one place that opens sockets."""
+    def __init__(self, parts: Any) -> None:
         import http.client
+
+        self.origin = (parts.scheme, parts.netloc)
+        host = parts.netloc.rpartition("@")[2]
+        place, login = _proxy(parts) or (host, None)
+        self.connection: Any = http.client.HTTPConnection(place, timeout=CONNECT_S)
+        if parts.scheme == "https":
+            import ssl
+
+            context = ssl.create_default_context()
+            self.connection = http.client.HTTPSConnection(place, timeout=CONNECT_S, context=context)
+            if login is not None:
+                self.connection.set_tunnel(host, headers=login)
+        self.login = login if parts.scheme == "http" else None  # None = asked without a proxy
+
+    def target(self, url: str) -> str:
+        """What the line is asked for: a proxy wants the whole address."""
+        place = self.origin[1]
+        path = url[url.index(place) + len(place) :] or "/"
+        return url if self.login is not None else path
+
+
+class _Pace:
+    """Lets bytes go at most so fast, and counts them."""
+
+    def __init__(self, rate: Optional[float]) -> None:
+        self.rate = rate  # bytes a second; None = no limit
+        self.sent = 0  # bytes
+        self._free_at = 0.0  # when the next byte may go
+        self._guard = threading.Lock()
+
+    def pause(self, count: int) -> float:
+        """Seconds to wait before so many bytes may go."""
+        if self.rate is None:
+            return 0.0
+        with self._guard:
+            now = time.monotonic()
+            start = max(self._free_at, now)
+            self._free_at = start + count / self.rate
+            return start - now
+
+    def add(self, count: int) -> None:
+        """So many bytes went."""
+        with self._guard:
+            self.sent += count
+
+
+def _response(connection: Any, seconds: float) -> Any:
+    """The answer on a connection, which must be there in time."""
+    import http.client
+
+    def in_time(sock: Any, **more: Any) -> http.client.HTTPResponse:
+        limited: Any = _InTime(sock, seconds)
+        return http.client.HTTPResponse(limited, **more)
+
+    connection.response_class = in_time
+    return connection.getresponse()
+
+
+class Wire:
+    """One try of one request at a time in each thread, until stop is set."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.stop = threading.Event()
+        self.pace = _Pace(None if limits.max_rate is None else limits.max_rate * 1000.0)
+        self._most = limits.answer_bytes
+        self._local = threading.local()
+        self._open: Dict[int, _Line] = {}  # by thread
+
+    def _line(self, url: str) -> _Line:
+        """This thread's line to the host of a url."""
         import urllib.parse
+
         parts = urllib.parse.urlsplit(url)
-        origin, target = (parts.scheme, parts.netloc), url[url.index(parts.netloc) + len(parts.netloc):] or "/"
-        if getattr(self._local, "origin", None) != origin:
+        line: Optional[_Line] = getattr(self._local, "line", None)
+        if line is None or line.origin != (parts.scheme, parts.netloc):
             self.hang_up()
-            host = parts.netloc.rpartition("@")[2]
-            place, login = _proxy(parts) or (host, None)
-            connection: Any = http.client.HTTPConnection(place, timeout=CONNECT_S)
-            if parts.scheme == "https":
-                import ssl
-                context = ssl.create_default_context()
-                connection = http.client.HTTPSConnection(place, timeout=CONNECT_S, context=context)
-                if login is not None:
-                    connection.set_tunnel(host, headers=login)
-            self._local.connection, self._local.origin = connection, origin
-            self._open[threading.get_ident()] = connection
-            self._local.proxy = login if parts.scheme == "http" else None
-        return self._local.connection, url if self._local.proxy is not None else target
+            line = self._local.line = self._open[threading.get_ident()] = _Line(parts)
+        return line
 
     def hang_up(self) -> None:
-        """Close this thread's connection."""
-        connection = getattr(self._local, "connection", None)
-        self._local.connection = self._local.origin = None
+        """Close this thread's line."""
+        line: Optional[_Line] = getattr(self._local, "line", None)
+        self._local.line = None
         self._open.pop(threading.get_ident(), None)
-        if connection is not None:
-            connection.close()
+        if line is not None:
+            line.connection.close()
 
     def abort(self) -> None:
         """End whatever the threads are waiting for."""
         import socket
+
         self.stop.set()
-        for connection in list(self._open.values()):
-            if connection.sock is not None:
+        for line in list(self._open.values()):
+            if line.connection.sock is not None:
                 with contextlib.suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
-
-    def request(self, method: str, url: str, headers: Dict[str, str], body: Optional[Iterable[bytes]] = None,
-                length: int = 0) -> Answer:
-        """One try of one request; raises Unreachable, or Cut when the connection was there and broke."""
-        import http.client
-        import ssl
-        connection, target = self._connect(url)
-        broken: Any = Unreachable
-        try:
-            if connection.sock is None:
-                connection.timeout = CONNECT_S
-                connection.connect()
-            broken = Cut
-            connection.sock.settimeout(ANSWER_S)
-            answer = self._exchange(connection, method, target, headers, body, length)
-        except BaseException as error:
-            self.hang_up()
-            if broken is Unreachable and isinstance(error, ssl.SSLCertVerificationError):
-                raise UploadError(("bad_certificate", url.split("?")[0], "its certificate is not trusted", str(
-                    error.verify_message), "check the clock and the certificates of this computer")) from error
-            if isinstance(error, (OSError, http.client.HTTPException, ValueError, Cut)):
-                raise broken(str(error) or type(error).__name__) from error
-            raise
-        self._lost_at = None
-        return answer
-
-    def _exchange(self, connection: Any, method: str, target: str, headers: Dict[str, str],
-                  body: Optional[Iterable[bytes]], length: int) -> Answer:
-        """Send a request and read its answer; an answer that comes before all is sent is taken as the answer."""
-        import http.client
-        connection.putrequest(method, target, skip_accept_encoding=True)
-        for name, value in dict(headers, **(self._local.proxy or {})).items():
-            connection.putheader(name, value)
-        if body is not None:
-            connection.putheader("Content-Length", str(length))
-        connection.endheaders()
-        whole = True
-        for piece in body or ():
-            self._pace(len(piece))
-            try:
-                connection.send(piece)
-            except ConnectionError:
-                whole = False       # the service may have answered already and closed
-                break
-            with self._guard:
-                self.bytes_sent += len(piece)
-        seconds = ANSWER_S + length / SLOWEST
-        connection.response_class = lambda sock, **more: http.client.HTTPResponse(
-            typing.cast(Any, _InTime(sock, seconds)), **more)
-        response, secret = connection.getresponse(), headers.get("Authorization", "").rpartition(" ")[2]
-        fields = {name.lower(): value for name, value in response.getheaders()}
-        size, most = response.length, self.answer_bytes
-        text = response.read(most if size is None else min(size, most))
-        if len(text) < min(size or 0, most) or not (text or "content-length" in fields or response.chunked):
-            raise Cut("the answer broke off")
-        if response.will_close or not whole or not response.isclosed():
-            self.hang_up()
-        if secret:                  # Graph says "Malformed access token <the token>"
-            text = text.replace(secret.encode("ascii"), b"...")
-        row = parsed(text)
-        return Answer(response.status, fields, text, row if isinstance(row, dict) else {})
-
-    def _pace(self, count: int) -> None:
-        """Wait until the bandwidth limit lets so many bytes go; raises Stopped when the run ends."""
-        if self._rate is not None:
-            with self._guard:
-                start = max(self._free_at, time.monotonic())
-                self._free_at = start + count / self._rate
-            self.wait(start - time.monotonic())
-        elif self.stop.is_set():
-            raise Stopped()
+                    line.connection.sock.shutdown(socket.SHUT_RDWR)
 
     def wait(self, seconds: float) -> None:
         """Wait, unless the run ends: then raise Stopped."""
         if self.stop.wait(max(0.0, seconds)):
             raise Stopped()
 
+    def request(self, request: Request) -> Answer:
+        """One try of one request; raises Unreachable, or Cut when the connection was there and
+        broke.
+        """
+        import http.client
+        import ssl
+
+        line = self._line(request.url)
+        connection, broken = line.connection, Unreachable  # type: Any, Type[Exception]
+        try:
+            if connection.sock is None:
+                connection.timeout = CONNECT_S
+                connection.connect()
+            broken = Cut
+            connection.sock.settimeout(ANSWER_S)
+            return self._exchange(line, request)
+        except BaseException as error:
+            self.hang_up()
+            if broken is Unreachable and isinstance(error, ssl.SSLCertVerificationError):
+                raise UploadError(
+                    "bad_certificate",
+                    "its certificate is not trusted",
+                    file=request.url.split("?")[0],
+                    value=str(error.verify_message),
+                    remedy="check the clock and the certificates of this computer",
+                ) from error
+            if isinstance(error, (OSError, http.client.HTTPException, ValueError, Cut)):
+                raise broken(str(error) or type(error).__name__) from error
+            raise
+
+    def _exchange(self, line: _Line, request: Request) -> Answer:
+        """Send a request and read its answer; an answer that comes before all is sent is taken as
+        the answer.
+        """
+        connection = line.connection
+        connection.putrequest(request.method, line.target(request.url), skip_accept_encoding=True)
+        for name, value in dict(request.headers, **(line.login or {})).items():
+            connection.putheader(name, value)
+        if request.body is not None:
+            connection.putheader("Content-Length", str(request.length))
+        connection.endheaders()
+        whole = self._send(connection, request.body or ())
+        seconds = ANSWER_S + request.length / SLOWEST
+
+        response = _response(connection, seconds)
+        fields = {name.lower(): value for name, value in response.getheaders()}
+        text = self._read(response, fields)
+        if response.will_close or not whole or not response.isclosed():
+            self.hang_up()
+        secret = request.headers.get("Authorization", "").rpartition(" ")[2]
+        if secret:  # Graph says "Malformed access token <the token>"
+            text = text.replace(secret.encode("ascii"), b"...")
+        row = parsed(text)
+        return Answer(response.status, fields, text, row if isinstance(row, dict) else {})
+
+    def _send(self, connection: Any, body: Iterable[bytes]) -> bool:
+        """Send a body; returns whether all of it went: the service may have answered already and
+        closed.
+        """
+        for piece in body:
+            self.wait(self.pace.pause(len(piece)))
+            try:
+                connection.send(piece)
+            except ConnectionError:
+                return False
+            self.pace.add(len(piece))
+        return True
+
+    def _read(self, response: Any, fields: Mapping[str, str]) -> bytes:
+        """The body of an answer, as far as it may be long; raises Cut when it breaks off."""
+        size, most = response.length, self._most or ANSWER_BYTES
+        text: bytes = response.read(most if size is None else min(size, most))
+        told = text or "content-length" in fields or response.chunked
+        if len(text) < min(size or 0, most) or not told:
+            raise Cut("the answer broke off")
+        return text
+
+
+class Server:
+    """A Mapillary service, or one that speaks the same API v4: requests that are tried again."""
+
+    def __init__(
+        self,
+        graph: str,
+        upload: str,
+        limits: Limits = Limits(),
+        tell: Callable[[str], None] = LOG.warning,
+    ) -> None:
+        self.graph, self.upload = graph.rstrip("/"), upload.rstrip("/")
+        self.limits, self.tell, self.wire = limits, tell, Wire(limits)
+        self._lost_at: Optional[float] = None  # since when the service cannot be reached
+        self._guard = threading.Lock()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Optional[Iterable[bytes]] = None,
+        length: int = 0,
+    ) -> Answer:
+        """One try of one request; raises Unreachable, or Cut when the connection was there and
+        broke.
+        """
+        answer = self.wire.request(Request(method, url, headers, body, length))
+        self._lost_at = None
+        return answer
+
+    def wait(self, seconds: float) -> None:
+        """Wait, unless the run ends: then raise Stopped."""
+        self.wire.wait(seconds)
+
     def _wait_for_service(self, reason: str, tries: int) -> None:
         """Wait while the service cannot be reached; raises UploadError after the offline limit."""
-        now = time.monotonic()
+        now, limit = time.monotonic(), self.limits.offline_s
         with self._guard:
             first = self._lost_at is None
             since = self._lost_at = now if self._lost_at is None else self._lost_at
-        if now - since >= self._offline_s:
-            raise UploadError(("unreachable", self.graph, "cannot be reached", reason,
-                               "check the network and run the same command again"))
+        if now - since >= limit:
+            remedy = "check the network and run the same command again"
+            raise UploadError(
+                "unreachable", "cannot be reached", file=self.graph, value=reason, remedy=remedy
+            )
         if first:
-            minutes = self._offline_s / 60
-            self.say("the service cannot be reached (%s); waiting for it, up to %g minutes" % (reason, minutes))
-        self.wait(min(retry_delay(tries, None) or 0.0, max(0.05, since + self._offline_s - now)))
+            waiting = f"waiting for it, up to {limit / 60:g} minutes"
+            self.tell(f"the service cannot be reached ({reason}); {waiting}")
+        self.wait(min(retry_delay(tries, None) or 0.0, max(0.05, since + limit - now)))
 
-    def _repeated(self, url: str, send: Callable[[], Answer], good: Callable[[Dict[str, Any]], Any],
-                  got_further: Callable[[], bool] = lambda: False) -> Answer:
-        """The first answer whose JSON is good, after as many tries in a row without progress as there may be."""
+    def repeated(
+        self,
+        url: str,
+        send: Callable[[], Answer],
+        good: Callable[[Dict[str, Any]], Any],
+        got_further: Callable[[], bool] = lambda: False,
+    ) -> Answer:
+        """The first answer whose JSON is good, after as many tries in a row without progress as
+        there may be.
+        """
         attempt = lost = 0
         while True:
             try:
@@ -5016,7 +8452,7 @@ class Server:
                 if answer.status < 300 and good(answer.row):
                     return answer
                 attempt += 1
-                delay, reason = self._verdict(answer, attempt)
+                delay, reason = verdict(answer, attempt)
             except Unreachable as error:
                 lost += 1
                 self._wait_for_service(str(error), lost)
@@ -5024,106 +8460,64 @@ class Server:
             except Cut as error:
                 attempt += 1
                 delay, reason = retry_delay(attempt, None), str(error)
-            if delay is None or attempt >= self.attempts:
-                times = "" if attempt == 1 else " (%d tries)" % attempt
-                raise UploadError(("refused", url.split("?")[0], "the service does not take it", reason + times,
-                                   "run the same command again later" if delay is not None else "see the reason"))
+            if delay is None or attempt >= self.limits.attempts:
+                raise _given_up(url, reason, attempt, delay is not None)
             if delay > 60.0:
-                self.say("the service asks to wait %d s (%s)" % (delay, reason))
+                self.tell(f"the service asks to wait {int(delay)} s ({reason})")
             LOG.debug("try %d failed (%s), next in %.1f s", attempt, reason, delay)
             self.wait(delay * (1 + random.random() / 4))
             attempt = 0 if got_further() else attempt
 
-    @staticmethod
-    def _verdict(answer: Answer, attempt: int) -> Tuple[Optional[float], str]:
-        """(seconds to the next try or None, what was wrong); raises NotAuthorized."""
-        if answer.status in (401, 403) or _debug(answer.row).get("type") == "NotAuthorizedError":
-            raise NotAuthorized(("not_authorized", "", "the service does not accept the access token", _refusal(answer),
-                                 "run authenticate with --force_overwrite, then the same command again"))
-        if answer.status < 400:     # a hotel's network
-            return retry_delay(attempt, None), "the answer is not that of the service: HTTP %d" % answer.status
-        return retry_delay(attempt, answer.status, answer.headers, answer.row), _refusal(answer)
-
-    def ask(self, method: str, url: str, headers: Dict[str, str], row: Optional[Dict[str, Any]] = None,
-            good: Callable[[Dict[str, Any]], Any] = bool) -> Answer:
-        """A small request, tried again until its JSON is good. Raises NotAuthorized, UploadError, Stopped."""
-        if row is None:
-            return self._repeated(url, lambda: self.request(method, url, headers), good)
-        body, fields = json.dumps(row).encode("utf-8"), dict(headers, **{"Content-Type": "application/json"})
-        return self._repeated(url, lambda: self.request(method, url, fields, [body], len(body)), good)
-
-    def put(self, key: str, size: int, parts: Callable[[int], Iterable[bytes]], headers: Dict[str, str],
-            ask_first: bool) -> str:
-        """Upload an entity of size bytes, parts(n) being those from n on; returns its handle.
-
-        With ask_first, and after anything unclear, the service is asked where to go on, so no byte is accepted twice.
-        Raises NotAuthorized, UploadError, Stopped, and what parts raises.
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        row: Optional[Dict[str, Any]] = None,
+        good: Callable[[Dict[str, Any]], Any] = bool,
+    ) -> Answer:
+        """A small request, tried again until its JSON is good. Raises NotAuthorized, UploadError,
+        Stopped.
         """
-        url = "%s/%s" % (self.upload, key)
-        most = offset = self._offset(key, size, headers) if ask_first else 0
-
-        def send() -> Answer:
-            fields = {"Offset": str(offset), "X-Entity-Name": key, "Content-Type": "application/octet-stream"}
-            return self.request("POST", url, dict(headers, **fields), parts(offset), size - offset)
-
-        def got_further() -> bool:
-            nonlocal most, offset
-            before, offset = most, self._offset(key, size, headers)
-            most = max(before, offset)
-            return offset > before
-
-        answer = self._repeated(url, send, lambda row: isinstance(row.get("h"), str), got_further)
-        return typing.cast(str, answer.row["h"])
-
-    def _offset(self, key: str, size: int, headers: Dict[str, str]) -> int:
-        """How many bytes of an entity the service has; raises UploadError when those are more than there are."""
-        offset = self.ask("GET", "%s/%s" % (self.upload, key), headers, good=lambda row: type(row.get("offset")) is int
-                          and row["offset"] >= 0).row["offset"]
-        if offset > size:
-            raise UploadError(("bad_offset", key, "the service has more bytes than the file", "%d of %d" % (
-                offset, size), "run the same command again later"))
-        return typing.cast(int, offset)
+        if row is None:
+            return self.repeated(url, lambda: self.request(method, url, headers), good)
+        body, fields = json.dumps(row).encode("utf-8"), {"Content-Type": "application/json"}
+        fields.update(headers)
+        return self.repeated(
+            url, lambda: self.request(method, url, fields, [body], len(body)), good
+        )
 
 
-def _proxy(parts: Any) -> Optional[Tuple[str, Dict[str, str]]]:
-    """The system's proxy for a split url: (host and port, headers that log in, RFC 7617). Raises UploadError."""
-    import base64
-    import urllib.parse
-    import urllib.request
-    address = urllib.request.getproxies().get(parts.scheme)
-    if not address or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
-    address = address if "//" in address else "http://" + address
-    if not _is_address(address):
-        raise UploadError(("bad_proxy", "", "the proxy for %s is no http address" % parts.scheme,
-                           address.rpartition("@")[2], "set %s_PROXY" % parts.scheme.upper()))
-    proxy = urllib.parse.urlsplit(address)
-    pair = urllib.parse.unquote("%s:%s" % (proxy.username, proxy.password or "")).encode("utf-8")
-    login = {"Proxy-Authorization": "Basic " + base64.b64encode(pair).decode("ascii")} if proxy.username else {}
-    return "%s:%d" % (proxy.hostname, proxy.port or 80), login
+def _given_up(url: str, reason: str, attempt: int, later: bool) -> UploadError:
+    """The error for a request that was tried for the last time."""
+    times = "" if attempt == 1 else f" ({attempt} tries)"
+    remedy = "run the same command again later" if later else "see the reason"
+    wrong = "the service does not take it"
+    return UploadError(
+        "refused", wrong, file=url.split("?")[0], value=reason + times, remedy=remedy
+    )
 
 
-def _is_address(text: str) -> bool:
-    import urllib.parse
-    try:
-        parts = urllib.parse.urlsplit(text)
-        port, _ = parts.port, (parts.hostname or "").encode("idna")     # these raise ValueError
-    except ValueError:
-        return False
-    return bool(re.match(r"https?://[!-~]+\Z", text) and parts.hostname and port != 0)
+# ---- Service ------------------------------------------------------------------------------------
+# Here: the requests of Mapillary's API v4, each as a function of plain values; which service it is.
+# Not here: sockets, when to try again; what is sent, and when.
+
+
+class Service(NamedTuple):
+    """Where things are uploaded to."""
+
+    name: str  # under which the journal keeps what it has
+    graph: str
+    upload: str
+    rehearsal: bool  # a stand-in on this computer, which needs no account
 
 
 def _root(variable: str, default: str) -> str:
-    text = os.environ.get(variable) or default
-    if not _is_address(text):
-        raise UsageError(("bad_environment", "", "%s must be an http or https address" % variable, text))
+    text = environment(variable) or default
+    if not is_address(text):
+        wrong = f"{variable} must be an http or https address"
+        raise UsageError("bad_environment", wrong, value=text)
     return text
-
-
-def service_name(graph: str) -> str:
-    """The name under which the journal keeps what a service has: its host."""
-    import urllib.parse
-    return urllib.parse.urlsplit(graph).hostname or graph
 
 
 def graph_root() -> str:
@@ -5131,89 +8525,441 @@ def graph_root() -> str:
     return _root("MAPILLARY_GRAPH_API_ENDPOINT", GRAPH_ROOT)
 
 
-def _number_of(variable: str, default: int) -> int:
-    text = os.environ.get(variable) or str(default)
+def service_name(graph: str) -> str:
+    """The name under which the journal keeps what a service has: its host."""
+    import urllib.parse
+
+    return urllib.parse.urlsplit(graph).hostname or graph
+
+
+def mapillary() -> Service:
+    """The service that the environment names, else Mapillary's."""
+    graph, upload = graph_root(), _root("MAPILLARY_UPLOAD_ENDPOINT", UPLOAD_ROOT)
+    return Service(service_name(graph), graph, upload, False)
+
+
+def number_of(variable: str, default: int) -> int:
+    """A whole number of at least 1 that the environment may set; raises UsageError."""
+    text = environment(variable) or str(default)
     if not re.match(r"[0-9]{1,6}\Z", text) or int(text) < 1:
-        raise UsageError(("bad_environment", "", "%s must be a whole number of at least 1" % variable, text))
+        wrong = f"{variable} must be a whole number of at least 1"
+        raise UsageError("bad_environment", wrong, value=text)
     return int(text)
 
 
+def bearing_token(token: str) -> Dict[str, str]:
+    """The headers of a request in somebody's name."""
+    return {"Authorization": "OAuth " + token}
+
+
+class Entity(NamedTuple):
+    """Bytes that go up under a key."""
+
+    key: str
+    size: int
+    parts: Callable[[int], Iterable[bytes]]  # those from an offset on
+
+
+def put_entity(server: Server, entity: Entity, token: str, ask_first: bool) -> str:
+    """Upload an entity; returns its handle.
+
+    With ask_first, and after anything unclear, the service is asked where to go on, so no byte is
+    accepted twice. Raises NotAuthorized, UploadError, Stopped, and what parts raises.
+    """
+    url, headers, size = f"{server.upload}/{entity.key}", bearing_token(token), entity.size
+    most = offset = _offset(server, entity, headers) if ask_first else 0
+
+    def send() -> Answer:
+        fields = {"Offset": str(offset), "X-Entity-Name": entity.key}
+        fields.update({"Content-Type": "application/octet-stream"}, **headers)
+        return server.request("POST", url, fields, entity.parts(offset), size - offset)
+
+    def got_further() -> bool:
+        nonlocal most, offset
+        before, offset = most, _offset(server, entity, headers)
+        most = max(before, offset)
+        return offset > before
+
+    answer = server.repeated(url, send, lambda row: isinstance(row.get("h"), str), got_further)
+    return str(answer.row["h"])
+
+
+def _offset(server: Server, entity: Entity, headers: Mapping[str, str]) -> int:
+    """How many bytes of an entity the service has; raises UploadError when those are more than
+    there are.
+    """
+
+    def good(row: Dict[str, Any]) -> bool:
+        return type(row.get("offset")) is int and row["offset"] >= 0
+
+    answer = server.ask("GET", f"{server.upload}/{entity.key}", headers, good=good)
+    offset = int(answer.row["offset"])
+    if offset > entity.size:
+        wrong, value = "the service has more bytes than the file", f"{offset} of {entity.size}"
+        raise UploadError(
+            "bad_offset",
+            wrong,
+            file=entity.key,
+            value=value,
+            remedy="run the same command again later",
+        )
+    return offset
+
+
+def finish_upload(server: Server, handle: str, organization: Optional[str], token: str) -> str:
+    """Have the service finish what a manifest names; returns what it calls the result. Repeating it
+    is harmless.
+    """
+    wish = {"file_handle": handle, "file_type": "mly_bundle_manifest"}
+    if organization:
+        wish["organization_id"] = organization
+    url = server.graph + "/finish_upload"
+    answer = server.ask("POST", url, bearing_token(token), wish, lambda row: row.get("cluster_id"))
+    return str(answer.row["cluster_id"])
+
+
+def check_organization(server: Server, key: str, token: str) -> None:
+    """Raise UploadError when an organization does not exist, or we may not see it."""
+    import urllib.parse
+
+    name = urllib.parse.quote(key, safe="")
+    server.ask("GET", f"{server.graph}/{name}?fields=slug,description,name", bearing_token(token))
+
+
+def who_am_i(server: Server, token: str) -> Tuple[Optional[str], Optional[str]]:
+    """(user name, user key) of the owner of a token, None where the service does not say."""
+    row = server.ask("GET", server.graph + "/me?fields=id,username", bearing_token(token)).row
+    name, key = row.get("username"), row.get("id")
+    return None if name is None else str(name), None if key is None else str(key)
+
+
+def token_by_password(server: Server, client: str, email: str, password: str) -> str:
+    """The access token of an account, "" where the answer has none."""
+    wish = {"email": email, "password": password, "locale": "en_US"}
+    row = server.ask("POST", server.graph + "/login", bearing_token(client), wish).row
+    return str(row.get("access_token", ""))
+
+
+class Shot(NamedTuple):
+    """An image as the image search tells of it."""
+
+    address: str  # of its picture in the size asked for; it expires
+    lat: str  # "" where the answer does not say it as it should, as the next two
+    lon: str
+    time: str
+
+
+class Search(NamedTuple):
+    """One answer of the image search."""
+
+    url: str  # the addresses in the answer expire, so it can be asked again
+    shots: Dict[str, Shot]  # by id
+    following: str  # address of the next page; "" = there is none
+
+
+def _shot(row: Dict[str, Any], size: str) -> Shot:
+    lat = lon = when = ""
+    with contextlib.suppress(LookupError, TypeError, ValueError):
+        place = (row.get("computed_geometry") or row["geometry"])["coordinates"]
+        lon, lat = (f"{part:.7f}" for part in place[:2])
+    with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):
+        when = format_time(row["captured_at"] / 1000.0)
+    return Shot(str(row.get(size)), lat, lon, when)
+
+
+def search_images(server: Server, url: str, token: str, size: str) -> Search:
+    """The images that a search finds, with the address of the field that is named for
+    their size.
+    """
+    answer = server.ask("GET", url, bearing_token(token)).row
+    rows, paging = answer.get("data"), answer.get("paging")
+    good = [row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict)]
+    following = str(paging.get("next")) if isinstance(paging, dict) else ""
+    return Search(url, {str(row.get("id")): _shot(row, size) for row in good}, following)
+
+
+# ---- Parcels ------------------------------------------------------------------------------------
+# Here: images and sequences on their way to a service: what there is to do, by the journal.
+# Not here: sending, requests, sockets.
+
+
+@dataclass(frozen=True)
+class UploadOptions(Group):
+    """upload"""
+
+    word: ClassVar[str] = "options"
+    manual_done: bool = opt(False, Rule("ask before sequences are finalized"))
+    stand_in: Optional[str] = opt(
+        None,
+        Rule(
+            "upload to a service on this computer that keeps what it receives there; needs no "
+            "account",
+            "FOLDER",
+        ),
+    )
+    retry_failed: Optional[str] = opt(
+        None,
+        Rule(
+            "send images again that failed before (default: ask on a terminal, else yes)",
+            choices=("yes", "no", "ask"),
+        ),
+    )
+    max_rate: Optional[float] = opt(
+        None, Rule("upload at most so fast (default: no limit)", "KB/S", advanced=True, above=0)
+    )
+
+
+# How far a parcel is.
+DUE, THERE, SENT, FAILED, LEFT = "due", "there before", "sent", "failed", "failed before"
+
+
 @dataclass
-class Bundle:
-    """One sequence on its way."""
+class Parcel:
+    """One image on its way."""
+
+    path: str
+    photo: str  # id of the photo
+    time: float = 0.0  # seconds UTC, by which its sequence is ordered
+    state: str = DUE  # of those above
+    handle: str = ""  # what the service gave for it
+    problem: Optional[Problem] = None  # why it failed; of one that is due: in an earlier run
+
+    @property
+    def name(self) -> str:
+        """The file name."""
+        return os.path.basename(self.path)
+
+    @property
+    def outcome(self) -> Optional[Outcome]:
+        """What came of it; None = sent in this run."""
+        if self.state == SENT:
+            return None
+        if self.state in (FAILED, LEFT) and self.problem is not None:
+            return Outcome("failed", self.problem.code, self.problem)
+        return Outcome("skipped", SKIP_UPLOADED if self.state == THERE else SKIP_LEFT)
+
+
+@dataclass
+class Batch:
+    """One sequence on its way; its counts are those of its parcels."""
 
     identity: str
     place: Place
     user: Optional[str]
     organization: Optional[str]
-    names: List[str] = dataclasses.field(default_factory=list)      # its images, in order
-    handles: Dict[str, str] = dataclasses.field(default_factory=dict)
-    waiting: int = 0                # images still to be sent in this run
-    blocked: bool = False           # an image of it cannot be sent
+    parcels: List[Parcel] = dataclasses.field(default_factory=list)
+    finished: bool = False
+    held: bool = False  # complete, but it waits for somebody's word
+    problem: Optional[Problem] = None  # why it could not be finished
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of its images are at the service."""
+        return all(parcel.state in (THERE, SENT) for parcel in self.parcels)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether images of it are still to be sent in this run."""
+        return any(parcel.state == DUE for parcel in self.parcels)
+
+    @property
+    def names(self) -> List[str]:
+        """Its images, in order."""
+        return [parcel.name for parcel in self.parcels]
+
+    def left(self, manifest: Optional[Manifest]) -> List[Parcel]:
+        """The images that a manifest does not name."""
+        there = set(manifest.images if manifest else ())
+        return [parcel for parcel in self.parcels if parcel.name not in there]
 
 
-def left_of(names: Sequence[str], done: Sequence[str]) -> List[str]:
-    """The names that are not among those done, in their order."""
-    seen = set(done)
-    return [name for name in names if name not in seen]
+class Shipment:
+    """What an upload has to do: sequences with their images, and the outcome of every image that is
+    in none.
+    """
+
+    def __init__(self, service: str, top: str, config: Configuration) -> None:
+        self.service, self.top, self.config = service, top, config
+        self.batches: Dict[Tuple[str, str], Batch] = {}
+        self.outcomes: Dict[str, Outcome] = {}  # path -> why it is not sent
+
+    @property
+    def parcels(self) -> Iterator[Parcel]:
+        """The images of all sequences."""
+        return (parcel for batch in self.batches.values() for parcel in batch.parcels)
+
+    def add_place(self, place: Place, names: Sequence[str]) -> None:
+        """Sort the images of a folder into sequences, or note why they are not sent."""
+        was_uploaded = old_uploads(place.folder, self.top)
+        for name, image in zip(names, place.journal.images(names)):
+            path = os.path.join(place.folder, name)
+            if not is_jpeg_name(name):
+                self.outcomes[path] = Outcome("skipped", SKIP_KIND)
+            elif was_uploaded(name):
+                self.outcomes[path] = Outcome("skipped", SKIP_UPLOADED)
+            else:
+                outcome = self._take(place, path, image)
+                if outcome is not None:
+                    self.outcomes[path] = outcome
+        for batch in self.batches.values():
+            if batch.place is place:  # names come in natural order, and sort keeps it among equals
+                batch.parcels.sort(key=lambda parcel: parcel.time)
+
+    def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
+        """Put an image into its sequence; gives the outcome of one that is not to be sent."""
+        if image is None or not any(map(image.taken, STEPS)):
+            return self._take_described(place, path, image)
+        if image.outcome is not None:
+            return image.outcome
+        if image.described is None or image.geotag is None or not image.sequence:
+            return _not_processed(path)
+        user, terms = image.uploader or Uploader(), image.terms or Terms()
+        name = terms.user_name or user.user_name
+        batch = Batch(image.sequence, place, name, user.organization_key)
+        found = image.found or NOTHING_FOUND
+        # what is wrong with it is said when it is sent
+        with contextlib.suppress(OSError, ToolError):
+            if not is_same_file(image, stamp_by(os.stat(path))):
+                found = as_read(Path(path), image, read_found(path), self.config).found or found
+        self._sort_in(batch, path, found, image.geotag.time)
+        return None
+
+    def _take_described(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
+        """The same for an image that only its own description tells of."""
+        if image is not None and image.problem is not None:
+            return image.outcome
+        try:
+            found = read_found(path)
+        except ToolError as error:
+            return Outcome("failed", error.problem.code, error.problem)
+        own = own_description(found)
+        if own is None:
+            return _not_processed(path)
+        folder = os.path.basename(place.folder).encode("utf-8", "replace")
+        batch = Batch(own.sequence or uuid_of(folder), place, own.user, own.organization)
+        self._sort_in(batch, path, found, 0.0)
+        return None
+
+    def _sort_in(self, batch: Batch, path: str, found: Found, time: float) -> None:
+        """Add an image to its sequence, new or known, with its handle when it has
+        arrived before.
+        """
+        batch = self.batches.setdefault((batch.place.folder, batch.identity), batch)
+        parcel = Parcel(path, photo_id(os.path.basename(path), found), time)
+        batch.parcels.append(parcel)
+        sent = batch.place.journal.sent(self.service, parcel.name)
+        if sent is None or sent.photo not in (None, parcel.photo):
+            return  # nothing yet, or another photo that had the same name
+        if sent.status == "sent":
+            parcel.state, parcel.handle = THERE, sent.handle or ""
+        elif sent.problem is not None:
+            parcel.problem = sent.problem._replace(file=path)
+
+    def failed_before(self) -> List[Parcel]:
+        """The images that could not be sent in an earlier run."""
+        return [parcel for parcel in self.parcels if parcel.state == DUE and parcel.problem]
+
+    def jobs(self) -> List[Tuple[Batch, Parcel]]:
+        """The images to send, a sequence after the other."""
+        pairs = [(batch, parcel) for batch in self.batches.values() for parcel in batch.parcels]
+        return [(batch, parcel) for batch, parcel in pairs if parcel.state == DUE]
+
+    def open_batches(self) -> List[Batch]:
+        """The sequences that the service has not finished yet."""
+        found = []
+        for batch in self.batches.values():
+            manifest = batch.place.journal.manifest(self.service, batch.identity)
+            done = manifest is not None and manifest.cluster is not None
+            if batch.waiting or not done or batch.left(manifest):
+                found.append(batch)
+        return found
+
+    def outcome(self, path: str, known: Mapping[str, Parcel], dry: bool) -> Optional[Outcome]:
+        """What came of an image; None = sent, or with dry: would be."""
+        parcel = known.get(path)
+        if parcel is None:
+            return self.outcomes.get(path, Outcome("skipped", SKIP_LEFT))
+        return None if dry and parcel.state == DUE else parcel.outcome
+
+
+def _not_processed(path: str) -> Outcome:
+    problem = Problem(
+        "not_processed", "has not been processed", file=path, remedy="run process first"
+    )
+    return Outcome("failed", problem.code, problem)
+
+
+# ---- Upload -------------------------------------------------------------------------------------
+# Here: the bytes of an image as they go out, the crew of threads; what is sent, journaled.
+# Not here: which images are ready, requests, sockets.
+
+FLUSH_S = 2.0  # seconds after which the journal of an upload is flushed
+ENDS_RUN = (  # errors that would be the same for every image
+    "unreachable",
+    "bad_certificate",
+    "bad_proxy",
+)
 
 
 class Ready(NamedTuple):
     """The bytes of one image as they go out."""
 
-    path: str                       # the file that the rest comes from
-    head: bytes                     # what goes out instead of the file's first `start` bytes
+    path: str  # the file that the rest comes from
+    head: bytes  # what goes out instead of the file's first `start` bytes
     start: int
-    size: int                       # bytes in all
-    md5: str                        # of all of them
-    stamp: Tuple[int, int]          # size and time in ns of the file, to notice a change
+    size: int  # bytes in all
+    md5: str  # of all of them
+    stamp: Tuple[int, int]  # size and time in ns of the file, to notice a change
 
 
-def _described(found: Dict[str, Any]) -> Dict[str, Any]:
-    """The description that a phone app or an earlier tool put into an image; empty when it is none."""
-    row = parsed(found.get("caption"))
-    return row if isinstance(row, dict) and {"MAPLatitude", "MAPLongitude", "MAPCaptureTime"} <= set(row) else {}
-
-
-def _digest_of(path: str, head: bytes = b"", start: int = 0) -> Ready:
-    """What goes out of a file: head, then the file from start on. Raises OSError."""
+def digest_of(stream: BinaryIO, path: str, head: bytes = b"", start: int = 0) -> Ready:
+    """What goes out of an open file: head, then the file from start on. Raises OSError."""
     digest, size = hashlib.md5(head), len(head)
-    with open(path, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        stream.seek(start)
-        for piece in iter(lambda: stream.read(COPY_BYTES), b""):
-            digest.update(piece)
-            size += len(piece)
-    return Ready(path, head, start, size, digest.hexdigest(), (status.st_size, status.st_mtime_ns))
+    status = os.fstat(stream.fileno())
+    stream.seek(start)
+    for piece in iter(lambda: stream.read(COPY_BYTES), b""):
+        digest.update(piece)
+        size += len(piece)
+    stamp = (status.st_size, status.st_mtime_ns)
+    return Ready(path, head, start, size, digest.hexdigest(), stamp)
 
 
-def ready_image(place: Place, name: str) -> Ready:
-    """The bytes of an image with its description, from the copy if there is one. Raises BadExif, UploadError.
+def ready_image(place: Place, name: str, config: Configuration) -> Ready:
+    """The bytes of an image with its description, from the copy if there is one. Raises BadExif,
+    UploadError.
 
-    The description is that of the journal; a file that has another one is not touched, the bytes sent are.
+    The description is that of the journal; a file that has another one is not touched, the bytes
+    sent are.
     """
-    path, record = os.path.join(place.folder, name), place.journal.record(name)
+    path, image = os.path.join(place.folder, name), place.journal.image(name)
     try:
-        if record is None or DESCRIPTION not in record.get("steps", {}):
-            return _digest_of(path)
-        image = image_from(path, record)
-        if not _same_file(record, _stamp(os.stat(path))) and DESCRIPTION not in _as_read(
-                Path(path), record, read_found(path), None).steps:
-            raise UploadError(("changed", path, "was changed since it was processed", "", "run process again"))
+        if image is None or image.described is None:
+            with open(path, "rb") as stream:
+                return digest_of(stream, path)
+        if not is_same_file(image, stamp_by(os.stat(path))):
+            if as_read(Path(path), image, read_found(path), config).described is None:
+                wrong = "was changed since it was processed"
+                raise UploadError("changed", wrong, file=path, remedy="run process again")
         copy = place.journal.copy_path(name)
-        source = copy if image.steps[DESCRIPTION]["data"].get("into") == "copy" and os.path.isfile(copy) else path
-        new = edited(source, edits_of(image))
-        return _digest_of(source, new.head, new.start)
+        source = copy if image.described.into == "copy" and os.path.isfile(copy) else path
+        secret = config.secret() if image.described.master else None
+        with open(source, "rb") as stream:
+            new = edited(stream, source, edits_of(image, secret))
+            return digest_of(stream, source, new.head, new.start)
     except OSError as error:
-        raise UploadError(("vanished", path, "cannot be read any more", error.strerror or str(error),
-                           "put it back and run the same command again")) from error
+        raise _vanished(path, error) from error
 
 
-def _pieces(ready: Ready, offset: int) -> Iterator[bytes]:
+def _vanished(path: str, error: OSError) -> UploadError:
+    cause, remedy = error.strerror or str(error), "put it back and run the same command again"
+    return UploadError("vanished", "cannot be read any more", file=path, value=cause, remedy=remedy)
+
+
+def pieces_of(ready: Ready, offset: int) -> Iterator[bytes]:
     """The bytes to send from an offset on; raises UploadError when the file changes meanwhile."""
     head = ready.head[offset:]
     for start in range(0, len(head), SEND_BYTES):
-        yield head[start:start + SEND_BYTES]
+        yield head[start : start + SEND_BYTES]
     left = ready.size - max(offset, len(ready.head))
     try:
         with open(ready.path, "rb") as stream:
@@ -5222,195 +8968,245 @@ def _pieces(ready: Ready, offset: int) -> Iterator[bytes]:
                 piece = stream.read(min(SEND_BYTES, left))
                 status = os.fstat(stream.fileno())
                 if not piece or (status.st_size, status.st_mtime_ns) != ready.stamp:
-                    raise UploadError(("changed", ready.path, "was changed while it was sent", "",
-                                       "run the same command again"))
+                    wrong, remedy = "was changed while it was sent", "run the same command again"
+                    raise UploadError("changed", wrong, file=ready.path, remedy=remedy)
                 left -= len(piece)
                 yield piece
     except OSError as error:
-        raise UploadError(("vanished", ready.path, "cannot be read any more", error.strerror or str(error),
-                           "put it back and run the same command again")) from error
+        raise _vanished(ready.path, error) from error
 
 
-def _ends_run(error: ToolError) -> bool:
-    return isinstance(error, (NotAuthorized, BadJournal, CannotWrite)) or error.problem.code in ENDS_RUN
+class Crew:
+    """Threads that end together: what ends the run sets stop, a bug is kept for the main thread."""
 
-
-class Upload:
-    """One run of sending: images in the order of their sequences, worker threads, everything acknowledged journaled."""
-
-    def __init__(self, server: Server, service: str, outcomes: Dict[str, Optional[Outcome]], ui: Ui) -> None:
-        self.server, self.service, self.ui = server, service, ui
-        self.tokens: Dict[Optional[str], str] = {}          # user -> access token
-        self.outcomes = outcomes                            # path -> what came of it; None = sent
-        self.failed = self._settled = self._total = 0       # images that could not be sent, are done with, and all
-        self.stopped: Optional[ToolError] = None            # why the run ended before its time
-        self.trouble: List[Problem] = []                    # sequences that could not be finished
-        self.finished = 0                                   # sequences
-        self.held: List[Bundle] = []                        # sequences that could be finished now
-        self._hold = False                                  # whether they are to be held
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.stopped: Optional[ToolError] = None  # why the run ended before its time
+        self.guard = threading.Lock()
         self._crash: Optional[BaseException] = None
-        self._guard = threading.Lock()
-        self._flushed_at = time.monotonic()
-        self._locks: Dict[str, Any] = {}                    # by the keys that were sent, or tried
 
-    def run(self, jobs: Sequence[Tuple[Bundle, str]], bundles: Sequence[Bundle], threads: int, hold: bool) -> None:
-        """Send images, given as sequence and name, and finish each sequence after its last, or with hold hold it."""
-        self._total, self._hold = len(jobs), hold
-        complete = [bundle for bundle in bundles if not bundle.waiting and not bundle.blocked]
-        tasks = itertools.chain(((self._send, *job) for job in jobs), ((self._finish, last) for last in complete[::-1]))
-        workers = [threading.Thread(target=self._work, args=(tasks,), daemon=True)
-                   for _ in range(max(1, min(threads, len(jobs) + len(complete))))]
+    def run(self, tasks: Iterator[Callable[[], None]], threads: int) -> None:
+        """Do tasks in threads until there are none left or the run is to end."""
+        workers = [
+            threading.Thread(target=self._work, args=(tasks,), daemon=True) for _ in range(threads)
+        ]
         try:
             for worker in workers:
                 worker.start()
             for worker in workers:
                 while worker.is_alive():
-                    worker.join(0.2)        # short, so that Ctrl-C comes through on every system
+                    worker.join(0.2)  # short, so that Ctrl-C comes through on every system
         except BaseException:
-            self.server.abort()
+            self.wire.abort()
             raise
         finally:
-            self.server.stop.set()
+            self.wire.stop.set()
             deadline = time.monotonic() + 2.0
             for worker in workers:
                 worker.join(max(0.0, deadline - time.monotonic()))
-            for place in {id(bundle.place): bundle.place for bundle in bundles}.values():
-                place.journal.flush()
+        self.raise_crash()
+
+    def raise_crash(self) -> None:
+        """Raise the bug that a thread met."""
         if self._crash is not None:
             raise self._crash
 
-    def finish_held(self) -> None:
-        """Finish the sequences that a run with hold left open."""
-        self.server.stop.clear()
-        bundles, self.held, self._hold = self.held, [], False
-        for bundle in bundles:
-            self._guarded(self._finish, bundle)
-        self.server.hang_up()
-        if self._crash is not None:
-            raise self._crash
-
-    def _work(self, tasks: Iterator[Tuple[Any, ...]]) -> None:
+    def _work(self, tasks: Iterator[Callable[[], None]]) -> None:
         try:
-            while not self.server.stop.is_set():
-                with self._guard:
+            while not self.wire.stop.is_set():
+                with self.guard:
                     task = next(tasks, None)
                 if task is None:
                     return
-                self._guarded(*task)
+                self.guarded(task)
         finally:
-            self.server.hang_up()
+            self.wire.hang_up()
 
-    def _guarded(self, act: Callable[..., None], *things: Any) -> None:
-        """Do one thing; what ends the whole run sets stop, a bug is kept for the main thread."""
+    def guarded(self, task: Callable[[], None]) -> None:
+        """Do one thing; an error that gets here ends the run."""
         try:
-            act(*things)
+            task()
         except Stopped:
             pass
         except ToolError as error:
-            with self._guard:
-                if _ends_run(error):
-                    self.stopped = self.stopped or error
-                    self.server.stop.set()
-                else:
-                    wrong = "a sequence cannot be finished: " + error.problem.wrong
-                    self.trouble.append(error.problem._replace(wrong=wrong))
-        except BaseException as error:      # a bug: it must reach the person, and the other workers must end
+            self.end(error)
+        except BaseException as error:  # a bug: it must reach the person
             self._crash = error
-            self.server.stop.set()
+            self.wire.stop.set()
 
-    def headers(self, bundle: Bundle) -> Dict[str, str]:
-        """What a request for a sequence carries: the token of its user."""
-        return {"Authorization": "OAuth " + self.tokens[bundle.user]}
+    def end(self, error: ToolError) -> None:
+        """End the run for a reason."""
+        with self.guard:
+            self.stopped = self.stopped or error
+        self.wire.stop.set()
 
-    def _send(self, bundle: Bundle, name: str) -> None:
-        """Send one image and journal it; one that cannot be sent is recorded, and its sequence stays open."""
-        place, key, record = bundle.place, None, bundle.place.journal.record(name)  # type: Place, Optional[str], Any
-        path = os.path.join(place.folder, name)
+
+def _ends_run(error: ToolError) -> bool:
+    ending = isinstance(error, (NotAuthorized, BadJournal, CannotWrite))
+    return ending or error.problem.code in ENDS_RUN
+
+
+class Sender:
+    """Sends images in the order of their sequences; everything acknowledged is journaled."""
+
+    def __init__(self, shipment: Shipment, server: Server, hold: bool, ui: Ui) -> None:
+        self.shipment, self.server, self.ui = shipment, server, ui
+        self.crew = Crew(server.wire)
+        self.hold = hold  # whether complete sequences are left open
+        self.tokens: Dict[Optional[str], str] = {}  # user -> access token
+        self._locks: Dict[str, threading.Lock] = {}  # by the keys that were sent, or tried
+        self._pulse = _Pulse()
+
+    def run(self, jobs: Sequence[Tuple[Batch, Parcel]], threads: int) -> None:
+        """Send images, and finish each sequence after its last, or hold it."""
+        batches = self.shipment.open_batches()
+        complete = [batch for batch in batches if batch.complete]
+        self._pulse.total = len(jobs)
+        sending = (functools.partial(self.send, *job) for job in jobs)
+        finishing = (functools.partial(self.try_finish, batch) for batch in reversed(complete))
+        count = max(1, min(threads, len(jobs) + len(complete)))
         try:
-            ready = ready_image(place, name)
-            key = "mly_tools_%s.jpg" % ready.md5
-            before = place.journal.upload(self.service, name)
-            begun = before is not None and before["status"] != "sent" and before.get("key") == key
-            photo = photo_id(name, record["found"] if record and record.get("steps") else read_found(path))
-            row = {"image": name, "service": self.service, "photo": photo, "status": "started", "key": key}
-            with self._guard:
-                again = key in self._locks      # whether this run has sent the very same bytes, or is at it
+            self.crew.run(itertools.chain(sending, finishing), count)
+        finally:
+            for place in {id(batch.place): batch.place for batch in batches}.values():
+                place.journal.flush()
+
+    def finish_held(self) -> None:
+        """Finish the sequences that a run with hold left open."""
+        self.server.wire.stop.clear()
+        self.hold = False
+        for batch in self.held:
+            batch.held = False
+            self.crew.guarded(functools.partial(self.try_finish, batch))
+        self.server.wire.hang_up()
+        self.crew.raise_crash()
+
+    @property
+    def held(self) -> List[Batch]:
+        """The sequences that could be finished now."""
+        return [batch for batch in self.shipment.batches.values() if batch.held]
+
+    def send(self, batch: Batch, parcel: Parcel) -> None:
+        """Send one image and journal it; one that cannot be sent is recorded, and its sequence
+        stays open.
+        """
+        service, journal, key = self.shipment.service, batch.place.journal, None  # type: str, Journal, Optional[str]
+        try:
+            ready = ready_image(batch.place, parcel.name, self.shipment.config)
+            key = f"mly_tools_{ready.md5}.jpg"
+            before = journal.sent(service, parcel.name)
+            begun = before is not None and before.status != "sent" and before.key == key
+            with self.crew.guard:
+                # whether this run has sent the very same bytes, or is at it
+                again = key in self._locks
                 alone = self._locks.setdefault(key, threading.Lock())
+            line = Sent(parcel.name, service, "started", parcel.photo, key)
             with alone:
                 self.server.wait(0.0)
-                place.journal.append([{"upload": row}], flush=False)
-                handle = self.server.put(key, ready.size, lambda offset: _pieces(ready, offset),
-                                         self.headers(bundle), begun or again)
+                journal.append([line], flush=False)
+                entity = Entity(key, ready.size, functools.partial(pieces_of, ready))
+                handle = put_entity(self.server, entity, self.tokens[batch.user], begun or again)
         except ToolError as error:
             if _ends_run(error):
                 raise
-            problem = error.problem._replace(file=path)
-            row = {"image": name, "service": self.service, "status": "failed", "code": problem.code,
-                   "wrong": problem.wrong, "value": problem.value, "remedy": problem.remedy}
-            if key is not None:
-                row["key"] = key        # a part of it may have arrived: the next run asks for the offset
-            self._settle(bundle, name, row, problem)
+            problem = error.problem._replace(file=parcel.path)
+            # a part of it may have arrived: with the key the next run asks for the offset
+            self._settle(
+                batch, parcel, Sent(parcel.name, service, "failed", None, key, None, problem)
+            )
         else:
-            self._settle(bundle, name, dict(row, status="sent", handle=handle), None)
+            self._settle(batch, parcel, line._replace(status="sent", handle=handle))
 
-    def _settle(self, bundle: Bundle, name: str, row: Dict[str, Any], problem: Optional[Problem]) -> None:
-        """Journal what came of an image, and finish its sequence when it was the last and all have arrived."""
-        journal, path, now = bundle.place.journal, os.path.join(bundle.place.folder, name), time.monotonic()
-        flush = problem is None and now - self._flushed_at > FLUSH_S
-        rows, known = [{"upload": row}], journal.sequence(self.service, bundle.identity) or {}
-        if problem is None and "cluster" in known and name in known["images"]:      # another photo of this name
-            rows.insert(0, {"sequence": dict(known, images=left_of(known["images"], [name]))})
-        journal.append(rows, flush)
-        with self._guard:
-            self._flushed_at = now if flush else self._flushed_at
-            if problem is None:
-                bundle.handles[name] = row["handle"]
-            else:
-                bundle.blocked = True
-                self.failed += 1
-            self.outcomes[path] = Outcome("failed", problem.code, problem) if problem is not None else None
-            bundle.waiting -= 1
-            self._settled += 1
-            self.ui.progress("uploading", self._settled, self._total, self.server.bytes_sent)
-            complete = not bundle.waiting and not bundle.blocked
+    def _settle(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
+        """Journal what came of an image, and finish its sequence when it was the last and all have
+        arrived.
+        """
+        journal, problem, lines = batch.place.journal, line.problem, [line]  # type: Journal, Optional[Problem], List[Line]
+        manifest = journal.manifest(self.shipment.service, batch.identity)
+        if problem is None and manifest and manifest.cluster and parcel.name in manifest.images:
+            others = tuple(name for name in manifest.images if name != parcel.name)
+            lines.insert(0, manifest._replace(images=others))  # another photo of this name
+        journal.append(lines, flush=problem is None and self._pulse.due())
+        with self.crew.guard:
+            parcel.state = SENT if problem is None else FAILED
+            parcel.handle, parcel.problem = line.handle or "", problem
+            self._pulse.settled += 1
+            sent = self.server.wire.pace.sent
+            self.ui.progress("uploading", self._pulse.settled, self._pulse.total, sent)
+            complete = batch.complete
         if complete:
-            self._guarded(self._finish, bundle)
+            self.try_finish(batch)
 
-    def _finish(self, bundle: Bundle) -> None:
-        """Upload a sequence's manifest and have it finished; a repeated finish uses the same handle."""
-        if self._hold and not self.server.stop.is_set():
-            self.held.append(bundle)
+    def try_finish(self, batch: Batch) -> None:
+        """Finish a sequence, unless it is to be held; one that cannot be finished is recorded."""
+        if self.hold and not self.server.wire.stop.is_set():
+            batch.held = True
             return
-        journal = bundle.place.journal
-        row = journal.sequence(self.service, bundle.identity) or {}
-        if row and "cluster" not in row:
-            self._confirm(bundle, row)      # with the same handle, whatever has changed since
-        done = row.get("images", [])
-        names = left_of(bundle.names, done)
-        if names:
-            handles = list(dict.fromkeys(bundle.handles[name] for name in names))
-            manifest = json.dumps({"version": "1", "upload_type": "images", "image_handles": handles}).encode("ascii")
-            key = "uuid_%s.json" % hashlib.md5(manifest).hexdigest()
-            journal.flush()
-            handle = self.server.put(key, len(manifest), lambda at: [manifest[at:]], self.headers(bundle), False)
-            row = {"id": bundle.identity, "service": self.service, "images": done + names, "key": key, "handle": handle}
-            journal.append([{"sequence": row}])
-            self._confirm(bundle, row)
-        with self._guard:
-            self.finished += 1
+        try:
+            self._finish(batch)
+        except ToolError as error:
+            if _ends_run(error):
+                raise
+            wrong = "a sequence cannot be finished: " + error.problem.wrong
+            batch.problem = error.problem._replace(wrong=wrong)
 
-    def _confirm(self, bundle: Bundle, row: Dict[str, Any]) -> None:
-        """Have the service finish the manifest of a sequence's row, and journal that it did."""
-        wish = {"file_handle": row["handle"], "file_type": "mly_bundle_manifest"}
-        if bundle.organization:
-            wish["organization_id"] = bundle.organization
-        answer = self.server.ask("POST", self.server.graph + "/finish_upload", self.headers(bundle), wish,
-                                 lambda answered: answered.get("cluster_id"))
-        bundle.place.journal.append([{"sequence": dict(row, cluster=str(answer.row["cluster_id"]))}])
+    def _finish(self, batch: Batch) -> None:
+        """Upload a sequence's manifest and have it finished; a repeated finish uses the same
+        handle.
+        """
+        journal, service = batch.place.journal, self.shipment.service
+        line = journal.manifest(service, batch.identity)
+        if line is not None and line.cluster is None:
+            self._confirm(batch, line)  # with the same handle, whatever has changed since
+        left = batch.left(line)
+        if left:
+            handles = list(dict.fromkeys(parcel.handle for parcel in left))
+            manifest = {"version": "1", "upload_type": "images", "image_handles": handles}
+            text = json.dumps(manifest).encode("ascii")
+            entity = Entity(
+                f"uuid_{hashlib.md5(text).hexdigest()}.json", len(text), lambda at: [text[at:]]
+            )
+            journal.flush()
+            handle = put_entity(self.server, entity, self.tokens[batch.user], False)
+            done = line.images if line else ()
+            names = (*done, *(parcel.name for parcel in left))
+            line = Manifest(batch.identity, service, names, entity.key, handle)
+            journal.append([line])
+            self._confirm(batch, line)
+        batch.finished = True
+
+    def _confirm(self, batch: Batch, line: Manifest) -> None:
+        """Have the service finish the manifest of a sequence, and journal that it did."""
+        token = self.tokens[batch.user]
+        cluster = finish_upload(self.server, line.handle or "", batch.organization, token)
+        batch.place.journal.append([line._replace(cluster=cluster)])
+
+
+class _Pulse:
+    """How far a run is, and when its journal was last flushed."""
+
+    def __init__(self) -> None:
+        self.total = self.settled = 0  # images to be sent, and done with
+        self._flushed_at = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the journal is to be flushed now."""
+        now = time.monotonic()
+        if now - self._flushed_at <= FLUSH_S:
+            return False
+        self._flushed_at = now
+        return True
+
+
+# ---- Stand-in -----------------------------------------------------------------------------------
+# Here: a service on this computer that speaks the upload part of the API v4 and keeps what it gets.
+# Not here: anything that goes to Mapillary.
 
 
 def stand_in_name(folder: str) -> str:
-    """The name under which journals keep what a stand-in's folder has received; "" for a new folder."""
+    """The name under which journals keep what a stand-in's folder has received; "" for a new
+    folder.
+    """
     try:
         with open(os.path.join(folder, STAND_IN_FILE), encoding="ascii") as stream:
             return str(json.load(stream)["name"])
@@ -5418,22 +9214,31 @@ def stand_in_name(folder: str) -> str:
         return ""
 
 
-ENTITY = re.compile(r"(mly_tools_[0-9a-f]{32}\.jpg|uuid_[0-9a-f]{32}\.json)\Z")     # names that a stand-in keeps
+# names that a stand-in keeps
+ENTITY = re.compile(r"(mly_tools_[0-9a-f]{32}\.jpg|uuid_[0-9a-f]{32}\.json)\Z")
 
 
 def check_stand_in(folder: Optional[str], import_path: Optional[str]) -> None:
-    """Raise UsageError when a stand-in would keep what it receives among the images, or over a file."""
-    if folder and import_path and os.path.realpath(folder) == os.path.realpath(import_path):
-        raise UsageError(("stand_in_here", folder, "is the folder of the images", "", "give --stand_in another folder"))
-    if folder and os.path.exists(folder) and not os.path.isdir(folder):
-        raise UsageError(("not_a_folder", folder, "is a file, not a folder", "", "give --stand_in a folder"))
+    """Raise UsageError when a stand-in would keep what it receives among the images, or over a
+    file.
+    """
+    if not folder:
+        return
+    if import_path and os.path.realpath(folder) == os.path.realpath(import_path):
+        wrong, remedy = "is the folder of the images", "give --stand_in another folder"
+        raise UsageError("stand_in_here", wrong, file=folder, remedy=remedy)
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        wrong, remedy = "is a file, not a folder", "give --stand_in a folder"
+        raise UsageError("not_a_folder", wrong, file=folder, remedy=remedy)
 
 
 class StandIn:
-    """A service on loopback that speaks the upload part of the API v4 and keeps in a folder what it receives.
+    """A service on loopback that speaks the upload part of the API v4 and keeps in a folder what it
+    receives.
 
-    It checks offsets, the md5 of keys, that every image has a description that parses, and that a manifest names
-    only images it has. with StandIn(folder) as service: service.root is its address, service.name its own name.
+    It checks offsets, the md5 of keys, that every image has a description that parses, and that a
+    manifest names only images it has. with StandIn(folder) as service: service.root is its address,
+    service.name its own name.
     """
 
     def __init__(self, folder: str) -> None:
@@ -5443,17 +9248,15 @@ class StandIn:
 
     def __enter__(self) -> "StandIn":
         import http.server
-        try:
-            os.makedirs(os.path.join(self.folder, "sequences"), exist_ok=True)
-        except OSError as error:
-            raise _os_problem(self.folder, error) from error
+
+        make_folder(os.path.join(self.folder, "sequences"))
         self.name = stand_in_name(self.folder)
         if not self.name:
-            self.name = "stand-in-%016x" % random.SystemRandom().getrandbits(64)
+            self.name = f"stand-in-{random.SystemRandom().getrandbits(64):016x}"
             self._keep(STAND_IN_FILE, {"name": self.name})
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _stand_in_handler(self))
         self._server.block_on_close = False
-        self.root = "http://127.0.0.1:%d" % self._server.server_address[1]
+        self.root = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
@@ -5475,7 +9278,9 @@ class StandIn:
         paths = (self.path_of(key), self.path_of(key) + PART_SUFFIX)
         return next((os.path.getsize(path) for path in paths if os.path.isfile(path)), 0)
 
-    def receive(self, key: str, offset: int, stream: Any, length: int) -> Tuple[int, Dict[str, Any]]:
+    def receive(
+        self, key: str, offset: int, stream: Any, length: int
+    ) -> Tuple[int, Dict[str, Any]]:
         """Take the bytes of an entity from an offset on; gives status and answer."""
         if offset != self.offset(key) or length and os.path.isfile(self.path_of(key)):
             return 412, _fault("OffsetInvalidError", "Request starting offset is invalid", True)
@@ -5497,17 +9302,20 @@ class StandIn:
 
     def _wrong_with(self, key: str, path: str) -> Optional[str]:
         """What is wrong with a received entity; None when it is good."""
-        if _digest_of(path).md5 not in key:
-            return "the md5 of the bytes is not that of the key"
+        with open(path, "rb") as stream:
+            if digest_of(stream, path).md5 not in key:
+                return "the md5 of the bytes is not that of the key"
         if key.endswith(".jpg"):
             try:
-                return None if _described(read_found(path)) else "the image has no description"
+                own = own_description(read_found(path))
+                return "the image has no description" if own is None else None
             except ToolError as error:
                 return error.problem.wrong
         names = self._images_of(path)
         if not names:
             return "it is no manifest"
-        good = all(ENTITY.match(name) and os.path.isfile(os.path.join(self.folder, name)) for name in names)
+        here = [os.path.isfile(os.path.join(self.folder, name)) for name in names]
+        good = all(here) and all(map(ENTITY.match, names))
         return None if good else "the manifest names images that are not here"
 
     @staticmethod
@@ -5515,22 +9323,50 @@ class StandIn:
         with open(path, "rb") as stream:
             row = parsed(stream.read())
         handles = row.get("image_handles") if isinstance(row, dict) else None
-        return [str(handle)[len("handle-"):] + ".jpg" for handle in handles] if isinstance(handles, list) else []
+        if not isinstance(handles, list):
+            return []
+        return [str(handle)[len("handle-") :] + ".jpg" for handle in handles]
 
     def finish(self, row: Dict[str, Any]) -> Tuple[int, Dict[str, Any]]:
         """Finish a sequence by the handle of its manifest; gives status and answer."""
-        name = str(row.get("file_handle") if isinstance(row, dict) else "")[len("handle-"):]
+        name = str(row.get("file_handle") if isinstance(row, dict) else "")[len("handle-") :]
         manifest = os.path.join(self.folder, name + ".json")
         if not re.match(r"uuid_[0-9a-f]{32}\Z", name) or not os.path.isfile(manifest):
             return 400, _fault("HandleNotFound", "there is no such manifest", False)
         cluster = str(int(name[5:20], 16))
-        self._keep(os.path.join("sequences", cluster + ".json"), {
-            "cluster_id": cluster, "organization_id": row.get("organization_id"), "images": self._images_of(manifest)})
+        told = {"cluster_id": cluster, "organization_id": row.get("organization_id")}
+        told["images"] = self._images_of(manifest)
+        self._keep(os.path.join("sequences", cluster + ".json"), told)
         return 200, {"cluster_id": cluster}
 
 
 def _fault(kind: str, message: str, retriable: bool) -> Dict[str, Any]:
     return {"debug_info": {"type": kind, "message": message, "retriable": retriable}}
+
+
+def _answered(service: StandIn, key: str, asked: Any) -> Tuple[int, Dict[str, Any]]:
+    """The bytes of an entity, or the end of a sequence; by GET an entity's offset, or who somebody
+    is.
+    """
+    length = int(asked.headers.get("Content-Length") or 0)
+    if asked.command == "GET":
+        if ENTITY.match(key):
+            return 200, {"offset": service.offset(key)}
+        return 200, dict.fromkeys(("id", "slug", "name", "username"), key)
+    if key == "finish_upload":
+        row = parsed(asked.rfile.read(length))
+        return service.finish(row if isinstance(row, dict) else {})
+    return service.receive(key, int(asked.headers.get("Offset") or -1), asked.rfile, length)
+
+
+def _send_row(asked: Any, status: int, row: Dict[str, Any]) -> None:
+    """Send an answer."""
+    body = json.dumps(row).encode("ascii")
+    asked.send_response(status)
+    asked.send_header("Content-Type", "application/json")
+    asked.send_header("Content-Length", str(len(body)))
+    asked.end_headers()
+    asked.wfile.write(body)
 
 
 def _stand_in_handler(service: StandIn) -> Any:
@@ -5544,325 +9380,347 @@ def _stand_in_handler(service: StandIn) -> Any:
             LOG.debug("stand-in: " + format, *args)
 
         def do_POST(self) -> None:
-            """The bytes of an entity, or the end of a sequence; by GET an entity's offset, or who somebody is."""
-            key, length = self.path.split("?")[0].strip("/"), int(self.headers.get("Content-Length") or 0)
-            status, row = 200, dict.fromkeys(("id", "slug", "name", "username"), key)  # type: int, Dict[str, Any]
+            """Answer one request."""
+            key = self.path.split("?")[0].strip("/")
             try:
-                if self.command == "GET" and ENTITY.match(key):
-                    row = {"offset": service.offset(key)}
-                elif self.command == "POST" and key == "finish_upload":
-                    status, row = service.finish(parsed(self.rfile.read(length)) or {})
-                elif self.command == "POST":
-                    status, row = service.receive(key, int(self.headers.get("Offset") or -1), self.rfile, length)
+                status, row = _answered(service, key, self)
             except ValueError as error:
                 status, row = 400, _fault("BadRequest", str(error), False)
             except ConnectionError:
                 self.close_connection = True
                 return
             except OSError as error:
-                status, row = 400, _fault("StandInCannotWrite", str(_os_problem(service.folder, error)), False)
+                wrong = str(os_problem(service.folder, error))
+                status, row = 400, _fault("StandInCannotWrite", wrong, False)
             self.close_connection = self.close_connection or status != 200
-            body = json.dumps(row).encode("ascii")
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            _send_row(self, status, row)
 
         do_GET = do_POST
 
     return Handler
 
 
-def _agreed(ui: Ui, question: str) -> bool:
-    return ui.ask is not None and ui.ask(question, False).strip().lower().startswith("y")
-
-
-class _Plan:
-    """What an upload has to do: images, sequences, and the outcome of every image that is not sent."""
-
-    def __init__(self, service: str, top: str) -> None:
-        self.service, self.top = service, top
-        self.bundles: Dict[Tuple[str, str], Bundle] = {}
-        self.outcomes: Dict[str, Optional[Outcome]] = {}    # path -> why it is not sent in this run; None = sent
-        self.before: Dict[str, Problem] = {}                # path -> why it could not be sent in an earlier run
-        self._times: Dict[str, float] = {}                  # name -> capture time, to order each sequence by
-
-    def add_place(self, place: Place, names: Sequence[str]) -> None:
-        """Sort the images of a folder into sequences, or note why they are not sent."""
-        was_uploaded = old_uploads(place.folder, self.top)
-        for name, record in zip(names, place.journal.records(names)):
-            path = os.path.join(place.folder, name)
-            if not is_jpeg_name(name) or was_uploaded(name):
-                outcome: Optional[Outcome] = Outcome("skipped", SKIP_UPLOADED if is_jpeg_name(name) else SKIP_KIND)
-            else:
-                take = self._take if record is not None and record.get("steps") else self._take_described
-                outcome = take(place, name, path, record)
-            if outcome is not None:
-                self.outcomes[path] = outcome
-        for bundle in self.bundles.values():
-            if bundle.place is place:       # names come in natural order, and sort keeps it among equals
-                bundle.names.sort(key=lambda name: self._times.get(name, 0.0))
-        self._times.clear()
-
-    def _take(self, place: Place, name: str, path: str, record: Any) -> Optional[Outcome]:
-        """Put an image into its sequence; gives the outcome of one that is not to be sent."""
-        steps = record["steps"]
-        if any(entry["status"] != "success" for entry in steps.values()):
-            return image_from(path, record).outcome
-        if not {DESCRIPTION, SEQUENCE, GEOTAG} <= set(steps):
-            return _not_processed(path)
-        user = steps.get(USER, {}).get("data", {})
-        user_name = steps.get(PARAMS, {}).get("data", {}).get("user_name") or user.get("user_name")
-        bundle = Bundle(steps[SEQUENCE]["data"]["sequence"], place, user_name, user.get("organization_key"))
-        self._times[name] = steps[GEOTAG]["data"]["time"]
-        found = record["found"]
-        with contextlib.suppress(OSError, ToolError):       # what is wrong with it is said when it is to be sent
-            if not _same_file(record, _stamp(os.stat(path))):
-                found = _as_read(Path(path), record, read_found(path), None).found or found
-        return self._sort_in(bundle, name, path, found)
-
-    def _take_described(self, place: Place, name: str, path: str, record: Any) -> Optional[Outcome]:
-        """The same for an image that only its own description tells of."""
-        if record is not None and "error" in record["found"]:
-            return image_from(path, record).outcome
-        try:
-            found = read_found(path)
-        except ToolError as error:
-            return Outcome("failed", error.problem.code, error.problem)
-        row = _described(found)
-        if not row:
-            return _not_processed(path)
-        identity = row.get("MAPSequenceUUID") or uuid_of(os.path.basename(place.folder).encode("utf-8", "replace"))
-        user, organization = (row.get(key) if isinstance(row.get(key), str) else None
-                              for key in ("MAPSettingsUsername", "MAPOrganizationKey"))
-        return self._sort_in(Bundle(str(identity), place, user, organization), name, path, found)
-
-    def _sort_in(self, bundle: Bundle, name: str, path: str, found: Dict[str, Any]) -> Optional[Outcome]:
-        """Add an image to its sequence, new or known, with its handle when it has arrived before."""
-        bundle = self.bundles.setdefault((bundle.place.folder, bundle.identity), bundle)
-        bundle.names.append(name)
-        upload = bundle.place.journal.upload(self.service, name)
-        if upload is None or upload.get("photo") not in (None, photo_id(name, found)):
-            return None             # nothing yet, or another photo that had the same name
-        if upload["status"] == "sent":
-            bundle.handles[name] = upload["handle"]
-            return Outcome("skipped", SKIP_UPLOADED)
-        if upload["status"] == "failed":
-            self.before[path] = Problem(upload["code"], path, upload["wrong"], upload.get("value", ""),
-                                        upload.get("remedy", ""))
-        return None
-
-    def jobs(self, again: bool) -> List[Tuple[Bundle, str]]:
-        """The images to send, a sequence after the other; without again, not those that failed before."""
-        out: List[Tuple[Bundle, str]] = []
-        for bundle in self.bundles.values():
-            for name in left_of(bundle.names, list(bundle.handles)):
-                path = os.path.join(bundle.place.folder, name)
-                if path in self.before and not again:
-                    self.outcomes[path] = Outcome("failed", self.before[path].code, self.before[path])
-                    bundle.blocked = True
-                else:
-                    bundle.waiting += 1
-                    out.append((bundle, name))
-        return out
-
-    def open_bundles(self) -> List[Bundle]:
-        """The sequences that the service has not finished yet."""
-        rows = ((bundle, bundle.place.journal.sequence(self.service, bundle.identity) or {})
-                for bundle in self.bundles.values())
-        return [bundle for bundle, row in rows
-                if bundle.waiting or "cluster" not in row or left_of(bundle.names, row["images"])]
-
-
-def _not_processed(path: str) -> Outcome:
-    problem = Problem("not_processed", path, "has not been processed", "", "run process first")
-    return Outcome("failed", problem.code, problem)
-
-
-def _token(user: Optional[str], sections: Dict[str, Dict[str, str]]) -> str:
-    """The access token of a user: MAPILLARY_ACCESS_TOKEN, else from the configuration; raises NotAuthorized."""
-    whose, rows = user or "these images", sections.values() if user is None else [sections.get(user, {})]
-    stored = [row["user_upload_token"] for row in rows if row.get("user_upload_token")]
-    token = (os.environ.get("MAPILLARY_ACCESS_TOKEN") or (stored[0] if len(stored) == 1 else "")).strip()
-    if not token:
-        raise NotAuthorized(("no_token", "", "there is no access token for %s" % whose, "", "run authenticate "
-                             "--user_name %s first, or try it with --stand_in FOLDER" % (user or "NAME")))
-    if not re.match(r"[!-~]+\Z", token):
-        raise NotAuthorized(("bad_token", "", "the access token for %s has characters that no token has" % whose, "",
-                             "paste it again: authenticate --force_overwrite"))
-    return token
-
-
-def send_images(source: Input, selection: Selection, options: UploadOptions, patience: Patience, dry: Dry, ui: Ui,
-                tool: str) -> Report:
-    """Send every processed image below a folder that the service does not have, and finish its sequences.
-
-    Raises what stops the run before any image; what stops it later is in the Report.
-    """
-    top, notes = typing.cast(str, source.import_path), Notes()
-    check_stand_in(options.stand_in, top)
-    paths = find_images(top, selection.skip_subfolders)
-    with contextlib.ExitStack() as stack:
-        graph, upload_root = graph_root(), _root("MAPILLARY_UPLOAD_ENDPOINT", UPLOAD_ROOT)
-        service = stand_in_name(options.stand_in) if options.stand_in else service_name(graph)
-        if options.stand_in and not dry.dry_run:
-            stand_in = stack.enter_context(StandIn(options.stand_in))
-            graph, upload_root, service = stand_in.root, stand_in.root, stand_in.name
-        places, problems = open_places(paths, not dry.dry_run, stack)
-        plan = _Plan(service, top)
-        for folder, group in _grouped(paths).items():
-            if folder in places:
-                plan.add_place(places[folder], [path.name for path in group])
-            else:
-                plan.outcomes.update((str(path), Outcome("failed", problems[folder].code, problems[folder]._replace(
-                    file=str(path)))) for path in group)
-        server = Server(graph, upload_root, patience.offline_limit * 60, options.max_rate,
-                        _number_of("MAX_ATTEMPTS", 10), notes.say)
-        upload = Upload(server, service, plan.outcomes, ui)
-        if dry.dry_run:
-            for bundle, name in plan.jobs(options.retry_failed != "no"):
-                plan.outcomes[os.path.join(bundle.place.folder, name)] = None
-        else:
-            _send_plan(plan, upload, options, ui)
-    return _upload_report(tool, paths, plan, upload, options, dry, notes)
-
-
-def _send_plan(plan: _Plan, upload: Upload, options: UploadOptions, ui: Ui) -> None:
-    import urllib.parse
-    again = not plan.before or options.retry_failed == "yes" or options.retry_failed != "no" and (
-        ui.ask is None or _agreed(ui, "%d images could not be sent before. Send them again? (y/n; --retry_failed "
-                                  "answers this)" % len(plan.before)))
-    jobs, bundles, server = plan.jobs(again), plan.open_bundles(), upload.server
-    if not jobs and all(bundle.blocked for bundle in bundles):
-        return
-    sections = read_config()
-    for bundle in bundles:
-        if bundle.user not in upload.tokens:
-            upload.tokens[bundle.user] = "stand-in" if options.stand_in else _token(bundle.user, sections)
-    for organization, bundle in {bundle.organization: bundle for bundle in bundles if bundle.organization}.items():
-        name = urllib.parse.quote(str(organization), safe="")       # does it exist, may we see it
-        server.ask("GET", "%s/%s?fields=slug,description,name" % (server.graph, name), upload.headers(bundle))
-    server.hang_up()
-    upload.run(jobs, bundles, _number_of("NUMBER_THREADS", 4), options.manual_done)
-    question = "%d sequences are complete. Finalize them now? (y/n)" % len(upload.held)
-    if upload.held and upload.stopped is None and _agreed(ui, question):
-        upload.finish_held()
-
-
-def _upload_report(tool: str, paths: Sequence[Path], plan: _Plan, upload: Upload, options: UploadOptions, dry: Dry,
-                   notes: Notes) -> Report:
-    """Account for every image of an upload, and say what is left to do."""
-    report = Report(tool, word="would be uploaded" if dry.dry_run else "uploaded", stopped=upload.stopped,
-                    trouble=upload.trouble)
-    for path in paths:
-        report.count(Image(path, outcome=plan.outcomes.get(str(path), Outcome("skipped", SKIP_LEFT))))
-    held, left = len(upload.held), len(report.skipped.get(SKIP_LEFT, [])) + upload.failed
-    size = upload.server.bytes_sent
-    report.facts = {"sequences_finished": upload.finished, "sequences_waiting": held, "bytes_sent": size}
-    report.notes = notes.lines
-    if dry.dry_run:
-        return report
-    if held:
-        notes.say("%d sequences are complete but not finalized: run upload without --manual_done to finalize them" % (
-            held))
-    unfinished = len(plan.open_bundles()) - held
-    if left:
-        notes.say("run the same command again: %d images left" % left)
-    elif unfinished:
-        notes.say("run the same command again: all images are sent, %d sequences are to be finished" % unfinished)
-    arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, []))
-    if options.stand_in:
-        notes.say("%d images are at the stand-in service in %s; nothing went to Mapillary" % (
-            arrived, options.stand_in))
-    elif arrived and report.exit_code == 0 and not (left or unfinished or held):
-        notes.say("all %d images that can be uploaded are acknowledged by the service: they may leave the card%s" % (
-            arrived, "; skipped ones are only here" if arrived < report.found else ""))
-    return report
+# ---- Accounts -----------------------------------------------------------------------------------
+# Here: whose token is used, and how one is got and stored.
+# Not here: requests, the configuration file's form.
 
 
 @dataclass(frozen=True)
 class Login(Group):
     """account"""
 
-    user_name: Optional[str] = opt(None, "Mapillary user name", metavar="NAME")
-    user_email: Optional[str] = opt(None, "e-mail address of the account", metavar="TEXT")
-    user_password: Optional[str] = opt(None, "password of the account; others on this computer can see it here, so "
-                                       "better leave it out and be asked", metavar="TEXT")
-    user_access_token: Optional[str] = opt(None, "access token, instead of e-mail and password", metavar="TEXT")
-    config_file: Optional[str] = opt(None, "where to store it (default: ~/.config/mapillary/config)", metavar="FILE")
-    force_overwrite: bool = opt(False, "replace stored credentials of the same user name without asking")
+    word: ClassVar[str] = "login"
+    user_name: Optional[str] = opt(None, Rule("Mapillary user name", "NAME"))
+    user_email: Optional[str] = opt(None, Rule("e-mail address of the account", "TEXT"))
+    user_password: Optional[str] = opt(
+        None,
+        Rule(
+            "password of the account; others on this computer can see it here, so better leave it "
+            "out and be asked",
+            "TEXT",
+        ),
+    )
+    user_access_token: Optional[str] = opt(
+        None, Rule("access token, instead of e-mail and password", "TEXT")
+    )
+    config_file: Optional[str] = opt(
+        None, Rule("where to store it (default: ~/.config/mapillary/config)", "FILE")
+    )
+    force_overwrite: bool = opt(
+        False, Rule("replace stored credentials of the same user name without asking")
+    )
+
+
+_TOKEN = "user_upload_token"  # the options of a user's section in the configuration
+_CLIENT = "MAPILLARY_CLIENT_TOKEN"
+_FORM = re.compile(r"[!-~]+\Z")  # what any token looks like
+
+
+def stored_tokens(config: Configuration) -> List[str]:
+    """The access tokens in the configuration."""
+    tokens = [config.told(section, _TOKEN) for section in config.sections]
+    return [token for token in tokens if token]
+
+
+def token_of(user: Optional[str], config: Configuration) -> str:
+    """The access token of a user: MAPILLARY_ACCESS_TOKEN, else from the configuration; raises
+    NotAuthorized.
+    """
+    whose = user or "these images"
+    stored = stored_tokens(config) if user is None else [config.told(user, _TOKEN) or ""]
+    single = stored[0] if len(stored) == 1 else ""  # of several nobody knows which
+    token = (environment("MAPILLARY_ACCESS_TOKEN") or single).strip()
+    if not token:
+        wrong, name = f"there is no access token for {whose}", user or "NAME"
+        remedy = f"run authenticate --user_name {name} first, or try it with --stand_in FOLDER"
+        raise NotAuthorized("no_token", wrong, remedy=remedy)
+    if not _FORM.match(token):
+        wrong = f"the access token for {whose} has characters that no token has"
+        remedy = "paste it again: authenticate --force_overwrite"
+        raise NotAuthorized("bad_token", wrong, remedy=remedy)
+    return token
+
+
+def search_token(config: Configuration) -> str:
+    """The token for the image search; raises NotAuthorized."""
+    token = environment("MAPILLARY_ACCESS_TOKEN") or environment("MAPILLARY_CLIENT_TOKEN")
+    if not token:
+        stored = set(stored_tokens(config))
+        token = stored.pop() if len(stored) == 1 else ""
+    if not _FORM.match(token):
+        wrong = "there is no usable access token for the image search"
+        remedy = "set MAPILLARY_ACCESS_TOKEN or MAPILLARY_CLIENT_TOKEN, or run authenticate"
+        raise NotAuthorized("no_token", wrong, remedy=remedy)
+    return token
+
+
+def agreed(ui: Ui, question: str) -> bool:
+    """Whether somebody is there who says yes."""
+    return ui.ask is not None and ui.ask(question, False).strip().lower().startswith("y")
 
 
 def _answer(ui: Ui, value: Optional[str], question: str, option: str, secret: bool = False) -> str:
-    """A value that was given, or asked for; raises UsageError that names the option when there is nobody to ask."""
+    """A value that was given, or asked for; raises UsageError that names the option when there is
+    nobody to ask.
+    """
     if not value and ui.ask is not None:
         value = ui.ask(question, secret)
         value = value if secret else value.strip()
     if not value:
-        raise UsageError(("missing_option", "", "%s is missing" % option, "", "give %s" % option))
+        raise UsageError("missing_option", f"{option} is missing", remedy=f"give {option}")
     return value
 
 
 def _clean(token: str, what: str) -> str:
-    """A token without the blanks around it that came with pasting; raises NotAuthorized when it cannot be one."""
-    if not re.match(r"[!-~]+\Z", token.strip()):
-        raise NotAuthorized(("bad_token", "", "the %s has characters that no token has" % what, "", "paste it again"))
+    """A token without the blanks around it that came with pasting; raises NotAuthorized when it
+    cannot be one.
+    """
+    if not _FORM.match(token.strip()):
+        wrong = f"the {what} has characters that no token has"
+        raise NotAuthorized("bad_token", wrong, remedy="paste it again")
     return token.strip()
 
 
-def log_in(login: Login, ui: Ui) -> Report:
-    """Store the credentials of a user: by access token, else by e-mail and password. Raises NotAuthorized."""
+def _section_for(login: Login, config: Configuration, ui: Ui) -> str:
+    """The user name whose credentials are to be stored; raises UsageError."""
     name = _answer(ui, login.user_name, "Mapillary user name", "--user_name")
     if name in ("organizations", "MAPAdmin", "DEFAULT") or re.search(r"[\]\r\n]|^\s*$", name):
-        raise UsageError(("bad_user_name", "", "this cannot be a user name", name))
-    sections = read_config(login.config_file)
-    row = dict(sections.get(name, {}))
-    if row.get("user_upload_token") and not login.force_overwrite and not _agreed(
-            ui, "Credentials for %s are stored. Replace them? (y/n)" % name):
-        raise UsageError(("stored_already", "", "credentials are stored already for", name,
-                          "add --force_overwrite to replace them"))
-    server = Server(graph_root(), UPLOAD_ROOT, 0.0, None, 3)
-    token = login.user_access_token or (None if login.user_email else os.environ.get("MAPILLARY_ACCESS_TOKEN"))
+        raise UsageError("bad_user_name", "this cannot be a user name", value=name)
+    question = f"Credentials for {name} are stored. Replace them? (y/n)"
+    if config.told(name, _TOKEN) and not login.force_overwrite and not agreed(ui, question):
+        wrong, remedy = (
+            "credentials are stored already for",
+            "add --force_overwrite to replace them",
+        )
+        raise UsageError("stored_already", wrong, value=name, remedy=remedy)
+    return name
+
+
+def log_in(options: Options, ui: Ui) -> Report:
+    """Store the credentials of a user: by access token, else by e-mail and password. Raises
+    NotAuthorized.
+    """
+    login = options[Login]
+    config, notes = Configuration(login.config_file), Notes(say)
+    name = _section_for(login, config, ui)
+    server = Server(graph_root(), UPLOAD_ROOT, Limits(offline_s=0.0, attempts=3))
+    kept: Dict[str, str] = {}
+    token = login.user_access_token
+    if not token and not login.user_email:
+        token = environment("MAPILLARY_ACCESS_TOKEN")
     if not token:
-        token, row["MAPILLARY_CLIENT_TOKEN"] = _token_by_password(server, login, sections, ui)
+        token, kept[_CLIENT] = _token_by_password(server, login, config, ui)
     token = _clean(token, "access token")
-    me = server.ask("GET", server.graph + "/me?fields=id,username", {"Authorization": "OAuth " + token}).row
-    server.hang_up()
-    row.update(MAPSettingsUsername=str(me.get("username", name)), MAPSettingsUserKey=str(me.get("id", "")),
-               user_upload_token=token)
-    sections[name] = row
-    write_config(sections, login.config_file)
-    notes = Notes()
-    notes.say("stored credentials for %s in %s" % (name, config_path(login.config_file)))
-    return Report("authenticate", 1, 1, "account stored", facts={"user_name": name, "user_key": me.get("id")},
-                  notes=notes.lines)
+    user_name, key = who_am_i(server, token)
+    server.wire.hang_up()
+    kept.update(MAPSettingsUsername=name if user_name is None else user_name)
+    kept.update(MAPSettingsUserKey=key or "")
+    kept[_TOKEN] = token
+    config.keep(name, kept)
+    notes.say(f"stored credentials for {name} in {config.path}")
+    facts: Dict[str, object] = {"user_name": name, "user_key": key}
+    return Report("authenticate", 1, told=Told("account stored", notes.lines, facts=facts))
 
 
-def _token_by_password(server: Server, login: Login, sections: Dict[str, Dict[str, str]], ui: Ui) -> Tuple[str, str]:
-    """(access token, client token) by e-mail and password; raises NotAuthorized with what the service says."""
+def _token_by_password(
+    server: Server, login: Login, config: Configuration, ui: Ui
+) -> Tuple[str, str]:
+    """(access token, client token) by e-mail and password; raises NotAuthorized with what the
+    service says.
+    """
     email = _answer(ui, login.user_email, "E-mail address", "--user_email or --user_access_token")
     password = _answer(ui, login.user_password, "Password", "--user_password", True)
-    stored = (row["MAPILLARY_CLIENT_TOKEN"] for row in sections.values() if row.get("MAPILLARY_CLIENT_TOKEN"))
-    client = _answer(ui, os.environ.get("MAPILLARY_CLIENT_TOKEN") or next(stored, None),
-                     "Client token (MLY|..., from the developer page of your Mapillary account)",
-                     "MAPILLARY_CLIENT_TOKEN in the environment")
+    stored = (config.told(section, _CLIENT) for section in config.sections)
+    client = _answer(
+        ui,
+        environment(_CLIENT) or next(filter(None, stored), None),
+        "Client token (MLY|..., from the developer page of your Mapillary account)",
+        "MAPILLARY_CLIENT_TOKEN in the environment",
+    )
     client = _clean(client, "client token")
     try:
-        row = server.ask("POST", server.graph + "/login", {"Authorization": "OAuth " + client}, {
-            "email": email, "password": password, "locale": "en_US"}).row
+        return token_by_password(server, client, email, password), client
     except UploadError as error:
-        error.problem = error.problem._replace(value=error.problem.value.replace(password, "..."))
+        value = error.problem.value.replace(password, "...")
         wrong, remedy = "the login failed", error.problem.remedy
         if isinstance(error, NotAuthorized):
-            wrong, remedy = "the service does not accept the login", "check e-mail, password and client token"
-        raise NotAuthorized(error.problem._replace(wrong=wrong, remedy=remedy)) from None
-    return str(row.get("access_token", "")), client
+            wrong = "the service does not accept the login"
+            remedy = "check e-mail, password and client token"
+        file = error.problem.file
+        raise NotAuthorized(
+            error.problem.code, wrong, file=file, value=value, remedy=remedy
+        ) from None
 
 
-# ---- 13. Download and report --------------------------------------------------------------------
-# Here: what the journals say, as figures and as a page with a map; images fetched through the image search.
-# Not here: opening sockets, opening images, changing anything but the files that are asked for.
+# ---- Sending ------------------------------------------------------------------------------------
+# Here: one run of an upload, from the folders to what is said of it.
+# Not here: how an image is sent.
+
+
+def target_of(options: UploadOptions, import_path: str) -> str:
+    """The name of the service that a run uploads to; raises UsageError for a stand-in in the folder
+    of the images.
+    """
+    check_stand_in(options.stand_in, import_path)
+    if options.stand_in:
+        return stand_in_name(options.stand_in) or "stand-in"
+    return service_name(graph_root())
+
+
+def _open_service(options: Options, stack: contextlib.ExitStack) -> Service:
+    """The service to upload to; a stand-in is started, but not to try only."""
+    folder, real = options[UploadOptions].stand_in, mapillary()
+    if not folder:
+        return real
+    if options[Dry].dry_run:
+        return real._replace(name=stand_in_name(folder), rehearsal=True)
+    stand_in = stack.enter_context(StandIn(folder))
+    return Service(stand_in.name, stand_in.root, stand_in.root, True)
+
+
+def send_images(tool: str, options: Options, ui: Ui) -> Report:
+    """Send every processed image below a folder that the service does not have, and finish its
+    sequences.
+
+    Raises what stops the run before any image; what stops it later is in the Report.
+    """
+    asked, top, dry = options[UploadOptions], options[Input].import_path, options[Dry].dry_run
+    notes, config = Notes(say), Configuration()
+    check_stand_in(asked.stand_in, top)
+    paths = find_images(top, options[Selection].skip_subfolders)
+    with contextlib.ExitStack() as stack:
+        service = _open_service(options, stack)
+        places, problems = open_places(paths, not dry, stack)
+        shipment = Shipment(service.name, top, config)
+        for folder, group in by_folder(paths).items():
+            if folder in places:
+                shipment.add_place(places[folder], [path.name for path in group])
+            else:
+                shipment.outcomes.update(_in_use(group, problems[folder]))
+        offline_s = options[Patience].offline_limit * 60
+        limits = Limits(offline_s, number_of("MAX_ATTEMPTS", 10), asked.max_rate)
+        server = Server(service.graph, service.upload, limits, notes.say)
+        sender = Sender(shipment, server, asked.manual_done, ui)
+        if not dry:
+            _send(sender, service, asked)
+        elif asked.retry_failed == "no":
+            _leave_failed(shipment)
+        report = _upload_report(tool, paths, sender, dry)
+        report.told.notes = notes.lines
+        if not dry:
+            _say_left(report, sender, asked, notes)
+    return report
+
+
+def _in_use(paths: Sequence[Path], problem: Problem) -> Iterator[Tuple[str, Outcome]]:
+    """The outcome of the images of a folder that could not be opened."""
+    for path in paths:
+        yield str(path), Outcome("failed", problem.code, problem._replace(file=str(path)))
+
+
+def _leave_failed(shipment: Shipment) -> None:
+    """Do not send again what failed before."""
+    for parcel in shipment.failed_before():
+        parcel.state = LEFT
+
+
+def _send(sender: Sender, service: Service, asked: UploadOptions) -> None:
+    """Ask what there is to ask, then send."""
+    shipment, server, ui = sender.shipment, sender.server, sender.ui
+    before = shipment.failed_before()
+    question = (
+        f"{len(before)} images could not be sent before. Send them again? (y/n; --retry_failed "
+        "answers this)"
+    )
+    wanted = asked.retry_failed == "yes" or asked.retry_failed != "no" and ui.ask is None
+    if before and not wanted and (asked.retry_failed == "no" or not agreed(ui, question)):
+        _leave_failed(shipment)
+    jobs, batches = shipment.jobs(), shipment.open_batches()
+    if not jobs and not any(batch.complete for batch in batches):
+        return
+    for batch in batches:
+        if batch.user not in sender.tokens:
+            rehearsal = service.rehearsal
+            token = "stand-in" if rehearsal else token_of(batch.user, shipment.config)
+            sender.tokens[batch.user] = token
+    organizations = {batch.organization: batch for batch in batches if batch.organization}
+    for organization, batch in organizations.items():
+        check_organization(server, str(organization), sender.tokens[batch.user])
+    server.wire.hang_up()
+    sender.run(jobs, number_of("NUMBER_THREADS", 4))
+    held = len(sender.held)
+    question = f"{held} sequences are complete. Finalize them now? (y/n)"
+    if held and sender.crew.stopped is None and agreed(ui, question):
+        sender.finish_held()
+
+
+def _upload_report(tool: str, paths: Sequence[Path], sender: Sender, dry: bool) -> Report:
+    """Account for every image of an upload."""
+    shipment, batches = sender.shipment, list(sender.shipment.batches.values())
+    trouble = [batch.problem for batch in batches if batch.problem]
+    told = Told("would be uploaded" if dry else "uploaded")
+    report = Report(tool, trouble=trouble, stopped=sender.crew.stopped, told=told)
+    known = {parcel.path: parcel for parcel in shipment.parcels}
+    for path in paths:
+        report.count(path, shipment.outcome(str(path), known, dry))
+    told.facts.update(sequences_finished=sum(batch.finished for batch in batches))
+    told.facts.update(sequences_waiting=len(sender.held), bytes_sent=sender.server.wire.pace.sent)
+    return report
+
+
+def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes) -> None:
+    """Say what is left to do, and whether the pictures may leave the card."""
+    held = len(sender.held)
+    tried = [parcel for parcel in sender.shipment.parcels if parcel.state == FAILED]
+    left = len(report.skipped.get(SKIP_LEFT, ())) + len(tried)
+    if held:
+        notes.say(
+            f"{held} sequences are complete but not finalized: run upload without --manual_done to "
+            "finalize them"
+        )
+    unfinished = len(sender.shipment.open_batches()) - held
+    if left:
+        notes.say(f"run the same command again: {left} images left")
+    elif unfinished:
+        notes.say(
+            f"run the same command again: all images are sent, {unfinished} sequences are to be "
+            "finished"
+        )
+    arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, ()))
+    if asked.stand_in:
+        place = f"at the stand-in service in {asked.stand_in}"
+        notes.say(f"{arrived} images are {place}; nothing went to Mapillary")
+    elif arrived and report.exit_code == 0 and not (left or unfinished or held):
+        rest = "; skipped ones are only here" if arrived < report.found else ""
+        notes.say(
+            f"all {arrived} images that can be uploaded are acknowledged by the service: they may "
+            f"leave the card{rest}"
+        )
+
+
+# ---- Status -------------------------------------------------------------------------------------
+# Here: what the journals say of each image, as figures.
+# Not here: opening images, changing anything.
 
 SKIP_WAITING, SKIP_UNPROCESSED, SKIP_HERE = "waiting", "not processed", "already downloaded"
 
@@ -5871,604 +9729,1227 @@ SKIP_WAITING, SKIP_UNPROCESSED, SKIP_HERE = "waiting", "not processed", "already
 class StatusOptions(Group):
     """status"""
 
-    list_images: Optional[str] = opt(None, "name the images in this state, with the reason", flag="list",
-                                     choices=("failed", SKIP_WAITING, SKIP_DUPLICATE))
+    word: ClassVar[str] = "options"
+    list_images: Optional[str] = opt(
+        None,
+        Rule(
+            "name the images in this state, with the reason",
+            flag="list",
+            choices=("failed", SKIP_WAITING, SKIP_DUPLICATE),
+        ),
+    )
 
 
-def _standings(top: str, service: str, trouble: List[Problem]) -> Iterator[Tuple[Journal, Iterator[Image]]]:
-    """Each folder with images or a journal, and all its images; raises NotFound, adds folders not listed to trouble."""
+class Standing(NamedTuple):
+    """An image by how far it has come."""
+
+    image: Image
+    outcome: Optional[Outcome]  # None = uploaded
+
+    @property
+    def word(self) -> str:
+        """ "uploaded", "failed" or why it is skipped."""
+        if self.outcome is None:
+            return "uploaded"
+        return "failed" if self.outcome.status == "failed" else self.outcome.reason
+
+    @property
+    def reason(self) -> str:
+        """More on that, where there is more."""
+        if self.outcome is None:
+            return ""
+        repeats, problem = self.outcome.repeats, self.outcome.problem
+        if repeats is None:
+            return str(problem._replace(file="")) if problem else ""
+        turned = "" if repeats.turn is None else f", turned by {repeats.turn:.1f} degrees"
+        return f"repeats {repeats.partner}, {repeats.distance:.2f} m away{turned}"
+
+
+class Standings(NamedTuple):
+    """A folder with images or a journal."""
+
+    journal: Journal
+    images: Iterator[Standing]
+
+
+def standings(top: str, service: str, trouble: List[Problem]) -> Iterator[Standings]:
+    """Each folder with images or a journal; raises NotFound, adds folders that cannot be listed to
+    trouble.
+    """
     check_folder(top, "--import_path")
     empty = True
-    for folder, folders, files in os.walk(top, onerror=lambda error: trouble.append(Problem(
-            "unreadable", str(error.filename), "cannot be searched", error.strerror or "", "check its rights"))):
+    for folder, folders, files in os.walk(
+        top, onerror=lambda error: trouble.append(unsearchable(error))
+    ):
         folders[:] = sorted((name for name in folders if name != STATE_FOLDER), key=natural_key)
-        journal, problem = Journal(folder, write=False), None
-        try:
-            journal.__enter__()
-        except BadJournal as error:
-            problem = error.problem
-        known = {key: key for key in journal.names() + [key for place, key in journal._uploads if place == service]}
-        known.update((Journal.key(name), name) for name in files if _kind(name) in IMAGE_KINDS and not _ours(name))
-        if known:
-            empty, names, earlier = False, sorted(known.values(), key=natural_key), old_uploads(folder, top)
-            yield journal, (_standing(journal, service, name, record, problem, earlier(name))
-                            for name, record in zip(names, journal.records(names)))
+        found = _standings_in(folder, files, top, service)
+        if found is not None:
+            empty = False
+            yield found
     if empty:
-        raise NotFound(("no_images", top, "holds no images and no journal", "", "check --import_path"))
+        wrong = "holds no images and no journal"
+        raise NotFound("no_images", wrong, file=top, remedy="check --import_path")
 
 
-def _standing(journal: Journal, service: str, name: str, record: Optional[Dict[str, Any]], problem: Optional[Problem],
-              earlier: bool) -> Image:
-    """An image by how far it has come (outcome None = uploaded); problem is its journal's, earlier: by an old tool."""
-    path, upload = os.path.join(journal.folder, name), journal.upload(service, name)
-    image = image_from(path, record) if record else Image(Path(path))
-    outcome: Optional[Outcome] = image.outcome or Outcome("skipped", SKIP_UNPROCESSED)
-    if upload and upload["status"] == "failed" and (
-            not image.found or upload.get("photo") in (None, photo_id(name, image.found))):
-        problem = problem or Problem(upload["code"], "", upload["wrong"], upload.get("value", ""),
-                                     upload.get("remedy", ""))
+def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> Optional[Standings]:
+    """What the journal of a folder says; None where there is neither a journal nor an image."""
+    journal, problem = Journal(folder, write=False), None
+    try:
+        journal.__enter__()
+    except BadJournal as error:
+        problem = error.problem
+    sent = [name_key(one.image) for one in journal.all_sent() if one.service == service]
+    known = {key: key for key in [*journal.names(), *sent]}
+    here = [name for name in files if kind_of(name) in IMAGE_KINDS and not is_ours(name)]
+    known.update((name_key(name), name) for name in here)
+    if not known:
+        return None
+    names, earlier = sorted(known.values(), key=natural_key), old_uploads(folder, top)
+    paths = [Path(folder, name) for name in names]
+    images = zip(paths, journal.images(names))
+    return Standings(
+        journal,
+        (
+            _standing(journal, service, image or Image(path), problem, earlier(path.name))
+            for path, image in images
+        ),
+    )
+
+
+def _failed_upload(image: Image, sent: Optional[Sent]) -> Optional[Problem]:
+    """Why an image could not be sent, None where it was not tried or that was another photo of its
+    name.
+    """
+    if sent is None or sent.problem is None:
+        return None
+    if image.found is None or sent.photo in (None, photo_id(image.path.name, image.found)):
+        return sent.problem
+    return None
+
+
+def _standing(
+    journal: Journal, service: str, image: Image, problem: Optional[Problem], earlier: bool
+) -> Standing:
+    """An image by how far it has come; problem is its journal's, earlier: uploaded by
+    an old tool.
+    """
+    name, before = image.path.name, image.outcome
+    sent = journal.sent(service, name)
     if not is_jpeg_name(name):
-        outcome = Outcome("skipped", SKIP_KIND)
-    elif earlier or is_uploaded(journal, service, name, image.found):
-        outcome = None
-    elif problem is not None and (image.outcome is None or image.outcome.status != "failed"):
-        outcome = Outcome("failed", problem.code, problem._replace(file=str(image.path)))
-    elif image.outcome is None and DESCRIPTION in image.steps:
-        outcome = Outcome("skipped", SKIP_WAITING, Problem(
-            SKIP_WAITING, "", "upload broken off" if upload else "processed, not sent yet"))
-    return image.but(outcome=outcome)
+        return Standing(image, Outcome("skipped", SKIP_KIND))
+    if earlier or is_uploaded(journal, service, name, image.found):
+        return Standing(image, None)
+    problem = _failed_upload(image, sent) if problem is None else problem
+    if problem is not None and (before is None or before.status != "failed"):
+        problem = problem._replace(file=str(image.path))
+        return Standing(image, Outcome("failed", problem.code, problem))
+    if before is None and image.described is not None:
+        wrong = "upload broken off" if sent else "processed, not sent yet"
+        return Standing(image, Outcome("skipped", SKIP_WAITING, Problem(SKIP_WAITING, wrong)))
+    return Standing(image, before or Outcome("skipped", SKIP_UNPROCESSED))
 
 
-def _word(outcome: Optional[Outcome]) -> Tuple[str, str]:
-    """How far an image has come ("uploaded", "failed" or why it is skipped), and the reason."""
-    if outcome is None:
-        return "uploaded", ""
-    word = "failed" if outcome.status == "failed" else outcome.reason
-    if outcome.partner is None:
-        return word, str(outcome.problem._replace(file="")) if outcome.problem else ""
-    turned = "" if outcome.turn is None else ", turned by %.1f degrees" % outcome.turn
-    return word, "repeats %s, %.2f m away%s" % (outcome.partner, outcome.distance or 0.0, turned)
+@dataclass
+class SequenceCount:
+    """A sequence in figures."""
+
+    id: str
+    images: int = 0
+    uploaded: int = 0
+    finished: bool = False  # the service has it, with all of these images
 
 
-def _add_image(rows: Dict[str, Dict[str, Any]], journal: Journal, service: str, image: Image) -> None:
-    """Count an image in its sequence: how many there are and have arrived, whether the service has finished it."""
-    if image.sequence:
-        sent = journal.sequence(service, image.sequence) or {}
-        row = rows.setdefault(image.sequence, {"id": image.sequence, "images": 0, "uploaded": 0})
-        row.update(images=row["images"] + 1, uploaded=row["uploaded"] + (image.outcome is None))
-        row["finished"] = "cluster" in sent and row["images"] <= len(sent.get("images") or ())
+class SequenceCounts:
+    """The sequences of a folder in figures, as their images come."""
+
+    def __init__(self, journal: Journal, service: str) -> None:
+        self.journal, self.service = journal, service
+        self.rows: Dict[str, SequenceCount] = {}
+
+    def add(self, standing: Standing) -> None:
+        """Count an image in its sequence."""
+        identity = standing.image.sequence
+        if identity:
+            row = self.rows.setdefault(identity, SequenceCount(identity))
+            row.images += 1
+            row.uploaded += standing.outcome is None
+            sent = self.journal.manifest(self.service, identity)
+            row.finished = (
+                sent is not None and sent.cluster is not None and row.images <= len(sent.images)
+            )
 
 
-def journal_status(top: str, options: StatusOptions, service: str) -> Report:
-    """What is uploaded to a service, waiting, duplicate, failed and not processed, by folder and sequence."""
-    from collections import Counter
-    report, listed, folders = Report("status", word="uploaded"), [], []
-    elsewhere: typing.Counter[str] = Counter()      # other service -> images that it has
-    sequence = "  sequence %(id)s: %(images)d images, %(uploaded)d uploaded, "
-    for journal, images in _standings(top, service, report.trouble):
-        counts: typing.Counter[str] = Counter()
-        rows: Dict[str, Dict[str, Any]] = {}
-        for image in images:
-            word, reason = _word(image.outcome)
-            report.count(image)
-            _add_image(rows, journal, service, image)
-            counts[word] += 1
-            if word == options.list_images:
-                listed.append({"file": str(image.path), "reason": reason})
-        sent = [place for (place, _), row in journal._uploads.items() if row["status"] == "sent"]
-        elsewhere.update(place for place in sent if place != service)
-        name = os.path.relpath(journal.folder, top)
-        folders.append({"folder": name, "counts": counts, "sequences": list(rows.values())})
-        report.lines.append("%s: %d images = %s" % (name, sum(counts.values()), " + ".join(
-            "%d %s" % (count, word) for word, count in sorted(counts.items()))))
-        report.lines += [sequence % row + ("finished" if row["finished"] else "not finished") for row in rows.values()]
-    reasons = Counter("%s: %s" % (problem.code, problem.wrong) for problem in report.failed)
-    report.facts.update(service=service, reasons=reasons, elsewhere=elsewhere, folders=folders, listed=listed)
-    report.lines[:0] = ["%d failed: %s" % (reasons[reason], reason) for reason in sorted(reasons)] + [
-        "%d uploaded to %s, which is not %s" % (elsewhere[one], one, service) for one in sorted(elsewhere)]
-    if options.list_images != "failed":     # those the summary names anyway
-        report.lines += ["%(file)s: %(reason)s" % row for row in listed]
+class _Figures:
+    """All that status counts."""
+
+    def __init__(self) -> None:
+        self.elsewhere: Counter[str] = collections.Counter()  # other service -> images that it has
+        self.folders: List[Dict[str, object]] = []
+        self.listed: List[Tuple[str, str]] = []  # file, reason
+        self.lines: List[str] = []
+
+    def add(
+        self, found: Standings, service: str, top: str, wanted: Optional[str], report: Report
+    ) -> None:
+        """Count the images of a folder; those in a state that is wanted are listed."""
+        counts: Counter[str] = collections.Counter()
+        sequences = SequenceCounts(found.journal, service)
+        for standing in found.images:
+            report.count(standing.image.path, standing.outcome)
+            sequences.add(standing)
+            counts[standing.word] += 1
+            if standing.word == wanted:
+                self.listed.append((str(standing.image.path), standing.reason))
+        sent = [one.service for one in found.journal.all_sent() if one.status == "sent"]
+        self.elsewhere.update(place for place in sent if place != service)
+        name, rows = os.path.relpath(found.journal.folder, top), list(sequences.rows.values())
+        told = [dataclasses.asdict(row) for row in rows]
+        self.folders.append({"folder": name, "counts": counts, "sequences": told})
+        parts = " + ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+        self.lines.append(f"{name}: {sum(counts.values())} images = {parts}")
+        for row in rows:
+            ending = "finished" if row.finished else "not finished"
+            text = f"{row.images} images, {row.uploaded} uploaded, {ending}"
+            self.lines.append(f"  sequence {row.id}: {text}")
+
+
+def journal_status(options: Options) -> Report:
+    """What is uploaded to a service, waiting, duplicate, failed and not processed, by folder and
+    sequence.
+    """
+    top, service = options[Input].import_path, service_name(graph_root())
+    wanted = options[StatusOptions].list_images
+    report, figures = Report("status", told=Told("uploaded")), _Figures()
+    for found in standings(top, service, report.trouble):
+        figures.add(found, service, top, wanted, report)
+    reasons = collections.Counter(f"{one.code}: {one.wrong}" for one in report.failed)
+    report.told.facts.update(
+        service=service,
+        reasons=reasons,
+        elsewhere=figures.elsewhere,
+        folders=figures.folders,
+        listed=[{"file": file, "reason": reason} for file, reason in figures.listed],
+    )
+    lines = report.told.lines
+    lines += [f"{reasons[reason]} failed: {reason}" for reason in sorted(reasons)]
+    others = figures.elsewhere
+    lines += [f"{others[one]} uploaded to {one}, which is not {service}" for one in sorted(others)]
+    lines += figures.lines
+    if wanted != "failed":  # those the summary names anyway
+        lines += [f"{file}: {reason}" for file, reason in figures.listed]
     return report
 
 
-# -- the page --
+# ---- The page -----------------------------------------------------------------------------------
+# Here: the report's page, which draws a map and a table from its data without any network.
+# Not here: what the data are.
+
+PAGE = r"""<!DOCTYPE html>
+<!-- mapillary_tools report -->
+<html lang="en">
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width,initial-scale=1" />
+    <meta
+      http-equiv="Content-Security-Policy"
+      content="default-src 'none'; style-src 'unsafe-inline'; script-src
+ 'unsafe-inline'"
+    />
+    <title>@TITLE@</title>
+    <style>
+      :root {
+        color-scheme: light dark;
+      }
+      body {
+        max-width: 1200px;
+        margin: auto;
+        padding: 16px;
+        font:
+          15px/1.45 system-ui,
+          sans-serif;
+      }
+      h1 {
+        font-size: 22px;
+        margin: 4px 0;
+      }
+      h2 {
+        font-size: 17px;
+        margin: 24px 0 8px;
+      }
+      p,
+      small,
+      th {
+        color: GrayText;
+        font-size: 13px;
+      }
+      section,
+      #tip,
+      button {
+        background: Canvas;
+        color: CanvasText;
+        border: 1px solid #8886;
+        border-radius: 9px;
+      }
+      #map {
+        position: relative;
+        height: 62vh;
+        min-height: 320px;
+        overflow: hidden;
+      }
+      #zoom {
+        position: absolute;
+        top: 10px;
+        right: 10px;
+      }
+      #map svg {
+        width: 100%;
+        height: 100%;
+        display: block;
+        touch-action: none;
+        cursor: grab;
+        fill: none;
+        stroke-linecap: round;
+      }
+      button {
+        display: block;
+        width: 36px;
+        height: 34px;
+        margin-bottom: 4px;
+      }
+      text {
+        fill: GrayText;
+        font-size: 12px;
+      }
+      #tip {
+        position: absolute;
+        pointer-events: none;
+        max-width: 290px;
+        width: max-content;
+        padding: 7px 10px;
+        font-size: 13px;
+        white-space: pre-line;
+        overflow-wrap: anywhere;
+      }
+      ul {
+        list-style: none;
+        margin: 0;
+        padding: 8px 14px;
+        overflow-wrap: anywhere;
+      }
+      .wide {
+        overflow-x: auto;
+      }
+      table {
+        border-collapse: collapse;
+        width: 100%;
+      }
+      tbody tr {
+        cursor: pointer;
+      }
+      tbody tr:hover {
+        background: #8882;
+      }
+      th,
+      td {
+        padding: 7px 10px;
+        text-align: left;
+        white-space: nowrap;
+        border-bottom: 1px solid #8884;
+      }
+      small {
+        display: block;
+      }
+      td svg {
+        display: block;
+        width: 200px;
+        height: 44px;
+      }
+      td:last-child {
+        white-space: normal;
+        min-width: 170px;
+        font-size: 13px;
+      }
+    </style>
+  </head>
+  <body>
+    <h1>@TITLE@</h1>
+    <p id="words"></p>
+    <section id="map">
+      <svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="Map of the sequences"></svg>
+      <div id="zoom"><button>+</button><button>&minus;</button><button>All</button></div>
+      <div id="tip"></div>
+    </section>
+    <p>
+      &#9679;&ndash; image and camera direction &ensp; &#9675; duplicate &ensp; &#10005; failed
+      &ensp; &#9633; in no sequence &ensp; &#9671; cut. Point at a dot for its photo; click a
+      sequence to go there. North is up.
+    </p>
+    <h2>Sequences</h2>
+    <section class="wide">
+      <table>
+        <thead>
+          <tr>
+            <th>Sequence</th>
+            <th>Images</th>
+            <th>Start (UTC)</th>
+            <th>Length</th>
+            <th>Duration</th>
+            <th>Mean speed</th>
+            <th>Speed along the way</th>
+            <th>Uploaded</th>
+            <th>Cut because</th>
+          </tr>
+        </thead>
+        <tbody></tbody>
+      </table>
+    </section>
+    <div id="lost"></div>
+    <noscript>The map needs JavaScript; nothing is loaded from anywhere.</noscript>
+    <script type="application/json" id="data">@DATA@</script>
+    <script>
+      "use strict";
+      const one = (s) => document.querySelector(s),
+        D = JSON.parse(one("#data").textContent),
+        svg = one("#map svg"),
+        tip = one("#tip");
+      const el = (tag, ...inside) => {
+        const e = document.createElement(tag);
+        e.append(...inside);
+        return e;
+      };
+      const hue = (n) => `hsl(${[212, 28, 152, 280, 338, 88, 186, 48][n % 8]} 70% 44%)`,
+        length = (m) => (m / 1e3).toFixed(m < 1e4 ? 2 : 1) + " km";
+      const when = (t) =>
+        new Date(Math.round(t * 1e3)).toISOString().replace("T", " ").replace("Z", " UTC");
+      const path = (d, stroke, width = 2, more = "") =>
+        `<path d="${d}" stroke="${stroke}" stroke-width="${width}" ${more}/>`;
+      one("#words").textContent = D.words;
+      // every dot p = [name, latitude, longitude, seconds, heading, ...] at x metres east and
+      // y metres south of the middle
+      const dots = [],
+        cuts = [],
+        spots = [...D.sequences.flatMap((s) => s.points), ...D.others];
+      const range = (list, of) =>
+        list.reduce(([a, b], o) => [Math.min(a, of(o)), Math.max(b, of(o))], [1 / 0, -1 / 0]);
+      const middle = (n) => range(spots, (p) => p[n]).reduce((a, b) => a + b) / 2 || 0,
+        lat0 = middle(1),
+        lon0 = middle(2),
+        M = 111320;
+      const K = Math.max(0.01, Math.cos((lat0 * Math.PI) / 180)),
+        put = (p, more) => ({ p, x: (p[2] - lon0) * K * M, y: (lat0 - p[1]) * M, ...more });
+      const words = (p, t) =>
+        p[0] +
+        "\n" +
+        (t === null ? "time unknown" : when(t)) +
+        "\n" +
+        p[1].toFixed(6) +
+        ", " +
+        (((((p[2] + 540) % 360) + 360) % 360) - 180).toFixed(6) +
+        (p[4] === null ? "" : "\nheading " + p[4] + "°");
+      for (const s of D.sequences) {
+        s.dots = s.points.map((p) =>
+          put(p, {
+            tip: () =>
+              words(p, s.start + p[3]) +
+              (p[5] === null ? "" : " · " + p[5] + " km/h") +
+              "\nsequence " +
+              s.id.slice(0, 8) +
+              " in " +
+              s.folder,
+          }),
+        );
+        dots.push(...s.dots);
+        if (s.before) {
+          const a = s.dots[0],
+            b = put(s.before[0]);
+          cuts.push({
+            a,
+            b,
+            x: (a.x + b.x) / 2,
+            y: (a.y + b.y) / 2,
+            kind: "cut",
+            tip: () => "Cut before " + a.p[0] + "\n" + s.cut,
+          });
+        }
+      }
+      D.others.forEach((p) =>
+        dots.push(put(p, { kind: p[5], tip: () => words(p, p[3]) + "\n" + p[5] + ": " + p[6] })),
+      );
+      // the map is drawn anew for each view, in pixels: dots keep their size, and far places
+      // their precision
+      const marks = {
+          duplicate: ["GrayText", "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0"],
+          failed: ["#e5383b", "m-4-4l8 8m0-8l-8 8"],
+          cut: ["#d9730d", "m0-6l6 6l-6 6l-6-6z"],
+        },
+        loose = ["GrayText", "m-3-3h6v6h-6z"];
+      let W = 0,
+        H = 0,
+        view = { x: 0, y: 0, s: 1 },
+        chosen = null,
+        due = 0;
+      const X = (o) => Math.round(((o.x - view.x) * view.s + W / 2) * 10) / 10,
+        Y = (o) => Math.round(((o.y - view.y) * view.s + H / 2) * 10) / 10;
+      const seen = (o) => X(o) > -20 && Y(o) > -20 && X(o) < W + 20 && Y(o) < H + 20;
+      function draw() {
+        due = 0;
+        const gaps = cuts.map((c) => `M${X(c.b)} ${Y(c.b)}L${X(c.a)} ${Y(c.a)}`).join("");
+        let out = path(gaps, marks.cut[0], 1.3, 'stroke-dasharray="3 5"');
+        D.sequences.forEach((s, n) => {
+          let line = "",
+            ticks = "",
+            round = "",
+            tx,
+            ty;
+          s.dots.forEach((d, i) => {
+            const x = X(d),
+              y = Y(d);
+            line += `${i ? "L" : "M"}${x} ${y}`;
+            if (!seen(d)) return;
+            round += `M${x} ${y}h.01`;
+            if (d.p[4] === null || Math.hypot(x - tx, y - ty) < 9) return;
+            tx = x;
+            ty = y;
+            const h = (d.p[4] * Math.PI) / 180;
+            const right = (13 * Math.sin(h)).toFixed(1), down = (-13 * Math.cos(h)).toFixed(1);
+            ticks += `M${x} ${y}l${right} ${down}`;
+          });
+          out +=
+            path(line, hue(n), 2, 'opacity=".5"') + path(ticks, hue(n)) + path(round, hue(n), 7);
+        });
+        for (const o of [...dots, ...cuts])
+          if (o.kind && seen(o)) {
+            const [stroke, d] = marks[o.kind] || loose;
+            out += path(`M${X(o)} ${Y(o)}${d}`, stroke);
+          }
+        let m = 10 ** Math.floor(Math.log10(140 / view.s));
+        m *= [5, 2, 1].find((f) => m * f * view.s <= 140) || 1;
+        const c = chosen && seen(chosen) ? chosen : null,
+          x = c && X(c),
+          y = c && Y(c);
+        svg.innerHTML =
+          out +
+          path(`M16 ${H - 20}v6h${m * view.s}v-6`, "CanvasText") +
+          `<text x="16" y="${H - 26}">${
+            m < 1 ? m * 100 + " cm" : m < 1e3 ? m + " m" : m / 1e3 + " km"
+          }</text>` +
+          (c ? path(`M${x - 8} ${y}a8 8 0 1 0 16 0a8 8 0 1 0-16 0`, "CanvasText") : "");
+        tip.hidden = !c;
+        if (!c) return;
+        tip.textContent = c.tip();
+        const w = tip.offsetWidth,
+          h = tip.offsetHeight;
+        tip.style.left = Math.max(4, x + w + 14 > W ? x - w - 14 : x + 14) + "px";
+        tip.style.top = Math.max(4, y + h + 14 > H ? y - h - 14 : y + 14) + "px";
+      }
+      const soon = () => {
+        due = due || requestAnimationFrame(draw);
+      };
+      function fit(list) {
+        const [a, b] = range(list, (o) => o.x),
+          [c, d] = range(list, (o) => o.y);
+        if (!list.length) return;
+        view = {
+          x: (a + b) / 2,
+          y: (c + d) / 2,
+          s: Math.min((W - 110) / Math.max(b - a, 20), (H - 90) / Math.max(d - c, 20)),
+        };
+        soon();
+      }
+      function zoom(f, x = W / 2, y = H / 2) {
+        const s = Math.min(400, Math.max(1e-5, view.s * f)),
+          g = 1 / view.s - 1 / s;
+        view = { x: view.x + (x - W / 2) * g, y: view.y + (y - H / 2) * g, s };
+        soon();
+      }
+      function choose(x, y, reach) {
+        chosen = null;
+        for (const o of [...dots, ...cuts]) {
+          const far = Math.hypot(X(o) - x, Y(o) - y);
+          if (far < reach) {
+            reach = far;
+            chosen = o;
+          }
+        }
+        soon();
+      }
+      const at = (e) => {
+        const r = svg.getBoundingClientRect();
+        return [e.clientX - r.left, e.clientY - r.top];
+      };
+      let drag = null,
+        moved = 0;
+      svg.onwheel = (e) => {
+        e.preventDefault();
+        zoom(Math.exp(-e.deltaY * (e.deltaMode ? 0.05 : 0.0018)), ...at(e));
+      };
+      svg.onpointerdown = (e) => {
+        if (e.isPrimary) {
+          drag = at(e);
+          moved = 0;
+          svg.setPointerCapture(e.pointerId);
+        }
+      };
+      svg.onpointermove = (e) => {
+        const p = at(e);
+        if (!drag) return choose(...p, 16);
+        if (!e.isPrimary) return;
+        const x = p[0] - drag[0],
+          y = p[1] - drag[1];
+        drag = p;
+        moved += Math.hypot(x, y);
+        view.x -= x / view.s;
+        view.y -= y / view.s;
+        soon();
+      };
+      svg.onpointerup = svg.onpointercancel = (e) => {
+        drag = null;
+        if (moved < 6) choose(...at(e), 26);
+      };
+      document.querySelectorAll("button").forEach((b, n) => {
+        b.onclick = [() => zoom(1.6), () => zoom(1 / 1.6), () => fit(dots)][n];
+      });
+      function chart(s, colour) {
+        const p = s.points.filter((p) => p[5] !== null),
+          top = Math.max(5, ...p.map((p) => p[5])),
+          cell = el("td");
+        if (!p.length) return cell;
+        const a = p[0][3],
+          long = Math.max(1e-3, s.seconds - a);
+        const line = p
+          .map(
+            (p) =>
+              (((p[3] - a) / long) * 198 + 1).toFixed(1) +
+              " " +
+              (42 - (p[5] / top) * 26).toFixed(1),
+          )
+          .join("L");
+        cell.innerHTML = `<svg viewBox="0 0 200 44">${
+          path(`M1 42L${line}V42z`, "none", 0, `fill="${colour}" opacity=".16"`) +
+          path("M" + line, colour, 1.5, 'fill="none"')
+        }<text x="1" y="11">up to ${top.toFixed(0)} km/h</text></svg>`;
+        return cell;
+      }
+      D.sequences.forEach((s, n) => {
+        const mean = s.seconds > 0 ? ((s.metres / s.seconds) * 3.6).toFixed(1) + " km/h" : "–";
+        const cells = [
+            el("td", s.id.slice(0, 8), el("small", s.folder)),
+            ...[
+              s.points.length,
+              when(s.start).slice(0, 19),
+              length(s.metres),
+              (s.seconds / 60).toFixed(1) + " min",
+              mean,
+            ].map((text) => el("td", text)),
+            chart(s, hue(n)),
+            el("td", s.sent),
+            el("td", s.cut),
+          ],
+          row = el("tr", ...cells);
+        one("tbody").append(row);
+        cells[0].style.boxShadow = "inset 5px 0 " + hue(n);
+        row.onclick = () => {
+          fit(s.dots);
+          one("#map").scrollIntoView({ block: "nearest" });
+        };
+      });
+      if (D.lost.length)
+        one("#lost").append(el("h2", "Without a position"), el("section", el("ul")));
+      for (const [name, why] of D.lost) one("ul").append(el("li", name, el("small", why)));
+      new ResizeObserver(() => {
+        const first = !W;
+        W = svg.clientWidth;
+        H = svg.clientHeight;
+        first ? fit(dots) : soon();
+      }).observe(svg);
+    </script>
+  </body>
+</html>
+"""
+
+
+# ---- Report data --------------------------------------------------------------------------------
+# Here: what the page shows of the journals, as plain values, and the page with them in it.
+# Not here: how it is drawn.
+
 
 @dataclass(frozen=True)
 class PageOptions(Group):
     """page"""
 
-    output_path: str = opt("report.html", "file to write", metavar="FILE")
+    word: ClassVar[str] = "page"
+    output_path: str = opt("report.html", Rule("file to write", "FILE"))
 
 
-_PAGE = r"""<!DOCTYPE html>
-<!-- mapillary_tools report -->
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src
- 'unsafe-inline'"><title>@TITLE@</title><style>
-:root{color-scheme:light dark}body{max-width:1200px;margin:auto;padding:16px;font:15px/1.45 system-ui,sans-serif}
-h1{font-size:22px;margin:4px 0}h2{font-size:17px;margin:24px 0 8px}p,small,th{color:GrayText;font-size:13px}
-section,#tip,button{background:Canvas;color:CanvasText;border:1px solid #8886;border-radius:9px}
-#map{position:relative;height:62vh;min-height:320px;overflow:hidden}#zoom{position:absolute;top:10px;right:10px}
-#map svg{width:100%;height:100%;display:block;touch-action:none;cursor:grab;fill:none;stroke-linecap:round}
-button{display:block;width:36px;height:34px;margin-bottom:4px}text{fill:GrayText;font-size:12px}
-#tip{position:absolute;pointer-events:none;max-width:290px;width:max-content;padding:7px 10px;font-size:13px;
- white-space:pre-line;overflow-wrap:anywhere}ul{list-style:none;margin:0;padding:8px 14px;overflow-wrap:anywhere}
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}tbody tr{cursor:pointer}tbody tr:hover{background:#8882}
-th,td{padding:7px 10px;text-align:left;white-space:nowrap;border-bottom:1px solid #8884}small{display:block}
-td svg{display:block;width:200px;height:44px}td:last-child{white-space:normal;min-width:170px;font-size:13px}
-</style></head><body><h1>@TITLE@</h1><p id="words"></p>
-<section id="map"><svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="Map of the sequences"></svg>
-<div id="zoom"><button>+</button><button>&minus;</button><button>All</button></div><div id="tip"></div></section>
-<p>&#9679;&ndash; image and camera direction &ensp; &#9675; duplicate &ensp; &#10005; failed &ensp; &#9633; in no
- sequence &ensp; &#9671; cut. Point at a dot for its photo; click a sequence to go there. North is up.</p>
-<h2>Sequences</h2><section class="wide"><table><thead><tr><th>Sequence<th>Images<th>Start (UTC)<th>Length<th>Duration
-<th>Mean speed<th>Speed along the way<th>Uploaded<th>Cut because<tbody></table></section><div id="lost"></div>
-<noscript>The map needs JavaScript; nothing is loaded from anywhere.</noscript>
-<script type="application/json" id="data">@DATA@</script><script>
-"use strict";
-const one=s=>document.querySelector(s),D=JSON.parse(one("#data").textContent),svg=one("#map svg"),tip=one("#tip");
-const el=(tag,...inside)=>{const e=document.createElement(tag);e.append(...inside);return e};
-const hue=n=>`hsl(${[212,28,152,280,338,88,186,48][n%8]} 70% 44%)`,length=m=>(m/1e3).toFixed(m<1e4?2:1)+" km";
-const when=t=>new Date(Math.round(t*1e3)).toISOString().replace("T"," ").replace("Z"," UTC");
-const path=(d,stroke,width=2,more="")=>`<path d="${d}" stroke="${stroke}" stroke-width="${width}" ${more}/>`;
-one("#words").textContent=D.words;
-// every dot p = [name, latitude, longitude, seconds, heading, ...] at x metres east and y metres south of the middle
-const dots=[],cuts=[],spots=[...D.sequences.flatMap(s=>s.points),...D.others];
-const range=(list,of)=>list.reduce(([a,b],o)=>[Math.min(a,of(o)),Math.max(b,of(o))],[1/0,-1/0]);
-const middle=n=>range(spots,p=>p[n]).reduce((a,b)=>a+b)/2||0,lat0=middle(1),lon0=middle(2),M=111320;
-const K=Math.max(.01,Math.cos(lat0*Math.PI/180)),put=(p,more)=>({p,x:(p[2]-lon0)*K*M,y:(lat0-p[1])*M,...more});
-const words=(p,t)=>p[0]+"\n"+(t===null?"time unknown":when(t))+"\n"+p[1].toFixed(6)+", "+
- (((p[2]+540)%360+360)%360-180).toFixed(6)+(p[4]===null?"":"\nheading "+p[4]+"°");
-for(const s of D.sequences){
- s.dots=s.points.map(p=>put(p,{tip:()=>words(p,s.start+p[3])+(p[5]===null?"":" · "+p[5]+" km/h")+"\nsequence "+
-  s.id.slice(0,8)+" in "+s.folder}));dots.push(...s.dots);
- if(s.before){const a=s.dots[0],b=put(s.before[0]);cuts.push({a,b,x:(a.x+b.x)/2,y:(a.y+b.y)/2,kind:"cut",
-  tip:()=>"Cut before "+a.p[0]+"\n"+s.cut})}}
-D.others.forEach(p=>dots.push(put(p,{kind:p[5],tip:()=>words(p,p[3])+"\n"+p[5]+": "+p[6]})));
-// the map is drawn anew for each view, in pixels: dots keep their size, and far places their precision
-const marks={duplicate:["GrayText","m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0"],failed:["#e5383b","m-4-4l8 8m0-8l-8 8"],
- cut:["#d9730d","m0-6l6 6l-6 6l-6-6z"]},loose=["GrayText","m-3-3h6v6h-6z"];
-let W=0,H=0,view={x:0,y:0,s:1},chosen=null,due=0;
-const X=o=>Math.round(((o.x-view.x)*view.s+W/2)*10)/10,Y=o=>Math.round(((o.y-view.y)*view.s+H/2)*10)/10;
-const seen=o=>X(o)>-20&&Y(o)>-20&&X(o)<W+20&&Y(o)<H+20;
-function draw(){due=0;const gaps=cuts.map(c=>`M${X(c.b)} ${Y(c.b)}L${X(c.a)} ${Y(c.a)}`).join("");
- let out=path(gaps,marks.cut[0],1.3,'stroke-dasharray="3 5"');
- D.sequences.forEach((s,n)=>{let line="",ticks="",round="",tx,ty;s.dots.forEach((d,i)=>{const x=X(d),y=Y(d);
-  line+=`${i?"L":"M"}${x} ${y}`;if(!seen(d))return;round+=`M${x} ${y}h.01`;
-  if(d.p[4]===null||Math.hypot(x-tx,y-ty)<9)return;tx=x;ty=y;const h=d.p[4]*Math.PI/180;
-  ticks+=`M${x} ${y}l${(13*Math.sin(h)).toFixed(1)} ${(-13*Math.cos(h)).toFixed(1)}`});
-  out+=path(line,hue(n),2,'opacity=".5"')+path(ticks,hue(n))+path(round,hue(n),7)});
- for(const o of [...dots,...cuts])if(o.kind&&seen(o)){
-  const[stroke,d]=marks[o.kind]||loose;out+=path(`M${X(o)} ${Y(o)}${d}`,stroke)}
- let m=10**Math.floor(Math.log10(140/view.s));m*=[5,2,1].find(f=>m*f*view.s<=140)||1;
- const c=chosen&&seen(chosen)?chosen:null,x=c&&X(c),y=c&&Y(c);
- svg.innerHTML=out+path(`M16 ${H-20}v6h${m*view.s}v-6`,"CanvasText")+`<text x="16" y="${H-26}">${m<1?m*100+" cm":
-  m<1e3?m+" m":m/1e3+" km"}</text>`+(c?path(`M${x-8} ${y}a8 8 0 1 0 16 0a8 8 0 1 0-16 0`,"CanvasText"):"");
- tip.hidden=!c;if(!c)return;tip.textContent=c.tip();const w=tip.offsetWidth,h=tip.offsetHeight;
- tip.style.left=Math.max(4,x+w+14>W?x-w-14:x+14)+"px";tip.style.top=Math.max(4,y+h+14>H?y-h-14:y+14)+"px"}
-const soon=()=>{due=due||requestAnimationFrame(draw)};
-function fit(list){const [a,b]=range(list,o=>o.x),[c,d]=range(list,o=>o.y);if(!list.length)return;
- view={x:(a+b)/2,y:(c+d)/2,s:Math.min((W-110)/Math.max(b-a,20),(H-90)/Math.max(d-c,20))};soon()}
-function zoom(f,x=W/2,y=H/2){const s=Math.min(400,Math.max(1e-5,view.s*f)),g=1/view.s-1/s;
- view={x:view.x+(x-W/2)*g,y:view.y+(y-H/2)*g,s};soon()}
-function choose(x,y,reach){chosen=null;
- for(const o of [...dots,...cuts]){const far=Math.hypot(X(o)-x,Y(o)-y);if(far<reach){reach=far;chosen=o}}soon()}
-const at=e=>{const r=svg.getBoundingClientRect();return[e.clientX-r.left,e.clientY-r.top]};let drag=null,moved=0;
-svg.onwheel=e=>{e.preventDefault();zoom(Math.exp(-e.deltaY*(e.deltaMode?.05:.0018)),...at(e))};
-svg.onpointerdown=e=>{if(e.isPrimary){drag=at(e);moved=0;svg.setPointerCapture(e.pointerId)}};
-svg.onpointermove=e=>{const p=at(e);if(!drag)return choose(...p,16);if(!e.isPrimary)return;
- const x=p[0]-drag[0],y=p[1]-drag[1];drag=p;moved+=Math.hypot(x,y);view.x-=x/view.s;view.y-=y/view.s;soon()};
-svg.onpointerup=svg.onpointercancel=e=>{drag=null;if(moved<6)choose(...at(e),26)};
-document.querySelectorAll("button").forEach((b,n)=>{b.onclick=[()=>zoom(1.6),()=>zoom(1/1.6),()=>fit(dots)][n]});
-function chart(s,colour){const p=s.points.filter(p=>p[5]!==null),top=Math.max(5,...p.map(p=>p[5])),cell=el("td");
- if(!p.length)return cell;const a=p[0][3],long=Math.max(1e-3,s.seconds-a);
- const line=p.map(p=>((p[3]-a)/long*198+1).toFixed(1)+" "+(42-p[5]/top*26).toFixed(1)).join("L");
- cell.innerHTML=`<svg viewBox="0 0 200 44">${path(`M1 42L${line}V42z`,"none",0,`fill="${colour}" opacity=".16"`)+
-  path("M"+line,colour,1.5,'fill="none"')}<text x="1" y="11">up to ${top.toFixed(0)} km/h</text></svg>`;return cell}
-D.sequences.forEach((s,n)=>{const mean=s.seconds>0?(s.metres/s.seconds*3.6).toFixed(1)+" km/h":"–";
- const cells=[el("td",s.id.slice(0,8),el("small",s.folder)),...[s.points.length,when(s.start).slice(0,19),
-  length(s.metres),(s.seconds/60).toFixed(1)+" min",mean].map(text=>el("td",text)),chart(s,hue(n)),el("td",s.sent),
-  el("td",s.cut)],row=el("tr",...cells);one("tbody").append(row);cells[0].style.boxShadow="inset 5px 0 "+hue(n);
- row.onclick=()=>{fit(s.dots);one("#map").scrollIntoView({block:"nearest"})}});
-if(D.lost.length)one("#lost").append(el("h2","Without a position"),el("section",el("ul")));
-for(const [name,why] of D.lost)one("ul").append(el("li",name,el("small",why)));
-new ResizeObserver(()=>{const first=!W;W=svg.clientWidth;H=svg.clientHeight;first?fit(dots):soon()}).observe(svg);
-</script></body></html>
-"""
+@dataclass
+class Spot:
+    """An image on the map."""
+
+    name: str
+    lat: float
+    lon: float  # degrees; may be beyond 180, so that the antimeridian is no edge
+    time: Optional[float]  # seconds since the start of its sequence, or since 1970
+    heading: Optional[float]
+    more: Tuple[object, ...] = ()  # km/h; or how far it has come, and why no further
+
+    def plain(self) -> List[object]:
+        """As the page has it: a row of values."""
+        return [self.name, self.lat, self.lon, self.time, self.heading, *self.more]
+
+
+@dataclass
+class PageSequence:
+    """A sequence on the map."""
+
+    id: str
+    start: float  # seconds UTC
+    folder: str
+    cut: str = ""  # why it begins where it does
+    before: Optional[Spot] = None  # the image before the cut
+    metres: float = 0.0
+    last: Optional[Fix] = None
+    points: List[Spot] = dataclasses.field(default_factory=list)
+
+    def add(self, image: Image, fix: Fix) -> None:
+        """The next image of it."""
+        last = self.last or fix
+        metres, seconds = distance(last, fix), fix.time - last.time
+        self.metres, self.last = round(self.metres + metres, 3), fix
+        speed = round(metres / seconds * 3.6, 1) if seconds > 0 else None
+        self.points.append(_spot(image, fix, (speed,), self.start))
+
+    def plain(self, sent: SequenceCount) -> Dict[str, object]:
+        """As the page has it."""
+        seconds = (self.last.time if self.last else self.start) - self.start
+        arrived = f"{sent.uploaded} of {sent.images}" + (", finished" if sent.finished else "")
+        row: Dict[str, object] = {"id": self.id, "start": self.start, "folder": self.folder}
+        row.update(cut=self.cut, metres=self.metres, seconds=seconds, sent=arrived)
+        row.update(points=[spot.plain() for spot in self.points])
+        if self.before is not None:
+            row.update(before=[self.before.plain()])
+        return row
+
+
+def _spot(image: Image, fix: Fix, more: Tuple[object, ...] = (), start: float = 0.0) -> Spot:
+    """An image for the page; its time in seconds since start."""
+    heading, when = image.heading, image.time
+    return Spot(
+        image.path.name,
+        round(fix.lat, 7),
+        fix.lon,
+        None if when is None else round(when - start, 3),
+        None if heading is None else round(heading, 1),
+        more,
+    )
 
 
 def _cut_reason(before: Image, image: Image, count: int) -> str:
     """Why a sequence begins at an image; count is how many images the sequence before it has."""
-    metres, seconds = distance(before.fix, image.fix), image.time - before.time     # type: ignore[arg-type,operator]
-    far, late = image.steps[SEQUENCE]["data"].get("limits") or (
-        SequenceOptions.cutoff_distance, SequenceOptions.cutoff_time)
+    here, there, membership = before.geotag, image.geotag, image.membership
+    if here is None or there is None:
+        return ""
+    metres, seconds = distance(here.fix, there.fix), there.time - here.time
+    usual = (SequenceOptions.cutoff_distance, SequenceOptions.cutoff_time)
+    far, late = (membership.limits if membership else None) or usual
     if metres <= far and seconds <= late and count >= SEQUENCE_IMAGES:
-        return "%d images, the most in a sequence" % count
-    return "%.0f m%s and %.0f s%s after %s" % (metres, " (limit %g m)" % far if metres > far else "", seconds, (
-        " (limit %g s)" % late if seconds > late else ""), before.path.name)
+        return f"{count} images, the most in a sequence"
+    too_far = f" (limit {far:g} m)" if metres > far else ""
+    too_late = f" (limit {late:g} s)" if seconds > late else ""
+    return f"{metres:.0f} m{too_far} and {seconds:.0f} s{too_late} after {before.path.name}"
 
 
-def _spot(image: Image, *more: Any, start: float = 0.0) -> List[Any]:
-    """An image for the page: name, latitude, longitude, seconds since start, heading, and what more there is."""
-    fix = typing.cast(Fix, image.fix)
-    heading = None if image.heading is None else round(image.heading, 1)
-    return [image.path.name, round(fix.lat, 7), fix.lon, None if image.time is None else round(image.time - start, 3),
-            heading, *more]
-
-
-def _page_sequences(images: Sequence[Image]) -> Dict[str, Dict[str, Any]]:
-    """The sequences of a folder for the page, each cut with its reason; images in order, all with time and place."""
-    rows: Dict[str, Dict[str, Any]] = {}
-    last: Dict[str, Fix] = {}
-    for before, image in zip([None, *images], images):
-        fix, name = typing.cast(Fix, image.fix), image.sequence
-        if not name:
-            continue
-        row = rows.setdefault(name, {"id": name, "start": image.time, "metres": 0.0, "cut": "", "points": []})
-        if before is not None and not row["points"]:
-            count = len(rows[before.sequence]["points"]) if before.sequence else 0
-            row.update(cut=_cut_reason(before, image, count), before=[_spot(before)])
-        metres, seconds = distance(last.get(name, fix), fix), fix.time - last.get(name, fix).time
-        row.update(metres=round(row["metres"] + metres, 3), seconds=fix.time - row["start"])
-        speed = round(metres / seconds * 3.6, 1) if seconds > 0 else None
-        row["points"].append(_spot(image, speed, start=row["start"]))
-        last[name] = fix
+def page_sequences(images: Sequence[Image], folder: str) -> Dict[str, PageSequence]:
+    """The sequences of a folder for the page, each cut with its reason; images are geotagged, and
+    in order.
+    """
+    rows: Dict[str, PageSequence] = {}
+    before: Optional[Image] = None
+    for image in images:
+        place, identity = image.geotag, image.sequence
+        if identity and place is not None:
+            if identity not in rows:
+                row = rows[identity] = PageSequence(identity, place.time, folder)
+                if before is not None and before.fix is not None:
+                    known = rows.get(before.sequence or "")
+                    row.cut = _cut_reason(before, image, len(known.points) if known else 0)
+                    row.before = _spot(before, before.fix)
+            rows[identity].add(image, place.fix)
+        before = image
     return rows
 
 
-def _join_longitudes(spots: Sequence[List[Any]]) -> None:
-    """Shift longitudes by whole turns so that the widest gap between them is outside: the antimeridian is no edge."""
-    east = sorted({spot[2] % 360.0 for spot in spots}) or [0.0]
-    _, first = max((after - lon, after % 360.0) for lon, after in zip(east, east[1:] + [east[0] + 360.0]))
+def join_longitudes(spots: Sequence[Spot]) -> None:
+    """Shift longitudes by whole turns so that the widest gap between them is outside: the
+    antimeridian is no edge.
+    """
+    east = sorted({spot.lon % 360.0 for spot in spots}) or [0.0]
+    after = east[1:] + [east[0] + 360.0]
+    _, first = max((behind - lon, behind % 360.0) for lon, behind in zip(east, after))
+    turn_back = 360.0 if first > 180.0 else 0.0
     for spot in spots:
-        spot[2] = round((spot[2] - first + 1e-9) % 360.0 - 1e-9 + first - (360.0 if first > 180.0 else 0.0), 7)
+        spot.lon = round((spot.lon - first + 1e-9) % 360.0 - 1e-9 + first - turn_back, 7)
 
 
-def write_report(top: str, path: str) -> Report:
-    """Write one HTML page from the journals: map, speeds and table of all sequences; raises NotFound, CannotWrite."""
+class _Page:
+    """What the page shows, as it is gathered from the folders."""
+
+    def __init__(self, top: str, service: str, report: Report) -> None:
+        self.top, self.service, self.report = top, service, report
+        self.title = os.path.basename(os.path.abspath(top)) or top
+        self.sequences: List[Tuple[PageSequence, SequenceCount]] = []
+        self.others: List[Spot] = []  # in no sequence, or failed
+        self.lost: List[Tuple[str, str]] = []  # file and reason of those without a position
+
+    def add(self, found: Standings) -> None:
+        """Take in the images of a folder."""
+        where = os.path.relpath(found.journal.folder, self.top)
+        placed: List[Image] = []
+        counts = SequenceCounts(found.journal, self.service)
+        for standing in found.images:
+            counts.add(standing)
+            self._take(standing)
+            if standing.image.geotag is not None:
+                placed.append(standing.image)
+        folder = self.title if where == "." else where
+        for identity, row in page_sequences(in_order(placed), folder).items():
+            self.sequences.append((row, counts.rows[identity]))
+
+    def _take(self, standing: Standing) -> None:
+        """Count an image, and show it by itself where it is in no sequence; its failure is none of
+        the page.
+        """
+        image, fix = standing.image, standing.image.fix
+        left_out = standing.outcome or Outcome("skipped", SKIP_UPLOADED)
+        self.report.count(image.path, None if image.found else left_out)
+        if image.found and fix is None:
+            file = os.path.relpath(str(image.path), self.top)
+            self.lost.append((file, standing.reason))
+        elif fix is not None and (not image.sequence or standing.word == "failed"):
+            more = (standing.word, standing.reason or standing.word)
+            self.others.append(_spot(image, fix, more))
+
+    def plain(self) -> Dict[str, object]:
+        """As the page has it."""
+        rows = [row for row, _ in self.sequences]
+        spots = [spot for row in rows for spot in row.points]
+        join_longitudes(self.others + spots + [row.before for row in rows if row.before])
+        way = sum(row.metres for row in rows) / 1000
+        words = f"{self.report.done} images, {len(rows)} sequences, {way:.1f} km"
+        return {
+            "words": words,
+            "sequences": [row.plain(sent) for row, sent in self.sequences],
+            "others": [spot.plain() for spot in self.others],
+            "lost": self.lost,
+        }
+
+
+def _escaped(match: "re.Match[str]") -> str:
+    """What could end the script, and undecodable bytes of a file name, which show as backslash
+    escapes.
+    """
+    letter = match.group()
+    return ("\\u" if letter in "<>&" else "\\\\u") + f"{ord(letter):04x}"
+
+
+def _page_text(page: _Page) -> str:
+    """The whole page."""
     import html
-    report, service = Report("report", word="shown"), service_name(graph_root())
-    title = os.path.basename(os.path.abspath(top)) or top
-    rows: List[Dict[str, Any]] = []
-    page: Dict[str, Any] = {"sequences": rows, "others": [], "lost": []}
-    for journal, standings in _standings(top, service, report.trouble):
-        where, images = os.path.relpath(journal.folder, top), []
-        sent: Dict[str, Dict[str, Any]] = {}
-        for image in standings:
-            word, reason = _word(image.outcome)
-            left_out = None if image.found else image.outcome or Outcome("skipped", SKIP_UPLOADED)
-            report.count(image.but(outcome=left_out))   # a failure that the page shows is no failure of the page
-            _add_image(sent, journal, service, image)
-            if image.found and image.fix is None:
-                page["lost"].append([os.path.relpath(str(image.path), top), reason])
-            elif image.fix is not None and (not image.sequence or word == "failed"):
-                page["others"].append(_spot(image, word, reason or word))
-            if image.time is not None and image.steps.get(GEOTAG, {}).get("status") == "success":
-                images.append(image)
-        for identity, row in _page_sequences(in_order(images)).items():
-            arrived = "%(uploaded)d of %(images)d" % sent[identity] + ", finished" * sent[identity]["finished"]
-            rows.append(dict(row, folder=title if where == "." else where, sent=arrived))
+
+    text = json.dumps(page.plain(), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    text = re.sub("[<>&\ud800-\udfff]", _escaped, text)
+    return PAGE.replace("@TITLE@", html.escape(page.title)).replace("@DATA@", text)
+
+
+def write_report(options: Options) -> Report:
+    """Write one HTML page from the journals: map, speeds and table of all sequences; raises
+    NotFound, CannotWrite.
+    """
+    top, path = options[Input].import_path, options[PageOptions].output_path
+    report, service = Report("report", told=Told("shown")), service_name(graph_root())
+    page = _Page(top, service, report)
+    for found in standings(top, service, report.trouble):
+        page.add(found)
     if not report.done:
-        raise NotFound(("nothing_processed", top, "has no processed images", "", "run process first"))
+        wrong = "has no processed images"
+        raise NotFound("nothing_processed", wrong, file=top, remedy="run process first")
     with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
-        if not stream.read(100).startswith(_PAGE[:50].encode("ascii")):
-            raise CannotWrite(("not_ours", path, "was not written by report", "", "choose another --output_path"))
-    _join_longitudes(page["others"] + [spot for row in rows for spot in row["points"] + row.get("before", [])])
-    page["words"] = "%d images, %d sequences, %.1f km" % (
-        report.done, len(rows), sum(row["metres"] for row in rows) / 1000)
-    # nothing in a file name ends the script, and undecodable bytes of one show as backslash escapes
-    text = re.sub("[<>&\ud800-\udfff]", lambda match: ("\\u%04x" if match[0] in "<>&" else "\\\\u%04x") % ord(match[0]),
-                  json.dumps(page, separators=(",", ":"), sort_keys=True, ensure_ascii=False))
-    text = _PAGE.replace("@TITLE@", html.escape(title)).replace("@DATA@", text)
-    write_atomically(path, [text.encode("utf-8", "backslashreplace")])
-    report.facts, report.lines = {"page": path, "sequences": len(rows)}, ["the page is " + path]
+        if not stream.read(100).startswith(PAGE[:50].encode("ascii")):
+            wrong, remedy = "was not written by report", "choose another --output_path"
+            raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
+    write_atomically(path, [_page_text(page).encode("utf-8", "backslashreplace")])
+    report.told.facts.update(page=path, sequences=len(page.sequences))
+    report.told.lines.append("the page is " + path)
     return report
 
 
-# -- download --
+# ---- Download -----------------------------------------------------------------------------------
+# Here: images inside a box, fetched through the image search, with a list of their positions.
+# Not here: requests, threads.
 
-SEARCH_LIMIT = 2000                 # images in one answer
-TILES_MOST = 10000                  # searches for one box
-IMAGE_BYTES = 256 << 20             # bytes of an image that are read at most
-_SIZES = {"320": "256", "640": "1024"}      # what the service has instead of the sizes of 2018
+SEARCH_LIMIT = 2000  # images in one answer
+TILES_MOST = 10000  # searches for one box
+IMAGE_BYTES = 256 << 20  # bytes of an image that are read at most
+_SIZES = {"320": "256", "640": "1024"}  # what the service has instead of the sizes of 2018
 _LIST_HEADER = ["name", "latitude", "longitude", "capture_time"]
+
+
+class Tile(NamedTuple):
+    """A box on the map, in degrees."""
+
+    west: float
+    south: float
+    width: float
+    height: float
+
+    def quarters(self) -> List["Tile"]:
+        """Its four quarters, the south-western one last."""
+        width, height = self.width / 2, self.height / 2
+        places = ((width, height), (0.0, height), (width, 0.0), (0.0, 0.0))
+        return [Tile(self.west + right, self.south + up, width, height) for right, up in places]
 
 
 @dataclass(frozen=True)
 class Box(Group):
     """bounding box"""
 
-    min_lat: Optional[float] = opt(None, "southern edge in degrees", required=True, positional=True)
-    max_lat: Optional[float] = opt(None, "northern edge", required=True, positional=True)
-    min_lon: Optional[float] = opt(None, "western edge", required=True, positional=True)
-    max_lon: Optional[float] = opt(None, "eastern edge", required=True, positional=True)
-    max_results: int = opt(400, "download at most so many images", metavar="N", at_least=1)
-    image_size: str = opt("1024", "width in pixels", choices=("320", "640", "1024", "2048", "256", "original"))
-    output_path: str = opt("downloaded", "folder to download into", metavar="FOLDER")
+    word: ClassVar[str] = "box"
+    min_lat: float = opt(REQUIRED, Rule("southern edge in degrees", positional=True))
+    max_lat: float = opt(REQUIRED, Rule("northern edge", positional=True))
+    min_lon: float = opt(REQUIRED, Rule("western edge", positional=True))
+    max_lon: float = opt(REQUIRED, Rule("eastern edge", positional=True))
+    max_results: int = opt(400, Rule("download at most so many images", "N", at_least=1))
+    image_size: str = opt(
+        "1024",
+        Rule("width in pixels", choices=("320", "640", "1024", "2048", "256", "original")),
+    )
+    output_path: str = opt("downloaded", Rule("folder to download into", "FOLDER"))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", str(self.image_size))
         super().__post_init__()
-        for low, high, most in ((self.min_lat, self.max_lat, 90), (self.min_lon, self.max_lon, 180)):
-            if not -most <= low < high <= most:     # type: ignore[operator]
-                raise UsageError(("bad_box", "", "an edge of the box is out of range or in the wrong place", "%s %s" % (
-                    low, high), "the order is min_lat max_lat min_lon max_lon; make two boxes at the antimeridian"))
+        edges = ((self.min_lat, self.max_lat, 90), (self.min_lon, self.max_lon, 180))
+        for low, high, most in edges:
+            if not -most <= low < high <= most:
+                wrong = "an edge of the box is out of range or in the wrong place"
+                order = "the order is min_lat max_lat min_lon max_lon"
+                remedy = order + "; make two boxes at the antimeridian"
+                raise UsageError("bad_box", wrong, value=f"{low} {high}", remedy=remedy)
         count = operator.mul(*self.grid())
         if count > TILES_MOST:
-            raise UsageError(("box_too_large", "", "the box needs too many searches", str(count),
-                              "choose a smaller one: %d are the most" % TILES_MOST))
+            wrong, remedy = (
+                "the box needs too many searches",
+                f"choose a smaller one: {TILES_MOST} are the most",
+            )
+            raise UsageError("box_too_large", wrong, value=str(count), remedy=remedy)
 
     def grid(self) -> Tuple[int, int]:
-        """Columns and rows of tiles that the service takes: at most 0.01 square degrees, also where a box is thin."""
-        width, height = self.max_lon - self.min_lon, self.max_lat - self.min_lat    # type: ignore[operator]
+        """Columns and rows of tiles that the service takes: at most 0.01 square degrees, also where
+        a box is thin.
+        """
+        width, height = self.max_lon - self.min_lon, self.max_lat - self.min_lat
         if width * height <= 0.01:
             return 1, 1
         across = min(width, max(0.0994, 0.0099 / height))
         return math.ceil(width / across), math.ceil(height * across / 0.0099)
 
+    def tiles(self) -> List[Tile]:
+        """The tiles, the south-western one last."""
+        columns, rows = self.grid()
+        width, height = (
+            (self.max_lon - self.min_lon) / columns,
+            (self.max_lat - self.min_lat) / rows,
+        )
+        return [
+            Tile(self.min_lon + column * width, self.min_lat + row * height, width, height)
+            for row in reversed(range(rows))
+            for column in reversed(range(columns))
+        ]
 
-def _is_whole(source: Union[str, bytes]) -> bool:
-    """Whether a file, or its bytes, is a JPEG from its head to its end."""
+
+def _is_here(path: str) -> bool:
+    """Whether a whole JPEG is at a path."""
     try:
-        with open(source, "rb") if isinstance(source, str) else io.BytesIO(source) as stream:
-            head = read_head(stream, "")
-            _check_tail(stream, stream.seek(0, 2), len(head.data), "")
-            return True
-    except (OSError, BadExif):
+        with open(path, "rb") as stream:
+            return is_whole(stream)
+    except OSError:
         return False
 
 
-def _merge_list(path: str, fresh: Dict[str, Dict[str, Any]]) -> None:
-    """Bring images (name -> row of the search) into downloaded.csv; raises CannotWrite when that is another table."""
+def merge_list(path: str, fresh: Mapping[str, Shot]) -> None:
+    """Bring images (by file name) into downloaded.csv; raises CannotWrite when that is another
+    table.
+    """
     import csv
-    header, rows = _LIST_HEADER, []     # type: List[str], List[List[str]]
-    with contextlib.suppress(FileNotFoundError), open(path, newline="", encoding="utf-8", errors="replace") as stream:
-        header, *rows = [row for row in csv.reader(stream) if row] or [_LIST_HEADER]
+
+    header, rows = _LIST_HEADER, []  # type: List[str], List[List[str]]
+    with contextlib.suppress(FileNotFoundError):
+        with open(path, newline="", encoding="utf-8", errors="replace") as stream:
+            header, *rows = [row for row in csv.reader(stream) if row] or [_LIST_HEADER]
     if header != _LIST_HEADER:
-        raise CannotWrite(("not_ours", path, "is not the list of a download", ",".join(header)[:80], "move it away"))
-    for name, row in fresh.items():
-        lat = lon = when = ""           # unknown, until the service says it as it should
-        with contextlib.suppress(LookupError, TypeError, ValueError):
-            lon, lat = ("%.7f" % part for part in (row.get("computed_geometry") or row["geometry"])["coordinates"][:2])
-        with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):
-            when = format_time(row["captured_at"] / 1000.0)
-        rows.append([name, lat, lon, when])
-    merged, text = {row[0]: row for row in rows}, io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [_LIST_HEADER] + [merged[name] for name in sorted(merged, key=natural_key)])
+        wrong, value = "is not the list of a download", ",".join(header)[:80]
+        raise CannotWrite("not_ours", wrong, file=path, value=value, remedy="move it away")
+    rows += [[name, shot.lat, shot.lon, shot.time] for name, shot in fresh.items()]
+    merged_rows, text = {row[0]: row for row in rows}, io.StringIO()
+    in_names = [merged_rows[name] for name in sorted(merged_rows, key=natural_key)]
+    csv.writer(text, lineterminator="\n").writerows([_LIST_HEADER, *in_names])
     write_atomically(path, [text.getvalue().encode("utf-8")])
 
 
-class _Search(NamedTuple):
-    url: str                            # the addresses in the answer expire, so it can be asked again
-    rows: Dict[str, Dict[str, Any]]     # id -> what it says of the image
-    following: str                      # address of the next page; "" = there is none
-
-
-class _Download(Upload):
-    """One run of downloading, in the threads of Upload: one image after another; the one whose turn it is searches."""
+class _Searching:
+    """Every image in a box, each once; a tile is searched when its images are needed."""
 
     def __init__(self, box: Box, server: Server, token: str, ui: Ui) -> None:
-        super().__init__(server, "", {}, ui)
-        self.box, self.size = box, "thumb_%s_url" % _SIZES.get(box.image_size, box.image_size)
-        self.report, self.bytes = Report("download_images", word="downloaded"), 0
-        self.list: Dict[str, Dict[str, Any]] = {}               # file name -> row of the search
-        self._token = {"Authorization": "OAuth " + token}       # for searches; images are asked without it
+        self.box, self.server, self.token, self.ui = box, server, token, ui
+        self.size = f"thumb_{_SIZES.get(box.image_size, box.image_size)}_url"
         self._turn, self._renewing = threading.Lock(), threading.Lock()
         self._found = itertools.islice(self._everything(), box.max_results)
 
-    def _ask(self, url: str) -> _Search:
-        answer = self.server.ask("GET", url, self._token).row
-        rows, paging = answer.get("data"), answer.get("paging")
-        return _Search(url, {str(row.get("id")): row for row in (rows if isinstance(rows, list) else ())
-                             if isinstance(row, dict)}, str(paging.get("next")) if isinstance(paging, dict) else "")
+    def next(self) -> Optional[Tuple[str, Search]]:
+        """(id, its search) of the next image, None behind the last; one thread at a
+        time searches.
+        """
+        with self._turn:
+            return next(self._found, None)
 
-    def _everything(self) -> Iterator[Tuple[str, _Search]]:
-        """(id, its search) of every image in the box, each once; a tile is searched when its images are needed."""
-        (columns, rows), west, south = self.box.grid(), self.box.min_lon or 0.0, self.box.min_lat or 0.0
-        width, height = ((self.box.max_lon or 0.0) - west) / columns, ((self.box.max_lat or 0.0) - south) / rows
-        tiles = [(west + column * width, south + row * height, width, height)
-                 for row in reversed(range(rows)) for column in reversed(range(columns))]
-        limit, total = min(SEARCH_LIMIT, self.box.max_results), len(tiles)
-        seen: typing.Set[str] = set()       # ids, and addresses of searches
+    def ask(self, url: str) -> Search:
+        """One search; images are asked for without the token that it needs."""
+        return search_images(self.server, url, self.token, self.size)
+
+    def renew(self, search: Search, identity: str, address: str) -> str:
+        """Another address of an image; waits for the network, too; once for all that expired
+        together.
+        """
+        with self._renewing:
+            if search.shots[identity].address == address:
+                search.shots.update(self.ask(search.url).shots)
+            return search.shots[identity].address
+
+    def _url(self, tile: Tile, limit: int) -> str:
+        west, south, width, height = tile
+        fields = f"id,captured_at,computed_geometry,geometry,{self.size}"
+        box = f"{west:.8f},{south:.8f},{west + width:.8f},{south + height:.8f}"
+        return f"{self.server.graph}/images?fields={fields}&limit={limit}&bbox={box}"
+
+    def _everything(self) -> Iterator[Tuple[str, Search]]:
+        tiles, limit = self.box.tiles(), min(SEARCH_LIMIT, self.box.max_results)
+        total = len(tiles)
+        seen: Set[str] = set()  # ids
         while tiles:
             self.ui.progress("searching", total - len(tiles), total, 0)
-            west, south, width, height = tiles.pop()
-            url = "%s/images?fields=id,captured_at,computed_geometry,geometry,%s&limit=%d&bbox=%.8f,%.8f,%.8f,%.8f" % (
-                self.server.graph, self.size, limit, west, south, west + width, south + height)
-            while url.startswith(self.server.graph + "/") and url not in seen:  # no other host is asked for a next page
-                search = self._ask(url)
-                seen.add(url)
-                for identity in [one for one in search.rows if one not in seen]:
+            tile, count = tiles.pop(), 0
+            for search in self._pages(tile, limit):
+                count = len(search.shots)
+                for identity in [one for one in search.shots if one not in seen]:
                     seen.add(identity)
                     yield identity, search
-                url = search.following
-            if len(search.rows) >= limit and max(width, height) > 1e-5:     # full, and no next page: its quarters
-                tiles += [(west + right, south + up, width / 2, height / 2)
-                          for up in (height / 2, 0) for right in (width / 2, 0)]
+            if count >= limit and max(tile.width, tile.height) > 1e-5:  # full, and no next page
+                tiles += tile.quarters()
                 total += 4
 
-    def _send(self, *_: Any) -> None:
+    def _pages(self, tile: Tile, limit: int) -> Iterator[Search]:
+        """The answers about a tile; no other host is asked for a next page, and no page twice."""
+        url, asked = self._url(tile, limit), set()
+        while url.startswith(self.server.graph + "/") and url not in asked:
+            asked.add(url)
+            search = self.ask(url)
+            yield search
+            url = search.following
+
+
+class _Download:
+    """One run of downloading: one image after another, in the threads of a crew."""
+
+    def __init__(self, searching: _Searching, report: Report) -> None:
+        self.searching, self.report = searching, report
+        self.server, self.folder = searching.server, searching.box.output_path
+        self.crew = Crew(searching.server.wire)
+        self.bytes = 0
+        self.list: Dict[str, Shot] = {}  # by file name
+
+    def one(self) -> None:
         """Download the next image, unless it is there; what is wrong with it alone is noted."""
-        body, wrong, outcome = b"", "", None
         try:
-            with self._turn:
-                identity, search = next(self._found, ("", None))
-            name = identity + ".jpg"
-            path = os.path.join(self.box.output_path, name)
-            if search is None:
+            found = self.searching.next()
+            if found is None:
                 return
+            identity, search = found
+            body, outcome, path = b"", None, os.path.join(self.folder, identity + ".jpg")
             if not re.match(r"[0-9]{1,40}\Z", identity):
-                path, wrong = self.box.output_path, "its id is no number: %r" % identity[:80]
-            elif _is_whole(path):
+                path = self.folder
+                outcome = _not_downloaded(path, f"its id is no number: {identity[:80]!r}")
+            elif _is_here(path):
                 outcome = Outcome("skipped", SKIP_HERE)
             else:
                 body, wrong = self._image(identity, search)
-        except UploadError as error:    # of a search: without it there is no next image
-            with self._guard:
-                self.stopped = self.stopped or error
-            self.server.stop.set()
+                outcome = _not_downloaded(path, wrong) if wrong else None
+        except UploadError as error:  # of a search: without it there is no next image
+            self.crew.end(error)
             return
-        if wrong:
-            outcome = Outcome("failed", "not_downloaded", Problem(
-                "not_downloaded", path, "cannot be downloaded", wrong, "run the same command again later"))
-        elif body:
+        if body:
             write_atomically(path, [body])
-        with self._guard:
-            self.report.count(Image(Path(path), outcome=outcome))
-            self.bytes += len(body)
-            self.list.update({} if wrong else {name: search.rows[identity]})
-            self.ui.progress("downloading", self.report.found, self.box.max_results, self.bytes)
+        self._count(path, outcome, len(body), search.shots[identity])
 
-    def _image(self, identity: str, search: _Search) -> Tuple[bytes, str]:
-        """(an image, "") or (b"", what is wrong with this one alone); raises UploadError, NotAuthorized, Stopped."""
-        address, renewals = str(search.rows[identity].get(self.size)), 0
-        wrong = "the service gives no address for this size"
-        for attempt in range(1, self.server.attempts + 1):
-            if not _is_address(address):
+    def _count(self, path: str, outcome: Optional[Outcome], size: int, shot: Shot) -> None:
+        with self.crew.guard:
+            self.report.count(path, outcome)
+            self.bytes += size
+            if outcome is None or outcome.status == "skipped":
+                self.list[os.path.basename(path)] = shot
+            most = self.searching.box.max_results
+            self.searching.ui.progress("downloading", self.report.found, most, self.bytes)
+
+    def _image(self, identity: str, search: Search) -> Tuple[bytes, str]:
+        """(an image, "") or (b"", what is wrong with this one alone); raises UploadError,
+        NotAuthorized, Stopped.
+        """
+        address, renewals = search.shots[identity].address, 0
+        wrong, attempts = "the service gives no address for this size", self.server.limits.attempts
+        for attempt in range(1, attempts + 1):
+            if not is_address(address):
                 break
-            status, fields, lost = None, {}, False      # type: Optional[int], Dict[str, str], bool
-            try:
-                status, fields, body, _ = self.server.request("GET", address, {})
-                if status == 200 and _is_whole(body):
-                    return body, ""
-                wrong = "the answer is no image" if status == 200 else "HTTP %d" % status
-            except (Unreachable, Cut) as error:
-                wrong, lost = str(error), isinstance(error, Unreachable)
-            delay = retry_delay(attempt, status, fields)
-            if (lost and renewals < 3) or (status in (403, 410) and not renewals):
+            tried = self._try(address)
+            if tried.body:
+                return tried.body, ""
+            wrong = tried.wrong
+            expired = tried.status in (403, 410) and not renewals
+            if expired or tried.lost and renewals < 3:
                 renewals += 1
-                with self._renewing:        # waits for the network, too; once for all that expired together
-                    if str(search.rows[identity].get(self.size)) == address:
-                        search.rows.update(self._ask(search.url).rows)
-                    address = str(search.rows[identity].get(self.size))
-            elif lost or delay is None or attempt == self.server.attempts:
+                address = self.searching.renew(search, identity, address)
+                continue
+            delay = retry_delay(attempt, tried.status, dict(tried.headers))
+            if tried.lost or delay is None or attempt == attempts:
                 break
-            else:
-                self.server.wait(delay * (1 + random.random() / 4))
+            self.server.wait(delay * (1 + random.random() / 4))
         return b"", wrong
 
+    def _try(self, address: str) -> "_Tried":
+        """One try to get an image."""
+        try:
+            status, headers, body, _ = self.server.request("GET", address, {})
+        except Unreachable as error:
+            return _Tried(b"", str(error), lost=True)
+        except Cut as error:
+            return _Tried(b"", str(error))
+        if status == 200 and is_whole(io.BytesIO(body)):
+            return _Tried(body, "")
+        wrong = "the answer is no image" if status == 200 else f"HTTP {status}"
+        return _Tried(b"", wrong, status, headers)
 
-def download(box: Box, patience: Patience, ui: Ui) -> Report:
-    """Download the images in a box that are not there yet, and list them; raises what ends it before any image."""
-    notes, table = Notes(), os.path.join(box.output_path, "downloaded.csv")
-    server = Server(graph_root(), graph_root(), patience.offline_limit * 60, None, _number_of("MAX_ATTEMPTS", 10),
-                    notes.say)
-    server.answer_bytes, threads = IMAGE_BYTES, _number_of("NUMBER_THREADS", 4)
-    token = os.environ.get("MAPILLARY_ACCESS_TOKEN") or os.environ.get("MAPILLARY_CLIENT_TOKEN")
-    stored = set() if token else {row.get("user_upload_token") or "" for row in read_config().values()} - {""}
-    token = token or (stored.pop() if len(stored) == 1 else "")     # of several nobody knows which
-    if not re.match(r"[!-~]+\Z", token):
-        raise NotAuthorized(("no_token", "", "there is no usable access token for the image search", "",
-                             "set MAPILLARY_ACCESS_TOKEN or MAPILLARY_CLIENT_TOKEN, or run authenticate"))
+
+class _Tried(NamedTuple):
+    """What came of one try to get an image."""
+
+    body: bytes  # b"" = none
+    wrong: str
+    status: Optional[int] = None  # None = the connection broke
+    headers: Mapping[str, str] = MappingProxyType({})
+    lost: bool = False  # the service could not be reached
+
+
+def _not_downloaded(path: str, wrong: str) -> Outcome:
+    remedy = "run the same command again later"
+    problem = Problem(
+        "not_downloaded", "cannot be downloaded", file=path, value=wrong, remedy=remedy
+    )
+    return Outcome("failed", problem.code, problem)
+
+
+def download(options: Options, ui: Ui) -> Report:
+    """Download the images in a box that are not there yet, and list them; raises what ends it
+    before any image.
+    """
+    box, notes = options[Box], Notes(say)
+    table = os.path.join(box.output_path, "downloaded.csv")
+    attempts, threads = number_of("MAX_ATTEMPTS", 10), number_of("NUMBER_THREADS", 4)
+    limits = Limits(options[Patience].offline_limit * 60, attempts, None, IMAGE_BYTES)
+    server = Server(graph_root(), graph_root(), limits, notes.say)
+    token = search_token(Configuration())
     if box.image_size in _SIZES:
-        notes.say("the service has no images of size %s: %s is taken" % (box.image_size, _SIZES[box.image_size]))
+        size = box.image_size
+        notes.say(f"the service has no images of size {size}: {_SIZES[size]} is taken")
+    make_folder(box.output_path)
+    merge_list(table, {})
+    report = Report("download_images", told=Told("downloaded", notes.lines))
+    run = _Download(_Searching(box, server, token, ui), report)
     try:
-        os.makedirs(box.output_path, exist_ok=True)
-    except OSError as error:
-        raise _os_problem(box.output_path, error) from error
-    _merge_list(table, {})
-    run = _Download(box, server, token, ui)
-    try:
-        run.run(typing.cast(Any, [()] * box.max_results), [], threads, False)
+        tasks = itertools.repeat(run.one, box.max_results)
+        run.crew.run(iter(tasks), max(1, min(threads, box.max_results)))
     finally:
-        _merge_list(table, dict(run.list))
-    report, run.report.stopped = run.report, run.stopped
-    if report.stopped is not None and not report.found:
-        raise report.stopped
-    if report.failed or report.stopped:
+        merge_list(table, dict(run.list))
+    if run.crew.stopped is not None and not report.found:
+        raise run.crew.stopped
+    if report.failed or run.crew.stopped:
         notes.say("run the same command again: what is there is not fetched again")
-    report.notes, report.facts = notes.lines, {"list": table, "bytes": run.bytes}
+    report.stopped = run.crew.stopped
+    report.told.facts.update(list=table, bytes=run.bytes)
     return report
 
 
-# ---- 14. Tools ----------------------------------------------------------------------------------
-# Here: one function a subcommand; its parameters are option groups, its docstring is the help.
+# ---- Tools --------------------------------------------------------------------------------------
+# Here: the table of subcommands: one function and one line each; its docstring is the help.
 # Not here: how anything is done.
 
-class Tool(NamedTuple):
-    """A subcommand."""
 
-    act: Callable[..., Report]
-    advanced: bool
+@dataclass(frozen=True)
+class TrackOut(Group):
+    """track"""
 
-
-TOOLS: Dict[str, Tool] = {}
-
-
-def tool(advanced: bool = False) -> Callable[[Callable[..., Report]], Callable[..., Report]]:
-    """Make a function a subcommand of its name; an advanced one is only listed with --advanced."""
-    def register(act: Callable[..., Report]) -> Callable[..., Report]:
-        TOOLS[act.__name__] = Tool(act, advanced)
-        return act
-    return register
+    word: ClassVar[str] = "out"
+    write_gpx: Optional[str] = opt(None, rare("write the track as it was understood", "FILE"))
 
 
-def groups_of(act: Callable[..., Report]) -> Dict[str, Type[Group]]:
-    """The option groups of a tool by parameter."""
-    return {name: kind for name, kind in typing.get_type_hints(act).items()
-            if isinstance(kind, type) and issubclass(kind, Group)}
+PROCESSING: Tuple[Type[Group], ...] = (
+    User,
+    Selection,
+    Again,
+    MetaData,
+    Geotagging,
+    Angle,
+    SequenceOptions,
+    Master,
+    Insert,
+    Keep,
+    Workers,
+    Dry,
+)
+UPLOADING: Tuple[Type[Group], ...] = (UploadOptions, Patience)
 
 
-def _service_of(options: UploadOptions, source: Input) -> str:
-    """The name of the service that a run uploads to; raises UsageError for a stand-in in the folder of the images."""
-    check_stand_in(options.stand_in, source.import_path)
-    return stand_in_name(options.stand_in) or "stand-in" if options.stand_in else service_name(graph_root())
+def _steps(tool: str, steps: Tuple[str, ...], options: Options, ui: Ui) -> Report:
+    """A run of steps, for the service that the environment names."""
+    return run_steps(tool, Course(steps, options, service_name(graph_root())), ui)[0]
 
 
-@tool()
-def process(source: Input, user: User, selection: Selection = Selection(), again: Again = Again(),
-            meta: MetaData = MetaData(), geotagging: Geotagging = Geotagging(), angle: Angle = Angle(),
-            sequences: SequenceOptions = SequenceOptions(), master: Master = Master(), insert: Insert = Insert(),
-            keep: Keep = Keep(), workers: Workers = Workers(), dry: Dry = Dry(), ui: Ui = Ui()) -> Report:
+def _process(options: Options, ui: Ui) -> Report:
     """Find time and position, group into sequences, and write the description into the images."""
-    return _process("process", _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again,
-                                         dry), source, selection, ui)
+    return _steps("process", STEPS, options, ui)
 
 
-def _settings(user: User, meta: MetaData, geotagging: Geotagging, angle: Angle, sequences: SequenceOptions,
-              master: Master, insert: Insert, keep: Keep, workers: Workers, again: Again, dry: Dry) -> Settings:
-    """The settings of a run that takes every step."""
-    return Settings(user, meta, geotagging, angle, sequences, Account(user.user_name), master, insert, keep, workers,
-                    again, dry)
-
-
-def _process(name: str, settings: Settings, source: Input, selection: Selection, ui: Ui,
-             service: Optional[str] = None) -> Report:
-    """A run of steps for a service; None is the one that the environment names."""
-    name_of = service_name(graph_root()) if service is None else service
-    return run_steps(source, selection, settings._replace(service=name_of), ui, name)
-
-
-@tool()
-def upload(source: Input, selection: Selection = Selection(), options: UploadOptions = UploadOptions(),
-           patience: Patience = Patience(), dry: Dry = Dry(), ui: Ui = Ui()) -> Report:
+def _upload(options: Options, ui: Ui) -> Report:
     """Send what has been processed; run again, it sends only what is missing."""
-    return send_images(source, selection, options, patience, dry, ui, "upload")
+    return send_images("upload", options, ui)
 
 
-@tool()
-def process_and_upload(source: Input, user: User, selection: Selection = Selection(), again: Again = Again(),
-                       meta: MetaData = MetaData(), geotagging: Geotagging = Geotagging(), angle: Angle = Angle(),
-                       sequences: SequenceOptions = SequenceOptions(), master: Master = Master(),
-                       insert: Insert = Insert(), keep: Keep = Keep(), workers: Workers = Workers(), dry: Dry = Dry(),
-                       options: UploadOptions = UploadOptions(), patience: Patience = Patience(),
-                       ui: Ui = Ui()) -> Report:
+def _target(options: Options) -> str:
+    return target_of(options[UploadOptions], options[Input].import_path)
+
+
+def _process_and_upload(options: Options, ui: Ui) -> Report:
     """Process, then upload."""
-    settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
-    first = _process("process", settings, source, selection, ui, _service_of(options, source))
-    return _then_upload(first, source, selection, options, patience, dry, ui, "process_and_upload")
+    first, _ = run_steps("process", Course(STEPS, options, _target(options)), ui)
+    return _then_upload("process_and_upload", first, options, ui)
 
 
-def _then_upload(first: Report, source: Input, selection: Selection, options: UploadOptions, patience: Patience,
-                 dry: Dry, ui: Ui, name: str) -> Report:
-    """The upload behind a report of processing; what stops it at once leaves that report, which then says so."""
-    if dry.dry_run:
-        count = first.done + len(first.skipped.get(SKIP_PROCESSED, []))
-        first.lines.append("%d images would then be uploaded" % count)
+def _then_upload(tool: str, first: Report, options: Options, ui: Ui) -> Report:
+    """The upload behind a report of processing; what stops it at once leaves that report, which
+    then says so.
+    """
+    if options[Dry].dry_run:
+        count = first.done + len(first.skipped.get(SKIP_PROCESSED, ()))
+        first.told.lines.append(f"{count} images would then be uploaded")
         return first
     try:
-        report = send_images(source, selection, options, patience, dry, ui, name)
+        report = send_images(tool, options, ui)
     except ToolError as error:
         first.stopped = error
         return first
@@ -6476,144 +10957,163 @@ def _then_upload(first: Report, source: Input, selection: Selection, options: Up
     return report
 
 
-@tool(advanced=True)
-def sample_video(source: Input, video: Video, ui: Ui = Ui()) -> Report:
+def _sample_video(options: Options, ui: Ui) -> Report:
     """Sample frames from videos, each stamped with its capture time."""
-    return sample_videos(source, video, ui)
+    return sample_videos(options, ui)
 
 
-@tool(advanced=True)
-def video_process(source: Input, video: Video, user: User, selection: Selection = Selection(), again: Again = Again(),
-                  meta: MetaData = MetaData(), geotagging: Geotagging = Geotagging(), angle: Angle = Angle(),
-                  sequences: SequenceOptions = SequenceOptions(), master: Master = Master(), insert: Insert = Insert(),
-                  keep: Keep = Keep(), workers: Workers = Workers(), dry: Dry = Dry(), ui: Ui = Ui()) -> Report:
+def _video_process(options: Options, ui: Ui) -> Report:
     """Sample frames from videos, then process them."""
-    settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
-    return _sample_and_process("video_process", settings, source, video, selection, ui)
+    return _sample_and_process(options, ui, service_name(graph_root()))
 
 
-def _sample_and_process(name: str, settings: Settings, source: Input, video: Video, selection: Selection, ui: Ui,
-                        service: Optional[str] = None) -> Report:
-    """Sampling, and processing of what the folder then holds; sampling alone where there is nothing to process."""
-    sampled = sample_videos(source, video, ui, settings.geotagging, settings.dry.dry_run)
-    if settings.dry.dry_run or not sampled.done and not sampled.skipped:
+def _sample_and_process(options: Options, ui: Ui, service: str) -> Report:
+    """Sampling, and processing of what the folder then holds; sampling alone where there is nothing
+    to process.
+    """
+    sampled = sample_videos(options, ui)
+    if options[Dry].dry_run or not sampled.done and not sampled.skipped:
         return sampled
-    report = _process(name, settings, source, selection, ui, service)
+    report, _ = run_steps("video_process", Course(STEPS, options, service), ui)
     report.parts.append(sampled)
     return report
 
 
-@tool(advanced=True)
-def video_process_and_upload(source: Input, video: Video, user: User, selection: Selection = Selection(),
-                             again: Again = Again(), meta: MetaData = MetaData(), geotagging: Geotagging = Geotagging(),
-                             angle: Angle = Angle(), sequences: SequenceOptions = SequenceOptions(),
-                             master: Master = Master(), insert: Insert = Insert(), keep: Keep = Keep(),
-                             workers: Workers = Workers(), dry: Dry = Dry(), options: UploadOptions = UploadOptions(),
-                             patience: Patience = Patience(), ui: Ui = Ui()) -> Report:
+def _video_process_and_upload(options: Options, ui: Ui) -> Report:
     """Sample frames from videos, process them, then upload."""
-    settings = _settings(user, meta, geotagging, angle, sequences, master, insert, keep, workers, again, dry)
-    first = _sample_and_process("video_process", settings, source, video, selection, ui, _service_of(options, source))
+    first = _sample_and_process(options, ui, _target(options))
     if not first.parts:
         return first
-    return _then_upload(first, source, selection, options, patience, dry, ui, "video_process_and_upload")
+    return _then_upload("video_process_and_upload", first, options, ui)
 
 
-@tool(advanced=True)
-def extract_user_data(source: Input, user: User, selection: Selection = Selection(), again: Again = Again(),
-                      master: Master = Master(), ui: Ui = Ui()) -> Report:
+def _extract_user_data(options: Options, ui: Ui) -> Report:
     """Record who uploads the images."""
-    return _process("extract_user_data", Settings(user=user, master=master, again=again), source, selection, ui)
+    return _steps("extract_user_data", (USER,), options, ui)
 
 
-@tool(advanced=True)
-def extract_import_meta_data(source: Input, selection: Selection = Selection(), again: Again = Again(),
-                             meta: MetaData = MetaData(), ui: Ui = Ui()) -> Report:
+def _extract_import_meta_data(options: Options, ui: Ui) -> Report:
     """Record camera, orientation, accuracy, file name and import date."""
-    return _process("extract_import_meta_data", Settings(meta=meta, again=again), source, selection, ui)
+    return _steps("extract_import_meta_data", (META,), options, ui)
 
 
-@tool(advanced=True)
-def extract_geotag_data(source: Input, selection: Selection = Selection(), again: Again = Again(),
-                        geotagging: Geotagging = Geotagging(), angle: Angle = Angle(), out: TrackOut = TrackOut(),
-                        ui: Ui = Ui()) -> Report:
+def _extract_geotag_data(options: Options, ui: Ui) -> Report:
     """Find capture time, position and direction, in EXIF or in a track."""
-    if out.write_gpx and geotagging.geotag_source == "exif":
-        raise UsageError(("no_track", "", "--write_gpx needs a track", "", "add --geotag_source and its path"))
-    if out.write_gpx:
-        check_gpx_target(out.write_gpx)
-    settings = Settings(geotagging=geotagging, angle=angle, again=again)
-    report = _process("extract_geotag_data", settings, source, selection, ui)
-    if out.write_gpx:
-        write_gpx(read_track(typing.cast(str, geotagging.geotag_source_path), geotagging.geotag_source), out.write_gpx)
+    target = options[TrackOut].write_gpx
+    if target and options[Geotagging].geotag_source == "exif":
+        wrong, remedy = "--write_gpx needs a track", "add --geotag_source and its path"
+        raise UsageError("no_track", wrong, remedy=remedy)
+    if target:
+        check_gpx_target(target)
+    course = Course((GEOTAG,), options, service_name(graph_root()))
+    report, gathered = run_steps("extract_geotag_data", course, ui)
+    if target and gathered.known.track is not None:
+        write_gpx(gathered.known.track, target)
     return report
 
 
-@tool(advanced=True)
-def extract_sequence_data(source: Input, selection: Selection = Selection(), again: Again = Again(),
-                          sequences: SequenceOptions = SequenceOptions(), angle: Angle = Angle(),
-                          ui: Ui = Ui()) -> Report:
+def _extract_sequence_data(options: Options, ui: Ui) -> Report:
     """Group images into sequences."""
-    return _process("extract_sequence_data", Settings(sequences=sequences, angle=angle, again=again), source,
-                    selection, ui)
+    return _steps("extract_sequence_data", (SEQUENCE,), options, ui)
 
 
-@tool(advanced=True)
-def extract_upload_params(source: Input, account: Account, selection: Selection = Selection(), again: Again = Again(),
-                          master: Master = Master(), ui: Ui = Ui()) -> Report:
+def _extract_upload_params(options: Options, ui: Ui) -> Report:
     """Record what the upload needs: whose account, for which organization."""
-    return _process("extract_upload_params", Settings(account=account, master=master, again=again), source, selection,
-                    ui)
+    return _steps("extract_upload_params", (PARAMS,), options, ui)
 
 
-@tool(advanced=True)
-def exif_insert(source: Input, selection: Selection = Selection(), again: Again = Again(), master: Master = Master(),
-                insert: Insert = Insert(), keep: Keep = Keep(), workers: Workers = Workers(), ui: Ui = Ui()) -> Report:
+def _exif_insert(options: Options, ui: Ui) -> Report:
     """Merge what was extracted into one description and write it into the images."""
-    settings = Settings(insert=insert, keep=keep, workers=workers, master=master, again=again)
-    return _process("exif_insert", settings, source, selection, ui)
+    return _steps("exif_insert", (DESCRIPTION,), options, ui)
 
 
-@tool(advanced=True)
-def process_csv(source: Input, columns: CsvColumns, table: Table = Table(), keep: Keep = Keep(), dry: Dry = Dry(),
-                ui: Ui = Ui()) -> Report:
+def _process_csv(options: Options, ui: Ui) -> Report:
     """Give images the time, position, direction and meta data of a table."""
-    return process_table(source, columns, table, keep, dry, ui)
+    return process_table(options, ui)
 
 
-@tool(advanced=True)
-def interpolate(options: Interpolation, table: Table = Table(), keep: Keep = Keep(), dry: Dry = Dry(),
-                ui: Ui = Ui()) -> Report:
+def _interpolate(options: Options, ui: Ui) -> Report:
     """Spread identical timestamps, or fill positions that are missing between images."""
-    if options.file_in_path:
-        return interpolate_table(options, table, keep, dry)
-    return interpolate_images(options, keep, dry, ui)
+    if options[Interpolation].file_in_path:
+        return interpolate_table(options, ui)
+    return interpolate_images(options, ui)
 
 
-@tool(advanced=True)
-def authenticate(login: Login = Login(), ui: Ui = Ui()) -> Report:
+def _authenticate(options: Options, ui: Ui) -> Report:
     """Log in and store the credentials of a user."""
-    return log_in(login, ui)
+    return log_in(options, ui)
 
 
-@tool(advanced=True)
-def download_images(box: Box, patience: Patience = Patience(), verbose: Verbose = Verbose(), ui: Ui = Ui()) -> Report:
+def _download_images(options: Options, ui: Ui) -> Report:
     """Download the images inside a bounding box, with a list of their positions."""
-    return download(box, patience, ui)
+    return download(options, ui)
 
 
-@tool(advanced=True)
-def status(source: Input, options: StatusOptions = StatusOptions(), ui: Ui = Ui()) -> Report:
+def _status(options: Options, ui: Ui) -> Report:
     """Say from the journal what is processed, uploaded, failed and waiting."""
-    return journal_status(typing.cast(str, source.import_path), options, service_name(graph_root()))
+    return journal_status(options)
 
 
-@tool(advanced=True)
-def report(source: Input, page: PageOptions = PageOptions(), ui: Ui = Ui()) -> Report:
+def _report(options: Options, ui: Ui) -> Report:
     """Write one HTML page with the sequences on a map."""
-    return write_report(typing.cast(str, source.import_path), typing.cast(str, page.output_path))
+    return write_report(options)
 
 
-# ---- 15. Command line ---------------------------------------------------------------------------
+# The groups stand in the order of the help, and of the positional groups of an embedding call.
+_TABLE = (
+    Tool("process", (Input, *PROCESSING), _process, advanced=False),
+    Tool("upload", (Input, Selection, *UPLOADING, Dry), _upload, advanced=False),
+    Tool(
+        "process_and_upload",
+        (Input, *PROCESSING, *UPLOADING),
+        _process_and_upload,
+        advanced=False,
+    ),
+    Tool("sample_video", (Input, Video), _sample_video),
+    Tool("video_process", (Input, Video, *PROCESSING), _video_process),
+    Tool(
+        "video_process_and_upload",
+        (Input, Video, *PROCESSING, *UPLOADING),
+        _video_process_and_upload,
+    ),
+    Tool("extract_user_data", (Input, User, Selection, Again, Master), _extract_user_data),
+    Tool(
+        "extract_import_meta_data",
+        (Input, Selection, Again, MetaData),
+        _extract_import_meta_data,
+    ),
+    Tool(
+        "extract_geotag_data",
+        (Input, Selection, Again, Geotagging, Angle, TrackOut),
+        _extract_geotag_data,
+    ),
+    Tool(
+        "extract_sequence_data",
+        (Input, Selection, Again, SequenceOptions, Angle),
+        _extract_sequence_data,
+    ),
+    Tool(
+        "extract_upload_params", (Input, Account, Selection, Again, Master), _extract_upload_params
+    ),
+    Tool("exif_insert", (Input, Selection, Again, Master, Insert, Keep, Workers), _exif_insert),
+    Tool("process_csv", (Input, CsvColumns, Table, Keep, Dry), _process_csv),
+    Tool("interpolate", (Interpolation, Table, Keep, Dry), _interpolate),
+    Tool("authenticate", (Login,), _authenticate),
+    Tool("download_images", (Box, Patience, Verbose), _download_images),
+    Tool("status", (Input, StatusOptions), _status),
+    Tool("report", (Input, PageOptions), _report),
+)
+TOOLS = {tool.name: tool for tool in _TABLE}
+
+# Each tool as a function for programs that embed this one: mt.process(mt.Input(...), mt.User(...)).
+process, upload, process_and_upload = _TABLE[:3]
+sample_video, video_process, video_process_and_upload = _TABLE[3:6]
+extract_user_data, extract_import_meta_data, extract_geotag_data = _TABLE[6:9]
+extract_sequence_data, extract_upload_params, exif_insert, process_csv = _TABLE[9:13]
+interpolate, authenticate, download_images, status, report = _TABLE[13:]
+
+
+# ---- Command line -------------------------------------------------------------------------------
 # Here: the parser, the progress line, logging, exceptions to exit codes, the only print.
 # Not here: anything that a host program might want to call, but for main().
 
@@ -6623,66 +11123,98 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         """One line and exit code 2."""
-        raise UsageError(("usage", "", message, "", "see %s -h" % self.prog))
+        raise UsageError("usage", message, remedy=f"see {self.prog} -h")
 
 
-def _add_option(group: Any, field: Any, hint: Any, show_all: bool) -> None:
+def _add_option(group: Any, option: Option, show_all: bool) -> None:
     """One field of an option group as an option of a parser."""
-    rule = field.metadata
-    text = rule["help"]
-    if field.default is not None and field.default is not False:
-        text += " (default: %s)" % field.default
+    rule, text = option.rule, option.rule.help
+    if (
+        option.default is not None
+        and option.default is not False
+        and option.default is not REQUIRED
+    ):
+        text += f" (default: {option.default})"
     text = text.replace("%", "%%")
-    arguments: Dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS,
-                                 "help": text if show_all or not rule["advanced"] else argparse.SUPPRESS}
-    kind = [part for part in getattr(hint, "__args__", (hint,)) if part is not type(None)][0]
-    if kind is bool:
-        arguments["action"] = "store_true"
-    elif rule["positional"]:
-        group.add_argument(field.name, type=_number_reader(kind), help=text, metavar=field.name)
+    kind = _number_reader(option.kind) if option.kind in (int, float) else option.kind
+    if rule.positional:
+        group.add_argument(option.name, type=kind, help=text, metavar=option.name)
         return
+    hidden = rule.advanced and not show_all
+    shown_text = argparse.SUPPRESS if hidden else text
+    arguments: Dict[str, Any] = {
+        "dest": option.name,
+        "default": argparse.SUPPRESS,
+        "help": shown_text,
+    }
+    if option.kind is bool:
+        arguments["action"] = "store_true"
     else:
-        arguments.update(type=_number_reader(kind) if kind in (int, float) else kind, choices=rule["choices"],
-                         metavar=rule["metavar"], required=rule["required"])
-    group.add_argument("--" + (rule["flag"] or field.name), **arguments)
+        required = option.default is REQUIRED
+        arguments.update(type=kind, choices=rule.choices, metavar=rule.metavar, required=required)
+    group.add_argument(option.flag, **arguments)
 
 
 def _number_reader(kind: Any) -> Callable[[str], Any]:
     """A converter whose error names the kind of number that was expected."""
+
     def number(text: str) -> Any:
         return kind(text)
+
     number.__name__ = "whole number" if kind is int else "number"
     return number
 
 
+def _add_tool(subparsers: Any, tool: Tool, show_all: bool) -> Dict[str, bool]:
+    """A subcommand; returns for each of its options whether it takes a value."""
+    known: Dict[str, Any] = (
+        {"help": tool.help.split("\n")[0]} if show_all or not tool.advanced else {}
+    )
+    one = subparsers.add_parser(tool.name, description=tool.help, allow_abbrev=False, **known)
+    for option in Showing.options():
+        _add_option(one, option, show_all)
+    for kind in tool.groups:
+        section = one.add_argument_group(kind.title())
+        for option in kind.options():
+            _add_option(section, option, show_all)
+    groups: List[Type[Group]] = [Showing, *tool.groups]
+    takes = {
+        o.flag: o.kind is not bool
+        for kind in groups
+        for o in kind.options()
+        if not o.rule.positional
+    }
+    return dict(takes, **{"-h": False, "--help": False})
+
+
 def build_parser(show_all: bool) -> Tuple[argparse.ArgumentParser, Dict[str, bool]]:
-    """The parser, and for every option whether it takes a value; show_all lists advanced tools and options too."""
+    """The parser, and for every option whether it takes a value; show_all lists advanced tools and
+    options too.
+    """
     prog = "mapillary_tools.py"
-    texts = (__doc__ or "").split("\n\n")
-    parser = _Parser(prog=prog, description=texts[0], allow_abbrev=False, epilog="%s TOOL -h explains a tool; "
-                     "%s --advanced -h lists every tool and option." % (prog, prog))
-    parser.add_argument("--version", action="version", version="mapillary_tools " + __version__)
-    parser.add_argument("--advanced", action="store_true", help="show advanced tools and options in the help")
-    subparsers = parser.add_subparsers(dest="tool", metavar="TOOL", parser_class=_Parser, title="tools")
+    parser = _Parser(
+        prog=prog,
+        description=(__doc__ or "").split("\n\n")[0],
+        allow_abbrev=False,
+        epilog=f"{prog} TOOL -h explains a tool; {prog} --advanced -h lists every tool and option.",
+    )
+    version = "mapillary_tools " + __version__
+    parser.add_argument("--version", action="version", version=version)
+    more = "show advanced tools and options in the help"
+    parser.add_argument("--advanced", action="store_true", help=more)
+    subparsers = parser.add_subparsers(
+        dest="tool", metavar="TOOL", parser_class=_Parser, title="tools"
+    )
     options: Dict[str, bool] = {}
-    for name, entry in TOOLS.items():
-        doc = (entry.act.__doc__ or "").strip()
-        shown: Dict[str, Any] = {"help": doc.split("\n")[0]} if show_all or not entry.advanced else {}
-        one = subparsers.add_parser(name, description=doc, allow_abbrev=False, **shown)
-        one.add_argument("--advanced", action="store_true", default=argparse.SUPPRESS,
-                         help="show advanced options in the help")
-        one.add_argument("--json", action="store_true", default=argparse.SUPPRESS,
-                         help="print the summary as one JSON object")
-        for kind in groups_of(entry.act).values():
-            section, hints = one.add_argument_group((kind.__doc__ or "").strip()), typing.get_type_hints(kind)
-            for field in dataclasses.fields(kind):
-                _add_option(section, field, hints[field.name], show_all)
-        options.update((flag, action.nargs is None) for action in one._actions for flag in action.option_strings)
+    for tool in TOOLS.values():
+        options.update(_add_tool(subparsers, tool, show_all))
     return parser, options
 
 
 def joined(argv: Sequence[str], options: Dict[str, bool]) -> List[str]:
-    """The arguments with --some-option as --some_option, and `--option -05:00` as `--option=-05:00`."""
+    """The arguments with --some-option as --some_option, and `--option -05:00` as
+    `--option=-05:00`.
+    """
     out: List[str] = []
     rest = list(argv)
     while rest:
@@ -6691,7 +11223,12 @@ def joined(argv: Sequence[str], options: Dict[str, bool]) -> List[str]:
         if name not in options and name.replace("-", "_").replace("__", "--", 1) in options:
             word = name = name.replace("-", "_").replace("__", "--", 1)
             word += equals + value
-        if options.get(word) and rest and rest[0][:1] == "-" and rest[0].partition("=")[0] not in options:
+        if (
+            options.get(word)
+            and rest
+            and rest[0][:1] == "-"
+            and rest[0].partition("=")[0] not in options
+        ):
             word += "=" + rest.pop(0)
         out.append(word)
     return out
@@ -6708,11 +11245,12 @@ def _print(text: str, stream: Any) -> None:
     try:
         print(_printable(text, stream), file=stream, flush=True)
     except OSError as error:
-        nowhere = os.open(os.devnull, os.O_WRONLY)      # or the interpreter would complain when it flushes at its end
+        # or the interpreter would complain when it flushes at its end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
         if not isinstance(error, BrokenPipeError):
-            raise _os_problem("standard output", error) from error
+            raise os_problem("standard output", error) from error
 
 
 class _Progress:
@@ -6732,9 +11270,9 @@ class _Progress:
             return
         self._last = now
         spent = max(0.001, now - self._start)
-        rate = "%.2f MB/s" % (size / spent / 1e6) if size else "%.0f/s" % (done / spent)
-        left = "%d s left" % (spent / done * (total - done)) if done else ""
-        line = "%s %d/%d  %s  %s" % (what, done, total, rate, left)
+        rate = f"{size / spent / 1000000.0:.2f} MB/s" if size else f"{done / spent:.0f}/s"
+        left = f"{int(spent / done * (total - done))} s left" if done else ""
+        line = f"{what} {done}/{total}  {rate}  {left}"
         if self._terminal:
             self._stream.write("\r" + line.ljust(self._width))
             self._stream.flush()
@@ -6767,98 +11305,124 @@ def _ask(question: str, secret: bool) -> str:
     """Ask on the terminal; the answer to a secret question is not echoed."""
     if secret:
         import getpass
+
         return getpass.getpass(question + ": ")
     sys.stderr.write(_printable(question + ": ", sys.stderr))
     sys.stderr.flush()
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _summary(report: Report, verbose: bool, failed: Optional[int] = None) -> List[str]:
+def _summary(told: Report, verbose: bool, failed_count: Optional[int] = None) -> List[str]:
     """The lines of a summary; found is always done plus skipped plus failed."""
     lines: List[str] = []
-    listed = {problem.file for problem in report.failed}
-    for part in report.parts:       # what fails there fails here too, and is named once
+    listed = {problem.file for problem in told.failed}
+    for part in told.parts:  # what fails there fails here too, and is named once
         rest = [problem for problem in part.failed if problem.file not in listed]
         lines.extend(_summary(dataclasses.replace(part, failed=rest), verbose, len(part.failed)))
-    skipped = sum(len(names) for names in report.skipped.values())
-    line = "%s: %d found = %d %s + %d skipped + %d failed" % (
-        report.tool, report.found, report.done, report.word, skipped, len(report.failed) if failed is None else failed)
-    lines.append(line)
-    for reason, names in sorted(report.skipped.items()):
-        lines.append("  skipped %d: %s" % (len(names), reason))
+    count = len(told.failed) if failed_count is None else failed_count
+    left_out = sum(map(len, told.skipped.values()))
+    found, word = told.done + left_out + count, told.told.word
+    ending = f"{told.done} {word} + {left_out} skipped + {count} failed"
+    lines.append(f"{told.tool}: {found} found = {ending}")
+    for reason, names in sorted(told.skipped.items()):
+        lines.append(f"  skipped {len(names)}: {reason}")
         if verbose or reason == SKIP_KIND:
             lines.extend("    " + name for name in names)
-    lines.extend("  failed " + str(problem) for problem in report.failed)
-    lines.extend("  " + str(problem) for problem in report.trouble)
-    lines.extend("  " + line for line in report.lines)
+    lines.extend(f"  failed {problem}" for problem in told.failed)
+    lines.extend(f"  {line}" for line in [*told.trouble, *told.told.lines])
     return lines
 
 
 def _run(arguments: argparse.Namespace, progress: _Progress) -> Report:
     """Call a tool with its option groups filled in."""
-    entry = TOOLS[arguments.tool]
-    given = vars(arguments)
-    values: Dict[str, Any] = {}
-    for name, kind in groups_of(entry.act).items():
-        values[name] = kind(**{field.name: given[field.name] for field in dataclasses.fields(kind)
-                               if field.name in given})
+    tool, given = TOOLS[arguments.tool], vars(arguments)
+    groups = []
+    for kind in tool.groups:
+        named = {o.name: given[o.name] for o in kind.options() if o.name in given}
+        groups.append(kind(**named))
     asks = sys.stdin is not None and sys.stdin.isatty()
-    return entry.act(ui=Ui(progress, _ask if asks else None), **values)
+    return tool(*groups, ui=Ui(progress, _ask if asks else None))
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The command line understood; raises UsageError, SystemExit after help."""
+    parser, options = build_parser("--advanced" in words)
+    arguments, unknown = parser.parse_known_args(joined(words, options))
+    if unknown:
+        import difflib
+
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], list(options), 1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        remedy = f"{guess}see {parser.prog} {arguments.tool or ''} --advanced -h"
+        raise UsageError("usage", "there is no such option", value=unknown[0], remedy=remedy)
+    if not arguments.tool:
+        raise UsageError("usage", "a tool is missing", remedy=f"see {parser.prog} -h")
+    return arguments
+
+
+def _show(told: Report, arguments: argparse.Namespace) -> None:
+    """Print what a tool did, as it was asked for."""
+    if getattr(arguments, "json", False):
+        _print(json.dumps(told.as_json(), sort_keys=True), sys.stdout)
+    else:
+        lines = _summary(told, getattr(arguments, "verbose", False))
+        _print("\n".join(map(shown, lines)), sys.stdout)
+    if told.stopped is not None:
+        _print(f"mapillary_tools: {told.stopped}", sys.stderr)
+
+
+def _give_up(error: ToolError, as_json: bool) -> int:
+    """Say why a run could not begin; returns its exit code."""
+    if as_json:
+        row = {"exit_code": error.exit_code, "stopped": error.problem._asdict()}
+        _print(json.dumps(row, sort_keys=True), sys.stdout)
+    _print(f"mapillary_tools: {error}", sys.stderr)
+    return error.exit_code
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit code and never calls sys.exit."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help"} & set(words):       # help wherever it stands, even behind an option that wants a value
-        words = [word for word in words if word in TOOLS][:1] + ["--advanced"] * ("--advanced" in words) + ["-h"]
-    parser, options = build_parser("--advanced" in words)
-    progress = _Progress(sys.stderr)
+    if {"-h", "--help"} & set(words):  # help wherever it stands, even behind an option with a value
+        named = [word for word in words if word in TOOLS][:1]
+        words = named + ["--advanced"] * ("--advanced" in words) + ["-h"]
+    progress, level = _Progress(sys.stderr), LOG.level
     handler = _Handler(progress)
-    level = LOG.level
     LOG.addHandler(handler)
     try:
-        arguments, unknown = parser.parse_known_args(joined(words, options))
-        if unknown:
-            import difflib
-            near = difflib.get_close_matches(unknown[0].partition("=")[0], list(options), 1)
-            raise UsageError(("usage", "", "there is no such option", unknown[0], "%ssee %s %s --advanced -h" % (
-                "did you mean %s? " % near[0] if near else "", parser.prog, arguments.tool or "")))
-        if not arguments.tool:
-            raise UsageError(("usage", "", "a tool is missing", "", "see %s -h" % parser.prog))
+        arguments = _parsed(words)
         LOG.setLevel(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
-        report = _run(arguments, progress)
+        told = _run(arguments, progress)
         progress.clear()
-        if getattr(arguments, "json", False):
-            _print(json.dumps(report.as_json(), sort_keys=True), sys.stdout)
-        else:
-            lines = _summary(report, getattr(arguments, "verbose", False))
-            _print("\n".join(shown(line) for line in lines), sys.stdout)
-        if report.stopped is not None:
-            _print("mapillary_tools: " + str(report.stopped), sys.stderr)
-        return report.exit_code
+        _show(told, arguments)
+        return told.exit_code
     except ToolError as error:
         progress.clear()
-        if "--json" in words:
-            _print(json.dumps({"exit_code": error.exit_code, "stopped": error.problem._asdict()}, sort_keys=True),
-                   sys.stdout)
-        _print("mapillary_tools: " + str(error), sys.stderr)
-        return error.exit_code
+        return _give_up(error, "--json" in words)
     except KeyboardInterrupt:
         progress.clear()
         _print("mapillary_tools: interrupted; run the same command again to go on", sys.stderr)
         return EXIT_INTERRUPTED
-    except SystemExit as leaving:       # argparse after --help and --version
+    except SystemExit as leaving:  # argparse after --help and --version
         return leaving.code if isinstance(leaving.code, int) else 0
     finally:
         LOG.removeHandler(handler)
         LOG.setLevel(level)
 
 
-if __name__ == "__main__":
+def _prepare() -> None:
+    """What suits this program, but not a host: fewer sweeps of memory, many open files."""
     import gc
-    gc.set_threshold(200000, 20, 20)    # a run makes many small values and no cycles
-    with contextlib.suppress(ImportError, OSError, ValueError):     # each folder of images keeps files open
+
+    gc.set_threshold(200000, 20, 20)  # a run makes many small values and no cycles
+    with contextlib.suppress(ImportError, OSError, ValueError):  # each folder keeps files open
         import resource
-        _most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (10240 if _most < 0 else min(_most, 65536), _most))
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        wanted = 10240 if most < 0 else min(most, 65536)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+if __name__ == "__main__":
+    _prepare()
     sys.exit(main())

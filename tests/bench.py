@@ -18,6 +18,7 @@ Parts (what the numbers after their name mean):
 What is not installed is left out and named. Time is wall time, the median of --rounds; memory is the largest resident size of
 any process of the command. Every run starts from a fresh copy that is on disk (sync) and in the page cache.
 """
+
 import argparse
 import importlib
 import importlib.util
@@ -38,19 +39,33 @@ import making
 
 HERE = Path(__file__).resolve().parent
 QUICK: Dict[str, Tuple[int, ...]] = {
-    "start": (), "process": (30, 100000), "upload": (40, 20000), "tracks": (10000,), "sequence": (10000,),
-    "journal": (10000,), "exif": ()}
+    "start": (),
+    "process": (30, 100000),
+    "upload": (40, 20000),
+    "tracks": (10000,),
+    "sequence": (10000,),
+    "journal": (10000,),
+    "exif": (),
+}
 FULL: Dict[str, List[Tuple[int, ...]]] = {
-    "start": [()], "process": [(300, 3000000), (10000, 100000)], "upload": [(1000, 100000)], "tracks": [(100000,)],
-    "sequence": [(100000,)], "journal": [(100000,)], "exif": [()]}
+    "start": [()],
+    "process": [(300, 3000000), (10000, 100000)],
+    "upload": [(1000, 100000)],
+    "tracks": [(100000,)],
+    "sequence": [(100000,)],
+    "journal": [(100000,)],
+    "exif": [()],
+}
 IMPORTS = "import argparse, dataclasses, json, logging, pathlib, subprocess, typing"
 START = 1714979289  # 2024-05-06 07:08:09 UTC
 
 
 # ---- Running and measuring
 
+
 class Run(NamedTuple):
     """What one run of a command took."""
+
     seconds: float
     megabytes: float  # 0: not known here
     code: int
@@ -77,8 +92,15 @@ def run(command: Sequence[Any], extra: Optional[Dict[str, str]] = None) -> Run:
         if hasattr(os, "posix_spawnp") and hasattr(os, "wait4"):
             reading, writing = os.pipe()
             launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(writing), *words]
-            done = subprocess.run(launch, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
-                                  pass_fds=[writing], check=False)
+            done = subprocess.run(
+                launch,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=environment,
+                pass_fds=[writing],
+                check=False,
+            )
             os.close(writing)
             with open(reading) as stream:
                 figures = stream.read().split() or ["0", "0", str(done.returncode)]
@@ -86,8 +108,14 @@ def run(command: Sequence[Any], extra: Optional[Dict[str, str]] = None) -> Run:
             memory /= 1048576 if sys.platform == "darwin" else 1024
         else:
             start = time.perf_counter()
-            code = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
-                                  check=False).returncode
+            code = subprocess.run(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=environment,
+                check=False,
+            ).returncode
             seconds, memory = time.perf_counter() - start, 0.0
         out.seek(0)
         err.seek(0)
@@ -100,6 +128,7 @@ def run(command: Sequence[Any], extra: Optional[Dict[str, str]] = None) -> Run:
 
 class Contestant(NamedTuple):
     """Something to be measured: `start` runs once; `judge` says what is wrong with its result, or nothing."""
+
     name: str
     start: Callable[[], Run]
     judge: Callable[[Run], str] = lambda _: ""
@@ -120,7 +149,9 @@ def measured(contestants: List[Contestant], rounds: int) -> Dict[str, List[Run]]
     return runs
 
 
-def table(title: str, runs: Dict[str, List[Run]], against: str, count: int = 0, unit: str = "s") -> None:
+def table(
+    title: str, runs: Dict[str, List[Run]], against: str, count: int = 0, unit: str = "s"
+) -> None:
     """Medians, their spread, and the ratio to one of them."""
     scale, width = {"s": 1.0, "ms": 1000.0}[unit], max(len(name) for name in runs)
     base = statistics.median(r.seconds for r in runs[against]) if against in runs else None
@@ -143,21 +174,34 @@ def facts(folder: Path) -> None:
     cpu = ""
     info = Path("/proc/cpuinfo")
     if info.exists():
-        cpu = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line), "")
+        cpu = next(
+            (
+                line.split(":", 1)[1].strip()
+                for line in info.read_text().splitlines()
+                if "model name" in line
+            ),
+            "",
+        )
     print(f"machine   {platform.platform()}, {cpu or platform.processor()}, {os.cpu_count()} CPUs")
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2 ** 30
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
         load = ", load " + " ".join(f"{one:.1f}" for one in os.getloadavg())
         print(f"memory    {memory:.1f} GB{load}")
     kind = ""
     if shutil.which("df"):
-        lines = subprocess.run(["df", "-T", str(folder)], stdout=subprocess.PIPE, check=False).stdout.decode().splitlines()
+        lines = (
+            subprocess.run(["df", "-T", str(folder)], stdout=subprocess.PIPE, check=False)
+            .stdout.decode()
+            .splitlines()
+        )
         kind = lines[-1].split()[1] + ", " if len(lines) > 1 else ""
-    print(f"disk      {kind}{shutil.disk_usage(str(folder)).free / 2 ** 30:.0f} GB free")
+    print(f"disk      {kind}{shutil.disk_usage(str(folder)).free / 2**30:.0f} GB free")
     print(f"python    {platform.python_version()} ({platform.python_implementation()})")
     for name, flag in (("gpscorrelate", "--version"), ("exiftool", "-ver")):
         if shutil.which(name):
-            done = subprocess.run([name, flag], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            done = subprocess.run(
+                [name, flag], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            )
             print(f"{name:<14}{done.stdout.decode('utf-8', 'replace').splitlines()[0]}")
 
 
@@ -167,7 +211,9 @@ def load_module(path: Path, name: str) -> Any:
     if not path.exists():
         return None
     places = [str(path.parent)] if path.name == "__init__.py" else None
-    spec = importlib.util.spec_from_file_location(name, str(path), submodule_search_locations=places)
+    spec = importlib.util.spec_from_file_location(
+        name, str(path), submodule_search_locations=places
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -180,6 +226,7 @@ def skipped(part: str, why: str) -> None:
 
 
 # ---- The drive
+
 
 def make_drive(folder: Path, images: int, size: int, position: bool) -> Path:
     """`images` JPEGs of `size` bytes, 8 m and 2 s apart going north, and a GPX with a point a second; gives the GPX."""
@@ -195,7 +242,9 @@ def make_drive(folder: Path, images: int, size: int, position: bool) -> Path:
         where: Dict[str, Any] = {"lat": lat, "lon": lon, "alt": 12.5} if position else {}
         block = making.exif_tiff(time=moment, size=pixels, **where)
         filler = size - plain - 500
-        making.photo(folder / f"IMG_{number:06d}.jpg", pixels, colour, filler if filler > 3 else 0, block)
+        making.photo(
+            folder / f"IMG_{number:06d}.jpg", pixels, colour, filler if filler > 3 else 0, block
+        )
     points = [(START + second, *place_of(second / 2), 12.5) for second in range(-2, 2 * images + 3)]
     return making.gpx(points, folder.parent / "track.gpx")
 
@@ -224,14 +273,19 @@ def misplaced(folder: Path, images: int, description: bool) -> str:
 
 # ---- start
 
+
 def part_start(args: argparse.Namespace, numbers: Sequence[int]) -> None:
     """--version against an interpreter that imports what every such tool needs."""
     contestants = [
-        Contestant("interpreter and imports", lambda: run([args.python, "-I", "-S", "-c", IMPORTS])),
+        Contestant(
+            "interpreter and imports", lambda: run([args.python, "-I", "-S", "-c", IMPORTS])
+        ),
         Contestant("--version", lambda: run([args.python, "-I", "-S", args.tool, "--version"])),
     ]
     if args.official:
-        contestants.append(Contestant("official --version", lambda: run([args.official, "--version"])))
+        contestants.append(
+            Contestant("official --version", lambda: run([args.official, "--version"]))
+        )
     table("start", measured(contestants, args.rounds * 5), "interpreter and imports", unit="ms")
 
 
@@ -293,36 +347,67 @@ def _process(args: argparse.Namespace, base: Path, images: int, size: int, sourc
             return f"--json says {figures}, made were {images}"
         return misplaced(work, images, True)
 
-    ours = [args.python, args.tool, "process", "--import_path", work, "--user_name", "bench", "--json"]
+    ours = [
+        args.python,
+        args.tool,
+        "process",
+        "--import_path",
+        work,
+        "--user_name",
+        "bench",
+        "--json",
+    ]
     if source == "gpx":
         ours += ["--advanced", "--geotag_source", "gpx", "--geotag_source_path", track]
     shell = 'cp -r "$0" "$1" && rm -r "$0" && mv "$1" "$0"'
     contestants = []
     if os.name == "posix":
         contestants += [
-            Contestant("cp -r, rm, mv, sync", lambda: run(["sh", "-c", shell + " && sync", work, base / "new"]), before=fresh),
-            Contestant("cp -r, rm, mv", lambda: run(["sh", "-c", shell, work, base / "new"]), before=fresh),
+            Contestant(
+                "cp -r, rm, mv, sync",
+                lambda: run(["sh", "-c", shell + " && sync", work, base / "new"]),
+                before=fresh,
+            ),
+            Contestant(
+                "cp -r, rm, mv", lambda: run(["sh", "-c", shell, work, base / "new"]), before=fresh
+            ),
         ]
-    for label, threads, batch in (("copy, fsync each", 1, 0), ("copy, fsync each, 4 threads", 4, 0),
-                                  ("copy, fsync in batches of 64", 4, 64)):
+    for label, threads, batch in (
+        ("copy, fsync each", 1, 0),
+        ("copy, fsync each, 4 threads", 4, 0),
+        ("copy, fsync in batches of 64", 4, 64),
+    ):
         command = [args.python, "-I", "-S", "-c", COPY, work, threads, batch]
         contestants.append(Contestant(label, lambda command=command: run(command), before=fresh))  # type: ignore
     if Path(args.tool).exists():
         contestants.append(Contestant("process", lambda: run(ours), counted, fresh))
     contestants += _others(args, work, track, images, source, fresh)
-    against = "gpscorrelate" if any(c.name == "gpscorrelate" for c in contestants) else contestants[0].name
+    against = (
+        "gpscorrelate"
+        if any(c.name == "gpscorrelate" for c in contestants)
+        else contestants[0].name
+    )
     title = f"process, {images} images of {size} bytes, positions from {source.upper()}; ratio to {against}"
     runs = measured(contestants, args.rounds)
     table(title, runs, against, images)
     if "process" in runs:
         shown = " ".join(str(part) for part in ours[1:])
-        print("  ours: python " + shown.replace(str(base), "TMP").replace(str(HERE.parent) + os.sep, ""))
+        print(
+            "  ours: python "
+            + shown.replace(str(base), "TMP").replace(str(HERE.parent) + os.sep, "")
+        )
     if args.verbose and "process" in runs:
         print("  it said: " + runs["process"][-1].output.strip()[:2000])
 
 
-def _others(args: argparse.Namespace, work: Path, track: Path, images: int, source: str,
-            fresh: Callable[[], None]) -> List[Contestant]:
+def _others(
+    args: argparse.Namespace,
+    work: Path,
+    track: Path,
+    images: int,
+    source: str,
+    fresh: Callable[[], None],
+) -> List[Contestant]:
     """Programs that do a part of the same work, as far as they are installed."""
     found, missing = [], []
 
@@ -336,25 +421,53 @@ def _others(args: argparse.Namespace, work: Path, track: Path, images: int, sour
         return lambda: run(["sh", "-c", '"$@" && sync', "sh", *command()])
 
     if source == "gpx" and shutil.which("gpscorrelate"):
+
         def correlate() -> List[Any]:
             return ["gpscorrelate", "-z", "0:00", "-g", track, *photos()]
-        found += [Contestant("gpscorrelate", lambda: run(correlate()), placed, fresh),
-                  Contestant("gpscorrelate, sync", synced(correlate), placed, fresh)]
+
+        found += [
+            Contestant("gpscorrelate", lambda: run(correlate()), placed, fresh),
+            Contestant("gpscorrelate, sync", synced(correlate), placed, fresh),
+        ]
     elif source == "gpx":
         missing.append("gpscorrelate")
     if source == "gpx" and shutil.which("exiftool"):
+
         def geotag() -> List[Any]:
-            return ["exiftool", "-q", "-overwrite_original", "-geotag", track, "-geotime<${DateTimeOriginal}+00:00", work]
+            return [
+                "exiftool",
+                "-q",
+                "-overwrite_original",
+                "-geotag",
+                track,
+                "-geotime<${DateTimeOriginal}+00:00",
+                work,
+            ]
+
         found.append(Contestant("exiftool -geotag", lambda: run(geotag()), placed, fresh))
     elif source == "gpx":
         missing.append("exiftool")
     if args.official:
         quiet = {"MAPILLARY_TOOLS_PROMPT_DISABLED": "YES", "MAPILLARY_DISABLE_API_LOGGING": "YES"}
-        command = [args.official, "process", "--skip_process_errors", work, "--geotag_source", source]
+        command = [
+            args.official,
+            "process",
+            "--skip_process_errors",
+            work,
+            "--geotag_source",
+            source,
+        ]
         if source == "gpx":
             command += ["--geotag_source_path", track]
-        found += [Contestant("official, writes no image", lambda: run(command, quiet), before=fresh),
-                  Contestant("official, writes EXIF", lambda: run([*command, "--overwrite_all_EXIF_tags"], quiet), placed, fresh)]
+        found += [
+            Contestant("official, writes no image", lambda: run(command, quiet), before=fresh),
+            Contestant(
+                "official, writes EXIF",
+                lambda: run([*command, "--overwrite_all_EXIF_tags"], quiet),
+                placed,
+                fresh,
+            ),
+        ]
     else:
         missing.append("the official package (--official)")
     if missing:
@@ -363,6 +476,7 @@ def _others(args: argparse.Namespace, work: Path, track: Path, images: int, sour
 
 
 # ---- upload
+
 
 def part_upload(args: argparse.Namespace, numbers: Sequence[int]) -> None:
     """upload against the official package's, the service in a process of its own."""
@@ -379,11 +493,15 @@ def _upload(args: argparse.Namespace, base: Path, images: int, size: int, latenc
     ready: Dict[str, List[Any]] = {}
     makers: Dict[str, Tuple[List[Any], List[Any]]] = {}
     if Path(args.tool).exists():
-        makers["upload"] = ([args.python, args.tool, "process", "--import_path", work, "--user_name", "demo"],
-                            [args.python, args.tool, "upload", "--import_path", work, "--json"])
+        makers["upload"] = (
+            [args.python, args.tool, "process", "--import_path", work, "--user_name", "demo"],
+            [args.python, args.tool, "upload", "--import_path", work, "--json"],
+        )
     if args.official:
-        makers["official upload"] = ([args.official, "process", "--skip_process_errors", work],
-                                     [args.official, "upload", "--user_name", "demo", work])
+        makers["official upload"] = (
+            [args.official, "process", "--skip_process_errors", work],
+            [args.official, "upload", "--user_name", "demo", work],
+        )
     if not makers:
         return skipped("upload", "neither the tool nor --official is there")
     for name, (first, second) in makers.items():
@@ -397,24 +515,39 @@ def _upload(args: argparse.Namespace, base: Path, images: int, size: int, latenc
         def copy() -> None:
             shutil.rmtree(str(work), ignore_errors=True)
             shutil.copytree(str(base / name), str(work), copy_function=shutil.copy2)
+
         return copy
 
     def started(name: str) -> Callable[[], Run]:
         def start() -> Run:
-            command = [sys.executable, HERE / "service.py", "--latency", latency, "--config", base / "config"]
-            there = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            command = [
+                sys.executable,
+                HERE / "service.py",
+                "--latency",
+                latency,
+                "--config",
+                base / "config",
+            ]
+            there = subprocess.Popen(
+                [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
             assert there.stdout is not None
             where = json.loads(there.stdout.readline().decode())
             history = base / f"state-{time.time()}"
-            where.update(quiet, NUMBER_THREADS=str(args.threads), MAPILLARY_UPLOAD_HISTORY_PATH=str(history / "history"),
-                         MAPILLARY_TOOLS_UPLOAD_CACHE_DIR=str(history / "cache"),
-                         MAPILLARY_TOOLS_MAX_IMAGE_UPLOAD_WORKERS=str(args.threads))
+            where.update(
+                quiet,
+                NUMBER_THREADS=str(args.threads),
+                MAPILLARY_UPLOAD_HISTORY_PATH=str(history / "history"),
+                MAPILLARY_TOOLS_UPLOAD_CACHE_DIR=str(history / "cache"),
+                MAPILLARY_TOOLS_MAX_IMAGE_UPLOAD_WORKERS=str(args.threads),
+            )
             clock = time.time()
             took = run(ready[name], where)
             out, _ = there.communicate(b"")
             summaries[name] = json.loads(out.decode().splitlines()[-1])
             summaries[name]["first"] = round((summaries[name]["first"] or clock) - clock, 3)
             return took
+
         return start
 
     def judged(name: str) -> Callable[[Run], str]:
@@ -423,6 +556,7 @@ def _upload(args: argparse.Namespace, base: Path, images: int, size: int, latenc
             if said["images"] != images or not said["finished"]:
                 return f"{said['images']} of {images} images came in, {said['finished']} sequences were finished"
             return "; ".join(said["problems"])
+
         return judge
 
     contestants = [Contestant(name, started(name), judged(name), fresh(name)) for name in ready]
@@ -432,16 +566,21 @@ def _upload(args: argparse.Namespace, base: Path, images: int, size: int, latenc
     title = f"upload, {images} images of {size} bytes, {latency:g} ms a request, {args.threads} threads; ratio to {against}"
     table(title, measured(contestants, args.rounds), against, images)
     for name, said in summaries.items():
-        print(f"  {name}: first request after {said['first']} s, {said['connections']} connections "
-              f"({said['most_open']} at once), {said['bytes']} bytes, {said['wasted']} of them wasted, {said['requests']}")
+        print(
+            f"  {name}: first request after {said['first']} s, {said['connections']} connections "
+            f"({said['most_open']} at once), {said['bytes']} bytes, {said['wasted']} of them wasted, {said['requests']}"
+        )
 
 
 # ---- tracks, sequence, journal: the tool as a module, each in a process of its own
 
+
 def in_child(args: argparse.Namespace, part: str, *values: Any) -> Optional[Dict[str, Any]]:
     """Runs `child_<part>` in a fresh interpreter, so that its memory is its own; None when it could not."""
     took = run([args.python, HERE / "bench.py", "--tool", args.tool, "--child", part, *values])
-    return json.loads(took.output.splitlines()[-1]) if not took.code and took.output.strip() else None
+    return (
+        json.loads(took.output.splitlines()[-1]) if not took.code and took.output.strip() else None
+    )
 
 
 def times_of(action: Callable[[], Any], rounds: int) -> Tuple[List[Run], Any]:
@@ -488,12 +627,19 @@ def child_tracks(tool: Any, path: str, rounds: str) -> Dict[str, Any]:
 def part_tracks(args: argparse.Namespace, numbers: Sequence[int]) -> None:
     """A GPX of so many points."""
     with tempfile.TemporaryDirectory(dir=args.folder, prefix="bench-") as name:
-        points = [(START + n + n % 7 / 10, 57 + n * 1e-5, 11.97 + n % 1000 * 1e-6, n % 90 / 2) for n in range(numbers[0])]
+        points = [
+            (START + n + n % 7 / 10, 57 + n * 1e-5, 11.97 + n % 1000 * 1e-6, n % 90 / 2)
+            for n in range(numbers[0])
+        ]
         path = making.gpx(points, Path(name) / "track.gpx")
         said = in_child(args, "tracks", path, args.rounds)
     if not said or not said["read_track"]:
         return skipped("tracks", "the tool has no read_track yet")
-    runs = {key: [Run(s, 0, 0, "") for s in said[key]] for key in ("gpxpy.parse", "read_track") if said[key]}
+    runs = {
+        key: [Run(s, 0, 0, "") for s in said[key]]
+        for key in ("gpxpy.parse", "read_track")
+        if said[key]
+    }
     title = f"tracks, GPX of {numbers[0]} points (read_track gave {said['points']}); ratio to gpxpy.parse"
     table(title, runs, "gpxpy.parse", numbers[0])
 
@@ -554,11 +700,20 @@ def part_journal(args: argparse.Namespace, numbers: Sequence[int]) -> None:
         if not journal.exists():
             return skipped("journal", "process left none")
         total, size = _multiplied(journal, numbers[0])
-        said = [answer for answer in (in_child(args, "journal", work) for _ in range(args.rounds)) if answer]
+        said = [
+            answer
+            for answer in (in_child(args, "journal", work) for _ in range(args.rounds))
+            if answer
+        ]
     if not said:
         return skipped("journal", "it did not load")
     title = f"journal, {total} images, {size / 1e6:.1f} MB"
-    table(title, {"load": [Run(one["seconds"], one["bytes"] / 2 ** 20, 0, "") for one in said]}, "", total)
+    table(
+        title,
+        {"load": [Run(one["seconds"], one["bytes"] / 2**20, 0, "") for one in said]},
+        "",
+        total,
+    )
     print(f"  {max(one['bytes'] for one in said) / total:.0f} bytes of memory an image")
 
 
@@ -571,7 +726,10 @@ def _multiplied(journal: Path, count: int) -> Tuple[int, int]:
     while made < count:
         for line in about:
             number = made + names.index(line["image"])
-            copy = {key: f"IMG_{number:06d}.jpg" if key == "image" else value for key, value in line.items()}
+            copy = {
+                key: f"IMG_{number:06d}.jpg" if key == "image" else value
+                for key, value in line.items()
+            }
             repeated.append(json.dumps(copy, separators=(",", ":")))
         made += len(names)
     journal.write_text("\n".join(repeated) + "\n", encoding="utf-8")
@@ -579,20 +737,33 @@ def _multiplied(journal: Path, count: int) -> Tuple[int, int]:
 
 
 CHILDREN: Dict[str, Callable[..., Dict[str, Any]]] = {
-    "tracks": child_tracks, "sequence": child_sequence, "journal": child_journal}
+    "tracks": child_tracks,
+    "sequence": child_sequence,
+    "journal": child_journal,
+}
 
 
 # ---- exif
 
+
 def edited(piexif: Any, content: Any, target: Any) -> None:
     """The edit that the tool makes: description, position, altitude, direction."""
     tags = piexif.load(content)
-    tags["0th"][piexif.ImageIFD.ImageDescription] = b'{"MAPLatitude":57.7,"MAPLongitude":11.97}' + b" " * 640
-    tags["GPS"].update({
-        piexif.GPSIFD.GPSLatitudeRef: b"N", piexif.GPSIFD.GPSLatitude: ((57, 1), (42, 1), (123456, 10000)),
-        piexif.GPSIFD.GPSLongitudeRef: b"E", piexif.GPSIFD.GPSLongitude: ((11, 1), (58, 1), (123456, 10000)),
-        piexif.GPSIFD.GPSAltitudeRef: 0, piexif.GPSIFD.GPSAltitude: (12500, 1000),
-        piexif.GPSIFD.GPSImgDirectionRef: b"T", piexif.GPSIFD.GPSImgDirection: (12345, 100)})
+    tags["0th"][piexif.ImageIFD.ImageDescription] = (
+        b'{"MAPLatitude":57.7,"MAPLongitude":11.97}' + b" " * 640
+    )
+    tags["GPS"].update(
+        {
+            piexif.GPSIFD.GPSLatitudeRef: b"N",
+            piexif.GPSIFD.GPSLatitude: ((57, 1), (42, 1), (123456, 10000)),
+            piexif.GPSIFD.GPSLongitudeRef: b"E",
+            piexif.GPSIFD.GPSLongitude: ((11, 1), (58, 1), (123456, 10000)),
+            piexif.GPSIFD.GPSAltitudeRef: 0,
+            piexif.GPSIFD.GPSAltitude: (12500, 1000),
+            piexif.GPSIFD.GPSImgDirectionRef: b"T",
+            piexif.GPSIFD.GPSImgDirection: (12345, 100),
+        }
+    )
     piexif.insert(piexif.dump(tags), content, target)
 
 
@@ -605,9 +776,16 @@ def part_exif(args: argparse.Namespace, numbers: Sequence[int]) -> None:
         print("\nexif: not here: the published piexif")
     if libraries["vendor/piexif"] is None:
         return skipped("exif", "there is no vendor/piexif yet")
-    fields = making.exif_tiff(lat=1.0, lon=2.0, description="before", thumbnail=making.jpeg((160, 120)))
-    corpus = {"5 kB": making.jpeg(exif=fields), "100 kB": making.jpeg((640, 480), fields, filler=90000),
-              "3 MB": making.jpeg((2000, 1500), fields, pixels=lambda x, y: (x % 99, 99, 99), filler=2990000)}
+    fields = making.exif_tiff(
+        lat=1.0, lon=2.0, description="before", thumbnail=making.jpeg((160, 120))
+    )
+    corpus = {
+        "5 kB": making.jpeg(exif=fields),
+        "100 kB": making.jpeg((640, 480), fields, filler=90000),
+        "3 MB": making.jpeg(
+            (2000, 1500), fields, pixels=lambda x, y: (x % 99, 99, 99), filler=2990000
+        ),
+    }
     for path in sorted(args.photos.glob("*.[jJ]*")) if args.photos else []:
         corpus[path.name] = path.read_bytes()
     together: Dict[str, Dict[str, List[float]]] = {"bytes to BytesIO": {}, "paths": {}}
@@ -620,8 +798,14 @@ def part_exif(args: argparse.Namespace, numbers: Sequence[int]) -> None:
             table(f"exif, all {len(corpus)} files, {way}", runs, "published piexif", unit="ms")
 
 
-def _exif(args: argparse.Namespace, libraries: Dict[str, Any], label: str, content: bytes, path: Path,
-          together: Dict[str, Dict[str, List[float]]]) -> None:
+def _exif(
+    args: argparse.Namespace,
+    libraries: Dict[str, Any],
+    label: str,
+    content: bytes,
+    path: Path,
+    together: Dict[str, Dict[str, List[float]]],
+) -> None:
     for way, medians in together.items():
         runs: Dict[str, List[Run]] = {}
         for number in range(args.rounds * 10 + 1):
@@ -641,14 +825,22 @@ def _exif(args: argparse.Namespace, libraries: Dict[str, Any], label: str, conte
         for key, all_of in runs.items():
             medians.setdefault(key, []).append(statistics.median(one.seconds for one in all_of))
         if runs and (label in ("5 kB", "100 kB", "3 MB") or args.verbose):
-            table(f"exif, {label}, load + dump + insert, {way}", runs, "published piexif", unit="ms")
+            table(
+                f"exif, {label}, load + dump + insert, {way}", runs, "published piexif", unit="ms"
+            )
 
 
 # ---- The command line
 
 PARTS: Dict[str, Callable[[argparse.Namespace, Sequence[int]], None]] = {
-    "start": part_start, "process": part_process, "upload": part_upload, "tracks": part_tracks, "sequence": part_sequence,
-    "journal": part_journal, "exif": part_exif}
+    "start": part_start,
+    "process": part_process,
+    "upload": part_upload,
+    "tracks": part_tracks,
+    "sequence": part_sequence,
+    "journal": part_journal,
+    "exif": part_exif,
+}
 
 
 def wanted(words: List[str], full: bool) -> List[Tuple[str, Tuple[int, ...]]]:
@@ -666,22 +858,46 @@ def wanted(words: List[str], full: bool) -> List[Tuple[str, Tuple[int, ...]]]:
         if full and not numbers:
             chosen += [(name, own) for own in FULL[name]]
         else:
-            chosen.append((name, (tuple(numbers) + QUICK[name][len(numbers):])[:len(QUICK[name])]))
+            chosen.append(
+                (name, (tuple(numbers) + QUICK[name][len(numbers) :])[: len(QUICK[name])])
+            )
     return chosen
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART [NUMBER ...]", help="all of them when none is named")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART [NUMBER ...]", help="all of them when none is named"
+    )
     parser.add_argument("--full", action="store_true", help="the sizes of the notes")
-    parser.add_argument("--rounds", type=int, default=0, help="runs of each (default 3, with --full 5)")
-    parser.add_argument("--tool", type=Path, default=HERE.parent / "mapillary_tools.py", help="the script to measure")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that runs it (default: this one)")
-    parser.add_argument("--official", default=shutil.which("mapillary_tools"), help="the official package's command")
-    parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 100.0], help="upload: ms a request")
+    parser.add_argument(
+        "--rounds", type=int, default=0, help="runs of each (default 3, with --full 5)"
+    )
+    parser.add_argument(
+        "--tool",
+        type=Path,
+        default=HERE.parent / "mapillary_tools.py",
+        help="the script to measure",
+    )
+    parser.add_argument(
+        "--python", default=sys.executable, help="the interpreter that runs it (default: this one)"
+    )
+    parser.add_argument(
+        "--official", default=shutil.which("mapillary_tools"), help="the official package's command"
+    )
+    parser.add_argument(
+        "--latency", type=float, nargs="+", default=[0.0, 100.0], help="upload: ms a request"
+    )
     parser.add_argument("--threads", type=int, default=4, help="upload: threads of both")
     parser.add_argument("--photos", type=Path, help="exif: a folder of JPEGs beside the made ones")
-    parser.add_argument("--piexif", type=Path, default=HERE.parent / "vendor" / "piexif", help="exif: the package to measure")
+    parser.add_argument(
+        "--piexif",
+        type=Path,
+        default=HERE.parent / "vendor" / "piexif",
+        help="exif: the package to measure",
+    )
     parser.add_argument("--folder", help="where to work (default: the system's temporary folder)")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--child", help=argparse.SUPPRESS)

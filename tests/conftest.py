@@ -2,6 +2,7 @@
 
 The EXECUTABLE environment variable names another build of the tool (a frozen one, a zip archive): then `run` starts that.
 """
+
 import contextlib
 import io
 import os
@@ -23,8 +24,11 @@ for _folder in (str(ROOT), str(TESTS)):
 
 try:
     import hypothesis
+
     hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
-    hypothesis.settings.load_profile("same")    # the same examples on every machine, and no red by a slow one
+    hypothesis.settings.load_profile(
+        "same"
+    )  # the same examples on every machine, and no red by a slow one
 except ImportError:
     pass
 
@@ -56,6 +60,7 @@ def own_home(tmp_path_factory: Any, monkeypatch: Any) -> Iterator[Path]:
 
 def _in_process(argv: List[str]) -> Ran:
     import mapillary_tools
+
     out, err, before = io.StringIO(), io.StringIO(), sys.stdin
     sys.stdin = io.StringIO("")
     try:
@@ -66,23 +71,58 @@ def _in_process(argv: List[str]) -> Ran:
     return Ran(code, out.getvalue(), err.getvalue())
 
 
-def real(argv: List[Any], env: Optional[Dict[str, str]] = None, cwd: Any = None, flags: Any = ("-I", "-S"),
-         program: Any = None, **more: Any) -> Ran:
+def real(
+    argv: List[Any],
+    env: Optional[Dict[str, str]] = None,
+    cwd: Any = None,
+    flags: Any = ("-I", "-S"),
+    program: Any = None,
+    **more: Any,
+) -> Ran:
     """The tool as a process of its own; output is decoded as UTF-8 with replacement characters."""
     start = EXECUTABLE or [sys.executable, *flags, str(program or ROOT / "mapillary_tools.py")]
-    done = subprocess.run([*start, *map(str, argv)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, cwd=cwd, env=dict(os.environ, **(env or {})), timeout=60, **more)
-    return Ran(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+    done = subprocess.run(
+        [*start, *map(str, argv)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=dict(os.environ, **(env or {})),
+        timeout=60,
+        **more,
+    )
+    return Ran(
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+    )
 
 
 def run(*argv: Any) -> Ran:
     """The tool with these arguments: in this process, or as EXECUTABLE says."""
-    words = [str(word) for part in argv for word in (part if isinstance(part, (list, tuple)) else [part])]
+    words = [
+        str(word) for part in argv for word in (part if isinstance(part, (list, tuple)) else [part])
+    ]
     return real(words) if EXECUTABLE else _in_process(words)
 
 
-in_process = pytest.mark.skipif(bool(EXECUTABLE), reason="reaches into the module; EXECUTABLE runs another build")
-needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason="../shared/data/photos is not on this computer")
+def line(folder: Any, row: Dict[str, Any]) -> Any:
+    """A line of a journal from its row, as the journal itself would read it."""
+    import mapillary_tools as mt
+
+    if "upload" in row:
+        return mt.unpack_sent(row["upload"])
+    if "sequence" in row:
+        return mt.unpack_manifest(row["sequence"])
+    return mt.unpack_image(Path(str(folder), row["image"]), row)
+
+
+in_process = pytest.mark.skipif(
+    bool(EXECUTABLE), reason="reaches into the module; EXECUTABLE runs another build"
+)
+needs_photos = pytest.mark.skipif(
+    not PHOTOS.is_dir(), reason="../shared/data/photos is not on this computer"
+)
 
 
 def tree(folder: Any, without: str = "") -> Dict[str, bytes]:

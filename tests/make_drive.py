@@ -11,6 +11,7 @@ The drive, down an avenue in Gothenburg, at local time +02:00:
   photos 12 to 16  95 seconds later, so a sequence of their own, through a left turn
 Photos 1 to 8 have SubSecTimeOriginal; none has a direction. Every one is good: time, position, altitude, make and model.
 """
+
 import argparse
 import datetime
 import math
@@ -24,19 +25,52 @@ START = datetime.datetime(2024, 5, 17, 6, 30, 0)  # UTC; the camera shows two ho
 START_LAT, START_LON, START_HEADING = 57.697350, 11.978900, 324.0
 AVENUE, RADIUS = 640.0, 42.0  # metres straight on, then a quarter circle to the left
 KNOTS = [  # (seconds since START, metres along the road)
-    (-4.0, -32.0), (0.0, 0.0), (7.0, 54.0), (8.25, 58.0), (10.25, 58.08), (12.25, 64.0), (14.25, 80.0), (16.0, 94.0),
-    (18.0, 110.0), (60.0, 400.0), (90.0, 440.0), (113.0, 618.0), (121.0, 680.0), (126.0, 722.0),
+    (-4.0, -32.0),
+    (0.0, 0.0),
+    (7.0, 54.0),
+    (8.25, 58.0),
+    (10.25, 58.08),
+    (12.25, 64.0),
+    (14.25, 80.0),
+    (16.0, 94.0),
+    (18.0, 110.0),
+    (60.0, 400.0),
+    (90.0, 440.0),
+    (113.0, 618.0),
+    (121.0, 680.0),
+    (126.0, 722.0),
 ]
 # seconds since START, SubSecTimeOriginal, and where the photo was really taken in time
 SHOTS: List[Tuple[float, Optional[str], float]] = [
-    (0, "25", 0.25), (2, "25", 2.25), (4, "250", 4.25), (6, "250", 6.25), (8, "250", 8.25), (10, "250", 10.25),
-    (12, "250", 12.25), (14, "250", 14.25), (16, None, 16.0), (16, None, 16.5), (18, None, 18.0),
-    (113, None, 113.0), (115, None, 115.0), (117, None, 117.0), (119, None, 119.0), (121, None, 121.0),
+    (0, "25", 0.25),
+    (2, "25", 2.25),
+    (4, "250", 4.25),
+    (6, "250", 6.25),
+    (8, "250", 8.25),
+    (10, "250", 10.25),
+    (12, "250", 12.25),
+    (14, "250", 14.25),
+    (16, None, 16.0),
+    (16, None, 16.5),
+    (18, None, 18.0),
+    (113, None, 113.0),
+    (115, None, 115.0),
+    (117, None, 117.0),
+    (119, None, 119.0),
+    (121, None, 121.0),
 ]
 SIZE = (960, 720)  # pixels, drawn in blocks of 8 x 8
 DIGITS: Dict[str, str] = {  # 3 x 5 each, row by row
-    "0": "111101101101111", "1": "010110010010111", "2": "111001111100111", "3": "111001111001111", "4": "101101111001001",
-    "5": "111100111001111", "6": "111100111101111", "7": "111001001010010", "8": "111101111101111", "9": "111101111001111",
+    "0": "111101101101111",
+    "1": "010110010010111",
+    "2": "111001111100111",
+    "3": "111001111001111",
+    "4": "101101111001001",
+    "5": "111100111001111",
+    "6": "111100111101111",
+    "7": "111001001010010",
+    "8": "111101111101111",
+    "9": "111101111001111",
 }
 
 
@@ -64,7 +98,9 @@ def place_at(seconds: float) -> Tuple[float, float, float]:
 def scene(number: int, seconds: float) -> Callable[[int, int], Tuple[int, int, int]]:
     """The picture: sky, houses and a road that moves with the drive, and the number of the photo."""
     metres = metres_at(seconds)
-    bend = min(1.0, max(0.0, (metres - AVENUE + 40) / 80))  # how much the road leads away to the left
+    bend = min(
+        1.0, max(0.0, (metres - AVENUE + 40) / 80)
+    )  # how much the road leads away to the left
     text = f"{number:02d}"
 
     def colour(x: int, y: int) -> Tuple[int, int, int]:
@@ -106,10 +142,22 @@ def make(folder: Path) -> List[Path]:
     for number, (second, subsec, taken) in enumerate(SHOTS, 1):
         lat, lon, alt = place_at(taken)
         local = START + datetime.timedelta(hours=2, seconds=second)
-        written.append(making.photo(
-            folder / "drive" / f"IMG_{number:04d}.jpg", size=SIZE, pixels=scene(number, taken), make="Wayside",
-            model="WS-16", time=local.strftime("%Y:%m:%d %H:%M:%S"), subsec=subsec, offset="+02:00", lat=lat, lon=lon,
-            alt=alt, orientation=1))
+        written.append(
+            making.photo(
+                folder / "drive" / f"IMG_{number:04d}.jpg",
+                size=SIZE,
+                pixels=scene(number, taken),
+                make="Wayside",
+                model="WS-16",
+                time=local.strftime("%Y:%m:%d %H:%M:%S"),
+                subsec=subsec,
+                offset="+02:00",
+                lat=lat,
+                lon=lon,
+                alt=alt,
+                orientation=1,
+            )
+        )
     epoch = START.replace(tzinfo=datetime.timezone.utc).timestamp()
     points = [(epoch + second / 2, *place_at(second / 2)) for second in range(-8, 2 * 126 + 1)]
     written.append(making.gpx(points, folder / "drive.gpx"))
@@ -118,7 +166,12 @@ def make(folder: Path) -> List[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--folder", type=Path, default=DATA, help="where drive/ and drive.gpx go (default: tests/data)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=DATA,
+        help="where drive/ and drive.gpx go (default: tests/data)",
+    )
     written = make(parser.parse_args().folder)
     print(f"{len(written)} files, {sum(path.stat().st_size for path in written)} bytes")
 

@@ -9,6 +9,7 @@ Nothing here uses the program under test, vendor/piexif or any package: a fault 
     read_exif(folder / "a.jpg")["GPSLatitude"]              # [(57, 1), (42, 1), (0, 1000000)]
     place(folder / "a.jpg")                                 # (57.7, 11.97, None)
 """
+
 import datetime
 import functools
 import json
@@ -24,8 +25,14 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 Pixels = Union[int, Callable[[int, int], Tuple[int, int, int]]]
 
 _ZIGZAG_QUANT = bytes([8] + [1] * 63)  # DC step 8 = one grey level; AC step 1
-_DC_TABLE = (bytes([1, 0, 0, 0, 9] + [0] * 11), bytes(range(10)))  # "0": the same level; 5 bits: a difference of 1 to 9 bits
-_AC_TABLE = (bytes([1, 0, 0, 0, 10] + [0] * 11), bytes([0] + list(range(1, 11))))  # "0" ends a block; 5 bits: size 1 to 10
+_DC_TABLE = (
+    bytes([1, 0, 0, 0, 9] + [0] * 11),
+    bytes(range(10)),
+)  # "0": the same level; 5 bits: a difference of 1 to 9 bits
+_AC_TABLE = (
+    bytes([1, 0, 0, 0, 10] + [0] * 11),
+    bytes([0] + list(range(1, 11))),
+)  # "0" ends a block; 5 bits: size 1 to 10
 _NOISE_BITS = 8  # size of every noise coefficient: 5 bits of code + 8 bits of value
 _NOISE_MOST = 63
 
@@ -97,14 +104,19 @@ def _frame(size: Tuple[int, int], pixels: Pixels, filler: int) -> Tuple[bytes, b
     colour = _gradient(pixels, across, down) if isinstance(pixels, int) else pixels
     seed = pixels if isinstance(pixels, int) else 0
     rows = [[_ycc(colour(x, y)) for x in range(across)] for y in range(down)]
-    head = b"".join([
-        _segment(0xDB, b"\x00" + _ZIGZAG_QUANT),
-        _segment(0xC0, struct.pack(">BHHB", 8, height, width, 3) + b"\x01\x11\x00\x02\x11\x00\x03\x11\x00"),
-        _segment(0xC4, b"\x00" + b"".join(_DC_TABLE)),
-        _segment(0xC4, b"\x10" + b"".join(_AC_TABLE)),
-        _segment(0xDD, struct.pack(">H", across)),
-        _segment(0xDA, b"\x03\x01\x00\x02\x00\x03\x00\x00\x3f\x00"),
-    ])
+    head = b"".join(
+        [
+            _segment(0xDB, b"\x00" + _ZIGZAG_QUANT),
+            _segment(
+                0xC0,
+                struct.pack(">BHHB", 8, height, width, 3) + b"\x01\x11\x00\x02\x11\x00\x03\x11\x00",
+            ),
+            _segment(0xC4, b"\x00" + b"".join(_DC_TABLE)),
+            _segment(0xC4, b"\x10" + b"".join(_AC_TABLE)),
+            _segment(0xDD, struct.pack(">H", across)),
+            _segment(0xDA, b"\x03\x01\x00\x02\x00\x03\x00\x00\x3f\x00"),
+        ]
+    )
     made: Dict[Tuple, bytes] = {}
 
     def coded(row: List[Tuple[int, int, int]], noise: int, own: int) -> bytes:
@@ -122,11 +134,19 @@ def _frame(size: Tuple[int, int], pixels: Pixels, filler: int) -> Tuple[bytes, b
         if left < 4 and left != 0:
             break
         lines[number], room = dense, left
-    scan = b"".join(row + bytes([0xFF, 0xD0 + number % 8]) for number, row in enumerate(lines[:-1])) + lines[-1]
+    scan = (
+        b"".join(row + bytes([0xFF, 0xD0 + number % 8]) for number, row in enumerate(lines[:-1]))
+        + lines[-1]
+    )
     return head, scan + b"\xff\xd9"
 
 
-def jpeg(size: Tuple[int, int] = (64, 48), exif: Optional[bytes] = None, pixels: Pixels = 0, filler: int = 0) -> bytes:
+def jpeg(
+    size: Tuple[int, int] = (64, 48),
+    exif: Optional[bytes] = None,
+    pixels: Pixels = 0,
+    filler: int = 0,
+) -> bytes:
     """A baseline JPEG (JFIF, colour) that any viewer opens; the same arguments give the same bytes.
 
     `size` is (width, height). `exif` is a TIFF block (see exif_tiff) or None. `pixels` is a seed, or a function of the
@@ -149,39 +169,104 @@ def jpeg(size: Tuple[int, int] = (64, 48), exif: Optional[bytes] = None, pixels:
     dice = random.Random(filler)
     while missing:
         piece = missing if missing <= 65537 else min(65537, missing - 4)
-        parts.append(_segment(0xFE, b"%0*x" % (piece - 4, dice.getrandbits(4 * (piece - 4))) if piece > 4 else b""))
+        parts.append(
+            _segment(
+                0xFE, b"%0*x" % (piece - 4, dice.getrandbits(4 * (piece - 4))) if piece > 4 else b""
+            )
+        )
         missing -= piece
     return b"".join(parts) + head + scan
 
 
 # ---- EXIF: a TIFF block from a table -----------------------------------------------------------------------------------
 
-BYTE, ASCII, SHORT, LONG, RATIONAL, SBYTE, UNDEFINED, SSHORT, SLONG, SRATIONAL = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-_CODE = {BYTE: "B", SHORT: "H", LONG: "I", RATIONAL: "II", SBYTE: "b", SSHORT: "h", SLONG: "i", SRATIONAL: "ii",
-         11: "f", 12: "d", 13: "I"}
+BYTE, ASCII, SHORT, LONG, RATIONAL, SBYTE, UNDEFINED, SSHORT, SLONG, SRATIONAL = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+)
+_CODE = {
+    BYTE: "B",
+    SHORT: "H",
+    LONG: "I",
+    RATIONAL: "II",
+    SBYTE: "b",
+    SSHORT: "h",
+    SLONG: "i",
+    SRATIONAL: "ii",
+    11: "f",
+    12: "d",
+    13: "I",
+}
 
 _NAMES: Dict[str, Dict[int, str]] = {
-    "0th": {0x010E: "ImageDescription", 0x010F: "Make", 0x0110: "Model", 0x0112: "Orientation", 0x0131: "Software",
-            0x0132: "DateTime", 0x8769: "ExifPointer", 0x8825: "GPSPointer", 0x9213: "ImageHistory"},
-    "Exif": {0x9000: "ExifVersion", 0x9003: "DateTimeOriginal", 0x9004: "DateTimeDigitized", 0x9010: "OffsetTime",
-             0x9011: "OffsetTimeOriginal", 0x9012: "OffsetTimeDigitized", 0x9290: "SubSecTime",
-             0x9291: "SubSecTimeOriginal", 0x9292: "SubSecTimeDigitized", 0x927C: "MakerNote", 0x9286: "UserComment",
-             0xA002: "PixelXDimension", 0xA003: "PixelYDimension", 0xA005: "InteropPointer"},
-    "GPS": {0x00: "GPSVersionID", 0x01: "GPSLatitudeRef", 0x02: "GPSLatitude", 0x03: "GPSLongitudeRef",
-            0x04: "GPSLongitude", 0x05: "GPSAltitudeRef", 0x06: "GPSAltitude", 0x07: "GPSTimeStamp", 0x0C: "GPSSpeedRef",
-            0x0D: "GPSSpeed", 0x0E: "GPSTrackRef", 0x0F: "GPSTrack", 0x10: "GPSImgDirectionRef",
-            0x11: "GPSImgDirection", 0x12: "GPSMapDatum", 0x1B: "GPSProcessingMethod", 0x1D: "GPSDateStamp"},
+    "0th": {
+        0x010E: "ImageDescription",
+        0x010F: "Make",
+        0x0110: "Model",
+        0x0112: "Orientation",
+        0x0131: "Software",
+        0x0132: "DateTime",
+        0x8769: "ExifPointer",
+        0x8825: "GPSPointer",
+        0x9213: "ImageHistory",
+    },
+    "Exif": {
+        0x9000: "ExifVersion",
+        0x9003: "DateTimeOriginal",
+        0x9004: "DateTimeDigitized",
+        0x9010: "OffsetTime",
+        0x9011: "OffsetTimeOriginal",
+        0x9012: "OffsetTimeDigitized",
+        0x9290: "SubSecTime",
+        0x9291: "SubSecTimeOriginal",
+        0x9292: "SubSecTimeDigitized",
+        0x927C: "MakerNote",
+        0x9286: "UserComment",
+        0xA002: "PixelXDimension",
+        0xA003: "PixelYDimension",
+        0xA005: "InteropPointer",
+    },
+    "GPS": {
+        0x00: "GPSVersionID",
+        0x01: "GPSLatitudeRef",
+        0x02: "GPSLatitude",
+        0x03: "GPSLongitudeRef",
+        0x04: "GPSLongitude",
+        0x05: "GPSAltitudeRef",
+        0x06: "GPSAltitude",
+        0x07: "GPSTimeStamp",
+        0x0C: "GPSSpeedRef",
+        0x0D: "GPSSpeed",
+        0x0E: "GPSTrackRef",
+        0x0F: "GPSTrack",
+        0x10: "GPSImgDirectionRef",
+        0x11: "GPSImgDirection",
+        0x12: "GPSMapDatum",
+        0x1B: "GPSProcessingMethod",
+        0x1D: "GPSDateStamp",
+    },
     "Interop": {0x01: "InteroperabilityIndex"},
     "1st": {},
 }
 _POINTERS = {"Exif": ("0th", 0x8769), "GPS": ("0th", 0x8825), "Interop": ("Exif", 0xA005)}
 
-Entry = Tuple[int, Any]  # (TIFF type, value): text or bytes for ASCII and UNDEFINED, else a number, pair or list of them
+Entry = Tuple[
+    int, Any
+]  # (TIFF type, value): text or bytes for ASCII and UNDEFINED, else a number, pair or list of them
 Tags = Dict[str, Dict[int, Optional[Entry]]]
 
 
 class Raw(NamedTuple):
     """A value for `more` whose count and bytes are taken as they are: for damaged blocks."""
+
     amount: int
     content: bytes
 
@@ -214,7 +299,12 @@ def _ifd(order: str, at: int, entries: Dict[int, Entry], following: int = 0) -> 
             field = struct.pack(order + "I", behind + len(values))
             values += content + b"\0" * (len(content) % 2)
         table.append(struct.pack(order + "HHI", tag, kind, count) + field)
-    return struct.pack(order + "H", len(entries)) + b"".join(table) + struct.pack(order + "I", following) + values
+    return (
+        struct.pack(order + "H", len(entries))
+        + b"".join(table)
+        + struct.pack(order + "I", following)
+        + values
+    )
 
 
 def tiff(tags: Tags, order: str = "<", thumbnail: Optional[bytes] = None) -> bytes:
@@ -256,17 +346,28 @@ def _clock(value: Any) -> List[Tuple[int, int]]:
     return [(int(hours), 1), (int(minutes), 1), (round(float(seconds) * 1000), 1000)]
 
 
-def _gps(lat: Optional[float], lon: Optional[float], alt: Optional[float], heading: Optional[float],
-         heading_ref: Optional[str], gps_date: Optional[str], gps_time: Any) -> Dict[int, Optional[Entry]]:
+def _gps(
+    lat: Optional[float],
+    lon: Optional[float],
+    alt: Optional[float],
+    heading: Optional[float],
+    heading_ref: Optional[str],
+    gps_date: Optional[str],
+    gps_time: Any,
+) -> Dict[int, Optional[Entry]]:
     tags: Dict[int, Optional[Entry]] = {}
     if lat is not None:
         tags.update({0x01: (ASCII, "S" if lat < 0 else "N"), 0x02: (RATIONAL, degrees(lat))})
     if lon is not None:
         tags.update({0x03: (ASCII, "W" if lon < 0 else "E"), 0x04: (RATIONAL, degrees(lon))})
     if alt is not None:
-        tags.update({0x05: (BYTE, 1 if alt < 0 else 0), 0x06: (RATIONAL, (round(abs(alt) * 1000), 1000))})
+        tags.update(
+            {0x05: (BYTE, 1 if alt < 0 else 0), 0x06: (RATIONAL, (round(abs(alt) * 1000), 1000))}
+        )
     if heading is not None:
-        tags.update({0x10: (ASCII, heading_ref or "T"), 0x11: (RATIONAL, (round(heading * 100), 100))})
+        tags.update(
+            {0x10: (ASCII, heading_ref or "T"), 0x11: (RATIONAL, (round(heading * 100), 100))}
+        )
     if gps_date is not None:
         tags[0x1D] = (ASCII, gps_date)
     if gps_time is not None:
@@ -276,13 +377,26 @@ def _gps(lat: Optional[float], lon: Optional[float], alt: Optional[float], headi
     return tags
 
 
-def exif_tiff(make: Optional[str] = "Testmaker", model: Optional[str] = "T-1", time: Optional[str] = "2024:05:06 07:08:09",
-              subsec: Optional[str] = None, offset: Optional[str] = None, lat: Optional[float] = None,
-              lon: Optional[float] = None, alt: Optional[float] = None, heading: Optional[float] = None,
-              heading_ref: Optional[str] = None, gps_date: Optional[str] = None, gps_time: Any = None,
-              orientation: Optional[int] = None, description: Optional[str] = None, order: str = "<",
-              size: Optional[Tuple[int, int]] = None, thumbnail: Optional[bytes] = None,
-              more: Optional[Tags] = None) -> bytes:
+def exif_tiff(
+    make: Optional[str] = "Testmaker",
+    model: Optional[str] = "T-1",
+    time: Optional[str] = "2024:05:06 07:08:09",
+    subsec: Optional[str] = None,
+    offset: Optional[str] = None,
+    lat: Optional[float] = None,
+    lon: Optional[float] = None,
+    alt: Optional[float] = None,
+    heading: Optional[float] = None,
+    heading_ref: Optional[str] = None,
+    gps_date: Optional[str] = None,
+    gps_time: Any = None,
+    orientation: Optional[int] = None,
+    description: Optional[str] = None,
+    order: str = "<",
+    size: Optional[Tuple[int, int]] = None,
+    thumbnail: Optional[bytes] = None,
+    more: Optional[Tags] = None,
+) -> bytes:
     """The TIFF block of a camera's EXIF; what is None is not there.
 
     `time` goes to DateTimeOriginal, `subsec` and `offset` to the tags beside it. Degrees WGS-84, metres (negative: Ref 1),
@@ -310,8 +424,14 @@ def exif_tiff(make: Optional[str] = "Testmaker", model: Optional[str] = "T-1", t
 MADE = object()  # photo(exif=MADE): a block made from the other arguments
 
 
-def photo(path: Any, size: Tuple[int, int] = (64, 48), pixels: Pixels = 0, filler: int = 0, exif: Any = MADE,
-          **fields: Any) -> Path:
+def photo(
+    path: Any,
+    size: Tuple[int, int] = (64, 48),
+    pixels: Pixels = 0,
+    filler: int = 0,
+    exif: Any = MADE,
+    **fields: Any,
+) -> Path:
     """Writes one JPEG (folders are made) and gives its Path; `fields` are those of exif_tiff, exif=None leaves EXIF out."""
     path = Path(str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -320,8 +440,16 @@ def photo(path: Any, size: Tuple[int, int] = (64, 48), pixels: Pixels = 0, fille
     return path
 
 
-def drive(folder: Any, count: int = 5, lat: float = 57.7, lon: float = 11.97, step: float = 0.0001, seconds: float = 2.0,
-          start: str = "2024:05:06 07:08:09", **fields: Any) -> List[Path]:
+def drive(
+    folder: Any,
+    count: int = 5,
+    lat: float = 57.7,
+    lon: float = 11.97,
+    step: float = 0.0001,
+    seconds: float = 2.0,
+    start: str = "2024:05:06 07:08:09",
+    **fields: Any,
+) -> List[Path]:
     """`count` photos going north, `step` degrees and `seconds` apart, 0001.jpg and on; a field may be a function of the number."""
     first = datetime.datetime.strptime(start, "%Y:%m:%d %H:%M:%S")
     made = []
@@ -339,6 +467,7 @@ def drive(folder: Any, count: int = 5, lat: float = 57.7, lon: float = 11.97, st
 
 # ---- GPX ---------------------------------------------------------------------------------------------------------------
 
+
 def iso(time: Any) -> str:
     """Seconds UTC as GPX writes them; text stays as it is."""
     if isinstance(time, str):
@@ -353,8 +482,11 @@ def gpx(points: Iterable[Any], path: Any) -> Path:
     """Writes a GPX 1.1 track of (time, lat, lon[, alt]) with time in seconds UTC or as text, or of lists of them: segments."""
     points = list(points)
     segments = points if points and isinstance(points[0], list) else [points]
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>',
-             '<gpx version="1.1" creator="making.py" xmlns="http://www.topografix.com/GPX/1/1">', "<trk>"]
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        '<gpx version="1.1" creator="making.py" xmlns="http://www.topografix.com/GPX/1/1">',
+        "<trk>",
+    ]
     for segment in segments:
         lines.append("<trkseg>")
         for time, lat, lon, *rest in segment:
@@ -370,6 +502,7 @@ def gpx(points: Iterable[Any], path: Any) -> Path:
 
 # ---- The judge: reads what is in a file, knows nothing of the tool -----------------------------------------------------
 
+
 def segments(content: bytes) -> List[Tuple[int, bytes]]:
     """[(marker, payload)] up to the scan; the last one is (0xDA, everything from its marker on)."""
     if content[:2] != b"\xff\xd8":
@@ -377,17 +510,17 @@ def segments(content: bytes) -> List[Tuple[int, bytes]]:
     found: List[Tuple[int, bytes]] = []
     at = 2
     while True:
-        if content[at:at + 1] != b"\xff":
+        if content[at : at + 1] != b"\xff":
             raise ValueError(f"no marker at byte {at}")
         while content[at + 1] == 0xFF:
             at += 1
         marker = content[at + 1]
         if marker == 0xDA:
             return found + [(marker, content[at:])]
-        (length,) = struct.unpack(">H", content[at + 2:at + 4])
+        (length,) = struct.unpack(">H", content[at + 2 : at + 4])
         if at + 2 + length > len(content):
             raise ValueError(f"segment at byte {at} ends after the file")
-        found.append((marker, content[at + 4:at + 2 + length]))
+        found.append((marker, content[at + 4 : at + 2 + length]))
         at += 2 + length
 
 
@@ -431,12 +564,14 @@ def read_tiff(block: bytes) -> Dict[str, Dict[int, Any]]:
             entry = at + 2 + 12 * number
             tag, kind, amount = struct.unpack_from(order + "HHI", block, entry)
             length = size.get(kind, 1) * amount
-            start = entry + 8 if length <= 4 else struct.unpack_from(order + "I", block, entry + 8)[0]
+            start = (
+                entry + 8 if length <= 4 else struct.unpack_from(order + "I", block, entry + 8)[0]
+            )
             if start + length > len(block):
                 raise ValueError(f"{name} 0x{tag:04x} ends after the block")
             if tag in found[name]:
                 raise ValueError(f"{name} 0x{tag:04x} is there twice")
-            found[name][tag] = _value(order, kind, block[start:start + length])
+            found[name][tag] = _value(order, kind, block[start : start + length])
         if name == "0th":
             (following,) = struct.unpack_from(order + "I", block, at + 2 + 12 * count)
             if following:
@@ -456,7 +591,9 @@ def read_exif(source: Any) -> Dict[str, Any]:
     named = {}
     for name, tags in (read_tiff(block) if block is not None else {}).items():
         if name != "1st":
-            named.update({_NAMES[name].get(tag, f"{name}:0x{tag:04x}"): value for tag, value in tags.items()})
+            named.update(
+                {_NAMES[name].get(tag, f"{name}:0x{tag:04x}"): value for tag, value in tags.items()}
+            )
     return named
 
 
@@ -471,7 +608,7 @@ def place(source: Any) -> Optional[Tuple[float, float, Optional[float]]]:
         return None
     both = []
     for name, negative in (("GPSLatitude", "S"), ("GPSLongitude", "W")):
-        whole = sum(_decimal(part) / 60 ** power for power, part in enumerate(tags[name]))
+        whole = sum(_decimal(part) / 60**power for power, part in enumerate(tags[name]))
         both.append(-whole if tags[name + "Ref"] == negative else whole)
     alt = tags.get("GPSAltitude")
     sign = -1 if tags.get("GPSAltitudeRef") in (1, b"\1") else 1

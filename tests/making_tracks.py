@@ -19,7 +19,9 @@ def iso(seconds):
 
 def trkpt(lat, lon, time=None, ele=None, more="", kind="trkpt"):
     """One GPX point; `time` is text."""
-    inner = ("" if ele is None else f"<ele>{ele}</ele>") + ("" if time is None else f"<time>{time}</time>")
+    inner = ("" if ele is None else f"<ele>{ele}</ele>") + (
+        "" if time is None else f"<time>{time}</time>"
+    )
     return f'<{kind} lat="{lat}" lon="{lon}">{inner}{more}</{kind}>'
 
 
@@ -69,7 +71,9 @@ def gga(seconds, lat, lon, alt=100.0, quality=1, talker="GP"):
 
 def gll(seconds, lat, lon, status="A", talker="GP"):
     """A GLL sentence, which has no date."""
-    return sentence(f"{talker}GLL,{dddmm(lat, 'NS')},{dddmm(lon, 'EW')},{clock(seconds)},{status},A")
+    return sentence(
+        f"{talker}GLL,{dddmm(lat, 'NS')},{dddmm(lon, 'EW')},{clock(seconds)},{status},A"
+    )
 
 
 def zda(seconds, talker="GP"):
@@ -100,8 +104,14 @@ def words(*values):
 def mdhd_or_mvhd(kind, created, timescale, duration, version):
     """A media or movie header, far enough for any reader."""
     form = ">QQIQ" if version else ">IIII"
-    rest = words(0x00010000, 0x01000000, 0, 0) + bytes(36) + bytes(24) + words(9) if kind == b"mvhd" else bytes(4)
-    return full(kind, struct.pack(form, created, created, timescale, duration), rest, version=version)
+    rest = (
+        words(0x00010000, 0x01000000, 0, 0) + bytes(36) + bytes(24) + words(9)
+        if kind == b"mvhd"
+        else bytes(4)
+    )
+    return full(
+        kind, struct.pack(form, created, created, timescale, duration), rest, version=version
+    )
 
 
 def movie(
@@ -135,11 +145,16 @@ def movie(
             places.append(at + sum(sizes[:first]))
             first += many
         entry = words(16) + form + bytes(6) + b"\0\1"
-        runs = [(i + 1, many, 1) for i, many in enumerate(filled) if i == 0 or many != filled[i - 1]]
+        runs = [
+            (i + 1, many, 1) for i, many in enumerate(filled) if i == 0 or many != filled[i - 1]
+        ]
         stbl = box(
             b"stbl",
             full(b"stsd", words(1), entry),
-            full(b"stts", words(1, count, delta) if stts is None else words(len(stts), *sum(stts, ()))),
+            full(
+                b"stts",
+                words(1, count, delta) if stts is None else words(len(stts), *sum(stts, ())),
+            ),
             full(b"stsc", words(len(runs)), *(words(*run) for run in runs)),
             full(b"stsz", words(0, count, *sizes)),
             full(b"co64", words(count and len(places)), struct.pack(f">{len(places)}Q", *places))
@@ -150,17 +165,30 @@ def movie(
         track = box(
             b"trak",
             full(b"tkhd", words(since, since, 1, 0, length), bytes(60)),
-            box(b"edts", full(b"elst", words(len(edits)), *(words(*edit, 0x10000) for edit in edits)))
+            box(
+                b"edts",
+                full(b"elst", words(len(edits)), *(words(*edit, 0x10000) for edit in edits)),
+            )
             if edits
             else b"",
             box(
                 b"mdia",
                 mdhd_or_mvhd(b"mdhd", since, timescale, count * delta, version),
                 full(b"hdlr", words(0), handler, bytes(12), b"made\0"),
-                box(b"minf", full(b"nmhd"), box(b"dinf", full(b"dref", words(1), full(b"url "))), stbl),
+                box(
+                    b"minf",
+                    full(b"nmhd"),
+                    box(b"dinf", full(b"dref", words(1), full(b"url "))),
+                    stbl,
+                ),
             ),
         )
-        return box(b"moov", mdhd_or_mvhd(b"mvhd", since, 1000, length, version), track if count else b"", udta)
+        return box(
+            b"moov",
+            mdhd_or_mvhd(b"mvhd", since, 1000, length, version),
+            track if count else b"",
+            udta,
+        )
 
     ftyp = box(b"ftyp", b"isom", words(512), b"isommp41")
     content = b"".join(payloads)
@@ -182,7 +210,11 @@ def klv(key, kind, rows, width=None):
     content = b"".join(rows)
     width = (1 if kind == "\0" else len(rows[0]) if rows else 1) if width is None else width
     repeat = len(content) // width if width else 0
-    return struct.pack(">4scBH", key, kind.encode("latin-1"), width, repeat) + content + bytes(-len(content) % 4)
+    return (
+        struct.pack(">4scBH", key, kind.encode("latin-1"), width, repeat)
+        + content
+        + bytes(-len(content) % 4)
+    )
 
 
 def nest(key, *entries):
@@ -202,11 +234,14 @@ def gpsu(seconds):
     return moment.strftime("%y%m%d%H%M%S.") + f"{moment.microsecond // 1000:03d}"
 
 
-def gps5(places, utc, fix=3, dop=250, kind="U", scale=(10000000, 10000000, 1000, 1000, 100), extra=b""):
+def gps5(
+    places, utc, fix=3, dop=250, kind="U", scale=(10000000, 10000000, 1000, 1000, 100), extra=b""
+):
     """A STRM with GPS5: places are (lat, lon, alt); fix, dop or utc None leaves the entry out, utc may be text."""
     stamp = utc if utc is None or isinstance(utc, str) else gpsu(utc)
     rows = [
-        struct.pack(">5i", *(round(value * by) for value, by in zip((*place, 1.0, 1.0), scale))) for place in places
+        struct.pack(">5i", *(round(value * by) for value, by in zip((*place, 1.0, 1.0), scale)))
+        for place in places
     ]
     return nest(
         b"STRM",
@@ -252,13 +287,17 @@ def gps9(samples):
 
 def device(*streams, name="Hero9 Black", number=1):
     """A DEVC entry."""
-    return nest(b"DEVC", klv(b"DVID", "L", [struct.pack(">I", number)]), text(b"DVNM", name), *streams)
+    return nest(
+        b"DEVC", klv(b"DVID", "L", [struct.pack(">I", number)]), text(b"DVNM", name), *streams
+    )
 
 
 def accelerations(rows=200):
     """A STRM of another sensor, to be stepped over."""
     return nest(
-        b"STRM", klv(b"SCAL", "s", [struct.pack(">h", 418)]), klv(b"ACCL", "s", [struct.pack(">3h", 1, 2, 3)] * rows)
+        b"STRM",
+        klv(b"SCAL", "s", [struct.pack(">h", 418)]),
+        klv(b"ACCL", "s", [struct.pack(">3h", 1, 2, 3)] * rows),
     )
 
 
@@ -322,7 +361,10 @@ def pick(boxes, *path):
 
 def numbers(content, start, width=4):
     """All numbers from a place on."""
-    return [int.from_bytes(content[i : i + width], "big") for i in range(start, len(content) - width + 1, width)]
+    return [
+        int.from_bytes(content[i : i + width], "big")
+        for i in range(start, len(content) - width + 1, width)
+    ]
 
 
 def judge_samples(content, form):
@@ -348,7 +390,9 @@ def judge_samples(content, form):
         for number, place in enumerate(chunks, 1):
             for _ in range(per[number]):
                 if which < len(sizes):
-                    result.append((time / scale, deltas[which] / scale, content[place : place + sizes[which]]))
+                    result.append(
+                        (time / scale, deltas[which] / scale, content[place : place + sizes[which]])
+                    )
                     place, time, which = place + sizes[which], time + deltas[which], which + 1
         return result
     return []
@@ -365,7 +409,11 @@ def judge_gpmf(content):
             content[6] * 256 + content[7],
         )
         inner = content[8 : 8 + width * repeat]
-        rows = judge_gpmf(inner) if kind == "\0" else [inner[i : i + width] for i in range(0, len(inner), width or 1)]
+        rows = (
+            judge_gpmf(inner)
+            if kind == "\0"
+            else [inner[i : i + width] for i in range(0, len(inner), width or 1)]
+        )
         result.append((key, kind, rows))
         content = content[8 + (width * repeat + 3) // 4 * 4 :]
     return result
@@ -384,12 +432,18 @@ def judge_gopro(content):
                     dop = int.from_bytes(here["GPSP"][0], "big") / 100 if "GPSP" in here else None
                     for i, row in enumerate(here["GPS5"]):
                         lat, lon, alt = (
-                            int.from_bytes(row[n * 4 : n * 4 + 4], "big", signed=True) / scale[n] for n in range(3)
+                            int.from_bytes(row[n * 4 : n * 4 + 4], "big", signed=True) / scale[n]
+                            for n in range(3)
                         )
-                        five.append((start + length * i / len(here["GPS5"]), None, lat, lon, alt, fix, dop))
+                        five.append(
+                            (start + length * i / len(here["GPS5"]), None, lat, lon, alt, fix, dop)
+                        )
                 if "GPS9" in here:
                     for i, row in enumerate(here["GPS9"]):
-                        part = [int.from_bytes(row[n * 4 : n * 4 + 4], "big", signed=True) / scale[n] for n in range(7)]
+                        part = [
+                            int.from_bytes(row[n * 4 : n * 4 + 4], "big", signed=True) / scale[n]
+                            for n in range(7)
+                        ]
                         utc = datetime.datetime(2000, 1, 1, tzinfo=UTC) + datetime.timedelta(
                             days=part[5], seconds=part[6]
                         )

@@ -13,6 +13,7 @@ request's body: 0 before any is taken, END after the whole request has been carr
 As a process of its own (for measurements): `python tests/service.py --latency 100` prints one line of JSON with the addresses,
 serves until its standard input closes, and then prints one line of JSON with what came in.
 """
+
 import argparse
 import configparser
 import hashlib
@@ -42,14 +43,31 @@ BLOCK = 65536
 
 # ---- Faults
 
+
 class Fault:
     """One way to misbehave: which requests (method, a regular expression for the path), how often, and what happens."""
 
-    def __init__(self, action: str, method: Optional[str] = None, path: str = "", times: Optional[int] = 1, after: int = 0,
-                 at: int = 0, code: int = 500, headers: Optional[Dict[str, str]] = None, body: Any = None,
-                 seconds: float = 0.0, early: bool = False, by: Any = 0) -> None:
+    def __init__(
+        self,
+        action: str,
+        method: Optional[str] = None,
+        path: str = "",
+        times: Optional[int] = 1,
+        after: int = 0,
+        at: int = 0,
+        code: int = 500,
+        headers: Optional[Dict[str, str]] = None,
+        body: Any = None,
+        seconds: float = 0.0,
+        early: bool = False,
+        by: Any = 0,
+    ) -> None:
         self.action, self.method, self.path = action, method, path
-        self.times, self.after, self.at = times, after, at  # times None: for ever; after: so many matching requests pass first
+        self.times, self.after, self.at = (
+            times,
+            after,
+            at,
+        )  # times None: for ever; after: so many matching requests pass first
         self.code, self.headers, self.body = code, headers or {}, body
         self.seconds, self.early, self.by = seconds, early, by
         self.used = 0
@@ -82,9 +100,15 @@ def status(code: int, body: Any = None, **which: Any) -> Fault:
     return Fault("answer", code=code, body=body, **which)
 
 
-def too_many(retry_after: Optional[float] = None, backoff: Optional[int] = None, **which: Any) -> Fault:
+def too_many(
+    retry_after: Optional[float] = None, backoff: Optional[int] = None, **which: Any
+) -> Fault:
     """429, with Retry-After (seconds) or `backoff` (milliseconds) in the body, which says that it is not retriable."""
-    info = {"retriable": False, "type": "RequestRateLimitedError", "message": "Request rate limit has been exceeded"}
+    info = {
+        "retriable": False,
+        "type": "RequestRateLimitedError",
+        "message": "Request rate limit has been exceeded",
+    }
     body: Dict[str, Any] = {"debug_info": info}
     if backoff is not None:
         body["backoff"] = backoff
@@ -94,7 +118,12 @@ def too_many(retry_after: Optional[float] = None, backoff: Optional[int] = None,
 
 def offset_invalid(**which: Any) -> Fault:
     """412 although the offset is right."""
-    return Fault("answer", code=412, body=_debug("OffsetInvalidError", "Request starting offset is invalid", True), **which)
+    return Fault(
+        "answer",
+        code=412,
+        body=_debug("OffsetInvalidError", "Request starting offset is invalid", True),
+        **which,
+    )
 
 
 def wrong_offset(by: Any, **which: Any) -> Fault:
@@ -109,12 +138,20 @@ def stall(seconds: float, at: int = 0, **which: Any) -> Fault:
 
 def html(code: int = 200, **which: Any) -> Fault:
     """A page as a hotel's network gives it."""
-    return Fault("answer", code=code, headers={"Content-Type": "text/html"}, body="<html><body>Log in</body></html>", **which)
+    return Fault(
+        "answer",
+        code=code,
+        headers={"Content-Type": "text/html"},
+        body="<html><body>Log in</body></html>",
+        **which,
+    )
 
 
 def revoked(code: int = 401, **which: Any) -> Fault:
     """The token does not count any more, from the first request that fits (use `after`)."""
-    body = {"error": {"message": "Error validating access token", "type": "OAuthException", "code": 190}}
+    body = {
+        "error": {"message": "Error validating access token", "type": "OAuthException", "code": 190}
+    }
     body.update(_debug("NotAuthorizedError", "Error validating access token"))
     return Fault("answer", code=code, body=body, times=None, **which)
 
@@ -125,10 +162,13 @@ def _debug(kind: str, message: str, retriable: bool = False) -> Dict[str, Any]:
 
 # ---- What came in
 
+
 class Request:
     """One request as it arrived, and how it was answered."""
 
-    def __init__(self, number: int, connection: int, method: str, target: str, headers: Dict[str, str]) -> None:
+    def __init__(
+        self, number: int, connection: int, method: str, target: str, headers: Dict[str, str]
+    ) -> None:
         self.number, self.connection, self.method, self.target = number, connection, method, target
         self.path = urllib.parse.urlsplit(target).path
         self.headers = headers  # names in lower case
@@ -150,7 +190,9 @@ class Upload:
         self.key, self.size, self.complete = key, 0, False
         self.content: Optional[bytearray] = bytearray() if keep else None
         self.md5 = hashlib.md5()
-        self.accepted: List[Tuple[int, int]] = []  # (from, to) of each POST that brought bytes: they join without overlap
+        self.accepted: List[
+            Tuple[int, int]
+        ] = []  # (from, to) of each POST that brought bytes: they join without overlap
         self.wasted = 0  # bytes of the body that were received and thrown away
         self.asked = self.posts = 0  # how often the offset was asked for, and bytes were sent
         self.handle: Optional[str] = None
@@ -168,6 +210,7 @@ class Upload:
 
 class Photo(NamedTuple):
     """An image that the search finds."""
+
     id: str
     lat: float
     lon: float
@@ -185,12 +228,24 @@ class _Answered(Exception):
 
 # ---- The service
 
+
 class Service:
     """The service; a context manager. `service.graph_url`, `service.upload_url`, `service.received`, `service.log`."""
 
-    def __init__(self, faults: Iterable[Fault] = (), latency: float = 0.0, rate: Optional[float] = None, keep: bool = True,
-                 check: bool = True, photos: Iterable[Photo] = (), page_size: int = 2000, thumb_seconds: float = 3600.0,
-                 tokens: Iterable[str] = (TOKEN,), port: int = 0, tls: Any = None) -> None:
+    def __init__(
+        self,
+        faults: Iterable[Fault] = (),
+        latency: float = 0.0,
+        rate: Optional[float] = None,
+        keep: bool = True,
+        check: bool = True,
+        photos: Iterable[Photo] = (),
+        page_size: int = 2000,
+        thumb_seconds: float = 3600.0,
+        tokens: Iterable[str] = (TOKEN,),
+        port: int = 0,
+        tls: Any = None,
+    ) -> None:
         self.faults = list(faults)
         self.latency, self.rate = latency, rate  # seconds a request; bytes a second and connection
         self.keep, self.check, self.tls = keep, check, tls  # tls: a server side ssl.SSLContext
@@ -200,7 +255,9 @@ class Service:
         self.log: List[Request] = []
         self.received: Dict[str, Upload] = {}
         self.handles: Dict[str, str] = {}  # handle: session key
-        self.finished: List[Dict[str, Any]] = []  # handle, cluster_id, organization_id, keys of the images, how often asked
+        self.finished: List[
+            Dict[str, Any]
+        ] = []  # handle, cluster_id, organization_id, keys of the images, how often asked
         self.problems: List[str] = []  # what a correct client never causes
         self.open_now = self.most_open = self.connections = self.at_once = self.most_at_once = 0
         self.lock = threading.RLock()
@@ -222,7 +279,9 @@ class Service:
         self._server = _Server(("127.0.0.1", self._port), _Handler)
         self._server.service = self
         self._port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
 
     def go_offline(self) -> None:
         """Refuses connections and breaks those that are open."""
@@ -248,8 +307,12 @@ class Service:
 
     def environment(self, config: Optional[Path] = None, token: str = TOKEN) -> Dict[str, str]:
         """Environment variables that lead a client here; with `config`, a file of credentials for "demo" is written there."""
-        found = {"MAPILLARY_GRAPH_API_ENDPOINT": self.graph_url, "MAPILLARY_UPLOAD_ENDPOINT": self.upload_url,
-                 "MAPILLARY_CLIENT_TOKEN": CLIENT_TOKEN, "no_proxy": "127.0.0.1"}
+        found = {
+            "MAPILLARY_GRAPH_API_ENDPOINT": self.graph_url,
+            "MAPILLARY_UPLOAD_ENDPOINT": self.upload_url,
+            "MAPILLARY_CLIENT_TOKEN": CLIENT_TOKEN,
+            "no_proxy": "127.0.0.1",
+        }
         if config is not None:
             write_config(config, token)
             found["MAPILLARY_CONFIG_PATH"] = str(config)
@@ -260,7 +323,11 @@ class Service:
     def requests(self, method: Optional[str] = None, path: str = "") -> List[Request]:
         """The log, or a part of it."""
         with self.lock:
-            return [r for r in self.log if (method is None or r.method == method) and re.search(path, r.path)]
+            return [
+                r
+                for r in self.log
+                if (method is None or r.method == method) and re.search(path, r.path)
+            ]
 
     def images(self) -> Dict[str, Upload]:
         """What came in under the name of an image, whole or not."""
@@ -280,9 +347,14 @@ class Service:
             name = f"{request.method} {'/upload' if request.path.startswith('/upload/') else request.path}"
             kinds[name] = kinds.get(name, 0) + 1
         return {
-            "requests": kinds, "images": sum(u.complete for u in self.images().values()), "wasted": self.wasted(),
-            "bytes": sum(u.size for u in self.received.values()), "finished": len(self.finished),
-            "connections": self.connections, "most_open": self.most_open, "problems": self.problems[:20],
+            "requests": kinds,
+            "images": sum(u.complete for u in self.images().values()),
+            "wasted": self.wasted(),
+            "bytes": sum(u.size for u in self.received.values()),
+            "finished": len(self.finished),
+            "connections": self.connections,
+            "most_open": self.most_open,
+            "problems": self.problems[:20],
             "first": self.log[0].clock if self.log else None,
         }
 
@@ -318,7 +390,11 @@ class Service:
             except (ValueError, IndexError, struct.error) as error:
                 found = {}
                 self.problems.append(f"{upload.key}: not a good JPEG: {error}")
-            missing = [name for name in ("MAPLatitude", "MAPLongitude", "MAPCaptureTime") if name not in found]
+            missing = [
+                name
+                for name in ("MAPLatitude", "MAPLongitude", "MAPCaptureTime")
+                if name not in found
+            ]
             if missing:
                 self.problems.append(f"{upload.key}: description without {', '.join(missing)}")
 
@@ -334,16 +410,27 @@ class Service:
                 keys = self._manifest(handle, body)
             except ValueError as error:
                 self.problems.append(f"finish_upload: {error}")
-                return 400, {"error": {"message": str(error), "type": "OAuthException", "code": 100}}
+                return 400, {
+                    "error": {"message": str(error), "type": "OAuthException", "code": 100}
+                }
             cluster = str(9000 + len(self.finished))
-            self.finished.append({"handle": handle, "cluster_id": cluster, "images": keys, "asked": 1,
-                                  "organization_id": body.get("organization_id")})
+            self.finished.append(
+                {
+                    "handle": handle,
+                    "cluster_id": cluster,
+                    "images": keys,
+                    "asked": 1,
+                    "organization_id": body.get("organization_id"),
+                }
+            )
             return 200, {"cluster_id": cluster}
 
     def _manifest(self, handle: Any, body: Any) -> List[str]:
         if handle not in self.handles or body.get("file_type") != "mly_bundle_manifest":
             raise ValueError(f"no such manifest: {body!r}")
-        manifest = json.loads(bytes(self.received[self.handles[handle]].content or b"").decode("utf-8"))
+        manifest = json.loads(
+            bytes(self.received[self.handles[handle]].content or b"").decode("utf-8")
+        )
         if manifest.get("version") != "1" or manifest.get("upload_type") != "images":
             raise ValueError(f"not a manifest: {manifest!r}")
         unknown = [one for one in manifest["image_handles"] if one not in self.handles]
@@ -351,7 +438,11 @@ class Service:
             raise ValueError(f"handles that do not exist: {unknown}")
         keys = [self.handles[one] for one in manifest["image_handles"]]
         before = {key for record in self.finished for key in record["images"]}
-        twice = [key for key in keys if key in before or keys.count(key) > 1] if len(keys) < 2000 else []
+        twice = (
+            [key for key in keys if key in before or keys.count(key) > 1]
+            if len(keys) < 2000
+            else []
+        )
         if twice:
             self.problems.append(f"finish_upload: images in two sequences: {twice}")
         return keys
@@ -368,15 +459,25 @@ class Service:
         inside = [p for p in self.photos if west <= p.lon <= east and south <= p.lat <= north]
         first = int(query.get("after", "0"))
         size = min(limit, self.page_size)
-        answer: Dict[str, Any] = {"data": [self._found(photo, query) for photo in inside[first:first + size]]}
+        answer: Dict[str, Any] = {
+            "data": [self._found(photo, query) for photo in inside[first : first + size]]
+        }
         if first + size < len(inside) and size < limit:
             onward = urllib.parse.urlencode({**query, "after": first + size})
-            answer["paging"] = {"cursors": {"after": str(first + size)}, "next": f"{self.graph_url}/images?{onward}"}
+            answer["paging"] = {
+                "cursors": {"after": str(first + size)},
+                "next": f"{self.graph_url}/images?{onward}",
+            }
         return 200, answer
 
     def _found(self, photo: Photo, query: Dict[str, str]) -> Dict[str, Any]:
         point = {"type": "Point", "coordinates": [photo.lon, photo.lat]}
-        known = {"id": photo.id, "captured_at": photo.captured_at, "geometry": point, "computed_geometry": point}
+        known = {
+            "id": photo.id,
+            "captured_at": photo.captured_at,
+            "geometry": point,
+            "computed_geometry": point,
+        }
         expires = int((time.time() + self.thumb_seconds) * 1000)
         for size in photo.thumbs:
             known[f"thumb_{size}_url"] = f"{self.root}/thumb/{photo.id}/{size}?expires={expires}"
@@ -387,7 +488,11 @@ def write_config(path: Path, token: str = TOKEN, user_name: str = "demo") -> Pat
     """Credentials as the tool keeps them: one section a user name."""
     config = configparser.ConfigParser()
     config.optionxform = str  # type: ignore
-    config[user_name] = {"user_upload_token": token, "MAPSettingsUserKey": USER["id"], "MAPSettingsUsername": user_name}
+    config[user_name] = {
+        "user_upload_token": token,
+        "MAPSettingsUserKey": USER["id"],
+        "MAPSettingsUsername": user_name,
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as stream:
         config.write(stream)
@@ -458,8 +563,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         service = self.server.service
         self.service = service
         with service.lock:
-            self.record = Request(len(service.log) + 1, self.connection_id, method, self.path,
-                                  {name.lower(): value for name, value in self.headers.items()})
+            self.record = Request(
+                len(service.log) + 1,
+                self.connection_id,
+                method,
+                self.path,
+                {name.lower(): value for name, value in self.headers.items()},
+            )
             service.log.append(self.record)
             service.at_once += 1
             service.most_at_once = max(service.most_at_once, service.at_once)
@@ -503,7 +613,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _exactly(self, length: int) -> Iterator[bytes]:
         while length:
             fault = self.fault
-            room = BLOCK if fault is None or fault.at == END else max(1, fault.at - self.record.bytes)
+            room = (
+                BLOCK if fault is None or fault.at == END else max(1, fault.at - self.record.bytes)
+            )
             block = self.rfile.read1(min(length, BLOCK, room))  # type: ignore
             if not block:
                 raise _Gone
@@ -563,15 +675,33 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     # -- answers
 
-    def _send(self, code: int, body: Any, headers: Optional[Dict[str, str]] = None, at_most: Optional[int] = None) -> None:
-        content = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode("utf-8")
-        fields = {"Content-Type": "application/json", "Content-Length": str(len(content)), **(headers or {})}
+    def _send(
+        self,
+        code: int,
+        body: Any,
+        headers: Optional[Dict[str, str]] = None,
+        at_most: Optional[int] = None,
+    ) -> None:
+        content = (
+            body
+            if isinstance(body, bytes)
+            else (body if isinstance(body, str) else json.dumps(body)).encode("utf-8")
+        )
+        fields = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(content)),
+            **(headers or {}),
+        }
         if self.close_connection:
             fields["Connection"] = "close"
         if self.service.latency:
             self.service.closing.wait(self.service.latency)
         reason = http.server.BaseHTTPRequestHandler.responses.get(code, ("",))[0]
-        head = f"HTTP/1.1 {code} {reason}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
+        head = (
+            f"HTTP/1.1 {code} {reason}\r\n"
+            + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+            + "\r\n"
+        )
         whole = head.encode("latin-1") + (b"" if self.command == "HEAD" else content)
         self.record.status = code
         self.wfile.write(whole if at_most is None else whole[:at_most])
@@ -585,7 +715,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._send(code, body, headers, fault.by)
                 raise _Gone
             if fault.action == "wrong_offset" and isinstance(body, dict) and "offset" in body:
-                body = {"offset": body["offset"] + fault.by if isinstance(fault.by, int) else fault.by}
+                body = {
+                    "offset": body["offset"] + fault.by if isinstance(fault.by, int) else fault.by
+                }
             else:
                 self._act()
         self._send(code, body, headers)
@@ -603,14 +735,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.service.upload(path[8:])
         token = self.record.headers.get("authorization", "")
         if not token.startswith("OAuth ") or token[6:] not in self._tokens_for(path):
-            body = {"error": {"message": "Invalid OAuth access token", "type": "OAuthException", "code": 190}}
-            return self._answer(401, {**body, **_debug("NotAuthorizedError", "Invalid OAuth access token")})
+            body = {
+                "error": {
+                    "message": "Invalid OAuth access token",
+                    "type": "OAuthException",
+                    "code": 190,
+                }
+            }
+            return self._answer(
+                401, {**body, **_debug("NotAuthorizedError", "Invalid OAuth access token")}
+            )
         if path.startswith("/upload/"):
             return self._offset(path[8:]) if method == "GET" else self._take(path[8:])
         return self._graph(method, path)
 
     def _tokens_for(self, path: str) -> Set[str]:
-        return self.service.tokens | ({CLIENT_TOKEN} if path in ("/graph/images", "/graph/logging") else set())
+        return self.service.tokens | (
+            {CLIENT_TOKEN} if path in ("/graph/images", "/graph/logging") else set()
+        )
 
     def _graph(self, method: str, path: str) -> None:
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.record.target).query))
@@ -626,11 +768,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._answer(*self.service.finish(self.record.json))
         if (method, path) == ("POST", "/graph/logging"):
             return self._answer(200, {})
-        organization = self.service.organizations.get(path[len("/graph/"):])
+        organization = self.service.organizations.get(path[len("/graph/") :])
         if method == "GET" and organization:
             return self._answer(200, organization)
-        message = f"Unsupported {method.lower()} request. Object with ID '{path[7:]}' does not exist"
-        return self._answer(400, {"error": {"message": message, "type": "GraphMethodException", "code": 100}})
+        message = (
+            f"Unsupported {method.lower()} request. Object with ID '{path[7:]}' does not exist"
+        )
+        return self._answer(
+            400, {"error": {"message": message, "type": "GraphMethodException", "code": 100}}
+        )
 
     def _json(self) -> None:
         content = bytearray()
@@ -638,18 +784,39 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             self.record.json = json.loads(content.decode("utf-8"))
         except ValueError:
-            self.service.problems.append(f"{self.record.path}: body is not JSON: {bytes(content)!r}")
+            self.service.problems.append(
+                f"{self.record.path}: body is not JSON: {bytes(content)!r}"
+            )
             self.record.json = {}
 
     def _login(self) -> None:
         self._json()
         body = self.record.json
         if self.record.headers.get("authorization") != "OAuth " + CLIENT_TOKEN:
-            return self._answer(401, {"error": {"message": "Invalid client token", "type": "OAuthException", "code": 190}})
+            return self._answer(
+                401,
+                {
+                    "error": {
+                        "message": "Invalid client token",
+                        "type": "OAuthException",
+                        "code": 190,
+                    }
+                },
+            )
         if (body.get("email"), body.get("password")) != (EMAIL, PASSWORD):
-            return self._answer(400, {"error": {
-                "message": "Invalid username or password", "type": "OAuthException", "code": 100, "error_subcode": 1348028,
-                "error_user_title": "Wrong password", "error_user_msg": "The password that you have entered is incorrect."}})
+            return self._answer(
+                400,
+                {
+                    "error": {
+                        "message": "Invalid username or password",
+                        "type": "OAuthException",
+                        "code": 100,
+                        "error_subcode": 1348028,
+                        "error_user_title": "Wrong password",
+                        "error_user_msg": "The password that you have entered is incorrect.",
+                    }
+                },
+            )
         return self._answer(200, {"access_token": TOKEN, "user_id": USER["id"]})
 
     def _offset(self, key: str) -> None:
@@ -662,14 +829,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _take(self, key: str) -> None:
         upload = self.service.upload(key)
-        offset, name = self.record.headers.get("offset", ""), self.record.headers.get("x-entity-name")
+        offset, name = (
+            self.record.headers.get("offset", ""),
+            self.record.headers.get("x-entity-name"),
+        )
         with self.service.lock:
             upload.posts += 1
             if name != key:
                 self.service.problems.append(f"{key}: X-Entity-Name is {name!r}")
             right = offset == str(upload.size)
         if not right:
-            return self._answer(412, _debug("OffsetInvalidError", "Request starting offset is invalid", True))
+            return self._answer(
+                412, _debug("OffsetInvalidError", "Request starting offset is invalid", True)
+            )
         start = at = int(offset)
 
         def take(block: bytes) -> None:
@@ -703,7 +875,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--latency", type=float, default=0.0, help="milliseconds added to each answer")
+    parser.add_argument(
+        "--latency", type=float, default=0.0, help="milliseconds added to each answer"
+    )
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--config", type=Path, help="write credentials for the user demo here")
     args = parser.parse_args()

@@ -1,4 +1,5 @@
 """authenticate, the config file, and organizations by key and by name."""
+
 import configparser
 import json
 import os
@@ -53,8 +54,13 @@ def stored(path: Path) -> Dict[str, Dict[str, str]]:
 
 
 def write(path: Path, **sections: Dict[str, str]) -> None:
-    path.write_text("".join(f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in rows.items()) + "\n"
-                            for name, rows in sections.items()), "utf-8")
+    path.write_text(
+        "".join(
+            f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in rows.items()) + "\n"
+            for name, rows in sections.items()
+        ),
+        "utf-8",
+    )
 
 
 class Asked:
@@ -67,20 +73,28 @@ class Asked:
         self.questions.append(question)
         if secret:
             self.secret.append(question)
-        return next(answer for word, answer in self.answers.items() if word.lower() in question.lower())
+        return next(
+            answer for word, answer in self.answers.items() if word.lower() in question.lower()
+        )
 
 
 def asked(who: Asked, **fields: Any) -> Any:
     import mapillary_tools as mt
+
     return mt.authenticate(mt.Login(**fields), mt.Ui(ask=who))
 
 
 # ---- by token and by password ----------------------------------------------------------------------------------------
 
+
 def test_token_is_stored_with_the_name_and_key_of_its_user(server, config):
     assert log_in(*BY_TOKEN).code == 0
     assert stored(config) == {
-        "demo": {"MAPSettingsUsername": "demo", "MAPSettingsUserKey": "1001", "user_upload_token": TOKEN}
+        "demo": {
+            "MAPSettingsUsername": "demo",
+            "MAPSettingsUserKey": "1001",
+            "user_upload_token": TOKEN,
+        }
     }
 
 
@@ -123,7 +137,11 @@ def test_password_is_not_stored(server, client, config):
 
 def test_wrong_password_is_said_as_the_service_says_it(server, client, config):
     ran = log_in("--user_email", EMAIL, "--user_password", "wrong")
-    assert ran.code == 9 and "The password that you have entered is incorrect." in ran.stderr and not config.exists()
+    assert (
+        ran.code == 9
+        and "The password that you have entered is incorrect." in ran.stderr
+        and not config.exists()
+    )
 
 
 def test_wrong_client_token_is_named_as_a_cause(server, monkeypatch):
@@ -159,22 +177,35 @@ def test_login_without_a_token_in_the_answer_stores_nothing(server, client, conf
 def test_account_is_printed_as_json_without_its_token(server):
     ran = log_in(*BY_TOKEN, "--json")
     row = json.loads(ran.stdout)
-    assert (row["tool"], row["exit_code"], row["user_name"]) == ("authenticate", 0, "demo") and TOKEN not in ran.stdout
+    assert (row["tool"], row["exit_code"], row["user_name"]) == (
+        "authenticate",
+        0,
+        "demo",
+    ) and TOKEN not in ran.stdout
 
 
 def test_upload_uses_what_authenticate_stored(server, tmp_path):
     making.drive(tmp_path / "drive", 2)
     log_in(*BY_TOKEN)
-    assert run("process_and_upload", "--import_path", tmp_path / "drive", "--user_name", "demo").code == 0
+    assert (
+        run("process_and_upload", "--import_path", tmp_path / "drive", "--user_name", "demo").code
+        == 0
+    )
     assert len(server.finished) == 1 and server.problems == []
 
 
 # ---- questions -------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("options, said", [
-    ((), "--user_name"), (("--user_name", "demo"), "--user_access_token"),
-    (("--user_name", "demo", "--user_email", EMAIL), "--user_password"),
-    (("--user_name", "demo") + BY_MAIL, "MAPILLARY_CLIENT_TOKEN")])
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ((), "--user_name"),
+        (("--user_name", "demo"), "--user_access_token"),
+        (("--user_name", "demo", "--user_email", EMAIL), "--user_password"),
+        (("--user_name", "demo") + BY_MAIL, "MAPILLARY_CLIENT_TOKEN"),
+    ],
+)
 def test_without_a_terminal_nothing_is_asked_and_the_option_is_named(options, said, server, config):
     ran = run("authenticate", *options)
     assert ran.code == 2 and said in ran.stderr and not config.exists() and server.log == []
@@ -192,7 +223,9 @@ def test_what_is_missing_is_asked_for_and_only_the_password_is_hidden(server, co
 def test_client_token_is_asked_for_with_where_to_get_one(server):
     who = Asked(mail=EMAIL, password=PASSWORD, client=CLIENT_TOKEN)
     asked(who, user_name="demo")
-    assert "developer page" in next(question for question in who.questions if "lient token" in question)
+    assert "developer page" in next(
+        question for question in who.questions if "lient token" in question
+    )
 
 
 @in_process
@@ -200,7 +233,9 @@ def test_client_token_is_asked_for_once(server, config):
     asked(Asked(mail=EMAIL, password=PASSWORD, client=CLIENT_TOKEN), user_name="demo")
     who = Asked(mail=EMAIL, password=PASSWORD)
     asked(who, user_name="other")
-    assert stored(config)["demo"]["MAPILLARY_CLIENT_TOKEN"] == CLIENT_TOKEN and len(who.questions) == 2
+    assert (
+        stored(config)["demo"]["MAPILLARY_CLIENT_TOKEN"] == CLIENT_TOKEN and len(who.questions) == 2
+    )
 
 
 @in_process
@@ -213,18 +248,29 @@ def test_client_token_of_the_environment_goes_before_the_stored_one(server, clie
 @in_process
 def test_password_keeps_its_blanks(server, client, monkeypatch):
     monkeypatch.setattr(service, "PASSWORD", " blank at both ends ")
-    assert asked(Asked(mail=EMAIL, password=" blank at both ends "), user_name="demo").exit_code == 0
+    assert (
+        asked(Asked(mail=EMAIL, password=" blank at both ends "), user_name="demo").exit_code == 0
+    )
 
 
 @pytest.mark.skipif(bool(EXECUTABLE) or os.name != "posix", reason="needs a terminal of its own")
 def test_password_is_not_echoed_on_a_terminal(server, config):
     import pty
     import select
+
     pid, terminal = pty.fork()
     if not pid:
         os.execv(
             sys.executable,
-            [sys.executable, "-I", "-S", str(ROOT / "mapillary_tools.py"), "authenticate", "--user_name", "demo"],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                str(ROOT / "mapillary_tools.py"),
+                "authenticate",
+                "--user_name",
+                "demo",
+            ],
         )
     shown = ""
     answers = [("mail", EMAIL), ("Password", PASSWORD), ("lient token", CLIENT_TOKEN)]
@@ -242,22 +288,31 @@ def test_password_is_not_echoed_on_a_terminal(server, config):
 
 # ---- what is stored already ------------------------------------------------------------------------------------------
 
+
 def test_stored_credentials_are_not_replaced_unasked(server, config):
     write(config, demo={"user_upload_token": "old"})
     before = config.read_bytes()
     ran = log_in(*BY_TOKEN)
-    assert ran.code == 2 and "--force_overwrite" in ran.stderr and (config.read_bytes(), server.log) == (before, [])
+    assert (
+        ran.code == 2
+        and "--force_overwrite" in ran.stderr
+        and (config.read_bytes(), server.log) == (before, [])
+    )
 
 
 def test_force_overwrite_replaces_stored_credentials(server, config):
     write(config, demo={"user_upload_token": "old"})
-    assert log_in(*BY_TOKEN, "--force_overwrite").code == 0 and stored(config)["demo"]["user_upload_token"] == TOKEN
+    assert (
+        log_in(*BY_TOKEN, "--force_overwrite").code == 0
+        and stored(config)["demo"]["user_upload_token"] == TOKEN
+    )
 
 
 @in_process
 @pytest.mark.parametrize("answer, token", [("y", TOKEN), ("Yes", TOKEN), ("n", "old"), ("", "old")])
 def test_on_a_terminal_overwriting_is_asked(answer, token, server, config):
     import mapillary_tools as mt
+
     write(config, demo={"user_upload_token": "old"})
     try:
         asked(Asked(replace=answer), user_name="demo", user_access_token=TOKEN)
@@ -270,13 +325,17 @@ def test_section_without_a_token_is_filled_in_unasked(server, config):
     write(config, demo={"MAPOrganizationKey": "2002"})
     assert log_in(*BY_TOKEN).code == 0
     assert (
-        stored(config)["demo"]["MAPOrganizationKey"] == "2002" and stored(config)["demo"]["user_upload_token"] == TOKEN
+        stored(config)["demo"]["MAPOrganizationKey"] == "2002"
+        and stored(config)["demo"]["user_upload_token"] == TOKEN
     )
 
 
 def test_other_sections_are_kept(server, config):
-    others = {"Émile": {"user_upload_token": "a%b=c;d#e", "MixedCase": "x : y"}, "organizations": {"city": "2002"},
-              "MAPAdmin": {"MAPILLARY_SECRET_HASH": "s"}}
+    others = {
+        "Émile": {"user_upload_token": "a%b=c;d#e", "MixedCase": "x : y"},
+        "organizations": {"city": "2002"},
+        "MAPAdmin": {"MAPILLARY_SECRET_HASH": "s"},
+    }
     write(config, **others)
     log_in(*BY_TOKEN)
     found = stored(config)
@@ -290,6 +349,7 @@ def test_value_over_several_lines_in_another_section_is_kept(server, config):
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 def test_config_file_is_readable_by_its_owner_only(server, config):
@@ -309,13 +369,15 @@ def test_config_file_that_others_could_read_becomes_private(server, config):
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 def test_config_file_is_private_from_its_first_byte(server, config, monkeypatch):
     import mapillary_tools as mt
+
     modes: List[int] = []
-    write_all = mt._write_all
+    write_all = mt.write_all
 
     def look(stream: Any, chunk: bytes) -> None:
         modes.append(stat.S_IMODE(os.fstat(stream.fileno()).st_mode))
         write_all(stream, chunk)
-    monkeypatch.setattr(mt, "_write_all", look)
+
+    monkeypatch.setattr(mt, "write_all", look)
     before = os.umask(0)
     try:
         log_in(*BY_TOKEN)
@@ -336,7 +398,9 @@ def test_home_is_where_the_config_file_is_otherwise(server, own_home, monkeypatc
     assert TOKEN in (own_home / ".config" / "mapillary" / "config").read_text("utf-8")
 
 
-def test_config_path_of_the_environment_goes_before_the_home(server, own_home, monkeypatch, tmp_path):
+def test_config_path_of_the_environment_goes_before_the_home(
+    server, own_home, monkeypatch, tmp_path
+):
     monkeypatch.setenv("MAPILLARY_CONFIG_PATH", str(tmp_path / "elsewhere"))
     log_in(*BY_TOKEN)
     assert (tmp_path / "elsewhere").exists() and not (own_home / ".config").exists()
@@ -347,12 +411,17 @@ def test_where_credentials_are_stored_is_said(server, config):
     assert str(config) in ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("content", [b"no section\n", b"[demo\nx = 1\n", b"\xff\xfe\x00[", b"[demo]\nalone\n"])
+@pytest.mark.parametrize(
+    "content", [b"no section\n", b"[demo\nx = 1\n", b"\xff\xfe\x00[", b"[demo]\nalone\n"]
+)
 def test_broken_config_file_is_named_and_left_as_it_is(content, server, config):
     config.write_bytes(content)
     ran = log_in(*BY_TOKEN)
     assert (
-        ran.code == 2 and str(config) in ran.stderr and "Traceback" not in ran.stderr and config.read_bytes() == content
+        ran.code == 2
+        and str(config) in ran.stderr
+        and "Traceback" not in ran.stderr
+        and config.read_bytes() == content
     )
 
 
@@ -381,6 +450,7 @@ def test_any_other_name_can_log_in_and_is_found_again(name, server, config):
 
 # ---- tokens ----------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("pasted", [f" {TOKEN}", f"{TOKEN} ", f"{TOKEN}\n", f"\t{TOKEN}\r\n"])
 @pytest.mark.parametrize("by", ["option", "environment"])
 def test_blanks_around_a_pasted_token_are_no_part_of_it(by, pasted, server, config, monkeypatch):
@@ -390,9 +460,13 @@ def test_blanks_around_a_pasted_token_are_no_part_of_it(by, pasted, server, conf
     assert ran.code == 0 and stored(config)["demo"]["user_upload_token"] == TOKEN, ran.stderr
 
 
-@pytest.mark.parametrize("pasted", [f"“{TOKEN}”", "tok\nen", "tok en", "tok\u00a0en", "ключ", "tok\r\nHost: evil"])
+@pytest.mark.parametrize(
+    "pasted", [f"“{TOKEN}”", "tok\nen", "tok en", "tok\u00a0en", "ключ", "tok\r\nHost: evil"]
+)
 @pytest.mark.parametrize("by", ["option", "environment"])
-def test_token_with_characters_that_no_token_has_is_refused_unsent(by, pasted, server, config, monkeypatch):
+def test_token_with_characters_that_no_token_has_is_refused_unsent(
+    by, pasted, server, config, monkeypatch
+):
     if by == "environment":
         monkeypatch.setenv("MAPILLARY_ACCESS_TOKEN", pasted)
     ran = log_in(*(["--user_access_token", pasted] if by == "option" else []))
@@ -401,19 +475,30 @@ def test_token_with_characters_that_no_token_has_is_refused_unsent(by, pasted, s
 
 
 @pytest.mark.parametrize("pasted", [f"“{CLIENT_TOKEN}”", "MLY|1\n|2"])
-def test_client_token_with_characters_that_no_token_has_is_refused_unsent(pasted, server, config, monkeypatch):
+def test_client_token_with_characters_that_no_token_has_is_refused_unsent(
+    pasted, server, config, monkeypatch
+):
     monkeypatch.setenv("MAPILLARY_CLIENT_TOKEN", pasted)
     ran = log_in(*BY_MAIL)
-    assert ran.code in (2, 9) and "client token" in ran.stderr.lower() and server.log == [] and not config.exists()
+    assert (
+        ran.code in (2, 9)
+        and "client token" in ran.stderr.lower()
+        and server.log == []
+        and not config.exists()
+    )
 
 
 @pytest.mark.parametrize("more", [BY_TOKEN, BY_MAIL, BY_TOKEN + ("--json",), BY_MAIL + ("--json",)])
 @pytest.mark.parametrize("code", [None, 400, 401])
 def test_secrets_are_in_no_output_even_if_the_service_repeats_them(code, more, server, client):
     if code:
-        server.faults.append(service.status(code, {"error": {"message": f"no: {TOKEN}"}}, method="GET"))
         server.faults.append(
-            service.status(code, {"error": {"message": f"no: {CLIENT_TOKEN} {PASSWORD}"}}, method="POST")
+            service.status(code, {"error": {"message": f"no: {TOKEN}"}}, method="GET")
+        )
+        server.faults.append(
+            service.status(
+                code, {"error": {"message": f"no: {CLIENT_TOKEN} {PASSWORD}"}}, method="POST"
+            )
         )
     ran = log_in(*more)
     assert not [secret for secret in SECRETS if secret in ran.stdout + ran.stderr], ran
@@ -427,13 +512,24 @@ def test_help_warns_that_a_password_on_the_command_line_can_be_seen():
 def test_journal_and_logs_of_a_run_hold_no_secret(server, client, tmp_path):
     making.drive(tmp_path / "drive", 2)
     log_in(*BY_MAIL)
-    run("process_and_upload", "--import_path", tmp_path / "drive", "--user_name", "demo", "--verbose")
+    run(
+        "process_and_upload",
+        "--import_path",
+        tmp_path / "drive",
+        "--user_name",
+        "demo",
+        "--verbose",
+    )
     assert not [
-        name for name, content in tree(tmp_path / "drive").items() for secret in SECRETS if secret.encode() in content
+        name
+        for name, content in tree(tmp_path / "drive").items()
+        for secret in SECRETS
+        if secret.encode() in content
     ]
 
 
 # ---- organizations ---------------------------------------------------------------------------------------------------
+
 
 def process(folder: Path, *more: Any) -> Ran:
     return run("process", "--import_path", folder, "--user_name", "demo", *more)
@@ -449,7 +545,10 @@ def organization(photo: Path) -> Optional[str]:
 
 
 def test_organization_by_key_is_described(photo):
-    assert process(photo.parent, "--organization_key", "2002").code == 0 and organization(photo) == "2002"
+    assert (
+        process(photo.parent, "--organization_key", "2002").code == 0
+        and organization(photo) == "2002"
+    )
 
 
 def test_organization_by_key_alone_stores_nothing(photo, config):
@@ -461,13 +560,18 @@ def test_organization_named_once_with_its_key_is_then_found_by_name(photo, confi
     process(photo.parent, "--organization_key", "2002", "--organization_username", "City")
     making.photo(photo.parent / "b.jpg", lat=1.0, lon=2.0)
     assert process(photo.parent, "--organization_username", "City", "--rerun").code == 0
-    assert organization(photo.parent / "b.jpg") == "2002" and stored(config) == {"organizations": {"City": "2002"}}
+    assert organization(photo.parent / "b.jpg") == "2002" and stored(config) == {
+        "organizations": {"City": "2002"}
+    }
 
 
 def test_key_given_with_a_name_replaces_the_stored_one(photo, config):
     write(config, organizations={"city": "1", "club": "7"}, demo={"user_upload_token": "t"})
     process(photo.parent, "--organization_key", "2002", "--organization_username", "city")
-    assert stored(config) == {"organizations": {"city": "2002", "club": "7"}, "demo": {"user_upload_token": "t"}}
+    assert stored(config) == {
+        "organizations": {"city": "2002", "club": "7"},
+        "demo": {"user_upload_token": "t"},
+    }
     assert organization(photo) == "2002"
 
 
@@ -475,7 +579,10 @@ def test_unknown_organization_ends_in_2_and_says_to_give_its_key(photo):
     before = photo.read_bytes()
     ran = process(photo.parent, "--organization_username", "nobody")
     assert (
-        ran.code == 2 and "nobody" in ran.stderr and "--organization_key" in ran.stderr and photo.read_bytes() == before
+        ran.code == 2
+        and "nobody" in ran.stderr
+        and "--organization_key" in ran.stderr
+        and photo.read_bytes() == before
     )
 
 
@@ -485,14 +592,20 @@ def test_organization_of_an_odd_name_is_found_again_or_refused(name, photo, conf
     before = config.read_bytes()
     first = process(photo.parent, "--organization_key", "2002", "--organization_username", name)
     again = process(photo.parent, "--organization_username", name, "--rerun")
-    assert (first.code, again.code) in ((0, 0), (2, 2)) and (first.code == 0 or config.read_bytes() == before)
+    assert (first.code, again.code) in ((0, 0), (2, 2)) and (
+        first.code == 0 or config.read_bytes() == before
+    )
 
 
 @pytest.mark.parametrize(
-    "options, private", [(("--organization_key", "2002", "--private"), True), (("--organization_key", "2002"), None)]
+    "options, private",
+    [(("--organization_key", "2002", "--private"), True), (("--organization_key", "2002"), None)],
 )
 def test_privacy_is_described_when_asked_for(options, private, photo):
-    assert process(photo.parent, *options).code == 0 and making.description(photo).get("MAPPrivate") is private
+    assert (
+        process(photo.parent, *options).code == 0
+        and making.description(photo).get("MAPPrivate") is private
+    )
 
 
 @pytest.mark.parametrize("tool", ["process", "extract_user_data"])
@@ -509,14 +622,30 @@ def test_process_asks_no_service_about_an_organization(photo, server):
 
 def test_upload_checks_the_organization_and_sends_its_key(photo, server):
     log_in(*BY_TOKEN)
-    ran = run("process_and_upload", "--import_path", photo.parent, "--user_name", "demo", "--organization_key", "2002")
+    ran = run(
+        "process_and_upload",
+        "--import_path",
+        photo.parent,
+        "--user_name",
+        "demo",
+        "--organization_key",
+        "2002",
+    )
     assert ran.code == 0 and len(server.requests("GET", "/graph/2002$")) == 1
     assert server.requests("POST", "finish_upload")[0].json["organization_id"] in ("2002", 2002)
 
 
 def test_organization_that_the_service_does_not_know_stops_the_upload(photo, server):
     log_in(*BY_TOKEN)
-    ran = run("process_and_upload", "--import_path", photo.parent, "--user_name", "demo", "--organization_key", "9999")
+    ran = run(
+        "process_and_upload",
+        "--import_path",
+        photo.parent,
+        "--user_name",
+        "demo",
+        "--organization_key",
+        "9999",
+    )
     assert ran.code in (8, 9) and "9999" in ran.stderr and server.images() == {}
 
 

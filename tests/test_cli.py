@@ -1,4 +1,5 @@
 """The command line as people use it: arguments in; exit code, one clear line, and files out."""
+
 import datetime
 import errno
 import json
@@ -15,11 +16,31 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 import making
-from conftest import PHOTOS, ROOT, Ran, as_nobody, images_in, in_process, needs_photos, real, run, tree
+from conftest import (
+    PHOTOS,
+    ROOT,
+    Ran,
+    as_nobody,
+    images_in,
+    in_process,
+    needs_photos,
+    real,
+    run,
+    tree,
+)
 
 NAMES = [f"{number:04d}.jpg" for number in range(1, 6)]
-TOOLS = ["process", "upload", "process_and_upload", "extract_user_data", "extract_import_meta_data",
-         "extract_geotag_data", "extract_sequence_data", "extract_upload_params", "exif_insert"]
+TOOLS = [
+    "process",
+    "upload",
+    "process_and_upload",
+    "extract_user_data",
+    "extract_import_meta_data",
+    "extract_geotag_data",
+    "extract_sequence_data",
+    "extract_upload_params",
+    "exif_insert",
+]
 
 
 def process(folder: Any, *more: Any) -> Ran:
@@ -28,7 +49,9 @@ def process(folder: Any, *more: Any) -> Ran:
 
 def counts(ran: Ran) -> Tuple[int, int, int, int]:
     """found, done, skipped, failed as the last summary line of the output says."""
-    lines = re.findall(r": (\d+) found = (\d+) [a-z ]+ \+ (\d+) skipped \+ (\d+) failed", ran.stdout)
+    lines = re.findall(
+        r": (\d+) found = (\d+) [a-z ]+ \+ (\d+) skipped \+ (\d+) failed", ran.stdout
+    )
     assert lines, ran
     return tuple(map(int, lines[-1]))  # type: ignore
 
@@ -49,12 +72,20 @@ def last_rows(folder: Any) -> Dict[str, Dict[str, Any]]:
 
 def exif_of(folder: Any) -> Dict[str, Dict[str, Any]]:
     """Every tag of every photo; where the IFDs stand in the block is not looked at."""
-    return {path.name: {name: value for name, value in making.read_exif(path).items() if not name.endswith("Pointer")}
-            for path in sorted(Path(str(folder)).glob("*.jpg"))}
+    return {
+        path.name: {
+            name: value
+            for name, value in making.read_exif(path).items()
+            if not name.endswith("Pointer")
+        }
+        for path in sorted(Path(str(folder)).glob("*.jpg"))
+    }
 
 
 def headings(folder: Any) -> Dict[str, float]:
-    return {name: row["MAPCompassHeading"]["TrueHeading"] for name, row in described(folder).items()}
+    return {
+        name: row["MAPCompassHeading"]["TrueHeading"] for name, row in described(folder).items()
+    }
 
 
 @pytest.fixture
@@ -73,12 +104,23 @@ def mixed(tmp_path: Path) -> Path:
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("This is no picture.\n")
     (folder / "torn_head.jpg").write_bytes(whole[:200])
-    (folder / "torn_tail.jpg").write_bytes(making.photo(tmp_path / "x.jpg", lat=1, lon=2, filler=200000).read_bytes()[:-90000])
+    (folder / "torn_tail.jpg").write_bytes(
+        making.photo(tmp_path / "x.jpg", lat=1, lon=2, filler=200000).read_bytes()[:-90000]
+    )
     making.photo(folder / "no_exif.jpg", exif=None)
     making.photo(folder / "no_position.jpg")
     making.photo(folder / "no_time.jpg", lat=1.0, lon=2.0, time=None)
-    making.photo(folder / "no_place.jpg", lat=1, lon=2, more={"GPS": {
-        2: (making.RATIONAL, [(0, 0), (0, 0), (0, 0)]), 4: (making.RATIONAL, [(0, 0), (0, 0), (0, 0)])}})
+    making.photo(
+        folder / "no_place.jpg",
+        lat=1,
+        lon=2,
+        more={
+            "GPS": {
+                2: (making.RATIONAL, [(0, 0), (0, 0), (0, 0)]),
+                4: (making.RATIONAL, [(0, 0), (0, 0), (0, 0)]),
+            }
+        },
+    )
     making.photo(folder / "null_island.jpg", lat=0.0, lon=0.0)
     (folder / "scan.tif").write_bytes(b"II*\0")
     return folder
@@ -86,42 +128,158 @@ def mixed(tmp_path: Path) -> Path:
 
 # ---- a command line and its exit code ----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("argv, code, line", [
-    (["process", "--user_name", "demo"], 2, "--import_path is missing|required: --import_path"),
-    (["process", "--import_path", "drive"], 2, "--user_name"),
-    (["extract_user_data", "--import_path", "drive"], 2, "--user_name"),
-    (["extract_upload_params", "--import_path", "drive"], 2, "--user_name"),
-    (["process_and_upload", "--import_path", "drive"], 2, "--user_name"),
-    (["process", "--import_path", "drive", "--user_name", ""], 2, "--user_name is missing"),
-    (["process", "--import_path", "nowhere", "--user_name", "demo"], 3, "nowhere: there is no such folder"),
-    (["process", "--import_path", "drive/0001.jpg", "--user_name", "demo"], 3, "0001.jpg: is a file, not a folder"),
-    (["process", "--import_path", "bare", "--user_name", "demo"], 3, "bare: holds no images"),
-    (["upload", "--import_path", "nowhere", "--dry_run"], 3, "nowhere: there is no such folder"),
-    (["exif_insert", "--import_path", "bare"], 3, "bare: holds no images"),
-    ([], 2, "a tool is missing"),
-    (["proces", "--import_path", "drive"], 2, "proces"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--bogus"], 2, "--bogus"),
-    (["process", "--import", "drive", "--user_name", "demo"], 2, "--import"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--cutoff_time", "soon"], 2, "soon"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--cutoff_time", "nan"], 2, "finite"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--cutoff_distance", "-1"], 2, "at least 0"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--workers", "1.5"], 2, "1.5"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--orientation", "45"], 2, "45"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--geotag_source", "gpx"], 2, "--geotag_source_path"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--geotag_source", "magic"], 2, "magic"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--geotag_source", "gpx", "--geotag_source_path",
-      "none.gpx"], 3, "none.gpx"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--private"], 2, "--private needs an organization"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--organization_username", "club"], 2, "club"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--timezone", "Nowhere/At_All"], 2, "Nowhere/At_All"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--timezone", "+02:00", "--local_time"], 2, "contradict"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--master_upload"], 2, "MAPILLARY_SECRET_HASH"),
-    (["process", "--import_path", "drive", "--user_name", "demo", "--offset_time", "1e15"], 2, "--offset_time"),
-    (["process", "--import_path", "drive", "--user_name"], 2, "--user_name"),
-    (["process", "--import_path", "drive", "--user_name", "demo"], 0, ""),
-    (["process", "--import-path", "drive", "--user-name", "demo", "--cutoff-time=30"], 0, ""),
-])
-def test_command_line_ends_with_its_exit_code_and_one_clear_line(argv, code, line, tmp_path, monkeypatch):
+
+@pytest.mark.parametrize(
+    "argv, code, line",
+    [
+        (["process", "--user_name", "demo"], 2, "--import_path is missing|required: --import_path"),
+        (["process", "--import_path", "drive"], 2, "--user_name"),
+        (["extract_user_data", "--import_path", "drive"], 2, "--user_name"),
+        (["extract_upload_params", "--import_path", "drive"], 2, "--user_name"),
+        (["process_and_upload", "--import_path", "drive"], 2, "--user_name"),
+        (["process", "--import_path", "drive", "--user_name", ""], 2, "--user_name is missing"),
+        (
+            ["process", "--import_path", "nowhere", "--user_name", "demo"],
+            3,
+            "nowhere: there is no such folder",
+        ),
+        (
+            ["process", "--import_path", "drive/0001.jpg", "--user_name", "demo"],
+            3,
+            "0001.jpg: is a file, not a folder",
+        ),
+        (["process", "--import_path", "bare", "--user_name", "demo"], 3, "bare: holds no images"),
+        (
+            ["upload", "--import_path", "nowhere", "--dry_run"],
+            3,
+            "nowhere: there is no such folder",
+        ),
+        (["exif_insert", "--import_path", "bare"], 3, "bare: holds no images"),
+        ([], 2, "a tool is missing"),
+        (["proces", "--import_path", "drive"], 2, "proces"),
+        (["process", "--import_path", "drive", "--user_name", "demo", "--bogus"], 2, "--bogus"),
+        (["process", "--import", "drive", "--user_name", "demo"], 2, "--import"),
+        (
+            ["process", "--import_path", "drive", "--user_name", "demo", "--cutoff_time", "soon"],
+            2,
+            "soon",
+        ),
+        (
+            ["process", "--import_path", "drive", "--user_name", "demo", "--cutoff_time", "nan"],
+            2,
+            "finite",
+        ),
+        (
+            ["process", "--import_path", "drive", "--user_name", "demo", "--cutoff_distance", "-1"],
+            2,
+            "at least 0",
+        ),
+        (
+            ["process", "--import_path", "drive", "--user_name", "demo", "--workers", "1.5"],
+            2,
+            "1.5",
+        ),
+        (
+            ["process", "--import_path", "drive", "--user_name", "demo", "--orientation", "45"],
+            2,
+            "45",
+        ),
+        (
+            ["process", "--import_path", "drive", "--user_name", "demo", "--geotag_source", "gpx"],
+            2,
+            "--geotag_source_path",
+        ),
+        (
+            [
+                "process",
+                "--import_path",
+                "drive",
+                "--user_name",
+                "demo",
+                "--geotag_source",
+                "magic",
+            ],
+            2,
+            "magic",
+        ),
+        (
+            [
+                "process",
+                "--import_path",
+                "drive",
+                "--user_name",
+                "demo",
+                "--geotag_source",
+                "gpx",
+                "--geotag_source_path",
+                "none.gpx",
+            ],
+            3,
+            "none.gpx",
+        ),
+        (
+            ["process", "--import_path", "drive", "--user_name", "demo", "--private"],
+            2,
+            "--private needs an organization",
+        ),
+        (
+            [
+                "process",
+                "--import_path",
+                "drive",
+                "--user_name",
+                "demo",
+                "--organization_username",
+                "club",
+            ],
+            2,
+            "club",
+        ),
+        (
+            [
+                "process",
+                "--import_path",
+                "drive",
+                "--user_name",
+                "demo",
+                "--timezone",
+                "Nowhere/At_All",
+            ],
+            2,
+            "Nowhere/At_All",
+        ),
+        (
+            [
+                "process",
+                "--import_path",
+                "drive",
+                "--user_name",
+                "demo",
+                "--timezone",
+                "+02:00",
+                "--local_time",
+            ],
+            2,
+            "contradict",
+        ),
+        (
+            ["process", "--import_path", "drive", "--user_name", "demo", "--master_upload"],
+            2,
+            "MAPILLARY_SECRET_HASH",
+        ),
+        (
+            ["process", "--import_path", "drive", "--user_name", "demo", "--offset_time", "1e15"],
+            2,
+            "--offset_time",
+        ),
+        (["process", "--import_path", "drive", "--user_name"], 2, "--user_name"),
+        (["process", "--import_path", "drive", "--user_name", "demo"], 0, ""),
+        (["process", "--import-path", "drive", "--user-name", "demo", "--cutoff-time=30"], 0, ""),
+    ],
+)
+def test_command_line_ends_with_its_exit_code_and_one_clear_line(
+    argv, code, line, tmp_path, monkeypatch
+):
     making.drive(tmp_path / "drive", count=2)
     (tmp_path / "bare").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -130,19 +288,33 @@ def test_command_line_ends_with_its_exit_code_and_one_clear_line(argv, code, lin
     assert ran.code == code, ran
     assert "Traceback" not in ran.stderr
     if code:
-        (said,) = [words for words in ran.stderr.splitlines() if words.startswith("mapillary_tools: ")]
+        (said,) = [
+            words for words in ran.stderr.splitlines() if words.startswith("mapillary_tools: ")
+        ]
         assert re.search(line, said) and ran.stdout == "", said
         assert images_in(tmp_path) == before
 
 
-@pytest.mark.parametrize("argv", [["--version"], ["-h"], ["--help"], ["--advanced", "-h"], ["-h", "process"],
-                                  ["process", "--import_path", "x", "--bogus", "-h"],
-                                  ["process", "--cutoff_time", "soon", "-h"], ["process", "--user_name", "-h"],
-                                  ["process", "--workers", "-h"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--version"],
+        ["-h"],
+        ["--help"],
+        ["--advanced", "-h"],
+        ["-h", "process"],
+        ["process", "--import_path", "x", "--bogus", "-h"],
+        ["process", "--cutoff_time", "soon", "-h"],
+        ["process", "--user_name", "-h"],
+        ["process", "--workers", "-h"],
+    ],
+)
 def test_help_and_version_end_with_0_wherever_they_stand(argv):
     ran = run(argv)
     assert (ran.code, ran.stderr) == (0, ""), ran
-    assert ran.stdout.startswith("usage: " if "--version" not in argv else "mapillary_tools 1."), ran
+    assert ran.stdout.startswith("usage: " if "--version" not in argv else "mapillary_tools 1."), (
+        ran
+    )
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -165,7 +337,9 @@ def test_help_without_advanced_is_short():
     assert "--import_path" in text and "--offset_angle" not in text
 
 
-@pytest.mark.parametrize("words", [["--advanced", "process"], ["process", "--advanced"], ["process"]])
+@pytest.mark.parametrize(
+    "words", [["--advanced", "process"], ["process", "--advanced"], ["process"]]
+)
 def test_advanced_option_is_accepted_with_and_without_advanced(words, drive):
     ran = run(words, "--import_path", drive, "--user_name", "demo", "--cutoff_distance", "1")
     assert ran.code == 0 and len({row["MAPSequenceUUID"] for row in described(drive).values()}) == 5
@@ -173,9 +347,12 @@ def test_advanced_option_is_accepted_with_and_without_advanced(words, drive):
 
 # ---- values ------------------------------------------------------------------------------------------------------------
 
+
 def test_negative_angle_as_separate_word(drive):
     assert process(drive, "--offset_angle", "-90").code == 0
-    assert headings(drive) == {name: (10.0 * number + 5 - 90) % 360 for number, name in enumerate(NAMES)}
+    assert headings(drive) == {
+        name: (10.0 * number + 5 - 90) % 360 for number, name in enumerate(NAMES)
+    }
 
 
 def test_negative_zone_as_separate_word(drive):
@@ -208,10 +385,21 @@ def test_user_name_outside_of_ascii_is_escaped_in_the_description(drive):
 
 # ---- bad images --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name, words", [
-    ("empty.jpg", "is empty"), ("text.jpg", "is not a JPEG"), ("torn_head.jpg", "is truncated"),
-    ("torn_tail.jpg", "is truncated"), ("no_exif.jpg", "has no capture time"), ("no_position.jpg", "has no position"),
-    ("no_time.jpg", "has no capture time"), ("no_place.jpg", "has no position"), ("null_island.jpg", "has no position")])
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("empty.jpg", "is empty"),
+        ("text.jpg", "is not a JPEG"),
+        ("torn_head.jpg", "is truncated"),
+        ("torn_tail.jpg", "is truncated"),
+        ("no_exif.jpg", "has no capture time"),
+        ("no_position.jpg", "has no position"),
+        ("no_time.jpg", "has no capture time"),
+        ("no_place.jpg", "has no position"),
+        ("null_island.jpg", "has no position"),
+    ],
+)
 def test_bad_image_is_named_with_its_cause(name, words, mixed):
     lines = [line for line in process(mixed).stdout.splitlines() if name in line]
     assert len(lines) == 1 and lines[0].strip().startswith("failed") and words in lines[0], lines
@@ -230,7 +418,8 @@ def test_bad_images_are_never_written(mixed):
     process(mixed, "--rerun", "--offset_angle", "10")
     after = images_in(mixed)
     assert {name: data for name, data in after.items() if name not in NAMES} == {
-        name: data for name, data in before.items() if name not in NAMES}
+        name: data for name, data in before.items() if name not in NAMES
+    }
 
 
 def test_file_that_is_no_jpeg_kind_is_skipped_by_name(mixed):
@@ -259,27 +448,50 @@ def test_failed_image_is_tried_again_when_its_file_changed(mixed):
 
 
 def test_truncated_photo_is_seen_though_its_thumbnail_has_an_end_of_image(tmp_path):
-    whole = making.photo(tmp_path / "a.jpg", lat=1, lon=2, filler=9000, thumbnail=making.jpeg((16, 16))).read_bytes()
+    whole = making.photo(
+        tmp_path / "a.jpg", lat=1, lon=2, filler=9000, thumbnail=making.jpeg((16, 16))
+    ).read_bytes()
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "a.jpg").write_bytes(whole[:-5000])
     ran = process(tmp_path / "p")
     assert ran.code == 1 and "is truncated" in ran.stdout, ran
 
 
-@pytest.mark.parametrize("when", ["9999:12:31 24:10:11", "0001:01:01 00:00:00", "9999:12:31 23:59:60", "0001:01:01 00:00:01"])
+@pytest.mark.parametrize(
+    "when",
+    ["9999:12:31 24:10:11", "0001:01:01 00:00:00", "9999:12:31 23:59:60", "0001:01:01 00:00:01"],
+)
 @pytest.mark.parametrize("zone", ["-05:00", "+14:00"])
 def test_photo_at_the_end_of_the_calendar_does_not_stop_the_run(when, zone, drive):
     making.photo(drive / "odd.jpg", lat=57.7, lon=11.97, time=when)
     ran = process(drive, "--timezone", zone)
-    assert ran.code in (0, 1) and counts(ran)[0] == 6 and all(described(drive)[name] for name in NAMES), ran
+    assert (
+        ran.code in (0, 1) and counts(ran)[0] == 6 and all(described(drive)[name] for name in NAMES)
+    ), ran
 
 
-@pytest.mark.parametrize("history", ['[{"type":[],"key":"a","value":1}]', "[" * 100000, '{"a":1}', '[[1]]', "[1e999]",
-                                     "__import__('os')"])
+@pytest.mark.parametrize(
+    "history",
+    [
+        '[{"type":[],"key":"a","value":1}]',
+        "[" * 100000,
+        '{"a":1}',
+        "[[1]]",
+        "[1e999]",
+        "__import__('os')",
+    ],
+)
 def test_odd_image_history_does_not_stop_the_run(history, drive):
-    making.photo(drive / "odd.jpg", lat=57.7, lon=11.97, more={"0th": {0x9213: (making.ASCII, history[:60000])}})
+    making.photo(
+        drive / "odd.jpg",
+        lat=57.7,
+        lon=11.97,
+        more={"0th": {0x9213: (making.ASCII, history[:60000])}},
+    )
     ran = process(drive)
-    assert ran.code in (0, 1) and counts(ran)[0] == 6 and all(described(drive)[name] for name in NAMES), ran
+    assert (
+        ran.code in (0, 1) and counts(ran)[0] == 6 and all(described(drive)[name] for name in NAMES)
+    ), ran
 
 
 def test_link_that_leads_nowhere_is_a_failed_image(drive):
@@ -289,6 +501,7 @@ def test_link_that_leads_nowhere_is_a_failed_image(drive):
 
 
 # ---- folders and disks that cannot be written --------------------------------------------------------------------------
+
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of another kind")
 @pytest.mark.parametrize("more", [[], ["--keep_original"], ["--skip_EXIF_insert"]])
@@ -338,6 +551,7 @@ def test_dry_run_works_on_a_read_only_folder(more):
 def _full_after(monkeypatch: Any, budget: int) -> List[int]:
     """Lets the one write function put `budget` bytes on the disk, then the disk is full; gives [bytes left]."""
     import mapillary_tools
+
     left = [budget]
 
     class Thin:
@@ -347,12 +561,14 @@ def _full_after(monkeypatch: Any, budget: int) -> List[int]:
         def write(self, data: Any) -> int:
             if left[0] <= 0:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            some = bytes(data[:left[0]])
+            some = bytes(data[: left[0]])
             left[0] -= len(some)
             return self.stream.write(some)
 
-    plain = mapillary_tools._write_all
-    monkeypatch.setattr(mapillary_tools, "_write_all", lambda stream, chunk: plain(Thin(stream), chunk))
+    plain = mapillary_tools.write_all
+    monkeypatch.setattr(
+        mapillary_tools, "write_all", lambda stream, chunk: plain(Thin(stream), chunk)
+    )
     return left
 
 
@@ -363,21 +579,30 @@ def _journal_bytes(folder: Path) -> int:
 @in_process
 @pytest.mark.parametrize("more", [[], ["--keep_original"]])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.2, 1.5])
-def test_full_disk_leaves_every_image_whole_and_the_next_run_finishes(share, more, drive, tmp_path, monkeypatch):
+def test_full_disk_leaves_every_image_whole_and_the_next_run_finishes(
+    share, more, drive, tmp_path, monkeypatch
+):
     shutil.copytree(str(drive), str(tmp_path / "good"))
     process(tmp_path / "good", "--workers", 1, more)
     size = _journal_bytes(tmp_path / "good")
     before = images_in(drive)
-    left = _full_after(monkeypatch, int(size * share) if share < 1 else int(size // 2 + 3000 * share))
+    left = _full_after(
+        monkeypatch, int(size * share) if share < 1 else int(size // 2 + 3000 * share)
+    )
     ran = process(drive, "--workers", 1, more)
-    assert ran.code in (1, 11) and "No space left" in ran.stdout + ran.stderr and "free some space" in (
-        ran.stdout + ran.stderr), ran
+    assert (
+        ran.code in (1, 11)
+        and "No space left" in ran.stdout + ran.stderr
+        and "free some space" in (ran.stdout + ran.stderr)
+    ), ran
     wanted = images_in(tmp_path / "good")
     assert all(data in (before[name], wanted[name]) for name, data in images_in(drive).items())
     left[0] = 1 << 40
     assert process(drive, "--workers", 1, more).code == 0
     assert images_in(drive) == wanted
-    assert tree(drive / ".mapillary" / "process_images") == tree(tmp_path / "good" / ".mapillary" / "process_images")
+    assert tree(drive / ".mapillary" / "process_images") == tree(
+        tmp_path / "good" / ".mapillary" / "process_images"
+    )
 
 
 @in_process
@@ -385,16 +610,21 @@ def test_full_disk_while_images_are_written_ends_in_1_and_names_them(drive, monk
     import mapillary_tools
 
     def full(path: Any, parts: Any, **_: Any) -> None:
-        raise mapillary_tools._os_problem(path, OSError(errno.ENOSPC, "No space left on device"))
+        raise mapillary_tools.os_problem(path, OSError(errno.ENOSPC, "No space left on device"))
 
     monkeypatch.setattr(mapillary_tools, "write_atomically", full)
     ran = process(drive)
     assert ran.code == 1 and counts(ran) == (5, 0, 0, 5)
-    assert all(re.search(r"failed .*%s: cannot be written: No space left on device \(free" % name, ran.stdout)
-               for name in NAMES)
+    assert all(
+        re.search(
+            r"failed .*%s: cannot be written: No space left on device \(free" % name, ran.stdout
+        )
+        for name in NAMES
+    )
 
 
 # ---- the journal -------------------------------------------------------------------------------------------------------
+
 
 def test_torn_last_line_of_the_journal_is_passed_over(drive):
     process(drive)
@@ -437,6 +667,7 @@ def test_damaged_line_within_the_journal_is_no_traceback_and_shifts_nothing(dama
 
 # ---- running again -----------------------------------------------------------------------------------------------------
 
+
 def test_second_run_finds_nothing_to_do(drive):
     process(drive)
     before = tree(drive)
@@ -459,7 +690,9 @@ def test_rerun_with_the_same_options_gives_the_same_bytes(more, drive):
     process(drive, SHIFT, "--rerun", more)
     before = tree(drive, without="journal")
     ran = process(drive, SHIFT, "--rerun", more)
-    assert ran.code == 0 and counts(ran) == (5, 5, 0, 0) and tree(drive, without="journal") == before
+    assert (
+        ran.code == 0 and counts(ran) == (5, 5, 0, 0) and tree(drive, without="journal") == before
+    )
 
 
 def test_changed_options_start_from_what_was_found(drive):
@@ -495,7 +728,13 @@ def test_what_an_earlier_run_wrote_is_taken_back(drive):
 
 
 def test_the_caption_of_the_photographer_stays_in_found_and_out_of_the_description(drive):
-    making.photo(drive / "0003.jpg", lat=57.7002, lon=11.97, time="2024:05:06 07:08:13", description="Our holiday")
+    making.photo(
+        drive / "0003.jpg",
+        lat=57.7002,
+        lon=11.97,
+        time="2024:05:06 07:08:13",
+        description="Our holiday",
+    )
     process(drive)
     assert "holiday" not in making.read_exif(drive / "0003.jpg")["ImageDescription"]
     assert last_rows(drive)["0003.jpg"]["found"]["caption"] == "Our holiday"
@@ -504,7 +743,9 @@ def test_the_caption_of_the_photographer_stays_in_found_and_out_of_the_descripti
 @in_process
 @pytest.mark.parametrize("killed_at", ["before the replace", "after the replace"])
 @pytest.mark.parametrize("first", [None, ["--offset_angle", "10"]])
-def test_killed_while_writing_then_run_again_shifts_nothing_twice(first, killed_at, drive, tmp_path, monkeypatch):
+def test_killed_while_writing_then_run_again_shifts_nothing_twice(
+    first, killed_at, drive, tmp_path, monkeypatch
+):
     """kill -9 around the replace of the third image: its result line, and those after it, never reach the journal."""
     import mapillary_tools
 
@@ -517,11 +758,11 @@ def test_killed_while_writing_then_run_again_shifts_nothing_twice(first, killed_
         process(drive, first)
     plain, seen = mapillary_tools.write_edits, []
 
-    def dying(path: str, edits: Any, to: Any = None) -> Any:
+    def dying(path: str, edits: Any, *rest: Any) -> Any:
         seen.append(path)
         if len(seen) == 3 and killed_at == "before the replace":
             raise Killed
-        done = plain(path, edits, to)
+        done = plain(path, edits, *rest)
         if len(seen) == 3:
             raise Killed
         return done
@@ -547,17 +788,26 @@ def test_killed_while_writing_then_run_again_shifts_nothing_twice(first, killed_
 @in_process
 def test_found_is_on_disk_before_the_first_image_is_replaced(drive, monkeypatch):
     import mapillary_tools
+
     plain, seen, synced = mapillary_tools.write_edits, [], []
     fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.readlink("/proc/self/fd/%d" % handle))
-                                                     if sys.platform == "linux" else None, fsync(handle))[1])
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda handle: (
+            synced.append(os.readlink("/proc/self/fd/%d" % handle))
+            if sys.platform == "linux"
+            else None,
+            fsync(handle),
+        )[1],
+    )
 
-    def looking(path: str, edits: Any, to: Any = None) -> Any:
+    def looking(path: str, edits: Any, *rest: Any) -> Any:
         row = last_rows(drive).get(os.path.basename(path), {})
         seen.append(row.get("found", {}).get("times", {}).get("DateTimeOriginal"))
         if sys.platform == "linux":
             assert any(name.endswith("journal.jsonl") for name in synced)
-        return plain(path, edits, to)
+        return plain(path, edits, *rest)
 
     monkeypatch.setattr(mapillary_tools, "write_edits", looking)
     process(drive)
@@ -605,7 +855,9 @@ def test_touched_originals_give_the_same_description_again(more, drive):
     for path in drive.glob("*.jpg"):
         os.utime(str(path), (1700000000, 1700000000))
     assert process(drive, SHIFT, more).code == 0
-    assert {name: row["steps"]["geotag_process"]["data"] for name, row in last_rows(drive).items()} == first
+    assert {
+        name: row["steps"]["geotag_process"]["data"] for name, row in last_rows(drive).items()
+    } == first
 
 
 def test_photo_half_copied_while_a_run_looks_is_not_shifted_twice(drive):
@@ -622,7 +874,14 @@ def test_photo_half_copied_while_a_run_looks_is_not_shifted_twice(drive):
 
 def test_photo_replaced_by_another_of_the_same_name_is_read_anew(drive):
     process(drive, SHIFT)
-    making.photo(drive / "0003.jpg", lat=57.71, lon=11.98, heading=200.0, time="2024:05:06 07:08:14", pixels=9)
+    making.photo(
+        drive / "0003.jpg",
+        lat=57.71,
+        lon=11.98,
+        heading=200.0,
+        time="2024:05:06 07:08:14",
+        pixels=9,
+    )
     assert process(drive, SHIFT).code == 0
     row = making.description(drive / "0003.jpg")
     assert (row["MAPLatitude"], row["MAPCompassHeading"]["TrueHeading"]) == (57.71, 290.0)
@@ -671,6 +930,7 @@ def test_images_that_join_give_what_one_run_over_all_of_them_gives(drive, tmp_pa
 
 
 # ---- where things are written ------------------------------------------------------------------------------------------
+
 
 def test_keep_original_leaves_originals_byte_identical(drive):
     before = images_in(drive)
@@ -741,7 +1001,8 @@ def test_sequences_do_not_cross_folders(tmp_path):
     making.drive(tmp_path / "p" / "b", count=2, start="2024:05:06 07:08:13", lat=57.7002)
     process(tmp_path / "p")
     assert not {row["MAPSequenceUUID"] for row in described(tmp_path / "p" / "a").values()} & {
-        row["MAPSequenceUUID"] for row in described(tmp_path / "p" / "b").values()}
+        row["MAPSequenceUUID"] for row in described(tmp_path / "p" / "b").values()
+    }
 
 
 def test_what_an_earlier_tool_uploaded_is_honoured(drive):
@@ -755,12 +1016,20 @@ def test_what_an_earlier_tool_uploaded_is_honoured(drive):
 
 # ---- the unit tools ----------------------------------------------------------------------------------------------------
 
+
 def _one_after_another(folder: Any, more: List[str]) -> List[Ran]:
     demo = ["--user_name", "demo"]
-    return [run(tool, "--import_path", folder, words) for tool, words in [
-        ("extract_user_data", demo), ("extract_import_meta_data", ["--device_make", "Own"]),
-        ("extract_geotag_data", SHIFT), ("extract_sequence_data", ["--offset_angle", "90", "--cutoff_time", "3"]),
-        ("extract_upload_params", demo), ("exif_insert", more)]]
+    return [
+        run(tool, "--import_path", folder, words)
+        for tool, words in [
+            ("extract_user_data", demo),
+            ("extract_import_meta_data", ["--device_make", "Own"]),
+            ("extract_geotag_data", SHIFT),
+            ("extract_sequence_data", ["--offset_angle", "90", "--cutoff_time", "3"]),
+            ("extract_upload_params", demo),
+            ("exif_insert", more),
+        ]
+    ]
 
 
 def test_unit_tools_one_after_another_give_the_same_bytes_as_process(drive, tmp_path):
@@ -796,11 +1065,14 @@ def test_step_repeated_with_other_options_is_taken_over_by_the_next_exif_insert(
 
 def test_write_gpx_without_a_track_is_refused_before_anything_is_done(drive):
     before = tree(drive)
-    ran = run("extract_geotag_data", "--import_path", drive, "--write_gpx", drive.parent / "out.gpx")
+    ran = run(
+        "extract_geotag_data", "--import_path", drive, "--write_gpx", drive.parent / "out.gpx"
+    )
     assert ran.code == 2 and tree(drive) == before
 
 
 # ---- what is printed ---------------------------------------------------------------------------------------------------
+
 
 def test_summary_adds_up(mixed):
     found, done, skipped, failed = counts(process(mixed))
@@ -812,7 +1084,9 @@ def test_json_prints_one_object_on_standard_output(mixed):
     row = json.loads(ran.stdout)
     assert ran.stdout.count("\n") == 1 and row["exit_code"] == ran.code == 1
     assert row["found"] == row["done"] + sum(row["skipped"].values()) + len(row["failed"]) == 15
-    assert all(set(problem) == {"code", "file", "wrong", "value", "remedy"} for problem in row["failed"])
+    assert all(
+        set(problem) == {"code", "file", "wrong", "value", "remedy"} for problem in row["failed"]
+    )
 
 
 def test_json_of_an_error_is_one_object_too(tmp_path):
@@ -837,20 +1111,26 @@ def test_error_is_one_line_even_for_a_name_with_a_line_break(tmp_path):
 
 # ---- real processes ----------------------------------------------------------------------------------------------------
 
+
 def test_bare_python_in_a_folder_with_blank_and_umlaut_and_no_home(tmp_path):
     folder = tmp_path / "Fotos für Ömer"
     making.drive(folder, count=2)
     (folder / "0002.jpg").rename(folder / "höhe 2.jpg")
-    ran = real(["process", "--import_path", folder, "--user_name", "demo"], cwd=str(tmp_path), env={
-        "HOME": str(tmp_path / "not" / "there"), "MAPILLARY_CONFIG_PATH": ""})
+    ran = real(
+        ["process", "--import_path", folder, "--user_name", "demo"],
+        cwd=str(tmp_path),
+        env={"HOME": str(tmp_path / "not" / "there"), "MAPILLARY_CONFIG_PATH": ""},
+    )
     assert ran.code == 0 and counts(ran) == (2, 2, 0, 0), ran
     assert making.description(folder / "höhe 2.jpg")["MAPSettingsUsername"] == "demo"
 
 
 def test_home_that_points_nowhere_stays_away(tmp_path):
     making.drive(tmp_path / "p", count=1)
-    real(["process", "--import_path", tmp_path / "p", "--user_name", "demo"], env={
-        "HOME": str(tmp_path / "not" / "there"), "MAPILLARY_CONFIG_PATH": ""})
+    real(
+        ["process", "--import_path", tmp_path / "p", "--user_name", "demo"],
+        env={"HOME": str(tmp_path / "not" / "there"), "MAPILLARY_CONFIG_PATH": ""},
+    )
     assert not (tmp_path / "not").exists()
 
 
@@ -859,8 +1139,11 @@ def test_console_of_code_page_1252_with_names_it_cannot_show(tmp_path):
     making.drive(folder, count=1)
     making.photo(folder / "東京.jpg")
     making.photo(folder / "größe.jpg")
-    ran = real(["process", "--import_path", folder, "--user_name", "demo", "--verbose"], env={
-        "PYTHONIOENCODING": "cp1252"}, flags=("-S",))
+    ran = real(
+        ["process", "--import_path", folder, "--user_name", "demo", "--verbose"],
+        env={"PYTHONIOENCODING": "cp1252"},
+        flags=("-S",),
+    )
     assert ran.code == 1 and counts(ran) == (3, 1, 0, 2) and "\\u6771\\u4eac.jpg" in ran.stdout, ran
 
 
@@ -873,7 +1156,9 @@ def test_file_name_that_is_no_text_is_processed(tmp_path):
 
 
 def test_relative_path_from_another_folder(drive):
-    ran = real(["process", "--import_path", "./drive/", "--user_name", "demo"], cwd=str(drive.parent))
+    ran = real(
+        ["process", "--import_path", "./drive/", "--user_name", "demo"], cwd=str(drive.parent)
+    )
     assert ran.code == 0 and counts(ran) == (5, 5, 0, 0)
 
 
@@ -881,21 +1166,39 @@ def test_relative_path_from_another_folder(drive):
 def test_script_started_through_a_link_finds_vendor(drive, tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "mt").symlink_to(ROOT / "mapillary_tools.py")
-    ran = real(["process", "--import_path", drive, "--user_name", "demo"], program=tmp_path / "bin" / "mt")
+    ran = real(
+        ["process", "--import_path", drive, "--user_name", "demo"], program=tmp_path / "bin" / "mt"
+    )
     assert ran.code == 0 and counts(ran) == (5, 5, 0, 0), ran
 
 
 @in_process
 def test_script_without_vendor_says_what_to_copy(drive, tmp_path):
     shutil.copy(str(ROOT / "mapillary_tools.py"), str(tmp_path / "alone.py"))
-    ran = real(["process", "--import_path", drive, "--user_name", "demo"], program=tmp_path / "alone.py")
-    assert ran.code not in (0, 1) and "vendor" in ran.stderr.splitlines()[-1] and "Traceback" not in ran.stderr, ran
+    ran = real(
+        ["process", "--import_path", drive, "--user_name", "demo"], program=tmp_path / "alone.py"
+    )
+    assert (
+        ran.code not in (0, 1)
+        and "vendor" in ran.stderr.splitlines()[-1]
+        and "Traceback" not in ran.stderr
+    ), ran
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of another kind")
 def test_reader_that_went_away_is_no_error(mixed):
-    argv = [sys.executable, "-I", "-S", str(ROOT / "mapillary_tools.py"), "process", "--import_path", str(mixed),
-            "--user_name", "demo", "--verbose"]
+    argv = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(ROOT / "mapillary_tools.py"),
+        "process",
+        "--import_path",
+        str(mixed),
+        "--user_name",
+        "demo",
+        "--verbose",
+    ]
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
@@ -906,9 +1209,22 @@ def test_reader_that_went_away_is_no_error(mixed):
 @pytest.mark.skipif(os.name != "posix", reason="signals of another kind")
 def test_ctrl_c_ends_in_130_and_the_next_run_goes_on(tmp_path):
     making.drive(tmp_path / "p", count=120, seconds=1.0)
-    argv = [sys.executable, "-I", "-S", str(ROOT / "mapillary_tools.py"), "process", "--import_path", str(tmp_path / "p"),
-            "--user_name", "demo", "--workers", "1"]
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    argv = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(ROOT / "mapillary_tools.py"),
+        "process",
+        "--import_path",
+        str(tmp_path / "p"),
+        "--user_name",
+        "demo",
+        "--workers",
+        "1",
+    ]
+    child = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
     journal = tmp_path / "p" / ".mapillary" / "journal.jsonl"
     limit = time.time() + 20
     while time.time() < limit and not (journal.exists() and journal.stat().st_size > 60000):
@@ -917,24 +1233,43 @@ def test_ctrl_c_ends_in_130_and_the_next_run_goes_on(tmp_path):
     _, said = child.communicate()
     if child.returncode == 0:
         pytest.skip("the run was faster than the signal")
-    assert child.returncode == 130 and b"run the same command again" in said and b"Traceback" not in said, said
+    assert (
+        child.returncode == 130
+        and b"run the same command again" in said
+        and b"Traceback" not in said
+    ), said
     ran = process(tmp_path / "p")
     assert ran.code == 0 and all(described(tmp_path / "p").values())
 
 
 @in_process
 def test_first_command_of_the_readme_on_a_bare_python(tmp_path):
-    shutil.copytree(str(ROOT / "tests" / "data" / "drive"), str(tmp_path / "tests" / "data" / "drive"),
-                    ignore=shutil.ignore_patterns(".mapillary"))
+    shutil.copytree(
+        str(ROOT / "tests" / "data" / "drive"),
+        str(tmp_path / "tests" / "data" / "drive"),
+        ignore=shutil.ignore_patterns(".mapillary"),
+    )
     before = tree(tmp_path)
-    ran = real(["process_and_upload", "--import_path", "tests/data/drive", "--user_name", "demo", "--keep_original",
-                "--stand_in", "received"], cwd=str(tmp_path))
+    ran = real(
+        [
+            "process_and_upload",
+            "--import_path",
+            "tests/data/drive",
+            "--user_name",
+            "demo",
+            "--keep_original",
+            "--stand_in",
+            "received",
+        ],
+        cwd=str(tmp_path),
+    )
     assert ran.code == 0, ran
     assert counts(ran) == (16, 16, 0, 0)
     assert before.items() <= tree(tmp_path).items()
 
 
 # ---- real photos -------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def processed(tmp_path_factory: Any) -> Tuple[Path, Ran, List[Dict[str, Any]]]:
@@ -944,8 +1279,11 @@ def processed(tmp_path_factory: Any) -> Tuple[Path, Ran, List[Dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("real") / "photos"
     shutil.copytree(str(PHOTOS), str(folder), copy_function=shutil.copyfile)
     folder.chmod(0o755)
-    judged = subprocess.run(["exiftool", "-n", "-j", "-G0:1", "-EXIF:all", "-GPS:all", str(folder)],
-                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    judged = subprocess.run(
+        ["exiftool", "-n", "-j", "-G0:1", "-EXIF:all", "-GPS:all", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ).stdout
     return folder, process(folder, "--json"), json.loads(judged)
 
 
@@ -956,7 +1294,10 @@ class TestRealPhotos:
     def test_every_file_is_accounted_for(self, processed):
         folder, ran, _ = processed
         row = json.loads(ran.stdout)
-        assert ran.code == 1 and row["found"] == len([path for path in folder.iterdir() if path.is_file()]) == 23
+        assert (
+            ran.code == 1
+            and row["found"] == len([path for path in folder.iterdir() if path.is_file()]) == 23
+        )
         assert row["found"] == row["done"] + sum(row["skipped"].values()) + len(row["failed"])
 
     def test_positions_are_those_of_exiftool(self, processed):
@@ -966,20 +1307,31 @@ class TestRealPhotos:
             lat = row.get("EXIF:GPS:GPSLatitude")
             made = making_description(Path(row["SourceFile"]))
             if made:
-                refs = row.get("EXIF:GPS:GPSLatitudeRef", "N"), row.get("EXIF:GPS:GPSLongitudeRef", "E")
+                refs = (
+                    row.get("EXIF:GPS:GPSLatitudeRef", "N"),
+                    row.get("EXIF:GPS:GPSLongitudeRef", "E"),
+                )
                 lat = abs(lat) * (-1 if refs[0] == "S" else 1)
                 lon = abs(row["EXIF:GPS:GPSLongitude"]) * (-1 if refs[1] == "W" else 1)
-                assert abs(made["MAPLatitude"] - lat) < 1e-6 and abs(made["MAPLongitude"] - lon) < 1e-6, row
+                assert (
+                    abs(made["MAPLatitude"] - lat) < 1e-6 and abs(made["MAPLongitude"] - lon) < 1e-6
+                ), row
                 seen += 1
         assert seen >= 7
 
     def test_every_usable_position_is_used(self, processed):
         folder, ran, judged = processed
-        failed = {os.path.basename(row["file"]): row["code"] for row in json.loads(ran.stdout)["failed"]}
+        failed = {
+            os.path.basename(row["file"]): row["code"] for row in json.loads(ran.stdout)["failed"]
+        }
         for row in judged:
             lat, lon = row.get("EXIF:GPS:GPSLatitude"), row.get("EXIF:GPS:GPSLongitude")
             name = os.path.basename(row["SourceFile"])
-            if isinstance(lat, (int, float)) and isinstance(lon, (int, float)) and (lat, lon) != (0, 0):
+            if (
+                isinstance(lat, (int, float))
+                and isinstance(lon, (int, float))
+                and (lat, lon) != (0, 0)
+            ):
                 assert failed.get(name) in (None, "no_time", "bad_jpeg"), (name, failed.get(name))
 
     def test_capture_times_are_those_of_exiftool_under_the_zone_rules(self, processed):
@@ -992,17 +1344,28 @@ class TestRealPhotos:
             text = row.get("EXIF:ExifIFD:DateTimeOriginal")
             if data is None or text is None:
                 continue
-            zone = row.get("EXIF:ExifIFD:OffsetTimeOriginal") or row.get("EXIF:ExifIFD:OffsetTimeDigitized") or row.get(
-                "EXIF:ExifIFD:OffsetTime")
-            local = datetime.datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=datetime.timezone.utc).timestamp()
+            zone = (
+                row.get("EXIF:ExifIFD:OffsetTimeOriginal")
+                or row.get("EXIF:ExifIFD:OffsetTimeDigitized")
+                or row.get("EXIF:ExifIFD:OffsetTime")
+            )
+            local = (
+                datetime.datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
+                .replace(tzinfo=datetime.timezone.utc)
+                .timestamp()
+            )
             digits = str(row.get("EXIF:ExifIFD:SubSecTimeOriginal", "") or "").strip()
             local += float("0." + digits) if digits else 0.0
             if zone:
-                offset = (1 if zone[0] == "+" else -1) * (int(zone[1:3]) * 3600 + int(zone[4:6]) * 60)
+                offset = (1 if zone[0] == "+" else -1) * (
+                    int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
+                )
             else:
                 offset = data["offset"]
                 assert offset % 900 == 0
-                assert data["zone"] in ("GPS time", "UTC assumed") and (offset == 0 or data["zone"] == "GPS time")
+                assert data["zone"] in ("GPS time", "UTC assumed") and (
+                    offset == 0 or data["zone"] == "GPS time"
+                )
             assert abs(data["time"] - (local - offset)) < 0.0011, name
             checked += 1
         assert checked >= 7
@@ -1019,12 +1382,22 @@ class TestRealPhotos:
         folder, _, _ = processed
 
         def warnings(place: Any) -> Dict[str, Any]:
-            found = json.loads(subprocess.run(["exiftool", "-j", "-Warning", "-Error", str(place)], stdout=subprocess.PIPE,
-                                              stderr=subprocess.DEVNULL).stdout)
-            return {os.path.basename(row["SourceFile"]): (row.get("Warning"), row.get("Error")) for row in found}
+            found = json.loads(
+                subprocess.run(
+                    ["exiftool", "-j", "-Warning", "-Error", str(place)],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                ).stdout
+            )
+            return {
+                os.path.basename(row["SourceFile"]): (row.get("Warning"), row.get("Error"))
+                for row in found
+            }
 
         before, after = warnings(PHOTOS), warnings(folder)
-        assert {name: after[name] for name in after if after[name] != (None, None)}.items() <= before.items()
+        assert {
+            name: after[name] for name in after if after[name] != (None, None)
+        }.items() <= before.items()
 
 
 def making_description(path: Path) -> Dict[str, Any]:

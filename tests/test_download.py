@@ -1,4 +1,5 @@
 """download_images: searches, tiles, expired addresses, resume, and what a service may not do to a folder."""
+
 import csv
 import threading
 import time
@@ -10,11 +11,19 @@ import service as stand
 import mapillary_tools as mt
 
 JPEG = making.jpeg((16, 16))
-SIZES = {"256": making.jpeg((8, 8)), "1024": JPEG, "2048": making.jpeg((24, 24)), "original": making.jpeg((32, 32))}
+SIZES = {
+    "256": making.jpeg((8, 8)),
+    "1024": JPEG,
+    "2048": making.jpeg((24, 24)),
+    "original": making.jpeg((32, 32)),
+}
 
 
 def photos(count, lat=57.7, lon=11.9, step=0.0001):
-    return [stand.Photo(str(1000 + n), lat + n * step, lon, 1714979289123 + n * 1000, SIZES) for n in range(count)]
+    return [
+        stand.Photo(str(1000 + n), lat + n * step, lon, 1714979289123 + n * 1000, SIZES)
+        for n in range(count)
+    ]
 
 
 @pytest.fixture
@@ -31,6 +40,7 @@ def world(tmp_path, monkeypatch):
         for name, value in one.environment(tmp_path / "config").items():
             monkeypatch.setenv(name, value)
         return one
+
     yield start
     for one in started:
         one.__exit__()
@@ -39,9 +49,13 @@ def world(tmp_path, monkeypatch):
 @pytest.fixture
 def fetch(tmp_path):
     """A function that downloads a box of 0.1 x 0.05 degrees into tmp_path/out."""
+
     def run(box=(57.69, 57.74, 11.85, 11.95), **more):
         more.setdefault("output_path", str(tmp_path / "out"))
-        return mt.download(mt.Box(*box, **more), mt.Patience(offline_limit=0.02), mt.Ui())
+        return mt.download(
+            mt.Options([mt.Box(*box, **more), mt.Patience(offline_limit=0.02)]), mt.Ui()
+        )
+
     return run
 
 
@@ -56,9 +70,13 @@ def table(tmp_path):
 
 # -- what is downloaded
 
+
 def test_download_fetches_every_image_of_the_box(world, fetch, tmp_path):
     world(photos(3))
-    assert (fetch().done, files(tmp_path)) == (3, ["1000.jpg", "1001.jpg", "1002.jpg", "downloaded.csv"])
+    assert (fetch().done, files(tmp_path)) == (
+        3,
+        ["1000.jpg", "1001.jpg", "1002.jpg", "downloaded.csv"],
+    )
 
 
 def test_download_leaves_out_images_beside_the_box(world, fetch):
@@ -72,8 +90,17 @@ def test_download_writes_the_bytes_that_were_sent(world, fetch, tmp_path):
     assert (tmp_path / "out" / "1000.jpg").read_bytes() == JPEG
 
 
-@pytest.mark.parametrize("asked, taken", [("320", "256"), ("640", "1024"), ("1024", "1024"), ("2048", "2048"),
-                                          ("original", "original"), (2048, "2048")])
+@pytest.mark.parametrize(
+    "asked, taken",
+    [
+        ("320", "256"),
+        ("640", "1024"),
+        ("1024", "1024"),
+        ("2048", "2048"),
+        ("original", "original"),
+        (2048, "2048"),
+    ],
+)
 def test_download_takes_the_size_that_the_service_has(world, fetch, tmp_path, asked, taken):
     world(photos(1))
     fetch(image_size=asked)
@@ -98,20 +125,33 @@ def test_download_of_an_empty_box_finds_nothing(world, fetch):
 def test_download_lists_name_place_and_time(world, fetch, tmp_path):
     world(photos(2))
     fetch()
-    assert table(tmp_path) == [["name", "latitude", "longitude", "capture_time"],
-                               ["1000.jpg", "57.7000000", "11.9000000", "2024-05-06T07:08:09.123Z"],
-                               ["1001.jpg", "57.7001000", "11.9000000", "2024-05-06T07:08:10.123Z"]]
+    assert table(tmp_path) == [
+        ["name", "latitude", "longitude", "capture_time"],
+        ["1000.jpg", "57.7000000", "11.9000000", "2024-05-06T07:08:09.123Z"],
+        ["1001.jpg", "57.7001000", "11.9000000", "2024-05-06T07:08:10.123Z"],
+    ]
 
 
 # -- searching
+
 
 def test_download_cuts_a_large_box_into_tiles_that_the_service_takes(world, fetch):
     world(photos(3, step=0.15))
     assert fetch(box=(57.6, 58.1, 11.7, 12.1)).done == 3
 
 
-@pytest.mark.parametrize("box", [(0, 0.1, 0, 0.1), (0, 1, 0, 1), (-80, 80, 10, 10.001), (10, 10.001, -180, 180),
-                                 (0, 0.05, 0, 9), (0, 9, 0, 0.05), (57.65, 57.75, 11.85, 11.95)])
+@pytest.mark.parametrize(
+    "box",
+    [
+        (0, 0.1, 0, 0.1),
+        (0, 1, 0, 1),
+        (-80, 80, 10, 10.001),
+        (10, 10.001, -180, 180),
+        (0, 0.05, 0, 9),
+        (0, 9, 0, 0.05),
+        (57.65, 57.75, 11.85, 11.95),
+    ],
+)
 def test_tiles_of_a_box_are_never_larger_than_allowed(box):
     columns, rows = mt.Box(*box).grid()
     assert (box[3] - box[2]) / columns * (box[1] - box[0]) / rows <= 0.01 + 1e-12
@@ -141,9 +181,11 @@ def test_download_of_many_images_at_one_place_ends(world, fetch, monkeypatch):
 def test_download_asks_no_other_host_for_the_next_page(world, fetch, monkeypatch):
     one, search = world(photos(2)), stand.Service.search
     with stand.Service() as other:
+
         def leading_away(self, query):
             code, answer = search(self, query)
             return code, dict(answer, paging={"next": other.graph_url + "/images?after=1"})
+
         monkeypatch.setattr(stand.Service, "search", leading_away)
         assert (fetch().done, other.log, len(one.requests(path="/graph/images"))) == (2, [], 1)
 
@@ -154,23 +196,28 @@ def test_download_ends_when_a_page_leads_to_itself(world, fetch, monkeypatch):
     def in_a_ring(self, query):
         code, answer = search(self, query)
         return code, dict(answer, paging={"next": one.root + one.log[0].target})
+
     monkeypatch.setattr(stand.Service, "search", in_a_ring)
     assert fetch().done == 2
 
 
 # -- the token
 
+
 def test_download_sends_the_token_to_searches(world, fetch):
     one = world(photos(1))
     fetch()
-    assert [request.headers.get("authorization") for request in one.requests(path="/graph/images")] == [
-        "OAuth " + stand.CLIENT_TOKEN]
+    assert [
+        request.headers.get("authorization") for request in one.requests(path="/graph/images")
+    ] == ["OAuth " + stand.CLIENT_TOKEN]
 
 
 def test_download_never_sends_the_token_to_image_hosts(world, fetch):
     one = world(photos(3))
     fetch()
-    assert [request.headers.get("authorization") for request in one.requests(path="/thumb/")] == [None] * 3
+    assert [request.headers.get("authorization") for request in one.requests(path="/thumb/")] == [
+        None
+    ] * 3
 
 
 def test_download_takes_the_only_stored_token(world, fetch, monkeypatch):
@@ -195,6 +242,7 @@ def test_download_with_a_revoked_token_stops(world, fetch):
 
 # -- faults
 
+
 def test_download_searches_again_for_an_expired_address(world, fetch):
     one = world(photos(3), faults=[stand.status(403, "expired", path="/thumb/")])
     assert (fetch().done, len(one.requests(path="/graph/images"))) == (3, 2)
@@ -204,14 +252,20 @@ def test_download_searches_once_for_all_addresses_that_expired_together(world, f
     monkeypatch.setenv("NUMBER_THREADS", "1")
     one = world(photos(3), thumb_seconds=-1)
     search = stand.Service.search
-    monkeypatch.setattr(stand.Service, "search", lambda self, query: (
-        setattr(one, "thumb_seconds", 3600 if one.requests(path="/thumb/") else -1), search(self, query))[1])
+    monkeypatch.setattr(
+        stand.Service,
+        "search",
+        lambda self, query: (
+            setattr(one, "thumb_seconds", 3600 if one.requests(path="/thumb/") else -1),
+            search(self, query),
+        )[1],
+    )
     assert (fetch().done, len(one.requests(path="/graph/images"))) == (3, 2)
 
 
 def test_download_gives_up_an_address_that_is_always_expired(world, fetch):
     world(photos(1), thumb_seconds=-1)
-    problem, = fetch().failed
+    (problem,) = fetch().failed
     assert problem.value == "HTTP 403"
 
 
@@ -228,25 +282,44 @@ def test_download_never_leaves_a_truncated_image(world, fetch, tmp_path):
 def test_download_notes_a_page_instead_of_an_image_and_goes_on(world, fetch):
     world(photos(3), faults=[stand.html(path="/thumb/1001")])
     report = fetch()
-    assert (report.done, [problem.value for problem in report.failed]) == (2, ["the answer is no image"])
+    assert (report.done, [problem.value for problem in report.failed]) == (
+        2,
+        ["the answer is no image"],
+    )
 
 
 def test_download_notes_an_image_that_the_service_lost_and_goes_on(world, fetch):
     world(photos(3), faults=[stand.status(404, path="/thumb/1001")])
     report = fetch()
-    assert (report.done, [problem.value for problem in report.failed], report.exit_code) == (2, ["HTTP 404"], 1)
+    assert (report.done, [problem.value for problem in report.failed], report.exit_code) == (
+        2,
+        ["HTTP 404"],
+        1,
+    )
 
 
 def test_download_survives_an_overloaded_service(world, fetch):
-    world(photos(2), faults=[stand.status(502, path="/thumb/"), stand.too_many(retry_after=0, path="/graph/images")])
+    world(
+        photos(2),
+        faults=[
+            stand.status(502, path="/thumb/"),
+            stand.too_many(retry_after=0, path="/graph/images"),
+        ],
+    )
     assert fetch().done == 2
 
 
 def test_download_notes_an_image_host_that_cannot_be_reached_and_goes_on(world, fetch, monkeypatch):
     world(photos(2))
     found = stand.Service._found
-    monkeypatch.setattr(stand.Service, "_found", lambda self, photo, query: dict(
-        found(self, photo, query), **({"thumb_1024_url": "http://127.0.0.1:1/x"} if photo.id == "1000" else {})))
+    monkeypatch.setattr(
+        stand.Service,
+        "_found",
+        lambda self, photo, query: dict(
+            found(self, photo, query),
+            **({"thumb_1024_url": "http://127.0.0.1:1/x"} if photo.id == "1000" else {}),
+        ),
+    )
     report = fetch()
     assert (report.done, len(report.failed)) == (1, 1)
 
@@ -266,11 +339,16 @@ def test_download_waits_while_the_service_is_away(world, fetch):
 
 # -- running again
 
+
 def test_download_again_fetches_nothing_twice(world, fetch):
     one = world(photos(3))
     fetch()
     report = fetch()
-    assert (report.done, len(report.skipped["already downloaded"]), len(one.requests(path="/thumb/"))) == (0, 3, 3)
+    assert (
+        report.done,
+        len(report.skipped["already downloaded"]),
+        len(one.requests(path="/thumb/")),
+    ) == (0, 3, 3)
 
 
 def test_download_again_fetches_what_is_missing(world, fetch, tmp_path):
@@ -321,13 +399,20 @@ def test_download_does_not_overwrite_a_list_of_somebody_else(world, fetch, tmp_p
 
 # -- what a service may not do
 
+
 def answering(monkeypatch, **changes):
     """The service describes its images with these changes."""
     found = stand.Service._found
-    monkeypatch.setattr(stand.Service, "_found", lambda self, photo, query: dict(found(self, photo, query), **changes))
+    monkeypatch.setattr(
+        stand.Service,
+        "_found",
+        lambda self, photo, query: dict(found(self, photo, query), **changes),
+    )
 
 
-@pytest.mark.parametrize("identity", ["../../evil", "/etc/evil", "1000.sh", "", "１２", "12\n", "CON"])
+@pytest.mark.parametrize(
+    "identity", ["../../evil", "/etc/evil", "1000.sh", "", "１２", "12\n", "CON"]
+)
 def test_download_takes_only_numbers_for_names(world, fetch, monkeypatch, tmp_path, identity):
     world(photos(1))
     answering(monkeypatch, id=identity)
@@ -335,19 +420,39 @@ def test_download_takes_only_numbers_for_names(world, fetch, monkeypatch, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config", "out"]
 
 
-@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://", "http://a:b/", "//x/y",
-                                     None, 7, "http://x/\r\nHost: y", "http://[x/"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "http://",
+        "http://a:b/",
+        "//x/y",
+        None,
+        7,
+        "http://x/\r\nHost: y",
+        "http://[x/",
+    ],
+)
 def test_download_asks_only_web_addresses(world, fetch, monkeypatch, address):
     world(photos(1))
     answering(monkeypatch, thumb_1024_url=address)
-    problem, = fetch().failed
+    (problem,) = fetch().failed
     assert problem.value == "the service gives no address for this size"
 
 
-@pytest.mark.parametrize("changes", [
-    {"computed_geometry": {"coordinates": ["=1+1", None]}}, {"computed_geometry": 7}, {"captured_at": "yesterday"},
-    {"captured_at": 1e300}])
-def test_download_leaves_unknown_what_the_service_says_wrongly(world, fetch, monkeypatch, tmp_path, changes):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"computed_geometry": {"coordinates": ["=1+1", None]}},
+        {"computed_geometry": 7},
+        {"captured_at": "yesterday"},
+        {"captured_at": 1e300},
+    ],
+)
+def test_download_leaves_unknown_what_the_service_says_wrongly(
+    world, fetch, monkeypatch, tmp_path, changes
+):
     world(photos(1))
     answering(monkeypatch, **changes)
     assert fetch().done == 1
@@ -381,6 +486,7 @@ def test_download_ends_soon_after_ctrl_c(world, fetch, monkeypatch):
     def interrupted(self, timeout=None):
         join(self, timeout)
         raise KeyboardInterrupt
+
     start = time.perf_counter()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "join", interrupted)
@@ -398,8 +504,10 @@ def test_download_hands_a_bug_in_a_worker_to_the_caller(world, fetch, monkeypatc
 
 # -- the box
 
-@pytest.mark.parametrize("box", [(58, 57, 11, 12), (57, 58, 12, 11), (57, 57, 11, 12), (-91, 0, 0, 1),
-                                 (0, 1, 170, 181)])
+
+@pytest.mark.parametrize(
+    "box", [(58, 57, 11, 12), (57, 58, 12, 11), (57, 57, 11, 12), (-91, 0, 0, 1), (0, 1, 170, 181)]
+)
 def test_box_refuses_edges_that_make_no_box(box):
     with pytest.raises(mt.UsageError, match="min_lat max_lat min_lon max_lon"):
         mt.Box(*box)

@@ -1,4 +1,5 @@
 """The module as an ops script uses it: imported by path, tools called with option groups, errors as exceptions."""
+
 import importlib.util
 import json
 import logging
@@ -31,7 +32,9 @@ def tools(tmp_path: Path, monkeypatch: Any) -> Any:
 
 def test_process_returns_a_report(tools, tmp_path):
     making.drive(tmp_path / "p", count=3)
-    report = tools.process(tools.Input(import_path=str(tmp_path / "p")), tools.User(user_name="demo"))
+    report = tools.process(
+        tools.Input(import_path=str(tmp_path / "p")), tools.User(user_name="demo")
+    )
     assert (report.found, report.done, report.exit_code, report.failed) == (3, 3, 0, [])
     assert making.description(tmp_path / "p" / "0001.jpg")["MAPSettingsUsername"] == "demo"
 
@@ -56,13 +59,19 @@ def test_main_leaves_logging_as_it_was(tools, tmp_path, capsys):
     try:
         before = (logger.level, list(logger.handlers), list(logging.root.handlers))
         making.drive(tmp_path / "p", count=1)
-        assert tools.main(["process", "--import_path", str(tmp_path / "p"), "--user_name", "demo"]) == 0
+        assert (
+            tools.main(["process", "--import_path", str(tmp_path / "p"), "--user_name", "demo"])
+            == 0
+        )
         assert (logger.level, list(logger.handlers), list(logging.root.handlers)) == before
     finally:
         logger.setLevel(logging.NOTSET)
 
 
-@pytest.mark.parametrize("argv, code", [([], 2), (["-h"], 0), (["--version"], 0), (["process", "--bogus"], 2), (["nothing"], 2)])
+@pytest.mark.parametrize(
+    "argv, code",
+    [([], 2), (["-h"], 0), (["--version"], 0), (["process", "--bogus"], 2), (["nothing"], 2)],
+)
 def test_main_returns_and_never_exits(argv, code, tools, capsys):
     assert tools.main(argv) == code
 
@@ -71,7 +80,10 @@ def test_errors_are_exceptions_with_a_problem(tools, tmp_path):
     with pytest.raises(tools.NotFound) as caught:
         tools.process(tools.Input(str(tmp_path / "none")), tools.User("demo"))
     problem = caught.value.problem
-    assert (problem.code, problem.file) == ("no_folder", str(tmp_path / "none")) and caught.value.exit_code == 3
+    assert (problem.code, problem.file) == (
+        "no_folder",
+        str(tmp_path / "none"),
+    ) and caught.value.exit_code == 3
 
 
 def test_wrong_options_are_exceptions_before_anything_happens(tools):
@@ -82,7 +94,11 @@ def test_wrong_options_are_exceptions_before_anything_happens(tools):
 def test_failed_images_are_in_the_report_not_raised(tools, tmp_path):
     making.photo(tmp_path / "p" / "a.jpg", exif=None)
     report = tools.process(tools.Input(str(tmp_path / "p")), tools.User("demo"))
-    assert report.exit_code == 1 and report.failed[0].code == "no_time" and json.dumps(report.as_json())
+    assert (
+        report.exit_code == 1
+        and report.failed[0].code == "no_time"
+        and json.dumps(report.as_json())
+    )
 
 
 def test_import_path_may_be_a_path_object(tools, tmp_path):
@@ -93,8 +109,11 @@ def test_import_path_may_be_a_path_object(tools, tmp_path):
 def test_progress_is_told_to_the_host(tools, tmp_path):
     making.drive(tmp_path / "p", count=5)
     seen = []
-    tools.process(tools.Input(str(tmp_path / "p")), tools.User("demo"), ui=tools.Ui(
-        progress=lambda what, done, total, size: seen.append((what, done, total))))
+    tools.process(
+        tools.Input(str(tmp_path / "p")),
+        tools.User("demo"),
+        ui=tools.Ui(progress=lambda what, done, total, size: seen.append((what, done, total))),
+    )
     assert ("reading", 5, 5) in seen and ("writing", 5, 5) in seen
 
 
@@ -120,7 +139,9 @@ def test_two_threads_on_one_folder_one_is_refused_or_waits_its_turn(tools, tmp_p
 
     def work() -> None:
         try:
-            endings.append(tools.process(tools.Input(str(tmp_path / "p")), tools.User("demo")).exit_code)
+            endings.append(
+                tools.process(tools.Input(str(tmp_path / "p")), tools.User("demo")).exit_code
+            )
         except tools.BadJournal as error:
             endings.append(error.problem.code)
 
@@ -136,8 +157,11 @@ def test_two_threads_on_one_folder_one_is_refused_or_waits_its_turn(tools, tmp_p
 def test_tool_runs_in_a_thread_that_is_not_the_main_one(tools, tmp_path, capsys):
     making.drive(tmp_path / "p", count=2)
     codes = []
-    thread = threading.Thread(target=lambda: codes.append(tools.main(["process", "--import_path", str(tmp_path / "p"),
-                                                                      "--user_name", "demo"])))
+    thread = threading.Thread(
+        target=lambda: codes.append(
+            tools.main(["process", "--import_path", str(tmp_path / "p"), "--user_name", "demo"])
+        )
+    )
     thread.start()
     thread.join()
     assert codes == [0]
@@ -163,8 +187,10 @@ def test_working_folder_and_environment_stay(tools, tmp_path):
 
 
 def test_steps_one_by_one_on_plain_values(tools):
-    images = [tools.Image(Path("%d.jpg" % number), float(number), tools.Fix(number, 57.7 + number * 1e-4, 11.97))
-              for number in range(5)]
+    images = [
+        tools.Image.at("%d.jpg" % number, tools.Fix(number, 57.7 + number * 1e-4, 11.97))
+        for number in range(5)
+    ]
     (piece,) = tools.split(images, 600, 60)
     assert tools.mark_duplicates(piece, 0.1, 5) == images
     assert tools.distance(images[0].fix, images[1].fix) == pytest.approx(11.1, abs=0.1)
@@ -172,14 +198,20 @@ def test_steps_one_by_one_on_plain_values(tools):
 
 def test_zip_archive_with_vendor_can_be_imported(tmp_path):
     import zipfile
+
     with zipfile.ZipFile(str(tmp_path / "tools.zip"), "w") as archive:
         archive.write(str(ROOT / "mapillary_tools.py"), "mapillary_tools.py")
         for path in sorted((ROOT / "vendor" / "piexif").glob("*.py")):
             archive.write(str(path), "vendor/piexif/" + path.name)
     making.drive(tmp_path / "p", count=1)
-    code = ("import sys; sys.path.insert(0, %r); import mapillary_tools as mt; "
-            "print(mt.process(mt.Input(%r), mt.User('demo')).done)" % (str(tmp_path / "tools.zip"), str(tmp_path / "p")))
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    code = (
+        "import sys; sys.path.insert(0, %r); import mapillary_tools as mt; "
+        "print(mt.process(mt.Input(%r), mt.User('demo')).done)"
+        % (str(tmp_path / "tools.zip"), str(tmp_path / "p"))
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert (done.stdout.strip(), done.stderr) == (b"1", b"")
 
 
@@ -189,7 +221,7 @@ def test_ops_script_in_another_folder(tmp_path):
     making.drive(tmp_path / "cards" / "one", count=2)
     making.photo(tmp_path / "cards" / "two" / "bad.jpg", exif=None)
     (tmp_path / "cards" / "three").mkdir()
-    script.write_text('''
+    script.write_text("""
 import importlib.util, json, pathlib, sys
 spec = importlib.util.spec_from_file_location("mapillary_tools", sys.argv[1])
 mt = importlib.util.module_from_spec(spec)
@@ -201,7 +233,21 @@ for card in sorted(pathlib.Path(sys.argv[2]).iterdir()):
         print(card.name, report.done, report.exit_code)
     except mt.ToolError as error:
         print(card.name, error.problem.code, error.exit_code)
-''')
-    done = subprocess.run([sys.executable, "-I", str(script), str(ROOT / "mapillary_tools.py"), str(tmp_path / "cards")],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=str(tmp_path))
-    assert done.stderr == b"" and done.stdout.decode().split("\n")[:3] == ["one 2 0", "three no_images 3", "two 0 1"]
+""")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            str(script),
+            str(ROOT / "mapillary_tools.py"),
+            str(tmp_path / "cards"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=str(tmp_path),
+    )
+    assert done.stderr == b"" and done.stdout.decode().split("\n")[:3] == [
+        "one 2 0",
+        "three no_images 3",
+        "two 0 1",
+    ]

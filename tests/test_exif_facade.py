@@ -1,4 +1,5 @@
 """Floor 6: what an image carries as plain values, and writing into it. Nothing of it knows options or journals."""
+
 import json
 import os
 import shutil
@@ -14,7 +15,9 @@ from conftest import in_process
 
 pytestmark = in_process
 R, A, S, L, B = making.RATIONAL, making.ASCII, making.SHORT, making.LONG, making.BYTE
-needs_exiftool = pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not on this computer")
+needs_exiftool = pytest.mark.skipif(
+    not shutil.which("exiftool"), reason="exiftool is not on this computer"
+)
 
 
 def photo(tmp_path: Path, **fields: Any) -> Path:
@@ -27,79 +30,157 @@ def gps(**tags: Any) -> Dict[str, Any]:
 
 
 def moved(path: Path, **changes: Any) -> mt.Image:
-    image = mt.read_image(path)
-    fix = image.fix
-    for name in ("lat", "lon", "alt"):
-        if name in changes:
-            fix = fix._replace(**{name: changes.pop(name)})
-    return image.but(fix=fix, **changes)
+    return placed(mt.read_image(path), **changes)
+
+
+def placed(image: mt.Image, **changes: Any) -> mt.Image:
+    """An image with other values than its file has, as the step geotag_process gives them."""
+    fix = image.fix or mt.Fix(0.0, 0.0, 0.0)
+    before = mt.Geotag(image.time or 0.0, *fix[1:], image.heading, image.magnetic)
+    return image._replace(geotag=before._replace(**changes))
 
 
 # ---- reading -----------------------------------------------------------------------------------------------------------
 
+
 def test_image_of_a_whole_photo(tmp_path):
-    image = mt.read_image(photo(tmp_path, alt=-3.5, heading=270.5, subsec="25", offset="+02:00", orientation=6, size=(64, 48)))
-    assert image.fix.lat == pytest.approx(57.7, abs=1e-9) and image.fix.lon == pytest.approx(11.97, abs=1e-9)
+    image = mt.read_image(
+        photo(
+            tmp_path,
+            alt=-3.5,
+            heading=270.5,
+            subsec="25",
+            offset="+02:00",
+            orientation=6,
+            size=(64, 48),
+        )
+    )
+    assert image.fix.lat == pytest.approx(57.7, abs=1e-9) and image.fix.lon == pytest.approx(
+        11.97, abs=1e-9
+    )
     assert (image.fix.alt, image.heading, image.magnetic) == (-3.5, 270.5, None)
     assert image.time == mt.parse_time("2024-05-06T05:08:09.25Z")
     assert image.camera == mt.Camera("Testmaker", "T-1", 64, 48, 6)
 
 
-@pytest.mark.parametrize("lat, lon", [(57.7, 11.97), (-57.7, 11.97), (57.7, -11.97), (-57.7, -11.97), (0.0, 11.97),
-                                      (57.7, 0.0), (89.9999999, 179.9999999), (-90.0, -180.0), (-0.0000001, 0.5)])
+@pytest.mark.parametrize(
+    "lat, lon",
+    [
+        (57.7, 11.97),
+        (-57.7, 11.97),
+        (57.7, -11.97),
+        (-57.7, -11.97),
+        (0.0, 11.97),
+        (57.7, 0.0),
+        (89.9999999, 179.9999999),
+        (-90.0, -180.0),
+        (-0.0000001, 0.5),
+    ],
+)
 @pytest.mark.parametrize("order", "<>")
 def test_position_with_its_signs(lat, lon, order, tmp_path):
     fix = mt.read_image(photo(tmp_path, lat=lat, lon=lon, order=order)).fix
     assert fix[1:3] == pytest.approx((lat, lon), abs=1e-9)
 
 
-@pytest.mark.parametrize("tags, why", [
-    (gps(t2=(R, [(0, 0), (0, 0), (0, 0)])), "a zero denominator"), (gps(t4=(R, [(11, 1), (58, 0), (0, 1)])), "one zero"),
-    (gps(t2=None), "no latitude"), (gps(t4=None), "no longitude"), (gps(t2=(R, [(91, 1), (0, 1), (0, 1)])), "beyond a pole"),
-    (gps(t4=(R, [(180, 1), (0, 1), (1, 1)])), "beyond the antimeridian"), (gps(t2=(A, "north")), "text"),
-    (gps(t2=(R, [(0, 1)] * 3), t4=(R, [(0, 1)] * 3)), "null island"), (gps(t2=(R, [(1, 1)] * 4)), "four parts")])
+@pytest.mark.parametrize(
+    "tags, why",
+    [
+        (gps(t2=(R, [(0, 0), (0, 0), (0, 0)])), "a zero denominator"),
+        (gps(t4=(R, [(11, 1), (58, 0), (0, 1)])), "one zero"),
+        (gps(t2=None), "no latitude"),
+        (gps(t4=None), "no longitude"),
+        (gps(t2=(R, [(91, 1), (0, 1), (0, 1)])), "beyond a pole"),
+        (gps(t4=(R, [(180, 1), (0, 1), (1, 1)])), "beyond the antimeridian"),
+        (gps(t2=(A, "north")), "text"),
+        (gps(t2=(R, [(0, 1)] * 3), t4=(R, [(0, 1)] * 3)), "null island"),
+        (gps(t2=(R, [(1, 1)] * 4)), "four parts"),
+    ],
+)
 def test_unusable_position_is_none(tags, why, tmp_path):
     assert mt.read_image(photo(tmp_path, more=tags)).fix is None, why
 
 
-@pytest.mark.parametrize("tags, lat", [
-    (gps(t1=None), 57.7), (gps(t1=None, t2=(10, [(-57, 1), (-42, 1), (0, 1)])), -57.7),
-    (gps(t1=(A, "s")), -57.7), (gps(t1=(A, "South")), -57.7), (gps(t2=(R, [(577, 10)])), 57.7),
-    (gps(t2=(R, [(57, 1), (42, 1)])), 57.7), (gps(t2=(R, (577, 10))), 57.7), (gps(t2=(R, [(57, 1), (4200, 100), (0, 1)])), 57.7)])
+@pytest.mark.parametrize(
+    "tags, lat",
+    [
+        (gps(t1=None), 57.7),
+        (gps(t1=None, t2=(10, [(-57, 1), (-42, 1), (0, 1)])), -57.7),
+        (gps(t1=(A, "s")), -57.7),
+        (gps(t1=(A, "South")), -57.7),
+        (gps(t2=(R, [(577, 10)])), 57.7),
+        (gps(t2=(R, [(57, 1), (42, 1)])), 57.7),
+        (gps(t2=(R, (577, 10))), 57.7),
+        (gps(t2=(R, [(57, 1), (4200, 100), (0, 1)])), 57.7),
+    ],
+)
 def test_latitude_of_careless_writers(tags, lat, tmp_path):
     fix = mt.read_image(photo(tmp_path, more=tags)).fix
     assert fix is not None and fix.lat == pytest.approx(lat, abs=1e-9)
 
 
-@pytest.mark.parametrize("tags, alt", [
-    (gps(t5=(B, 1), t6=(R, (125, 10))), -12.5), (gps(t5=(B, 0), t6=(R, (125, 10))), 12.5), (gps(t6=(R, (125, 10))), 12.5),
-    (gps(t5=(B, 1), t6=(R, (0, 1))), 0.0), (gps(t6=(R, (1, 0))), None), (gps(t5=(A, "1"), t6=(R, (5, 1))), -5.0), (gps(), None)])
+@pytest.mark.parametrize(
+    "tags, alt",
+    [
+        (gps(t5=(B, 1), t6=(R, (125, 10))), -12.5),
+        (gps(t5=(B, 0), t6=(R, (125, 10))), 12.5),
+        (gps(t6=(R, (125, 10))), 12.5),
+        (gps(t5=(B, 1), t6=(R, (0, 1))), 0.0),
+        (gps(t6=(R, (1, 0))), None),
+        (gps(t5=(A, "1"), t6=(R, (5, 1))), -5.0),
+        (gps(), None),
+    ],
+)
 def test_altitude_with_its_reference(tags, alt, tmp_path):
     assert mt.read_image(photo(tmp_path, more=tags)).fix.alt == alt
 
 
-@pytest.mark.parametrize("tags, heading, magnetic", [
-    (gps(t17=(R, (90, 1))), 90.0, None), (gps(t16=(A, "M"), t17=(R, (90, 1))), None, 90.0),
-    (gps(t17=(R, (4294966935, 1))), 359.0, None), (gps(t17=(R, (4294931196, 100))), 359.0, None),
-    (gps(t17=(R, (450, 1))), 90.0, None), (gps(t17=(R, (360, 1))), 0.0, None), (gps(t17=(R, (0, 1))), 0.0, None),
-    (gps(t17=(R, (1, 0)), t15=(R, (45, 1))), 45.0, None), (gps(t15=(R, (45, 1)), t14=(A, "M")), None, 45.0),
-    (gps(t15=(R, (45, 1)), t17=(R, (90, 1))), 90.0, None), (gps(), None, None)])
+@pytest.mark.parametrize(
+    "tags, heading, magnetic",
+    [
+        (gps(t17=(R, (90, 1))), 90.0, None),
+        (gps(t16=(A, "M"), t17=(R, (90, 1))), None, 90.0),
+        (gps(t17=(R, (4294966935, 1))), 359.0, None),
+        (gps(t17=(R, (4294931196, 100))), 359.0, None),
+        (gps(t17=(R, (450, 1))), 90.0, None),
+        (gps(t17=(R, (360, 1))), 0.0, None),
+        (gps(t17=(R, (0, 1))), 0.0, None),
+        (gps(t17=(R, (1, 0)), t15=(R, (45, 1))), 45.0, None),
+        (gps(t15=(R, (45, 1)), t14=(A, "M")), None, 45.0),
+        (gps(t15=(R, (45, 1)), t17=(R, (90, 1))), 90.0, None),
+        (gps(), None, None),
+    ],
+)
 def test_direction_true_magnetic_wrapped_or_none(tags, heading, magnetic, tmp_path):
     image = mt.read_image(photo(tmp_path, more=tags))
-    assert (image.heading, image.magnetic) == (pytest.approx(heading) if heading is not None else None, magnetic)
+    assert (image.heading, image.magnetic) == (
+        pytest.approx(heading) if heading is not None else None,
+        magnetic,
+    )
 
 
-@pytest.mark.parametrize("date, clock, time", [
-    ("2024:05:06", "07:08:09.5", "2024-05-06T07:08:09.5Z"), ("2024-05-06", "07:08:09", "2024-05-06T07:08:09Z"),
-    ("1970:01:01", "07:08:09", None), ("1980:01:06", "00:00:00", None), (None, "07:08:09", None),
-    ("2024:05:06", None, None), ("2024:13:06", "07:08:09", None), ("", "07:08:09", None)])
+@pytest.mark.parametrize(
+    "date, clock, time",
+    [
+        ("2024:05:06", "07:08:09.5", "2024-05-06T07:08:09.5Z"),
+        ("2024-05-06", "07:08:09", "2024-05-06T07:08:09Z"),
+        ("1970:01:01", "07:08:09", None),
+        ("1980:01:06", "00:00:00", None),
+        (None, "07:08:09", None),
+        ("2024:05:06", None, None),
+        ("2024:13:06", "07:08:09", None),
+        ("", "07:08:09", None),
+    ],
+)
 def test_gps_time(date, clock, time, tmp_path):
     image = mt.read_image(photo(tmp_path, time=None, gps_date=date, gps_time=clock))
     assert image.time == mt.parse_time(time)
 
 
 def test_gps_time_with_a_zero_denominator_is_none(tmp_path):
-    path = photo(tmp_path, time=None, gps_date="2024:05:06", more=gps(t7=(R, [(7, 1), (8, 0), (9, 1)])))
+    path = photo(
+        tmp_path, time=None, gps_date="2024:05:06", more=gps(t7=(R, [(7, 1), (8, 0), (9, 1)]))
+    )
     assert mt.read_image(path).time is None
 
 
@@ -109,20 +190,40 @@ def test_orientation_out_of_range_is_unknown(value, tmp_path):
 
 
 def test_size_is_that_of_the_picture_not_of_the_exif(tmp_path):
-    camera = mt.read_image(photo(tmp_path, size=(80, 40), more={"Exif": {0xA002: (L, 4000), 0xA003: (L, 3000)}})).camera
+    camera = mt.read_image(
+        photo(tmp_path, size=(80, 40), more={"Exif": {0xA002: (L, 4000), 0xA003: (L, 3000)}})
+    ).camera
     assert (camera.width, camera.height) == (80, 40)
 
 
-@pytest.mark.parametrize("raw, text", [(b"Mapillary\0\0\0", "Mapillary"), (b"  ACME  \0", "ACME"), ("Könïg".encode(), "Könïg"),
-                                       ("Könïg".encode("latin-1") + b"\0", "Könïg"), (b"\0\0", None), (b"A\0B\0", "A")])
+@pytest.mark.parametrize(
+    "raw, text",
+    [
+        (b"Mapillary\0\0\0", "Mapillary"),
+        (b"  ACME  \0", "ACME"),
+        ("Könïg".encode(), "Könïg"),
+        ("Könïg".encode("latin-1") + b"\0", "Könïg"),
+        (b"\0\0", None),
+        (b"A\0B\0", "A"),
+    ],
+)
 def test_text_without_its_padding(raw, text, tmp_path):
     path = photo(tmp_path, more={"0th": {0x010F: (A, raw)}})
     assert mt.read_image(path).camera.make == text
 
 
 def test_found_is_plain_json(tmp_path):
-    found = mt.read_found(photo(tmp_path, alt=1.0, heading=2.0, description="Ähm", gps_date="2024:05:06", gps_time="07:08:09"))
-    assert json.loads(json.dumps(found)) == found
+    found = mt.read_found(
+        photo(
+            tmp_path,
+            alt=1.0,
+            heading=2.0,
+            description="Ähm",
+            gps_date="2024:05:06",
+            gps_time="07:08:09",
+        )
+    )
+    assert mt.unpack_found(json.loads(json.dumps(mt.pack_found(found)))) == found
 
 
 def test_photo_without_exif_carries_its_size_only(tmp_path):
@@ -134,13 +235,26 @@ def _cut(part: int) -> bytes:
     return making.jpeg(exif=making.exif_tiff(lat=1, lon=2), filler=5000)[:part]
 
 
-@pytest.mark.parametrize("content, wrong", [
-    (b"", "is empty"), (b"plain text\n" * 50, "is not a JPEG"), (b"\xff", "is not a JPEG"), (b"\xff\xd8", "is truncated"),
-    (b"\xff\xd8\xff\xd9", "ends before its picture begins|is truncated"), (_cut(60), "is truncated"), (_cut(400), "is truncated"),
-    (_cut(-2), "no end of image|is truncated"), (_cut(-1000), "is truncated"), (b"\xff\xd8\0\0" * 20, "is damaged"),
-    (b"\xff\xd8" + b"\xff" * 300, "is truncated"), (b"\xff\xd8\xff\xe1\x00\x00" + b"x" * 99, "ends before|damaged")])
+@pytest.mark.parametrize(
+    "content, wrong",
+    [
+        (b"", "is empty"),
+        (b"plain text\n" * 50, "is not a JPEG"),
+        (b"\xff", "is not a JPEG"),
+        (b"\xff\xd8", "is truncated"),
+        (b"\xff\xd8\xff\xd9", "ends before its picture begins|is truncated"),
+        (_cut(60), "is truncated"),
+        (_cut(400), "is truncated"),
+        (_cut(-2), "no end of image|is truncated"),
+        (_cut(-1000), "is truncated"),
+        (b"\xff\xd8\0\0" * 20, "is damaged"),
+        (b"\xff\xd8" + b"\xff" * 300, "is truncated"),
+        (b"\xff\xd8\xff\xe1\x00\x00" + b"x" * 99, "ends before|damaged"),
+    ],
+)
 def test_damaged_file_is_refused_with_its_name(content, wrong, tmp_path):
     import re
+
     path = tmp_path / "bad.jpg"
     path.write_bytes(content)
     with pytest.raises(mt.BadExif) as caught:
@@ -150,8 +264,18 @@ def test_damaged_file_is_refused_with_its_name(content, wrong, tmp_path):
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("block", [b"", b"II*\0", b"II*\0\x08\0\0\0", b"MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff",
-                                   b"II*\0\x08\0\0\0\x01\0" + b"\xff" * 12, os.urandom(0) + b"garbage" * 9])
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"",
+        b"II*\0",
+        b"II*\0\x08\0\0\0",
+        b"MM\0*\xff\xff\xff\xff",
+        b"II*\0\x08\0\0\0\xff\xff",
+        b"II*\0\x08\0\0\0\x01\0" + b"\xff" * 12,
+        os.urandom(0) + b"garbage" * 9,
+    ],
+)
 def test_damaged_exif_block_is_an_error_or_nothing_but_no_crash(block, tmp_path):
     path = making.photo(tmp_path / "a.jpg", exif=block)
     try:
@@ -168,7 +292,9 @@ def test_missing_file_is_refused_with_its_name(tmp_path):
 def test_head_longer_than_one_read_is_read_whole(tmp_path):
     path = photo(tmp_path)
     content = path.read_bytes()
-    filling = b"".join(b"\xff\xe2" + (60002).to_bytes(2, "big") + bytes([number]) * 60000 for number in range(5))
+    filling = b"".join(
+        b"\xff\xe2" + (60002).to_bytes(2, "big") + bytes([number]) * 60000 for number in range(5)
+    )
     path.write_bytes(content[:2] + filling + content[2:])
     assert mt.read_image(path).fix.lat == pytest.approx(57.7)
 
@@ -176,11 +302,16 @@ def test_head_longer_than_one_read_is_read_whole(tmp_path):
 def test_head_longer_than_one_read_is_written_whole(tmp_path):
     path = photo(tmp_path)
     content = path.read_bytes()
-    filling = b"".join(b"\xff\xe2" + (60002).to_bytes(2, "big") + bytes([number]) * 60000 for number in range(5))
+    filling = b"".join(
+        b"\xff\xe2" + (60002).to_bytes(2, "big") + bytes([number]) * 60000 for number in range(5)
+    )
     path.write_bytes(content[:2] + filling + content[2:])
     before = making.without_exif(path.read_bytes())
     mt.write_image(moved(path, lat=10.0), "{}")
-    assert making.place(path)[0] == pytest.approx(10.0) and making.without_exif(path.read_bytes()) == before
+    assert (
+        making.place(path)[0] == pytest.approx(10.0)
+        and making.without_exif(path.read_bytes()) == before
+    )
 
 
 def test_only_the_head_and_the_tail_of_a_big_file_are_read(tmp_path, monkeypatch):
@@ -220,9 +351,12 @@ def test_trailing_bytes_after_the_picture_are_no_truncation(tmp_path):
 
 # ---- writing -----------------------------------------------------------------------------------------------------------
 
+
 def test_what_is_written_reads_back(tmp_path):
     path = photo(tmp_path)
-    mt.write_image(moved(path, lat=-33.8567844, lon=151.2152967, alt=-12.345, heading=123.456), '{"a":1}')
+    mt.write_image(
+        moved(path, lat=-33.8567844, lon=151.2152967, alt=-12.345, heading=123.456), '{"a":1}'
+    )
     assert making.place(path) == pytest.approx((-33.8567844, 151.2152967, -12.345), abs=1e-8)
     tags = making.read_exif(path)
     assert making.direction(path) == 123.456 and tags["GPSImgDirectionRef"] == "T"
@@ -233,7 +367,10 @@ def test_what_is_written_is_read_by_the_tool_itself(tmp_path):
     path = photo(tmp_path)
     mt.write_image(moved(path, lat=-33.8567844, lon=151.2152967, alt=0.0, heading=359.9996), "{}")
     image = mt.read_image(path)
-    assert image.fix[1:4] == pytest.approx((-33.8567844, 151.2152967, 0.0), abs=1e-8) and image.heading == 0.0
+    assert (
+        image.fix[1:4] == pytest.approx((-33.8567844, 151.2152967, 0.0), abs=1e-8)
+        and image.heading == 0.0
+    )
 
 
 def test_second_write_gives_the_same_bytes(tmp_path):
@@ -267,21 +404,32 @@ def test_position_equal_at_the_precision_written_keeps_the_cameras_rationals(tmp
     assert making.read_exif(path)["GPSLatitude"] == [(57, 1), (4200, 100), (0, 1)]
 
 
-@pytest.mark.parametrize("fields", [
-    {}, {"heading": 45.0, "alt": 4.0}, {"description": "Our holiday"}, {"gps_date": "2024:05:06", "gps_time": "07:08:09"},
-    {"time": None}, {"lat": None, "lon": None}, {"orientation": 6}, {"heading": 45.0, "heading_ref": "M"},
-    {"more": gps(t2=(10, [(57, 1), (42, 1), (0, 1)]))}, {"more": gps(t17=(R, (90, 0)))}, {"more": gps(t0=(A, "2300"))},
-    {"more": {"0th": {0x0112: (L, 1)}}}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"heading": 45.0, "alt": 4.0},
+        {"description": "Our holiday"},
+        {"gps_date": "2024:05:06", "gps_time": "07:08:09"},
+        {"time": None},
+        {"lat": None, "lon": None},
+        {"orientation": 6},
+        {"heading": 45.0, "heading_ref": "M"},
+        {"more": gps(t2=(10, [(57, 1), (42, 1), (0, 1)]))},
+        {"more": gps(t17=(R, (90, 0)))},
+        {"more": gps(t0=(A, "2300"))},
+        {"more": {"0th": {0x0112: (L, 1)}}},
+    ],
+)
 def test_taking_back_gives_every_tag_as_found(fields, tmp_path):
     """The second run writes nothing of its own: each tag that the first one changed stands as the camera wrote it."""
     path = photo(tmp_path, **fields)
     before, found = making.read_tiff(making.exif_block(path.read_bytes())), mt.read_found(path)
     image = mt.image_of(path, found)
-    changed = image.but(time=1e9, heading=10.0, fix=mt.Fix(1e9, 1.5, 2.5, -3.5))
+    changed = placed(image, time=1e9, heading=10.0, lat=1.5, lon=2.5, alt=-3.5)
     mt.write_edits(str(path), mt.image_edits(changed, "{}", 8))
     assert making.place(path) == pytest.approx((1.5, 2.5, -3.5))
-    plain = image.but(given=None, time=None)
-    mt.write_edits(str(path), mt.image_edits(plain, None))
+    mt.write_edits(str(path), mt.image_edits(image._replace(capture=None), None))
     after = making.read_tiff(making.exif_block(path.read_bytes()))
     for rows in (before, after):
         for ifd, pointer in (("0th", 0x8769), ("0th", 0x8825), ("Exif", 0xA005)):
@@ -289,11 +437,13 @@ def test_taking_back_gives_every_tag_as_found(fields, tmp_path):
     assert after == before
 
 
-@pytest.mark.parametrize("tags", [gps(t17=(S, 90)), gps(t6=(L, 12)), gps(t6=(10, (-5, 1))), gps(t17=(10, (-90, 1)))])
+@pytest.mark.parametrize(
+    "tags", [gps(t17=(S, 90)), gps(t6=(L, 12)), gps(t6=(10, (-5, 1))), gps(t17=(10, (-90, 1)))]
+)
 def test_taking_back_a_tag_of_the_wrong_type_gives_its_value(tags, tmp_path):
     path = photo(tmp_path, more=tags)
     image = mt.read_image(path)
-    mt.write_edits(str(path), mt.image_edits(image.but(heading=10.0, fix=image.fix._replace(alt=-3.5)), "{}"))
+    mt.write_edits(str(path), mt.image_edits(placed(image, heading=10.0, alt=-3.5), "{}"))
     mt.write_edits(str(path), mt.image_edits(image, "{}"))
     again = mt.read_image(path)
     assert (again.heading, again.fix) == (image.heading, image.fix)
@@ -301,14 +451,27 @@ def test_taking_back_a_tag_of_the_wrong_type_gives_its_value(tags, tmp_path):
 
 def test_tags_that_are_not_ours_stay_byte_for_byte(tmp_path):
     note = bytes(range(256)) * 3
-    path = photo(tmp_path, order=">", thumbnail=making.jpeg((16, 16)), more={
-        "Exif": {0x927C: (making.UNDEFINED, note), 0x9286: (making.UNDEFINED, b"ASCII\0\0\0hi"), 0x829A: (R, (1, 0))},
-        "GPS": {0x1B: (making.UNDEFINED, b"ASCII\0\0\0GPS"), 0x0D: (R, (5, 1))}})
+    path = photo(
+        tmp_path,
+        order=">",
+        thumbnail=making.jpeg((16, 16)),
+        more={
+            "Exif": {
+                0x927C: (making.UNDEFINED, note),
+                0x9286: (making.UNDEFINED, b"ASCII\0\0\0hi"),
+                0x829A: (R, (1, 0)),
+            },
+            "GPS": {0x1B: (making.UNDEFINED, b"ASCII\0\0\0GPS"), 0x0D: (R, (5, 1))},
+        },
+    )
     before = making.read_exif(path)
     mt.write_image(moved(path, lat=10.0), "{}")
     after = making.read_exif(path)
     changed = {name for name in set(before) | set(after) if before.get(name) != after.get(name)}
-    assert {name for name in changed if not name.endswith("Pointer")} == {"GPSLatitude", "ImageDescription"}
+    assert {name for name in changed if not name.endswith("Pointer")} == {
+        "GPSLatitude",
+        "ImageDescription",
+    }
     assert making.exif_block(path.read_bytes()).count(note) == 1
 
 
@@ -322,20 +485,25 @@ def test_thumbnail_is_kept(tmp_path):
 def test_photo_without_exif_gets_a_block(tmp_path):
     path = making.photo(tmp_path / "a.jpg", exif=None)
     before = making.without_exif(path.read_bytes())
-    image = mt.read_image(path).but(time=1715000000.25, fix=mt.Fix(1715000000.25, 1.0, 2.0))
+    image = placed(mt.read_image(path), time=1715000000.25, lat=1.0, lon=2.0)
     mt.write_image(image, "{}")
     tags = making.read_exif(path)
-    assert making.place(path) == (1.0, 2.0, None) and making.without_exif(path.read_bytes()) == before
+    assert (
+        making.place(path) == (1.0, 2.0, None) and making.without_exif(path.read_bytes()) == before
+    )
     assert tags["DateTimeOriginal"] == "2024:05:06 12:53:20" and tags["SubSecTimeOriginal"] == "250"
     assert tags["OffsetTimeOriginal"] == "+00:00"
 
 
 def test_date_time_original_of_the_camera_is_never_replaced(tmp_path):
     path = photo(tmp_path, subsec="5", offset="+02:00")
-    mt.write_image(mt.read_image(path).but(time=1e9), "{}")
+    mt.write_image(placed(mt.read_image(path), time=1e9), "{}")
     tags = making.read_exif(path)
     assert (tags["DateTimeOriginal"], tags["SubSecTimeOriginal"], tags["OffsetTimeOriginal"]) == (
-        "2024:05:06 07:08:09", "5", "+02:00")
+        "2024:05:06 07:08:09",
+        "5",
+        "+02:00",
+    )
 
 
 def test_date_time_original_of_1970_is_a_date_too(tmp_path):
@@ -344,26 +512,37 @@ def test_date_time_original_of_1970_is_a_date_too(tmp_path):
     assert "SubSecTimeOriginal" not in making.read_exif(path)
 
 
-@pytest.mark.parametrize("shift, written", [(0.0, False), (0.0004, False), (0.0011, True), (-3600.0, True)])
+@pytest.mark.parametrize(
+    "shift, written", [(0.0, False), (0.0004, False), (0.0011, True), (-3600.0, True)]
+)
 def test_gps_time_is_written_only_when_ours_differs_by_a_millisecond(shift, written, tmp_path):
     path = photo(tmp_path)
     image = mt.read_image(path)
-    mt.write_image(image.but(time=image.time + shift), "{}")
+    mt.write_image(placed(image, time=image.time + shift), "{}")
     assert ("GPSTimeStamp" in making.read_exif(path)) == written
 
 
 def test_gps_time_is_written_to_the_millisecond(tmp_path):
     path = photo(tmp_path)
-    mt.write_image(mt.read_image(path).but(time=mt.parse_time("2024-12-31T23:59:59.9996Z")), "{}")
+    mt.write_image(
+        placed(mt.read_image(path), time=mt.parse_time("2024-12-31T23:59:59.9996Z")), "{}"
+    )
     tags = making.read_exif(path)
-    assert (tags["GPSDateStamp"], tags["GPSTimeStamp"]) == ("2025:01:01", [(0, 1), (0, 1), (0, 1000)])
+    assert (tags["GPSDateStamp"], tags["GPSTimeStamp"]) == (
+        "2025:01:01",
+        [(0, 1), (0, 1), (0, 1000)],
+    )
 
 
 def test_carry_of_seconds_into_minutes_and_degrees(tmp_path):
     path = photo(tmp_path)
     mt.write_image(moved(path, lat=10 - 1e-12, lon=-(179 + 59 / 60 + 59.9999999 / 3600)), "{}")
     tags = making.read_exif(path)
-    assert tags["GPSLatitude"] == [(10, 1), (0, 1), (0, 1000000)] and tags["GPSLongitude"] == [(180, 1), (0, 1), (0, 1000000)]
+    assert tags["GPSLatitude"] == [(10, 1), (0, 1), (0, 1000000)] and tags["GPSLongitude"] == [
+        (180, 1),
+        (0, 1),
+        (0, 1000000),
+    ]
 
 
 def test_copy_leaves_the_original_alone(tmp_path):
@@ -392,11 +571,33 @@ def test_rights_of_the_file_are_kept(tmp_path):
 @needs_exiftool
 def test_exiftool_reads_what_is_written(tmp_path):
     path = photo(tmp_path)
-    mt.write_image(moved(path, lat=-33.8567844, lon=-151.2152967, alt=-12.345, heading=123.456), '{"a":1}')
-    (row,) = json.loads(subprocess.run(["exiftool", "-n", "-j", "-a", "-Warning", "-GPS*", "-ImageDescription", "-validate",
-                                        str(path)], stdout=subprocess.PIPE).stdout)
-    assert (row["GPSLatitude"], row["GPSLongitude"]) == pytest.approx((-33.8567844, -151.2152967), abs=1e-7)
-    assert (row["GPSAltitude"], row["GPSImgDirection"], row["ImageDescription"]) == (-12.345, 123.456, '{"a":1}')
+    mt.write_image(
+        moved(path, lat=-33.8567844, lon=-151.2152967, alt=-12.345, heading=123.456), '{"a":1}'
+    )
+    (row,) = json.loads(
+        subprocess.run(
+            [
+                "exiftool",
+                "-n",
+                "-j",
+                "-a",
+                "-Warning",
+                "-GPS*",
+                "-ImageDescription",
+                "-validate",
+                str(path),
+            ],
+            stdout=subprocess.PIPE,
+        ).stdout
+    )
+    assert (row["GPSLatitude"], row["GPSLongitude"]) == pytest.approx(
+        (-33.8567844, -151.2152967), abs=1e-7
+    )
+    assert (row["GPSAltitude"], row["GPSImgDirection"], row["ImageDescription"]) == (
+        -12.345,
+        123.456,
+        '{"a":1}',
+    )
     assert not [text for text in str(row.get("Warning", "")).split(";") if "GPS" in text]
 
 
@@ -408,7 +609,9 @@ def test_pillow_reads_what_is_written(tmp_path):
         picture.load()
         exif = picture.getexif()
         degrees, minutes, seconds = map(float, exif.get_ifd(0x8825)[2])
-    assert degrees + minutes / 60 + seconds / 3600 == pytest.approx(33.5) and exif[0x010E] == '{"a":1}'
+    assert (
+        degrees + minutes / 60 + seconds / 3600 == pytest.approx(33.5) and exif[0x010E] == '{"a":1}'
+    )
 
 
 def test_exifread_reads_what_is_written(tmp_path):
@@ -418,4 +621,6 @@ def test_exifread_reads_what_is_written(tmp_path):
     with open(str(path), "rb") as stream:
         tags = exifread.process_file(stream, details=False)
     assert [float(part) for part in tags["GPS GPSLatitude"].values] == [33, 30, 0]
-    assert str(tags["GPS GPSLatitudeRef"]) == "S" and str(tags["Image ImageDescription"]) == '{"a":1}'
+    assert (
+        str(tags["GPS GPSLatitudeRef"]) == "S" and str(tags["Image ImageDescription"]) == '{"a":1}'
+    )

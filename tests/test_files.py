@@ -1,4 +1,5 @@
 """Floor 5: finding images, writing whole or not at all, workers, the configuration."""
+
 import errno
 import os
 import signal
@@ -30,13 +31,31 @@ def names(folder: Path, **more: Any) -> Any:
 
 # ---- finding -----------------------------------------------------------------------------------------------------------
 
+
 def test_images_come_in_natural_order(tmp_path):
-    touch(*(tmp_path / name for name in ("IMG_10.jpg", "IMG_9.jpg", "img_1.jpg", "a.jpg", "IMG_9a.jpg", "b2.jpg")))
-    assert names(tmp_path) == ["a.jpg", "b2.jpg", "img_1.jpg", "IMG_9.jpg", "IMG_9a.jpg", "IMG_10.jpg"]
+    touch(
+        *(
+            tmp_path / name
+            for name in ("IMG_10.jpg", "IMG_9.jpg", "img_1.jpg", "a.jpg", "IMG_9a.jpg", "b2.jpg")
+        )
+    )
+    assert names(tmp_path) == [
+        "a.jpg",
+        "b2.jpg",
+        "img_1.jpg",
+        "IMG_9.jpg",
+        "IMG_9a.jpg",
+        "IMG_10.jpg",
+    ]
 
 
 def test_folders_come_in_natural_order_after_their_parent(tmp_path):
-    touch(tmp_path / "z.jpg", tmp_path / "d10" / "a.jpg", tmp_path / "d9" / "a.jpg", tmp_path / "d9" / "e" / "a.jpg")
+    touch(
+        tmp_path / "z.jpg",
+        tmp_path / "d10" / "a.jpg",
+        tmp_path / "d9" / "a.jpg",
+        tmp_path / "d9" / "e" / "a.jpg",
+    )
     assert names(tmp_path) == ["z.jpg", "d9/a.jpg", "d9/e/a.jpg", "d10/a.jpg"]
 
 
@@ -44,18 +63,39 @@ def test_order_is_the_same_whatever_the_file_system_says(tmp_path, monkeypatch):
     touch(*(tmp_path / ("%s.jpg" % number) for number in range(30)))
     first = names(tmp_path)
     plain = os.walk
-    monkeypatch.setattr(os, "walk", lambda *a, **k: ((place, folders, files[::-1]) for place, folders, files in plain(*a, **k)))
+    monkeypatch.setattr(
+        os,
+        "walk",
+        lambda *a, **k: ((place, folders, files[::-1]) for place, folders, files in plain(*a, **k)),
+    )
     assert names(tmp_path) == first
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.JPG", "a.Jpeg", "a.tif", "a.TIFF", "a.pgm", "a.pnm", "a.gif"])
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "a.JPG", "a.Jpeg", "a.tif", "a.TIFF", "a.pgm", "a.pnm", "a.gif"]
+)
 def test_image_by_its_kind(name, tmp_path):
     touch(tmp_path / name)
     assert names(tmp_path) == [name]
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.txt", "jpg", ".jpg", "a.jpg.part", "a.mp4", "a.jpg~", "._a.jpg", ".mapillary-00.jpg",
-                                  ".mapillary-00.part", ".mapillary/process_images/a.jpg", "sub/.mapillary/a.jpg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.png",
+        "a.txt",
+        "jpg",
+        ".jpg",
+        "a.jpg.part",
+        "a.mp4",
+        "a.jpg~",
+        "._a.jpg",
+        ".mapillary-00.jpg",
+        ".mapillary-00.part",
+        ".mapillary/process_images/a.jpg",
+        "sub/.mapillary/a.jpg",
+    ],
+)
 def test_file_that_is_no_image(name, tmp_path):
     touch(tmp_path / name)
     with pytest.raises(mt.NotFound, match="holds no images"):
@@ -89,13 +129,18 @@ def test_import_path_that_is_missing_or_a_file(tmp_path):
 
 # ---- writing -----------------------------------------------------------------------------------------------------------
 
+
 def leftovers(folder: Path) -> Any:
     return [path.name for path in folder.iterdir() if path.name.startswith(".mapillary-")]
 
 
 def test_file_is_written_whole(tmp_path):
     status = mt.write_atomically(tmp_path / "a", [b"one", b"", b"two"])
-    assert (tmp_path / "a").read_bytes() == b"onetwo" and status.st_size == 6 and leftovers(tmp_path) == []
+    assert (
+        (tmp_path / "a").read_bytes() == b"onetwo"
+        and status.st_size == 6
+        and leftovers(tmp_path) == []
+    )
 
 
 def test_status_is_that_of_the_new_file(tmp_path):
@@ -118,9 +163,18 @@ def test_exception_in_the_middle_leaves_the_old_file(raised, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["write", "fsync", "replace"])
-@pytest.mark.parametrize("number, words", [(errno.ENOSPC, "free some space"), (errno.EROFS, "read-only"), (errno.EACCES, "rights"),
-                                           (errno.EIO, "check the disk")])
-def test_disk_that_refuses_leaves_the_old_file_and_says_why(place, number, words, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "number, words",
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "rights"),
+        (errno.EIO, "check the disk"),
+    ],
+)
+def test_disk_that_refuses_leaves_the_old_file_and_says_why(
+    place, number, words, tmp_path, monkeypatch
+):
     (tmp_path / "a").write_bytes(b"old")
 
     def refuse(*_: Any) -> None:
@@ -128,7 +182,7 @@ def test_disk_that_refuses_leaves_the_old_file_and_says_why(place, number, words
 
     with monkeypatch.context() as patch:
         if place == "write":
-            patch.setattr(mt, "_write_all", refuse)
+            patch.setattr(mt, "write_all", refuse)
         else:
             patch.setattr(os, place, refuse)
         with pytest.raises(mt.CannotWrite, match=words) as caught:
@@ -147,7 +201,7 @@ def test_short_write_of_the_system_is_completed(tmp_path):
             return min(3, len(view))
 
     slow = Slow()
-    mt._write_all(slow, b"0123456789")
+    mt.write_all(slow, b"0123456789")
     assert slow.data == b"0123456789"
 
 
@@ -217,6 +271,7 @@ def test_folder_without_rights_is_an_error_that_names_the_file():
 
 # ---- workers -----------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_results_come_in_the_order_of_the_items(workers):
     def job(number: int) -> int:
@@ -246,7 +301,7 @@ def test_items_are_taken_only_as_they_are_needed(workers):
 def test_exception_of_a_job_comes_through(workers):
     def job(number: int) -> int:
         if number == 7:
-            raise mt.BadExif(("c", "seven", "w"))
+            raise mt.BadExif("c", "w", file="seven")
         return number
 
     got = []
@@ -282,12 +337,16 @@ def test_worker_count_is_as_wanted_or_the_cpus_at_most_8(monkeypatch):
 
 # ---- configuration -----------------------------------------------------------------------------------------------------
 
+
 def test_configuration_that_is_not_there_is_empty():
     assert mt.read_config() == {}
 
 
 def test_configuration_written_reads_back():
-    sections = {"me": {"user_upload_token": "MLY|1|a=b:c%d", "MAPSettingsUsername": "mé"}, "organizations": {"Club": "123"}}
+    sections = {
+        "me": {"user_upload_token": "MLY|1|a=b:c%d", "MAPSettingsUsername": "mé"},
+        "organizations": {"Club": "123"},
+    }
     mt.write_config(sections)
     assert mt.read_config() == sections
 
@@ -295,9 +354,14 @@ def test_configuration_written_reads_back():
 @posix
 def test_configuration_is_readable_by_its_owner_only_from_its_first_byte(monkeypatch):
     modes = []
-    plain = mt._write_all
-    monkeypatch.setattr(mt, "_write_all", lambda stream, chunk: modes.append(os.fstat(stream.fileno()).st_mode & 0o777) or plain(
-        stream, chunk))
+    plain = mt.write_all
+    monkeypatch.setattr(
+        mt,
+        "write_all",
+        lambda stream, chunk: (
+            modes.append(os.fstat(stream.fileno()).st_mode & 0o777) or plain(stream, chunk)
+        ),
+    )
     mt.write_config({"me": {"user_upload_token": "t"}})
     assert modes and set(modes) == {0o600} and os.stat(mt.config_path()).st_mode & 0o777 == 0o600
 

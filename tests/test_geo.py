@@ -1,4 +1,5 @@
 """Floor 3: geometry on the WGS-84 ellipsoid, judged by geographiclib where it is installed."""
+
 import itertools
 import math
 import random
@@ -24,12 +25,31 @@ def _pairs(seed: int, count: int):
     for _ in range(count):
         lat, lon = math.degrees(math.asin(dice.uniform(-1, 1))), dice.uniform(-180, 180)
         reach = 10 ** dice.uniform(-6, 1.8)
-        yield lat, lon, max(-90, min(90, lat + dice.uniform(-reach, reach))), lon + dice.uniform(-reach, reach)
+        yield (
+            lat,
+            lon,
+            max(-90, min(90, lat + dice.uniform(-reach, reach))),
+            lon + dice.uniform(-reach, reach),
+        )
 
 
-CORNERS = [(0, 0, 0, 1e-5), (0, 179.99999, 0, -179.99999), (89.9999, 0, 89.9999, 180), (-90, 0, -89.9, 77), (90, 10, 80, 20),
-           (60, 5, 60, 5.049), (60, 5, 60, 5.051), (79.99, 1, 80.01, 1), (0, 0, 0, 170), (45, 0, -44, 170), (10, 180, 10, -180),
-           (57.7, 11.97, 57.7, 11.9700017), (-33.8, 151.2, -33.8000009, 151.2), (85, 10, 85, 10.01), (0, -180, 0.01, 179.99)]
+CORNERS = [
+    (0, 0, 0, 1e-5),
+    (0, 179.99999, 0, -179.99999),
+    (89.9999, 0, 89.9999, 180),
+    (-90, 0, -89.9, 77),
+    (90, 10, 80, 20),
+    (60, 5, 60, 5.049),
+    (60, 5, 60, 5.051),
+    (79.99, 1, 80.01, 1),
+    (0, 0, 0, 170),
+    (45, 0, -44, 170),
+    (10, 180, 10, -180),
+    (57.7, 11.97, 57.7, 11.9700017),
+    (-33.8, 151.2, -33.8000009, 151.2),
+    (85, 10, 85, 10.01),
+    (0, -180, 0.01, 179.99),
+]
 
 
 @pytest.mark.parametrize("pairs", [CORNERS, list(_pairs(1, 1500))], ids=["corners", "random"])
@@ -43,22 +63,39 @@ def test_distance_and_bearing_agree_with_geographiclib(pairs):
             assert mt.turn(mt.bearing(a, b), judge["azi1"] % 360) < 0.2, (a, b)
 
 
-@pytest.mark.parametrize("lat1, lon1, lat2, lon2, metres, degrees", [
-    (0, 0, 0, 1, 111319.491, 90), (0, 0, 1, 0, 110574.389, 0), (60, 10, 60, 10.001, 55.8, 90), (0, 179.9995, 0, -179.9995, 111.319, 90),
-    (0, -179.9995, 0, 179.9995, 111.319, 270), (51, 0, 50.999, 0, 111.25, 180), (90, 0, 89, 0, 111693.865, 180)])
+@pytest.mark.parametrize(
+    "lat1, lon1, lat2, lon2, metres, degrees",
+    [
+        (0, 0, 0, 1, 111319.491, 90),
+        (0, 0, 1, 0, 110574.389, 0),
+        (60, 10, 60, 10.001, 55.8, 90),
+        (0, 179.9995, 0, -179.9995, 111.319, 90),
+        (0, -179.9995, 0, 179.9995, 111.319, 270),
+        (51, 0, 50.999, 0, 111.25, 180),
+        (90, 0, 89, 0, 111693.865, 180),
+    ],
+)
 def test_distance_and_bearing_by_hand(lat1, lon1, lat2, lon2, metres, degrees):
     a, b = at(lat1, lon1), at(lat2, lon2)
-    assert mt.distance(a, b) == pytest.approx(metres, rel=2e-3) and mt.turn(mt.bearing(a, b), degrees) < 0.2
+    assert (
+        mt.distance(a, b) == pytest.approx(metres, rel=2e-3)
+        and mt.turn(mt.bearing(a, b), degrees) < 0.2
+    )
 
 
 def test_distance_is_the_same_in_both_directions():
     for lat1, lon1, lat2, lon2 in _pairs(2, 300):
-        assert mt.distance(at(lat1, lon1), at(lat2, lon2)) == pytest.approx(mt.distance(at(lat2, lon2), at(lat1, lon1)), rel=1e-9)
+        assert mt.distance(at(lat1, lon1), at(lat2, lon2)) == pytest.approx(
+            mt.distance(at(lat2, lon2), at(lat1, lon1)), rel=1e-9
+        )
 
 
 def test_one_place_is_no_distance_and_bearing_0():
     for lat, lon in ((0, 0), (57.7, 11.97), (90, 0), (-90, 180)):
-        assert (mt.distance(at(lat, lon), at(lat, lon)), mt.bearing(at(lat, lon), at(lat, lon))) == (0.0, 0.0)
+        assert (
+            mt.distance(at(lat, lon), at(lat, lon)),
+            mt.bearing(at(lat, lon), at(lat, lon)),
+        ) == (0.0, 0.0)
 
 
 def test_antipodes_give_a_finite_distance():
@@ -72,16 +109,38 @@ def test_bearing_is_below_360():
         assert 0.0 <= mt.bearing(at(50, 0), at(50.001, step * 1e-17)) < 360.0
 
 
-@pytest.mark.parametrize("a, b, degrees", [(0, 0, 0), (350, 10, 20), (10, 350, 20), (0, 180, 180), (180, 0, 180), (90, 271, 179),
-                                           (0, 360, 0), (-90, 270, 0), (720, 1, 1)])
+@pytest.mark.parametrize(
+    "a, b, degrees",
+    [
+        (0, 0, 0),
+        (350, 10, 20),
+        (10, 350, 20),
+        (0, 180, 180),
+        (180, 0, 180),
+        (90, 271, 179),
+        (0, 360, 0),
+        (-90, 270, 0),
+        (720, 1, 1),
+    ],
+)
 def test_turn_goes_the_short_way(a, b, degrees):
     assert mt.turn(a, b) == pytest.approx(degrees)
 
 
-@pytest.mark.parametrize("degrees, parts", [
-    (57.7, (57, 42, 0)), (0.0, (0, 0, 0)), (9 + 59 / 60 + 59.9999999 / 3600, (10, 0, 0)), (179.99999999999, (180, 0, 0)),
-    (-12.5, (12, 30, 0)), (1 / 3600, (0, 0, 1000000)), (59.9999999 / 60, (0, 59, 59999994)), (1 - 1e-13, (1, 0, 0)),
-    (0.016666666666, (0, 1, 0))])
+@pytest.mark.parametrize(
+    "degrees, parts",
+    [
+        (57.7, (57, 42, 0)),
+        (0.0, (0, 0, 0)),
+        (9 + 59 / 60 + 59.9999999 / 3600, (10, 0, 0)),
+        (179.99999999999, (180, 0, 0)),
+        (-12.5, (12, 30, 0)),
+        (1 / 3600, (0, 0, 1000000)),
+        (59.9999999 / 60, (0, 59, 59999994)),
+        (1 - 1e-13, (1, 0, 0)),
+        (0.016666666666, (0, 1, 0)),
+    ],
+)
 def test_degrees_minutes_seconds_carry(degrees, parts):
     assert mt.degrees_minutes_seconds(degrees) == parts
 
@@ -113,19 +172,26 @@ def test_altitude_between_a_known_and_an_unknown_one_is_unknown():
     assert mt.fix_at(LINE, 15).alt is None
 
 
-@pytest.mark.parametrize("when, lat, lon", [(-1, 9.9999, 20.0), (-0.5, 9.99995, 20.0), (21, 10.001, 20.0022)])
+@pytest.mark.parametrize(
+    "when, lat, lon", [(-1, 9.9999, 20.0), (-0.5, 9.99995, 20.0), (21, 10.001, 20.0022)]
+)
 def test_fix_at_most_a_second_outside_is_extrapolated(when, lat, lon):
     assert mt.fix_at(LINE, when)[:3] == pytest.approx((when, lat, lon), abs=1e-9)
 
 
-@pytest.mark.parametrize("when, seconds", [(-1.1, "1.1 s"), (21.5, "1.5 s"), (3620, "3600.0 s"), (-1e9, "1000000000.0 s")])
+@pytest.mark.parametrize(
+    "when, seconds",
+    [(-1.1, "1.1 s"), (21.5, "1.5 s"), (3620, "3600.0 s"), (-1e9, "1000000000.0 s")],
+)
 def test_fix_further_outside_is_refused_with_the_seconds(when, seconds):
     with pytest.raises(mt.OutsideTrack, match=seconds):
         mt.fix_at(LINE, when)
 
 
 def test_fix_between_two_segments_is_refused():
-    broken = track((0, 10.0, 20.0), (10, 10.001, 20.0), (20, 10.002, 20.0), (30, 10.003, 20.0), starts=(0, 2))
+    broken = track(
+        (0, 10.0, 20.0), (10, 10.001, 20.0), (20, 10.002, 20.0), (30, 10.003, 20.0), starts=(0, 2)
+    )
     with pytest.raises(mt.OutsideTrack, match="gap.*5.0 s"):
         mt.fix_at(broken, 15)
     assert mt.fix_at(broken, 25).lat == pytest.approx(10.0025)
@@ -139,12 +205,18 @@ def test_fix_across_a_hole_longer_than_max_gap_is_refused():
 
 
 def test_fix_across_a_hole_is_given_without_max_gap():
-    assert mt.fix_at(track((0, 10.0, 20.0), (5000, 10.001, 20.0)), 2500).lat == pytest.approx(10.0005)
+    assert mt.fix_at(track((0, 10.0, 20.0), (5000, 10.001, 20.0)), 2500).lat == pytest.approx(
+        10.0005
+    )
 
 
 def test_fix_on_a_track_of_one_point():
     one = track((0, 10.0, 20.0, 5.0))
-    assert mt.fix_at(one, 0)[:4] == (0, 10.0, 20.0, 5.0) and mt.fix_at(one, 0.5)[:3] == (0.5, 10.0, 20.0)
+    assert mt.fix_at(one, 0)[:4] == (0, 10.0, 20.0, 5.0) and mt.fix_at(one, 0.5)[:3] == (
+        0.5,
+        10.0,
+        20.0,
+    )
     with pytest.raises(mt.OutsideTrack):
         mt.fix_at(one, 2)
 
@@ -152,7 +224,9 @@ def test_fix_on_a_track_of_one_point():
 def test_fix_across_the_antimeridian_takes_the_short_way():
     crossing = track((0, 0.0, 179.999), (10, 0.0, -179.999))
     assert abs(mt.fix_at(crossing, 5).lon) == pytest.approx(180.0)
-    assert mt.fix_at(crossing, 2.5).lon == pytest.approx(179.9995) and mt.fix_at(crossing, 7.5).lon == pytest.approx(-179.9995)
+    assert mt.fix_at(crossing, 2.5).lon == pytest.approx(179.9995) and mt.fix_at(
+        crossing, 7.5
+    ).lon == pytest.approx(-179.9995)
     assert mt.fix_at(crossing, 5).course == pytest.approx(90.0, abs=0.2)
 
 
@@ -161,7 +235,9 @@ def test_fix_beyond_the_pole_stays_on_earth():
 
 
 def test_course_while_standing_is_the_last_one_while_moving():
-    stop = mt.with_courses(track((0, 10.0, 20.0), (10, 10.0, 20.001), (20, 10.0, 20.001), (30, 10.0, 20.001)))
+    stop = mt.with_courses(
+        track((0, 10.0, 20.0), (10, 10.0, 20.001), (20, 10.0, 20.001), (30, 10.0, 20.001))
+    )
     assert mt.fix_at(stop, 25).course == pytest.approx(90.0, abs=0.2)
 
 
@@ -171,15 +247,24 @@ def test_course_before_the_first_movement_is_the_next_one():
 
 
 def test_course_in_a_curve_is_that_of_the_track_around_the_time():
-    curve = track(*((second, 10 + 0.0001 * math.sin(second / 10), 20 + 0.0001 * (1 - math.cos(second / 10)))
-                    for second in range(60)))
+    curve = track(
+        *(
+            (second, 10 + 0.0001 * math.sin(second / 10), 20 + 0.0001 * (1 - math.cos(second / 10)))
+            for second in range(60)
+        )
+    )
     for when in (10.25, 20.5, 30.75):
         assert mt.turn(mt.fix_at(curve, when).course, math.degrees(when / 10) % 360) < 3
 
 
 def test_course_does_not_look_across_segments():
-    broken = track((0, 10.0, 20.0), (1, 10.0, 20.001), (1.5, 10.5, 25.0), (2.5, 10.501, 25.0), starts=(0, 2))
-    assert mt.turn(mt.fix_at(broken, 1).course, 90) < 0.5 and mt.turn(mt.fix_at(broken, 1.5).course, 0) < 0.5
+    broken = track(
+        (0, 10.0, 20.0), (1, 10.0, 20.001), (1.5, 10.5, 25.0), (2.5, 10.501, 25.0), starts=(0, 2)
+    )
+    assert (
+        mt.turn(mt.fix_at(broken, 1).course, 90) < 0.5
+        and mt.turn(mt.fix_at(broken, 1.5).course, 0) < 0.5
+    )
 
 
 def test_every_time_inside_gives_a_place_between_its_neighbours():

@@ -1,4 +1,5 @@
 """When a request is tried again, through which proxy it goes, which certificates count, and where the token goes."""
+
 import email.utils
 import os
 import re
@@ -29,35 +30,70 @@ def quick(monkeypatch):
 
 # ---- retry_delay
 
+
 def debug(kind="X", retriable=False, **more):
     return dict(more, debug_info={"type": kind, "retriable": retriable, "message": "m"})
 
 
-@pytest.mark.parametrize("status_, headers, row, expected", [
-    (None, {}, {}, 0.5),                                # the connection broke
-    (500, {}, {}, 0.5), (502, {}, {}, 0.5), (503, {}, {}, 0.5), (504, {}, {}, 0.5), (599, {}, {}, 0.5),
-    (503, {"retry-after": "7"}, {}, 7.0),
-    (429, {}, {}, 0.5),
-    (429, {"retry-after": "3"}, {}, 3.0), (429, {"Retry-After": " 3 "}, {}, 3.0), (429, {"retry-after": "0"}, {}, 0.0),
-    (429, {"retry-after": "soon"}, {}, 0.5), (429, {"retry-after": "-5"}, {}, 0.5), (429, {"retry-after": ""}, {}, 0.5),
-    (429, {}, debug("RequestRateLimitedError", False, backoff=1500), 1.5),
-    (429, {}, {"debug_info": {"retriable": False, "backoff": 2500}}, 2.5),
-    (429, {}, {"backoff": "much"}, 0.5), (429, {}, {"backoff": -1}, 0.5), (429, {}, {"backoff": True}, 0.5),
-    (429, {}, {"backoff": float("nan")}, 0.5), (429, {}, {"debug_info": "x"}, 0.5),
-    (412, {}, {}, 0.0), (412, {}, debug("OffsetInvalidError", True), 0.0), (400, {}, debug("OffsetInvalidError"), 0.0),
-    (400, {}, debug("X", True), 0.5), (404, {}, debug("X", True), 0.5), (400, {}, debug("X", "true"), None),
-    (400, {}, {}, None), (400, {}, debug("X", False), None), (404, {}, {}, None), (413, {}, {}, None),
-    (401, {}, {}, None), (403, {}, {}, None), (401, {}, debug("X", True), None), (403, {}, debug("X", True), None),
-], ids=str)
+@pytest.mark.parametrize(
+    "status_, headers, row, expected",
+    [
+        (None, {}, {}, 0.5),  # the connection broke
+        (500, {}, {}, 0.5),
+        (502, {}, {}, 0.5),
+        (503, {}, {}, 0.5),
+        (504, {}, {}, 0.5),
+        (599, {}, {}, 0.5),
+        (503, {"retry-after": "7"}, {}, 7.0),
+        (429, {}, {}, 0.5),
+        (429, {"retry-after": "3"}, {}, 3.0),
+        (429, {"Retry-After": " 3 "}, {}, 3.0),
+        (429, {"retry-after": "0"}, {}, 0.0),
+        (429, {"retry-after": "soon"}, {}, 0.5),
+        (429, {"retry-after": "-5"}, {}, 0.5),
+        (429, {"retry-after": ""}, {}, 0.5),
+        (429, {}, debug("RequestRateLimitedError", False, backoff=1500), 1.5),
+        (429, {}, {"debug_info": {"retriable": False, "backoff": 2500}}, 2.5),
+        (429, {}, {"backoff": "much"}, 0.5),
+        (429, {}, {"backoff": -1}, 0.5),
+        (429, {}, {"backoff": True}, 0.5),
+        (429, {}, {"backoff": float("nan")}, 0.5),
+        (429, {}, {"debug_info": "x"}, 0.5),
+        (412, {}, {}, 0.0),
+        (412, {}, debug("OffsetInvalidError", True), 0.0),
+        (400, {}, debug("OffsetInvalidError"), 0.0),
+        (400, {}, debug("X", True), 0.5),
+        (404, {}, debug("X", True), 0.5),
+        (400, {}, debug("X", "true"), None),
+        (400, {}, {}, None),
+        (400, {}, debug("X", False), None),
+        (404, {}, {}, None),
+        (413, {}, {}, None),
+        (401, {}, {}, None),
+        (403, {}, {}, None),
+        (401, {}, debug("X", True), None),
+        (403, {}, debug("X", True), None),
+    ],
+    ids=str,
+)
 def test_retry_delay(status_, headers, row, expected):
     assert tool.retry_delay(1, status_, headers, row) == expected
 
 
 def test_retry_delay_doubles_up_to_16_seconds():
-    assert [tool.retry_delay(attempt, None) for attempt in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 16, 16]
+    assert [tool.retry_delay(attempt, None) for attempt in range(1, 9)] == [
+        0.5,
+        1,
+        2,
+        4,
+        8,
+        16,
+        16,
+        16,
+    ]
 
 
-@pytest.mark.parametrize("attempt", [1000, 10 ** 6])
+@pytest.mark.parametrize("attempt", [1000, 10**6])
 def test_retry_delay_stands_any_number_of_tries(attempt):
     assert tool.retry_delay(attempt, 500) == 16.0
 
@@ -71,14 +107,22 @@ def test_retry_after_as_a_date_that_is_over_is_no_wait():
     assert tool.retry_delay(1, 503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
 
 
-@pytest.mark.parametrize("headers, row", [({"retry-after": "9" * 30}, {}), ({}, {"backoff": float("inf")}),
-                                          ({}, {"backoff": 10 ** 30}),
-                                          ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, {})], ids=str)
+@pytest.mark.parametrize(
+    "headers, row",
+    [
+        ({"retry-after": "9" * 30}, {}),
+        ({}, {"backoff": float("inf")}),
+        ({}, {"backoff": 10**30}),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, {}),
+    ],
+    ids=str,
+)
 def test_a_wait_asked_for_is_one_that_can_be_waited(headers, row):
     assert 16 <= tool.retry_delay(1, 429, headers, row) <= 86400
 
 
 # ---- Servers and proxies
+
 
 class Proxy:
     """A proxy that notes what it is asked: absolute addresses are fetched, CONNECT is joined through."""
@@ -136,11 +180,13 @@ class Proxy:
 
 def me(root, **more):
     """GET /me of a service, as the tool asks it."""
-    server = tool.Server(root + "/graph", root + "/upload", offline_s=0.2, attempts=1, **more)
+    server = tool.Server(
+        root + "/graph", root + "/upload", tool.Limits(offline_s=0.2, attempts=1), **more
+    )
     try:
         return server.ask("GET", server.graph + "/me", {"Authorization": "OAuth " + TOKEN})
     finally:
-        server.hang_up()
+        server.wire.hang_up()
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
@@ -192,8 +238,19 @@ def test_a_proxy_that_is_not_there_counts_as_no_network(monkeypatch):
     assert caught.value.problem.code == "unreachable" and not service.log
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:abc", "http://[::1", "graph.example.org", "ftp://example.org",
-                                     "http://a..b", "http://", "http://127.0.0.1:99999", "http://exa mple.org"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:abc",
+        "http://[::1",
+        "graph.example.org",
+        "ftp://example.org",
+        "http://a..b",
+        "http://",
+        "http://127.0.0.1:99999",
+        "http://exa mple.org",
+    ],
+)
 def test_an_address_that_is_none_is_a_usage_error(monkeypatch, tmp_path, capsys, address):
     """Symptom: a traceback, or half an hour of waiting for a host without a name."""
     making.drive(tmp_path / "photos", 1)
@@ -207,7 +264,9 @@ def test_an_address_that_is_none_is_a_usage_error(monkeypatch, tmp_path, capsys,
     assert "MAPILLARY_" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:abc", "http://[::1", "socks5://127.0.0.1:1080"])
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:abc", "http://[::1", "socks5://127.0.0.1:1080"]
+)
 def test_a_proxy_address_that_is_none_is_an_error_with_its_name(monkeypatch, address):
     monkeypatch.setenv("http_proxy", address)
     with Service() as service, pytest.raises(tool.ToolError) as caught:
@@ -217,6 +276,7 @@ def test_a_proxy_address_that_is_none_is_an_error_with_its_name(monkeypatch, add
 
 # ---- TLS
 
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """(certificate, key) of 127.0.0.1, signed by itself; made here, now."""
@@ -224,11 +284,32 @@ def certificate(tmp_path_factory):
         pytest.skip("openssl, the program, is needed to make a certificate")
     folder = tmp_path_factory.mktemp("tls")
     paths = folder / "cert.pem", folder / "key.pem"
-    (folder / "conf").write_text("[req]\ndistinguished_name=d\nx509_extensions=e\nprompt=no\n[d]\nCN=127.0.0.1\n"
-                                 "[e]\nsubjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:TRUE\n")
-    subprocess.run([OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-                    "2", "-config", str(folder / "conf"), "-out", str(paths[0]), "-keyout", str(paths[1])], check=True,
-                   stderr=subprocess.DEVNULL)
+    (folder / "conf").write_text(
+        "[req]\ndistinguished_name=d\nx509_extensions=e\nprompt=no\n[d]\nCN=127.0.0.1\n"
+        "[e]\nsubjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:TRUE\n"
+    )
+    subprocess.run(
+        [
+            OPENSSL,
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-config",
+            str(folder / "conf"),
+            "-out",
+            str(paths[0]),
+            "-keyout",
+            str(paths[1]),
+        ],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
     return paths
 
 
@@ -270,7 +351,9 @@ def test_https_goes_through_a_proxy_by_connect_and_is_verified(monkeypatch, cert
             me(service.root)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
         assert me(service.root).status == 200
-    assert [line.split()[:2] for line in proxy.asked] == [["CONNECT", "127.0.0.1:%d" % service._port]] * 2
+    assert [line.split()[:2] for line in proxy.asked] == [
+        ["CONNECT", "127.0.0.1:%d" % service._port]
+    ] * 2
     assert not any(TOKEN.lower() in head for head in proxy.heads)
 
 
@@ -282,6 +365,7 @@ def test_images_go_over_tls(monkeypatch, certificate, ready):
 
 
 # ---- Where the token goes
+
 
 class Ready:
     """A folder of two processed photos."""
@@ -308,7 +392,9 @@ def ready(tmp_path, monkeypatch, capfd):
 
 
 def left_behind(folder):
-    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "config")
+    return b"".join(
+        path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "config"
+    )
 
 
 def test_the_token_is_in_no_message_and_no_journal(ready):
@@ -364,4 +450,6 @@ def test_the_token_of_the_environment_goes_before_the_stored_one(ready, monkeypa
     monkeypatch.setenv("MAPILLARY_ACCESS_TOKEN", "other-token")
     with Service(tokens=["other-token"]) as service:
         code, _ = ready.upload(service)
-    assert code == 0 and {request.headers["authorization"] for request in service.log} == {"OAuth other-token"}
+    assert code == 0 and {request.headers["authorization"] for request in service.log} == {
+        "OAuth other-token"
+    }

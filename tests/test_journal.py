@@ -1,4 +1,5 @@
 """Floor 8: what has been done to which image, whatever happens to the computer in between."""
+
 import errno
 import json
 import os
@@ -13,24 +14,34 @@ import pytest
 
 import making
 import mapillary_tools as mt
-from conftest import ROOT, in_process, run
+from conftest import ROOT, in_process, line, run
 
 pytestmark = in_process
 
 
 def row(name: str, number: int = 0) -> Dict[str, Any]:
-    return {"image": name, "at": "2024-05-06T07:08:09.000Z", "found": {"size": number, "mtime": 5}, "steps": {}}
+    return {
+        "image": name,
+        "at": "2024-05-06T07:08:09.000Z",
+        "found": {"size": number, "mtime": 5},
+        "steps": {},
+    }
+
+
+def packed(image: Any) -> Any:
+    """The row of an image, with the time at which it was written as in row()."""
+    return image and dict(mt.pack_image(image), at="2024-05-06T07:08:09.000Z")
 
 
 def filled(folder: Path, *rows: Dict[str, Any]) -> Path:
     with mt.Journal(folder) as journal:
-        journal.append(rows)
+        journal.append([line(folder, row) for row in rows])
     return folder / ".mapillary" / "journal.jsonl"
 
 
 def record(folder: Path, name: str) -> Any:
     with mt.Journal(folder, write=False) as journal:
-        return journal.record(name)
+        return packed(journal.image(name))
 
 
 def test_first_line_is_a_header_with_the_format_version(tmp_path):
@@ -64,29 +75,33 @@ def test_unknown_image_has_no_record(tmp_path):
 def test_records_come_in_the_order_asked_for(tmp_path):
     filled(tmp_path, row("a.jpg", 1), row("b.jpg", 2))
     with mt.Journal(tmp_path, write=False) as journal:
-        assert [found and found["image"] for found in journal.records(["b.jpg", "c.jpg", "a.jpg"])] == ["b.jpg", None, "a.jpg"]
+        assert [
+            found and found.path.name for found in journal.images(["b.jpg", "c.jpg", "a.jpg"])
+        ] == ["b.jpg", None, "a.jpg"]
 
 
 def test_reading_only_creates_nothing(tmp_path):
     with mt.Journal(tmp_path, write=False) as journal:
-        assert journal.record("a.jpg") is None
+        assert journal.image("a.jpg") is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_reading_only_refuses_to_append(tmp_path):
     with mt.Journal(tmp_path, write=False) as journal:
         with pytest.raises(mt.BadJournal):
-            journal.append([row("a.jpg")])
+            journal.append([line(tmp_path, row("a.jpg"))])
 
 
 def test_closed_journal_refuses_to_append(tmp_path):
     with mt.Journal(tmp_path) as journal:
         pass
     with pytest.raises(mt.BadJournal):
-        journal.append([row("a.jpg")])
+        journal.append([line(tmp_path, row("a.jpg"))])
 
 
-@pytest.mark.parametrize("torn", [b'{"image":"b.jpg","fou', b"\0" * 100, b"{", b'{"image":"b.jpg"}'])
+@pytest.mark.parametrize(
+    "torn", [b'{"image":"b.jpg","fou', b"\0" * 100, b"{", b'{"image":"b.jpg"}']
+)
 def test_torn_last_line_is_ignored(torn, tmp_path):
     path = filled(tmp_path, row("a.jpg", 1))
     path.write_bytes(path.read_bytes() + torn)
@@ -106,14 +121,19 @@ def test_torn_last_line_longer_than_what_follows_leaves_nothing_behind(tmp_path)
     path = filled(tmp_path, row("a.jpg", 1))
     path.write_bytes(path.read_bytes() + b'{"image":"b.jpg","found":"' + b"x" * 5000)
     filled(tmp_path, row("c.jpg", 2))
-    assert [json.loads(line).get("image") for line in path.read_bytes().splitlines()] == [None, "a.jpg", "c.jpg"]
+    assert [json.loads(line).get("image") for line in path.read_bytes().splitlines()] == [
+        None,
+        "a.jpg",
+        "c.jpg",
+    ]
 
 
 def test_torn_header_alone_starts_afresh(tmp_path):
     (tmp_path / ".mapillary").mkdir()
     (tmp_path / ".mapillary" / "journal.jsonl").write_bytes(b'{"journal":1')
     path = filled(tmp_path, row("a.jpg"))
-    assert [json.loads(line) for line in path.read_bytes().splitlines()][1] == row("a.jpg")
+    (_, text) = path.read_bytes().splitlines()
+    assert dict(json.loads(text), at=row("a.jpg")["at"]) == row("a.jpg")
 
 
 def test_empty_journal_starts_afresh(tmp_path):
@@ -139,7 +159,10 @@ def test_newer_version_is_not_touched(tmp_path):
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", [b"plain text\n", b"[]\n", b'{"journal":"one"}\n', b"\0\0\0\n", b'{"journal":null}\n'])
+@pytest.mark.parametrize(
+    "content",
+    [b"plain text\n", b"[]\n", b'{"journal":"one"}\n', b"\0\0\0\n", b'{"journal":null}\n'],
+)
 def test_file_that_is_no_journal_is_refused(content, tmp_path):
     (tmp_path / ".mapillary").mkdir()
     (tmp_path / ".mapillary" / "journal.jsonl").write_bytes(content)
@@ -164,9 +187,11 @@ def test_damaged_line_leaves_the_line_before_it_about_the_image(where, tmp_path)
     path = filled(tmp_path, row("a.jpg", 1), row("a.jpg", 2), row("b.jpg", 3))
     lines = path.read_bytes().splitlines(True)
     at = 0 if where == "start" else 30
-    lines[2] = lines[2][:at] + b"\0" * 10 + lines[2][at + 10:]
+    lines[2] = lines[2][:at] + b"\0" * 10 + lines[2][at + 10 :]
     path.write_bytes(b"".join(lines))
-    assert record(tmp_path, "a.jpg") == row("a.jpg", 1) and record(tmp_path, "b.jpg") == row("b.jpg", 3)
+    assert record(tmp_path, "a.jpg") == row("a.jpg", 1) and record(tmp_path, "b.jpg") == row(
+        "b.jpg", 3
+    )
 
 
 def test_damaged_upload_line_is_left_out(tmp_path, caplog):
@@ -177,7 +202,9 @@ def test_damaged_upload_line_is_left_out(tmp_path, caplog):
 
 def test_second_run_in_the_same_process_is_refused(tmp_path):
     with mt.Journal(tmp_path):
-        with pytest.raises(mt.BadJournal, match="being worked on by another run.*process %d" % os.getpid()):
+        with pytest.raises(
+            mt.BadJournal, match="being worked on by another run.*process %d" % os.getpid()
+        ):
             mt.Journal(tmp_path).__enter__()
 
 
@@ -186,7 +213,8 @@ import sys, time
 sys.path.insert(0, %r)
 import mapillary_tools
 with mapillary_tools.Journal(sys.argv[1]) as journal:
-    journal.append([{"image": "held.jpg", "at": "", "found": {}, "steps": {}}])
+    held = mapillary_tools.Path(sys.argv[1], "held.jpg")
+    journal.append([mapillary_tools.Image(held, mapillary_tools.Found())])
     print("locked", flush=True)
     time.sleep(60)
 """ % str(ROOT)
@@ -203,7 +231,9 @@ def test_run_is_refused_while_another_process_works_and_free_after_kill_9(tmp_pa
     child = _holder(tmp_path)
     try:
         ran = run("process", "--import_path", tmp_path, "--user_name", "demo")
-        assert ran.code == 10 and "process %d" % child.pid in ran.stderr and "wait until" in ran.stderr, ran
+        assert (
+            ran.code == 10 and "process %d" % child.pid in ran.stderr and "wait until" in ran.stderr
+        ), ran
         assert making.description(tmp_path / "0001.jpg") == {}
     finally:
         child.kill()
@@ -231,7 +261,9 @@ def test_journal_with_four_lines_to_a_live_one_is_compacted(tmp_path):
         filled(tmp_path, row("a.jpg", number), row("b.jpg", number))
     path = tmp_path / ".mapillary" / "journal.jsonl"
     assert len(path.read_bytes().splitlines()) <= 1 + 2 * 5
-    assert record(tmp_path, "a.jpg") == row("a.jpg", 11) and record(tmp_path, "b.jpg") == row("b.jpg", 11)
+    assert record(tmp_path, "a.jpg") == row("a.jpg", 11) and record(tmp_path, "b.jpg") == row(
+        "b.jpg", 11
+    )
 
 
 def test_compaction_keeps_uploads_and_sequences(tmp_path):
@@ -241,7 +273,8 @@ def test_compaction_keeps_uploads_and_sequences(tmp_path):
     for number in range(20):
         filled(tmp_path, row("a.jpg", number))
     with mt.Journal(tmp_path) as journal:
-        assert journal.upload("x", "a.jpg") == upload and journal.sequence("x", "s") == sequence
+        assert journal.sent("x", "a.jpg") == mt.unpack_sent(upload)
+        assert journal.manifest("x", "s") == mt.unpack_manifest(sequence)
     assert len((tmp_path / ".mapillary" / "journal.jsonl").read_bytes().splitlines()) < 20
 
 
@@ -253,7 +286,7 @@ def test_compaction_that_fails_leaves_the_journal_as_it_was(tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(mt, "_write_all", full)
+        patch.setattr(mt, "write_all", full)
         try:
             with mt.Journal(tmp_path):
                 pass
@@ -264,29 +297,31 @@ def test_compaction_that_fails_leaves_the_journal_as_it_was(tmp_path, monkeypatc
 
 def test_line_that_did_not_fit_on_the_disk_does_not_damage_the_next(tmp_path, monkeypatch):
     """ENOSPC in the middle of a line, then space again within the same run."""
-    plain = mt._write_all
+    plain = mt.write_all
     with mt.Journal(tmp_path) as journal:
-        journal.append([row("a.jpg", 1)])
+        journal.append([line(tmp_path, row("a.jpg", 1))])
 
         def half(stream: Any, chunk: bytes) -> None:
-            plain(stream, chunk[:len(chunk) // 2])
+            plain(stream, chunk[: len(chunk) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(mt, "_write_all", half)
+            patch.setattr(mt, "write_all", half)
             with pytest.raises(mt.CannotWrite, match="No space left"):
-                journal.append([row("b.jpg", 2)])
-        journal.append([row("c.jpg", 3)])
-        assert journal.record("c.jpg") == row("c.jpg", 3) and journal.record("b.jpg") is None
+                journal.append([line(tmp_path, row("b.jpg", 2))])
+        journal.append([line(tmp_path, row("c.jpg", 3))])
+        assert packed(journal.image("c.jpg")) == row("c.jpg", 3) and journal.image("b.jpg") is None
     assert record(tmp_path, "c.jpg") == row("c.jpg", 3) and record(tmp_path, "b.jpg") is None
 
 
 def test_append_is_on_disk_when_it_returns(tmp_path, monkeypatch):
     synced = []
     plain = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size) or plain(handle))
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size) or plain(handle)
+    )
     with mt.Journal(tmp_path) as journal:
-        journal.append([row("a.jpg")])
+        journal.append([line(tmp_path, row("a.jpg"))])
         assert synced and synced[-1] == os.stat(journal.path).st_size
 
 
@@ -294,9 +329,9 @@ def test_flush_makes_the_disk_catch_up(tmp_path, monkeypatch):
     synced = []
     plain = os.fsync
     with mt.Journal(tmp_path) as journal:
-        journal.append([row("a.jpg")], flush=False)
+        journal.append([line(tmp_path, row("a.jpg"))], flush=False)
         monkeypatch.setattr(os, "fsync", lambda handle: synced.append(handle) or plain(handle))
-        journal.append([row("b.jpg")], flush=False)
+        journal.append([line(tmp_path, row("b.jpg"))], flush=False)
         assert not synced
         journal.flush()
         assert len(synced) == 1
@@ -304,23 +339,32 @@ def test_flush_makes_the_disk_catch_up(tmp_path, monkeypatch):
 
 def test_several_threads_append_whole_lines(tmp_path):
     with mt.Journal(tmp_path) as journal:
+
         def work(letter: str) -> None:
             for number in range(50):
-                journal.append([row("%s%d.jpg" % (letter, number), number)], flush=False)
+                one = line(tmp_path, row("%s%d.jpg" % (letter, number), number))
+                journal.append([one], flush=False)
+
         threads = [threading.Thread(target=work, args=(letter,)) for letter in "abcd"]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert journal.record("c17.jpg") == row("c17.jpg", 17)
+        assert packed(journal.image("c17.jpg")) == row("c17.jpg", 17)
     assert record(tmp_path, "d49.jpg") == row("d49.jpg", 49)
 
 
 def test_keys_of_a_line_stand_in_a_fixed_order(tmp_path):
     making.drive(tmp_path / "p", count=2)
     run("process", "--import_path", tmp_path / "p", "--user_name", "demo")
-    lines = [json.loads(line) for line in (tmp_path / "p" / ".mapillary" / "journal.jsonl").read_text().splitlines()[1:]]
-    assert {tuple(line) for line in lines} == {("image", "at", "found", "steps"), ("image", "at", "found", "steps", "written")}
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / "p" / ".mapillary" / "journal.jsonl").read_text().splitlines()[1:]
+    ]
+    assert {tuple(line) for line in lines} == {
+        ("image", "at", "found", "steps"),
+        ("image", "at", "found", "steps", "written"),
+    }
     assert {tuple(line["steps"]) for line in lines} == {mt.STEPS}
 
 
@@ -346,7 +390,10 @@ def test_journal_killed_at_any_byte_opens_again(tmp_path):
 
 def test_old_upload_markers_are_seen_beside_the_images_and_at_the_top(tmp_path):
     folder = tmp_path / "top" / "sub"
-    for place in (folder / ".mapillary" / "logs" / "a.jpg", tmp_path / "top" / ".mapillary" / "logs" / "sub" / "b"):
+    for place in (
+        folder / ".mapillary" / "logs" / "a.jpg",
+        tmp_path / "top" / ".mapillary" / "logs" / "sub" / "b",
+    ):
         place.mkdir(parents=True)
         (place / "upload_success").write_text("")
     was = mt.old_uploads(str(folder), str(tmp_path / "top"))
@@ -356,7 +403,9 @@ def test_old_upload_markers_are_seen_beside_the_images_and_at_the_top(tmp_path):
 @pytest.mark.skipif(not os.environ.get("SLOW"), reason="by hand, with SLOW=1")
 def test_100_000_images_load_in_a_second(tmp_path, capsys):
     (tmp_path / ".mapillary").mkdir()
-    line = json.dumps(row("%06d.jpg", 5), separators=(",", ":")).replace('"steps":{}', '"steps":{"x":"%s"}' % ("y" * 1500))
+    line = json.dumps(row("%06d.jpg", 5), separators=(",", ":")).replace(
+        '"steps":{}', '"steps":{"x":"%s"}' % ("y" * 1500)
+    )
     with open(str(tmp_path / ".mapillary" / "journal.jsonl"), "w") as stream:
         stream.write('{"journal":1}\n')
         for number in range(100000):

@@ -1,4 +1,5 @@
 """What a hard new user tripped over: each symptom has its test."""
+
 import os
 import subprocess
 import sys
@@ -20,8 +21,17 @@ def test_write_gpx_overwrites_no_photo(tmp_path):
     track = making.gpx(TRACK, tmp_path / "t.gpx")
     photo = tmp_path / "p" / "0001.jpg"
     before = photo.read_bytes()
-    ran = run("extract_geotag_data", "--import_path", str(tmp_path / "p"), "--geotag_source", "gpx",
-              "--geotag_source_path", str(track), "--write_gpx", str(photo))
+    ran = run(
+        "extract_geotag_data",
+        "--import_path",
+        str(tmp_path / "p"),
+        "--geotag_source",
+        "gpx",
+        "--geotag_source_path",
+        str(track),
+        "--write_gpx",
+        str(photo),
+    )
     assert (ran.code, photo.read_bytes()) == (mt.CannotWrite.exit_code, before)
 
 
@@ -29,8 +39,17 @@ def test_write_gpx_overwrites_no_log_of_somebody_else(tmp_path):
     making.drive(tmp_path / "p", count=2)
     track = making.gpx(TRACK, tmp_path / "t.gpx")
     before = track.read_bytes()
-    ran = run("extract_geotag_data", "--import_path", str(tmp_path / "p"), "--geotag_source", "gpx",
-              "--geotag_source_path", str(track), "--write_gpx", str(track))
+    ran = run(
+        "extract_geotag_data",
+        "--import_path",
+        str(tmp_path / "p"),
+        "--geotag_source",
+        "gpx",
+        "--geotag_source_path",
+        str(track),
+        "--write_gpx",
+        str(track),
+    )
     assert (ran.code, track.read_bytes()) == (mt.CannotWrite.exit_code, before)
 
 
@@ -60,16 +79,30 @@ def test_link_to_a_photo_is_skipped_so_that_nothing_is_shifted_twice(tmp_path):
 
 def test_what_a_stand_in_received_is_no_input(tmp_path):
     making.drive(tmp_path / "p", count=3)
-    both = ["process_and_upload", "--import_path", str(tmp_path / "p"), "--user_name", "demo", "--stand_in",
-            str(tmp_path / "p" / "received")]
+    both = [
+        "process_and_upload",
+        "--import_path",
+        str(tmp_path / "p"),
+        "--user_name",
+        "demo",
+        "--stand_in",
+        str(tmp_path / "p" / "received"),
+    ]
     assert run(*both).code == 0
     assert "3 found = 0 uploaded + 3 skipped + 0 failed" in run(*both).stdout
 
 
 def test_stand_in_in_the_import_folder_itself_is_refused(tmp_path):
     making.drive(tmp_path / "p", count=1)
-    ran = run("process_and_upload", "--import_path", str(tmp_path / "p"), "--user_name", "demo", "--stand_in",
-              str(tmp_path / "p"))
+    ran = run(
+        "process_and_upload",
+        "--import_path",
+        str(tmp_path / "p"),
+        "--user_name",
+        "demo",
+        "--stand_in",
+        str(tmp_path / "p"),
+    )
     assert ran.code == 2 and len(list((tmp_path / "p").glob("*.jpg"))) == 1
 
 
@@ -82,14 +115,25 @@ def test_control_characters_of_a_name_do_not_reach_the_terminal(tmp_path):
 
 def test_misspelt_option_is_named_with_the_one_that_was_meant(tmp_path):
     ran = process(tmp_path, "--offset_tme", "4")
-    assert ran.code == 2 and "did you mean --offset_time?" in ran.stderr and "process --advanced -h" in ran.stderr
+    assert (
+        ran.code == 2
+        and "did you mean --offset_time?" in ran.stderr
+        and "process --advanced -h" in ran.stderr
+    )
 
 
 def test_failure_in_both_parts_of_a_run_is_listed_once(tmp_path):
     making.drive(tmp_path / "p", count=2)
     (tmp_path / "p" / "bad.jpg").write_bytes(b"")
-    ran = run("process_and_upload", "--import_path", str(tmp_path / "p"), "--user_name", "demo", "--stand_in",
-              str(tmp_path / "received"))
+    ran = run(
+        "process_and_upload",
+        "--import_path",
+        str(tmp_path / "p"),
+        "--user_name",
+        "demo",
+        "--stand_in",
+        str(tmp_path / "received"),
+    )
     assert ran.code == 1 and ran.stdout.count("bad.jpg") == 1 and ran.stdout.count("1 failed") == 2
 
 
@@ -102,8 +146,15 @@ def test_gpx_times_without_a_zone_are_taken_as_utc_and_that_is_said(tmp_path):
 
 def test_rehearsal_says_nothing_of_credentials(tmp_path):
     making.drive(tmp_path / "p", count=1)
-    ran = run("process_and_upload", "--import_path", str(tmp_path / "p"), "--user_name", "demo", "--stand_in",
-              str(tmp_path / "received"))
+    ran = run(
+        "process_and_upload",
+        "--import_path",
+        str(tmp_path / "p"),
+        "--user_name",
+        "demo",
+        "--stand_in",
+        str(tmp_path / "received"),
+    )
     assert "credentials" not in ran.stderr
 
 
@@ -111,7 +162,20 @@ def test_rehearsal_says_nothing_of_credentials(tmp_path):
 def test_output_that_cannot_be_written_is_one_line_and_no_traceback(tmp_path):
     making.drive(tmp_path / "p", count=1)
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([sys.executable, "-I", "-S", str(ROOT / "mapillary_tools.py"), "process", "--import_path",
-                               str(tmp_path / "p"), "--user_name", "x"], stdout=full, stderr=subprocess.PIPE,
-                              stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                str(ROOT / "mapillary_tools.py"),
+                "process",
+                "--import_path",
+                str(tmp_path / "p"),
+                "--user_name",
+                "x",
+            ],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )
     assert done.returncode == mt.CannotWrite.exit_code and b"Traceback" not in done.stderr

@@ -39,7 +39,8 @@ def entry(order, tag, kind, count, field):
 def small(order, *fields, following=0, count=None):
     """A block with an IFD0 of raw entries behind a Make at offset 200."""
     fields = sorted(
-        (entry(order, 0x010F, 2, 6, 200),) + fields, key=lambda field: struct.unpack(order + "H", field[:2])
+        (entry(order, 0x010F, 2, 6, 200),) + fields,
+        key=lambda field: struct.unpack(order + "H", field[:2]),
     )
     ifd = (
         struct.pack(order + "H", len(fields) if count is None else count)
@@ -96,7 +97,10 @@ def test_a_wrongly_typed_exif_pointer_is_followed_and_mended_by_an_edit():
     at = block.index(struct.pack("<HHL", 0x8769, 4, 1))
     block[at : at + 8] = struct.pack("<HHL", 0x8769, 2, 154)
     assert piexif.load(b"Exif\0\0" + bytes(block))["Exif"][0x9003] == b"2020:01:02 03:04:05"
-    for edit in ({0x9003: "2024:05:06 07:08:09"}, {0x9003: "2024:05:06 07:08:09", 0x9291: "12345"}):  # in place, moved
+    for edit in (
+        {0x9003: "2024:05:06 07:08:09"},
+        {0x9003: "2024:05:06 07:08:09", 0x9291: "12345"},
+    ):  # in place, moved
         loaded = piexif.load(b"Exif\0\0" + bytes(block))
         loaded["Exif"].update(edit)
         result = piexif.dump(loaded)[6:]
@@ -126,12 +130,19 @@ def test_an_ifd_is_read_once_however_many_pointers_lead_to_it():
     assert loaded["GPS"] == {} and loaded["Exif"][0x9003] == b"2020:01:02 03:04:05"
     after = walker.Tiff(piexif.dump(tool_edit(loaded))[6:])
     assert after.faults == [] and after.offsets["GPS"] != after.offsets["Exif"]
-    assert piexif.load(b"Exif\0\0" + walker.camera(following=8, ifds={"1st": None}, thumb=None))["1st"] == {}
+    assert (
+        piexif.load(b"Exif\0\0" + walker.camera(following=8, ifds={"1st": None}, thumb=None))["1st"]
+        == {}
+    )
 
 
 def test_many_entries_with_the_same_large_value_cost_little():
     tags = sorted(piexif.TAGS["Image"]) * 20
-    body = struct.pack(">H", len(tags)) + b"".join(entry(">", tag, 1, 60000, 8) for tag in tags) + bytes(4)
+    body = (
+        struct.pack(">H", len(tags))
+        + b"".join(entry(">", tag, 1, 60000, 8) for tag in tags)
+        + bytes(4)
+    )
     block = (walker.block(">", {})[:8] + body).ljust(65000, b"\0")
     start = time.perf_counter()
     tracemalloc.start()
@@ -146,7 +157,9 @@ def test_many_entries_with_the_same_large_value_cost_little():
 
 def test_sub_ifds_that_overlap_endlessly_are_bounded():
     offsets = struct.pack(">64L", *range(10, 138, 2))
-    block = walker.block(">", {"0th": [(0x014A, 4, 64, offsets)]}, tail=b"\x01\x4a\0\4\0\0\0\x40\0\0\0\x10" * 5000)
+    block = walker.block(
+        ">", {"0th": [(0x014A, 4, 64, offsets)]}, tail=b"\x01\x4a\0\4\0\0\0\x40\0\0\0\x10" * 5000
+    )
     start = time.perf_counter()
     everything(jpeg(exif(block)))
     assert time.perf_counter() - start < 3
@@ -165,7 +178,10 @@ GOOD = [
 @given(
     st.sampled_from(range(len(GOOD))),
     st.lists(
-        st.tuples(st.integers(0, 700), st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 8, 127, 128, 255]))),
+        st.tuples(
+            st.integers(0, 700),
+            st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 8, 127, 128, 255])),
+        ),
         max_size=12,
     ),
     st.one_of(st.none(), st.integers(0, 700)),
@@ -233,7 +249,8 @@ def test_property_values_of_any_kind_raise_nothing_else(ifds, on_a_photo):
 
 @pytest.mark.parametrize(
     "path",
-    walker.photos() or [pytest.param(None, marks=pytest.mark.skip(reason="no ../shared/data/photos"))],
+    walker.photos()
+    or [pytest.param(None, marks=pytest.mark.skip(reason="no ../shared/data/photos"))],
     ids=lambda path: path and path.name,
 )
 def test_damaged_photos_raise_nothing_else(path):

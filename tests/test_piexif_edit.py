@@ -34,7 +34,9 @@ def edit(block, change=tool_edit):
 def assert_only(before, after, edited=EDITED, faults=()):
     """Nothing but the edited tags differs, and the block has no fault that it did not have."""
     one, two = Tiff(before), Tiff(after)
-    untouched = lambda tiff: {key: value for key, value in tiff.fields().items() if key not in edited}  # noqa: E731
+    untouched = lambda tiff: {
+        key: value for key, value in tiff.fields().items() if key not in edited
+    }  # noqa: E731
     assert untouched(two) == untouched(one)
     assert two.order == one.order
     assert two.maker_note() == one.maker_note()
@@ -62,11 +64,16 @@ SHAPES = {
     "no GPS, no IFD1": {"ifds": {"GPS": None, "1st": None, "Interop": None}, "thumb": None},
     "no Exif": {"ifds": {"Exif": None, "Interop": None}},
     "empty IFDs": {"ifds": {"Exif": [], "GPS": [], "Interop": [], "1st": []}, "thumb": None},
-    "no entries at all": {"ifds": {"0th": [], "Exif": None, "GPS": None, "Interop": None, "1st": None}, "thumb": None},
+    "no entries at all": {
+        "ifds": {"0th": [], "Exif": None, "GPS": None, "Interop": None, "1st": None},
+        "thumb": None,
+    },
     "IFD1 points outside": {"following": 60000, "ifds": {"1st": None}, "thumb": None},
     "IFD1 points a little outside": {"following": 1400, "ifds": {"1st": None}, "thumb": None},
     "IFD1 is IFD0": {"following": 8, "ifds": {"1st": None}, "thumb": None},
-    "Microsoft padding": {"ifds": {"0th": [(0x010F, 2, 6, b"Maker\0"), (0xEA1C, 7, 2060, b"\x1c\xea" + bytes(2058))]}},
+    "Microsoft padding": {
+        "ifds": {"0th": [(0x010F, 2, 6, b"Maker\0"), (0xEA1C, 7, 2060, b"\x1c\xea" + bytes(2058))]}
+    },
     "MakerNote right behind IFD0": {
         "sequence": [("table", "0th"), ("values", "Exif"), ("table", "Exif")]
         + [item for item in walker.NATURAL if item[1] not in ("0th", "Exif")]
@@ -116,7 +123,12 @@ def test_ifd0_grows_where_it_stands(shape):
 
 @pytest.mark.parametrize(
     "shape",
-    ["MakerNote right behind IFD0", "private bytes between", "many private bytes between", "private bytes behind"],
+    [
+        "MakerNote right behind IFD0",
+        "private bytes between",
+        "many private bytes between",
+        "private bytes behind",
+    ],
 )
 def test_what_no_ifd_refers_to_and_maker_notes_stay_where_they_are(shape):
     options = copy.deepcopy(SHAPES[shape])
@@ -146,7 +158,9 @@ def test_a_copy_of_the_dict_keeps_the_block(copied):
 def test_a_rebuilt_dict_gives_a_new_valid_block_with_the_same_values():
     ifds = {"Exif": [(0x829A, 5, 1, bytes(8)), (0x9003, 2, 20, b"2020:01:02 03:04:05\0")]}
     exif = piexif.load(HEADER + walker.camera("<", ifds=ifds))
-    plain = {name: dict(value) if isinstance(value, dict) else value for name, value in exif.items()}
+    plain = {
+        name: dict(value) if isinstance(value, dict) else value for name, value in exif.items()
+    }
     block = piexif.dump(plain)[6:]
     assert Tiff(block).faults == [] and block[:2] == b"MM"
     again = piexif.load(HEADER + block)
@@ -164,8 +178,12 @@ def values(exif):
 def test_a_dict_of_parts_of_two_images_is_built_anew_with_their_stored_types():
     one = piexif.load(HEADER + walker.camera("<"))
     two = piexif.load(HEADER + walker.camera(">"))
-    block = piexif.dump({"0th": one["0th"], "Exif": two["Exif"], "GPS": {}, "Interop": {}, "1st": {}})[6:]
-    assert Tiff(block).fields()["Exif", 0xA301] == [(1, 1, b"\1")]  # SceneType as BYTE, which the table calls UNDEFINED
+    block = piexif.dump(
+        {"0th": one["0th"], "Exif": two["Exif"], "GPS": {}, "Interop": {}, "1st": {}}
+    )[6:]
+    assert Tiff(block).fields()["Exif", 0xA301] == [
+        (1, 1, b"\1")
+    ]  # SceneType as BYTE, which the table calls UNDEFINED
     assert ("0th", 0xC999) not in Tiff(block).fields()
 
 
@@ -202,7 +220,9 @@ def test_a_new_thumbnail_replaces_the_old_one():
 
 def test_emptied_ifd1_with_a_thumbnail_keeps_the_thumbnail():
     after = edit(walker.camera(), lambda exif: exif["1st"].clear())
-    assert Tiff(after).thumbnail == walker.THUMB and [tag for tag, _ in Tiff(after).ifds["1st"]] == [0x0201, 0x0202]
+    assert Tiff(after).thumbnail == walker.THUMB and [
+        tag for tag, _ in Tiff(after).ifds["1st"]
+    ] == [0x0201, 0x0202]
 
 
 def test_emptied_exif_ifd_keeps_interop():
@@ -217,7 +237,9 @@ def test_emptied_ifd0_still_leads_to_the_other_ifds():
     before = walker.camera()
     after = edit(before, lambda exif: exif["0th"].clear())
     assert_only(before, after, {key for key in Tiff(before).fields() if key[0] == "0th"})
-    assert [tag for tag, _ in Tiff(after).ifds["0th"]] == [0x8769, 0x8825] and "1st" in Tiff(after).ifds
+    assert [tag for tag, _ in Tiff(after).ifds["0th"]] == [0x8769, 0x8825] and "1st" in Tiff(
+        after
+    ).ifds
 
 
 def test_stored_type_is_kept_while_it_holds_the_value():
@@ -243,7 +265,13 @@ def test_equal_values_in_other_python_types_are_no_edit():
 def test_values_that_share_bytes_do_not_change_together():
     block = bytearray(
         walker.block(
-            "<", {"0th": [(0x011A, 5, 1, struct.pack("<2L", 72, 1)), (0x011B, 5, 1, struct.pack("<2L", 72, 1))]}
+            "<",
+            {
+                "0th": [
+                    (0x011A, 5, 1, struct.pack("<2L", 72, 1)),
+                    (0x011B, 5, 1, struct.pack("<2L", 72, 1)),
+                ]
+            },
         )
     )
     block[30:34] = block[18:22]  # YResolution's offset: XResolution's
@@ -270,8 +298,14 @@ def test_strips_of_an_uncompressed_thumbnail_stay():
 
 
 def test_sub_ifds_stay_readable_where_they_are():
-    sub = walker.block("<", {"0th": [(0x0100, 4, 1, struct.pack("<L", 99)), (0x010F, 2, 9, b"sub make\0")]})[8:]
-    block = bytearray(walker.camera(ifds={"0th": [(0x010F, 2, 6, b"Maker\0"), (0x014A, 4, 1, struct.pack("<L", 0))]}))
+    sub = walker.block(
+        "<", {"0th": [(0x0100, 4, 1, struct.pack("<L", 99)), (0x010F, 2, 9, b"sub make\0")]}
+    )[8:]
+    block = bytearray(
+        walker.camera(
+            ifds={"0th": [(0x010F, 2, 6, b"Maker\0"), (0x014A, 4, 1, struct.pack("<L", 0))]}
+        )
+    )
     entry, place = block.index(struct.pack("<HHL", 0x014A, 4, 1)), len(block) + len(block) % 2
     block[entry + 8 : entry + 12] = struct.pack("<L", place)
     block += bytes(place - len(block)) + sub
@@ -280,7 +314,9 @@ def test_sub_ifds_stay_readable_where_they_are():
     assert after[place : place + len(sub)] == sub
 
 
-LIKE_A_ROOM = b"PxRm" + bytes(8) + b"PxRmPxRm\0\0\0\0\xff\xff\xff\xff"  # but none: offset and length do not fit
+LIKE_A_ROOM = (
+    b"PxRm" + bytes(8) + b"PxRmPxRm\0\0\0\0\xff\xff\xff\xff"
+)  # but none: offset and length do not fit
 
 
 @pytest.mark.parametrize("tail", [b"", LIKE_A_ROOM])
@@ -296,11 +332,17 @@ def test_repeated_edits_do_not_grow_the_block(tail):
             exif["0th"][IMAGE.Artist] = "y" * generator.randrange(200)
         block = piexif.dump(exif)[6:]
         longest = max(longest, len(block))
-    assert Tiff(block).faults == [] and Tiff(block).maker_note() == Tiff(walker.camera("<", tail=tail)).maker_note()
+    assert (
+        Tiff(block).faults == []
+        and Tiff(block).maker_note() == Tiff(walker.camera("<", tail=tail)).maker_note()
+    )
     one_edit = len(
         edit(
             walker.camera("<", tail=tail),
-            lambda exif: (tool_edit(exif, "x" * 900), exif["0th"].update({IMAGE.Artist: "y" * 200})),
+            lambda exif: (
+                tool_edit(exif, "x" * 900),
+                exif["0th"].update({IMAGE.Artist: "y" * 200}),
+            ),
         )
     )
     assert longest < one_edit + 1200  # some room is lost to fragments, but it is used again
@@ -343,7 +385,9 @@ def fields(draw, name, order):
     for tag in tags:
         kind = draw(st.sampled_from([2, 7] + list(NUMBERS)))
         count = draw(st.sampled_from([0, 1, 1, 2, 3, 5, 40]))
-        raw = draw(st.binary(min_size=walker.SIZE[kind] * count, max_size=walker.SIZE[kind] * count))
+        raw = draw(
+            st.binary(min_size=walker.SIZE[kind] * count, max_size=walker.SIZE[kind] * count)
+        )
         result.append((tag, kind, count, raw))
     if name == "Exif" and draw(st.booleans()):
         note = draw(st.binary(min_size=5, max_size=60))
@@ -354,7 +398,9 @@ def fields(draw, name, order):
 @st.composite
 def blocks(draw):
     order = draw(st.sampled_from("<>"))
-    names = ["0th"] + draw(st.lists(st.sampled_from(["Exif", "GPS", "Interop", "1st"]), unique=True))
+    names = ["0th"] + draw(
+        st.lists(st.sampled_from(["Exif", "GPS", "Interop", "1st"]), unique=True)
+    )
     ifds = {name: draw(fields(name, order)) for name in names}
     return walker.block(
         order,
@@ -431,7 +477,9 @@ def test_property_random_edit_changes_only_its_own_tags(before, changes):
 def test_property_load_dump_load_is_load(block):
     exif = piexif.load(HEADER + block)
     assert piexif.dump(exif) == HEADER + block
-    rebuilt = {name: dict(value) if isinstance(value, dict) else value for name, value in exif.items()}
+    rebuilt = {
+        name: dict(value) if isinstance(value, dict) else value for name, value in exif.items()
+    }
     try:
         made = piexif.dump(rebuilt)
     except ValueError:
@@ -441,7 +489,9 @@ def test_property_load_dump_load_is_load(block):
         assert set(again[name]) == set(ifd)
         for tag, value in ifd.items():
             found = again[name][tag]
-            if isinstance(value, bytes) and not isinstance(found, bytes):  # a BYTE tag that was stored as text
+            if isinstance(value, bytes) and not isinstance(
+                found, bytes
+            ):  # a BYTE tag that was stored as text
                 found = bytes([found] if isinstance(found, int) else found)
             assert repr(found) == repr(value)  # for NaN
     assert Tiff(made[6:]).faults == []
@@ -468,7 +518,8 @@ def test_property_a_chain_of_edits_equals_its_last_values(before, chain):
         exif = piexif.load(HEADER + block)
         if any(
             exif[name]
-            and not set(exif[name]) - {tag for (ifd, tag), value in changes.items() if ifd == name and value is None}
+            and not set(exif[name])
+            - {tag for (ifd, tag), value in changes.items() if ifd == name and value is None}
             for name in KNOWN
         ):
             continue  # would empty an IFD
@@ -480,5 +531,7 @@ def test_property_a_chain_of_edits_equals_its_last_values(before, chain):
         key: value for key, value in one.fields().items() if key not in last
     }
     assert (
-        set(two.faults) <= set(one.faults) and two.maker_note() == one.maker_note() and two.thumbnail == one.thumbnail
+        set(two.faults) <= set(one.faults)
+        and two.maker_note() == one.maker_note()
+        and two.thumbnail == one.thumbnail
     )

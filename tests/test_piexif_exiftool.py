@@ -12,7 +12,9 @@ import walker
 from walker import exif, jpeg, tool_edit
 
 piexif = walker.vendored()
-pytestmark = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+pytestmark = pytest.mark.skipif(
+    shutil.which("exiftool") is None, reason="exiftool is not installed"
+)
 EDITED = re.compile(
     r":(ImageDescription|DateTimeOriginal|SubSecTimeOriginal|OffsetTimeOriginal|"
     r"GPS(Latitude|Longitude|Altitude|ImgDirection)(Ref)?|GPSDateStamp|GPSTimeStamp)$"
@@ -35,8 +37,16 @@ def read(folder):
         for key, value in item.items():
             groups = key.split(":")
             if groups[0] == "ExifTool":
-                warnings[re.sub(r"\b(0x[0-9a-f]+|\d+)\b", "N", str(value))] += groups[-1] in ("Warning", "Error")
-            elif len(groups) == 4 and groups[1] != "System" and groups[0] != "Composite" and not PLACES.search(key):
+                warnings[re.sub(r"\b(0x[0-9a-f]+|\d+)\b", "N", str(value))] += groups[-1] in (
+                    "Warning",
+                    "Error",
+                )
+            elif (
+                len(groups) == 4
+                and groups[1] != "System"
+                and groups[0] != "Composite"
+                and not PLACES.search(key)
+            ):
                 tags[":".join((groups[0], groups[1], groups[3]))].append(value)
         result[item["SourceFile"].rsplit("/", 1)[-1]] = (
             {key: sorted(map(str, values)) for key, values in tags.items()},
@@ -78,7 +88,9 @@ def compare(tmp_path, images):
         for key in set(tags) - {key for key in tags if EDITED.search(key)}:
             assert new_tags.get(key) == tags[key], (name, key)
         assert {
-            key for key in new_tags if key not in tags and not EDITED.search(key) and not key.startswith("File:")
+            key
+            for key in new_tags
+            if key not in tags and not EDITED.search(key) and not key.startswith("File:")
         } == set(), name
         assert not new_warned - warned, name
         assert new_tags["EXIF:IFD0:ImageDescription"] == ["text"]
@@ -93,7 +105,12 @@ def test_made_images_lose_and_change_nothing(tmp_path):
 @pytest.mark.skipif(not walker.photos(), reason="no ../shared/data/photos")
 def test_sample_photos_lose_and_change_nothing(tmp_path):
     compare(
-        tmp_path, {path.name: path.read_bytes() for path in walker.photos() if path.name != "30-type_error.jpg"}
+        tmp_path,
+        {
+            path.name: path.read_bytes()
+            for path in walker.photos()
+            if path.name != "30-type_error.jpg"
+        },
     )  # its Exif IFD shows up only after the edit
 
 
@@ -101,10 +118,13 @@ def test_exiftool_finds_no_fault_in_a_new_block(tmp_path):
     (tmp_path / "new.jpg").write_bytes(jpeg())
     piexif.insert(piexif.dump(tool_edit({"0th": {}, "Exif": {}, "GPS": {}})), tmp_path / "new.jpg")
     shown = subprocess.run(
-        ["exiftool", "-validate", "-warning", "-a", "-s3", str(tmp_path / "new.jpg")], stdout=subprocess.PIPE
+        ["exiftool", "-validate", "-warning", "-a", "-s3", str(tmp_path / "new.jpg")],
+        stdout=subprocess.PIPE,
     ).stdout.decode()
     assert not [
-        line for line in shown.splitlines()[1:] if "Missing required" not in line and "requires ExifVersion" not in line
+        line
+        for line in shown.splitlines()[1:]
+        if "Missing required" not in line and "requires ExifVersion" not in line
     ], shown
 
 

@@ -99,7 +99,9 @@ def test_the_new_file_is_flushed_then_renamed_within_its_folder(photo, monkeypat
     steps, opened, closed = [], [], []
     fsync, replace = os.fsync, os.replace
     files = sys.modules[piexif.__name__ + ".files"]
-    monkeypatch.setattr(files, "open", lambda *args: opened.append(open(*args)) or opened[-1], raising=False)
+    monkeypatch.setattr(
+        files, "open", lambda *args: opened.append(open(*args)) or opened[-1], raising=False
+    )
     monkeypatch.setattr(os, "fsync", lambda number: (steps.append("fsync"), fsync(number)))
     monkeypatch.setattr(
         os,
@@ -113,9 +115,9 @@ def test_the_new_file_is_flushed_then_renamed_within_its_folder(photo, monkeypat
     piexif.remove(photo)
     (part, target) = steps[1]
     assert len(opened) == 2 and closed == [True]  # Windows renames no open file
-    assert steps[0] == "fsync" and os.path.dirname(part) == os.path.dirname(target) == os.path.realpath(
-        str(photo.parent)
-    )
+    assert steps[0] == "fsync" and os.path.dirname(part) == os.path.dirname(
+        target
+    ) == os.path.realpath(str(photo.parent))
     assert os.path.basename(part).startswith(".mapillary-") and part.endswith(".part")
 
 
@@ -138,7 +140,10 @@ def test_an_edit_sets_the_modification_time_and_no_edit_does_not_touch_the_file(
     piexif.insert(piexif.dump(piexif.load(photo)), photo)
     piexif.insert(piexif.dump(piexif.load(photo)), photo, str(photo))
     after = os.stat(str(photo))
-    assert (after.st_mtime, after.st_ino) == (before.st_mtime, before.st_ino) and photo.read_bytes() == IMAGE
+    assert (after.st_mtime, after.st_ino) == (
+        before.st_mtime,
+        before.st_ino,
+    ) and photo.read_bytes() == IMAGE
     piexif.remove(photo)
     assert os.stat(str(photo)).st_mtime > 10**9
 
@@ -173,7 +178,9 @@ def test_load_reads_the_head_only(tmp_path, monkeypatch):
             read.append(count)
             return count
 
-    monkeypatch.setattr(files, "open", lambda name, mode: io.BufferedReader(Counting(str(name), "r")), raising=False)
+    monkeypatch.setattr(
+        files, "open", lambda name, mode: io.BufferedReader(Counting(str(name), "r")), raising=False
+    )
     assert piexif.load(path) == piexif.load(IMAGE)
     assert sum(read) < 200000
 
@@ -202,7 +209,16 @@ def test_a_200_mb_jpeg_is_edited_in_less_than_40_mb(tmp_path):
         file.seek(0, 2)
         file.write(b"\xff\xd9")
     used = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", MEASURE, str(walker.ROOT / "vendor" / "piexif"), str(path), str(out)],
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            MEASURE,
+            str(walker.ROOT / "vendor" / "piexif"),
+            str(path),
+            str(out),
+        ],
         stdout=subprocess.PIPE,
         check=True,
     )
@@ -239,7 +255,12 @@ def test_a_tiff_file_is_read_without_its_pixels(tmp_path, order):
     head = b"II*\0" if order == "<" else b"MM\0*"
     place = 3000000
     exif_ifd, gps, text = place + 2 + 4 * 12 + 4, place + 200, place + 400
-    entries = [(0x010F, 2, 6, text), (0x0111, 4, 1, 8), (0x8769, 4, 1, exif_ifd), (0x8825, 4, 1, gps)]
+    entries = [
+        (0x010F, 2, 6, text),
+        (0x0111, 4, 1, 8),
+        (0x8769, 4, 1, exif_ifd),
+        (0x8825, 4, 1, gps),
+    ]
 
     def ifd(fields):
         return (
@@ -255,7 +276,10 @@ def test_a_tiff_file_is_read_without_its_pixels(tmp_path, order):
             (place, ifd(entries)),
             (exif_ifd, ifd([(0x9003, 2, 20, text + 6)])),
             (gps, ifd([(2, 5, 3, text + 26)])),
-            (text, b"Maker\0" + b"2020:01:02 03:04:05\0" + struct.pack(order + "6L", 1, 1, 2, 1, 3, 1)),
+            (
+                text,
+                b"Maker\0" + b"2020:01:02 03:04:05\0" + struct.pack(order + "6L", 1, 1, 2, 1, 3, 1),
+            ),
         ):
             file.seek(at)
             file.write(piece)
@@ -281,7 +305,8 @@ def test_a_tiff_file_is_read_without_its_pixels(tmp_path, order):
 
 def webp(*chunks):
     body = b"".join(
-        name + struct.pack("<L", len(content)) + content + bytes(len(content) % 2) for name, content in chunks
+        name + struct.pack("<L", len(content)) + content + bytes(len(content) % 2)
+        for name, content in chunks
     )
     return b"RIFF" + struct.pack("<L", 4 + len(body)) + b"WEBP" + body
 
@@ -305,11 +330,19 @@ def test_exif_goes_into_a_simple_webp_and_comes_out_again(tmp_path, picture, fla
 
 def test_exif_is_replaced_in_a_webp_and_other_chunks_stay():
     extended = (b"VP8X", b"\x2c\0\0\0" + b"\x7f\x02\0" + b"\xdf\x01\0")
-    image = webp(extended, (b"ICCP", b"odd"), LOSSY, (b"EXIF", b"Exif\0\0" + walker.camera()), (b"XMP ", b"<x/>"))
+    image = webp(
+        extended,
+        (b"ICCP", b"odd"),
+        LOSSY,
+        (b"EXIF", b"Exif\0\0" + walker.camera()),
+        (b"XMP ", b"<x/>"),
+    )
     assert piexif.load(image) == piexif.load(b"Exif\0\0" + walker.camera())
     out = io.BytesIO()
     piexif.insert(b"Exif\0\0" + walker.camera(">"), image, out)
-    assert out.getvalue() == webp(extended, (b"ICCP", b"odd"), LOSSY, (b"EXIF", walker.camera(">")), (b"XMP ", b"<x/>"))
+    assert out.getvalue() == webp(
+        extended, (b"ICCP", b"odd"), LOSSY, (b"EXIF", walker.camera(">")), (b"XMP ", b"<x/>")
+    )
     unmarked = (b"VP8X", bytes([extended[1][0] & ~8]) + extended[1][1:])
     without = webp(unmarked, LOSSY, (b"XMP ", b"<x/>"))
     for block in (walker.camera(">"), walker.camera(">") + b"odd"):
@@ -348,7 +381,9 @@ def test_it_is_imported_by_path_from_a_folder_and_from_a_zip_archive(tmp_path):
     )
     for place in (str(walker.ROOT / "vendor"), str(archive / "vendor")):
         shown = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", "-c", code, place], stdout=subprocess.PIPE, check=True
+            [sys.executable, "-I", "-S", "-B", "-c", code, place],
+            stdout=subprocess.PIPE,
+            check=True,
         ).stdout.decode()
         assert shown.startswith("{271: b'x'} " + place)
 
@@ -359,7 +394,9 @@ def test_import_loads_nothing_heavy():
         "print(*sorted(set(sys.modules) - before))"
     )
     shown = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", code, str(walker.ROOT / "vendor")], stdout=subprocess.PIPE, check=True
+        [sys.executable, "-I", "-S", "-B", "-c", code, str(walker.ROOT / "vendor")],
+        stdout=subprocess.PIPE,
+        check=True,
     ).stdout.decode()
     own = {name for name in shown.split() if name.split(".")[0] != "piexif"}
     assert own <= {

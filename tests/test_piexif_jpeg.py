@@ -51,7 +51,9 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("tail", [b"", b"TRAILER" * 9, b"\xff\xe1\0\x10Exif\0\0II*\0\x08\0\0\0" + b"AXS!" + bytes(8)])
+@pytest.mark.parametrize(
+    "tail", [b"", b"TRAILER" * 9, b"\xff\xe1\0\x10Exif\0\0II*\0\x08\0\0\0" + b"AXS!" + bytes(8)]
+)
 @pytest.mark.parametrize("head", HEADS)
 def test_exactly_one_exif_and_every_other_segment_as_it_was(head, tail):
     image = jpeg(*HEADS[head], tail=tail)
@@ -91,7 +93,9 @@ def test_no_edit_gives_the_same_file(head):
 def test_remove_takes_exactly_the_exif_out(head):
     out = io.BytesIO()
     piexif.remove(jpeg(*HEADS[head], tail=b"tail"), out)
-    assert out.getvalue() == jpeg(*[part for part in HEADS[head] if part[4:8] != b"Exif"], tail=b"tail")
+    assert out.getvalue() == jpeg(
+        *[part for part in HEADS[head] if part[4:8] != b"Exif"], tail=b"tail"
+    )
 
 
 def test_transplant_is_exact():
@@ -106,7 +110,9 @@ def test_fill_bytes_and_stray_bytes_between_segments_are_kept():
     for junk in (b"\xff", b"\xff\xff\xff", b"stray"):
         image = b"\xff\xd8" + JFIF + junk + exif(CAMERA) + junk + jpeg(ICC)[2:]
         result = written(image)
-        assert result.startswith(b"\xff\xd8" + JFIF + junk + b"\xff\xe1") and result.endswith(junk + jpeg(ICC)[2:])
+        assert result.startswith(b"\xff\xd8" + JFIF + junk + b"\xff\xe1") and result.endswith(
+            junk + jpeg(ICC)[2:]
+        )
         assert piexif.load(result)["0th"][0x010F] == b"Maker"
 
 
@@ -143,7 +149,13 @@ def mpf(offset, size=100):
     entries = [
         (0xB000, 7, 4, b"0100"),
         (0xB001, 4, 1, struct.pack(">L", 2)),
-        (0xB002, 7, 32, struct.pack(">3L2H", 0x20030000, 1000, 0, 0, 0) + struct.pack(">3L2H", 0, size, offset, 0, 0)),
+        (
+            0xB002,
+            7,
+            32,
+            struct.pack(">3L2H", 0x20030000, 1000, 0, 0, 0)
+            + struct.pack(">3L2H", 0, size, offset, 0, 0),
+        ),
     ]
     return segment(0xE2, b"MPF\0" + walker.block(">", {"0th": entries}))
 
@@ -182,7 +194,10 @@ def test_mpf_behind_exif_keeps_its_bytes_and_its_images():
 )
 def test_mpf_before_exif_still_leads_to_its_images(build):
     image = with_mpf(build)
-    for result in (written(image), written(written(image), lambda loaded: loaded.update(thumbnail=None))):
+    for result in (
+        written(image),
+        written(written(image), lambda loaded: loaded.update(thumbnail=None)),
+    ):
         assert second_image(result) == SECOND
     out = io.BytesIO()
     piexif.remove(image, out)
@@ -204,12 +219,16 @@ def test_thumbnail_is_dropped_with_a_warning_when_the_block_outgrows_its_segment
         result = written(image)
     assert len(Jpeg(result).exifs()) == 1 and piexif.load(result)["thumbnail"] is None
     before, after = walker.Tiff(nearly_full(100)), walker.Tiff(Jpeg(result).exifs()[0][6:])
-    assert after.maker_note() == before.maker_note() and after.faults == [] and "1st" not in after.ifds
+    assert (
+        after.maker_note() == before.maker_note() and after.faults == [] and "1st" not in after.ifds
+    )
 
 
 def test_a_block_fills_its_segment_to_the_last_byte():
     plain = {"0th": {piexif.ImageIFD.ImageDescription: ""}}
-    room = 65533 - len(piexif.dump({"0th": {piexif.ImageIFD.ImageDescription: "x" * 60000}})) + 60000
+    room = (
+        65533 - len(piexif.dump({"0th": {piexif.ImageIFD.ImageDescription: "x" * 60000}})) + 60000
+    )
     plain["0th"][piexif.ImageIFD.ImageDescription] = "x" * room
     assert len(Jpeg(insert(piexif.dump(plain), jpeg())).exifs()[0]) == 65533
     plain["0th"][piexif.ImageIFD.ImageDescription] = "x" * (room + 1)
@@ -244,7 +263,9 @@ def test_a_given_thumbnail_that_no_segment_holds_is_refused_in_the_published_wor
             piexif.dump(exif_dict)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert piexif.load(piexif.dump({"0th": {}, "1st": {}, "thumbnail": bytes(65000)}))["thumbnail"] == bytes(65000)
+        assert piexif.load(piexif.dump({"0th": {}, "1st": {}, "thumbnail": bytes(65000)}))[
+            "thumbnail"
+        ] == bytes(65000)
 
 
 # ---- what is refused
@@ -273,15 +294,24 @@ def test_error_texts_are_the_published_ones():
     image = jpeg(JFIF)
     for text, call in (
         ("Given data is not exif data", lambda: piexif.insert(b"dummy", image, io.BytesIO())),
-        ("Give a 3rd argument to 'insert' to output file", lambda: piexif.insert(b"Exif\0\0" + CAMERA, image)),
-        ("Give a 3rd argument to 'insert' to output file", lambda: piexif.insert(b"Exif\0\0" + CAMERA, image, False)),
+        (
+            "Give a 3rd argument to 'insert' to output file",
+            lambda: piexif.insert(b"Exif\0\0" + CAMERA, image),
+        ),
+        (
+            "Give a 3rd argument to 'insert' to output file",
+            lambda: piexif.insert(b"Exif\0\0" + CAMERA, image, False),
+        ),
         ("Give a second argument to 'remove' to output file", lambda: piexif.remove(image)),
         (
             "Give a 3rd argument to 'transplant' to output file",
             lambda: piexif.transplant(jpeg(exif(CAMERA)), image, False),
         ),
         ("Given file is neither JPEG nor TIFF.", lambda: piexif.load(b"not an image")),
-        ("Wrong JPEG data.", lambda: piexif.insert(b"Exif\0\0" + CAMERA, b"\xff\xd8" + JFIF, io.BytesIO())),
+        (
+            "Wrong JPEG data.",
+            lambda: piexif.insert(b"Exif\0\0" + CAMERA, b"\xff\xd8" + JFIF, io.BytesIO()),
+        ),
     ):
         with pytest.raises(ValueError) as caught:
             call()

@@ -53,8 +53,17 @@ def constants(cls):
 
 def test_everything_derives_from_one_table():
     tags = importlib.import_module(piexif.__name__ + ".tags")
-    classes = {"Image": piexif.ImageIFD, "Exif": piexif.ExifIFD, "GPS": piexif.GPSIFD, "Interop": piexif.InteropIFD}
-    assert len({row[:2] for row in tags.ROWS}) == len({(row[0], row[2]) for row in tags.ROWS}) == len(tags.ROWS)
+    classes = {
+        "Image": piexif.ImageIFD,
+        "Exif": piexif.ExifIFD,
+        "GPS": piexif.GPSIFD,
+        "Interop": piexif.InteropIFD,
+    }
+    assert (
+        len({row[:2] for row in tags.ROWS})
+        == len({(row[0], row[2]) for row in tags.ROWS})
+        == len(tags.ROWS)
+    )
     for ifd, cls in classes.items():
         rows = [row for row in tags.ROWS if row[0] == ifd]
         assert constants(cls) == {row[2]: row[1] for row in rows}
@@ -80,10 +89,17 @@ def test_no_published_name_is_missing_and_every_addition_is_meant():
 
 
 def test_image_history_is_read_in_both_ifds_and_written_to_ifd0():
-    block = walker.block(">", {"0th": [(0x9213, 2, 4, b"one\0")], "Exif": [(0x9213, 2, 6, b"other\0")]})
+    block = walker.block(
+        ">", {"0th": [(0x9213, 2, 4, b"one\0")], "Exif": [(0x9213, 2, 6, b"other\0")]}
+    )
     loaded = piexif.load(HEADER + block)
-    assert loaded["0th"][piexif.ImageIFD.ImageHistory] == b"one" and loaded["Exif"][0x9213] == b"other"
-    assert piexif.load(piexif.dump({"0th": {piexif.ImageIFD.ImageHistory: "text"}}))["0th"][0x9213] == b"text"
+    assert (
+        loaded["0th"][piexif.ImageIFD.ImageHistory] == b"one" and loaded["Exif"][0x9213] == b"other"
+    )
+    assert (
+        piexif.load(piexif.dump({"0th": {piexif.ImageIFD.ImageHistory: "text"}}))["0th"][0x9213]
+        == b"text"
+    )
 
 
 # ---- load, dump
@@ -91,7 +107,8 @@ def test_image_history_is_read_in_both_ifds_and_written_to_ifd0():
 
 @pytest.mark.parametrize(
     "path",
-    walker.photos() or [pytest.param(None, marks=pytest.mark.skip(reason="no ../shared/data/photos"))],
+    walker.photos()
+    or [pytest.param(None, marks=pytest.mark.skip(reason="no ../shared/data/photos"))],
     ids=lambda path: path and path.name,
 )
 def test_load_gives_the_published_values(path):
@@ -119,7 +136,11 @@ DIFFERENCES = {  # name: (function of a package, what the published package give
         b"Maker",
         b"Makers",
     ),
-    "text of count 0 is empty": (lambda px: px.load(in_ifd0((0x010F, 2, 0, b"abcd")))["0th"][0x010F], b"abc", b""),
+    "text of count 0 is empty": (
+        lambda px: px.load(in_ifd0((0x010F, 2, 0, b"abcd")))["0th"][0x010F],
+        b"abc",
+        b"",
+    ),
     "a rational of count 0 is empty": (
         lambda px: px.load(in_ifd0((0x011A, 5, 0, struct.pack(">L", 8))))["0th"][0x011A],
         (0x0001011A, 0x00050000),
@@ -130,7 +151,11 @@ DIFFERENCES = {  # name: (function of a package, what the published package give
         RAISES,
         9,
     ),
-    "an unknown type is left out": (lambda px: px.load(in_ifd0((0x0131, 14, 1, b"abcd")))["0th"], RAISES, {}),
+    "an unknown type is left out": (
+        lambda px: px.load(in_ifd0((0x0131, 14, 1, b"abcd")))["0th"],
+        RAISES,
+        {},
+    ),
     "a value outside of the block is left out": (
         lambda px: px.load(in_ifd0((0x0100, 4, 2, struct.pack(">L", 999))))["0th"],
         RAISES,
@@ -185,24 +210,43 @@ DIFFERENCES = {  # name: (function of a package, what the published package give
     ),
     "a thumbnail of 64,001 bytes fits": (
         lambda px: len(
-            px.load(px.dump({"0th": {}, "1st": {}, "thumbnail": b"\xff\xd8" + bytes(63997) + b"\xff\xd9"}))["thumbnail"]
+            px.load(
+                px.dump(
+                    {"0th": {}, "1st": {}, "thumbnail": b"\xff\xd8" + bytes(63997) + b"\xff\xd9"}
+                )
+            )["thumbnail"]
         ),
         RAISES,
         64001,
     ),
-    "an empty value is written": (lambda px: px.load(px.dump({"0th": {0x011A: ()}}))["0th"][0x011A], RAISES, ()),
-    "Interop needs no Exif key": (lambda px: px.load(px.dump({"Interop": {1: b"R98"}}))["Interop"][1], RAISES, b"R98"),
+    "an empty value is written": (
+        lambda px: px.load(px.dump({"0th": {0x011A: ()}}))["0th"][0x011A],
+        RAISES,
+        (),
+    ),
+    "Interop needs no Exif key": (
+        lambda px: px.load(px.dump({"Interop": {1: b"R98"}}))["Interop"][1],
+        RAISES,
+        b"R98",
+    ),
     "an unknown tag is refused with ValueError": (
         lambda px: pytest.raises(ValueError, px.dump, {"0th": {0xFDEA: 1}}) and "ValueError",
         RAISES,
         "ValueError",
     ),
     "no Exif in a JPEG is a plain empty dict": (
-        lambda px: px.load(jpeg()) == {"0th": {}, "Exif": {}, "GPS": {}, "Interop": {}, "1st": {}, "thumbnail": None},
+        lambda px: (
+            px.load(jpeg())
+            == {"0th": {}, "Exif": {}, "GPS": {}, "Interop": {}, "1st": {}, "thumbnail": None}
+        ),
         True,
         True,
     ),
-    "byte order is kept": (lambda px: px.dump(px.load(in_ifd0((0x0112, 3, 1, b"\1\0"), order="<")))[6:8], b"MM", b"II"),
+    "byte order is kept": (
+        lambda px: px.dump(px.load(in_ifd0((0x0112, 3, 1, b"\1\0"), order="<")))[6:8],
+        b"MM",
+        b"II",
+    ),
     "an unknown tag survives": (
         lambda px: b"hello" in px.dump(px.load(in_exif((0xFDEA, 2, 6, b"hello\0")))),
         False,
@@ -210,9 +254,9 @@ DIFFERENCES = {  # name: (function of a package, what the published package give
     ),
     "JFIF survives": (lambda px: b"JFIF" in written(px, jpeg(walker.JFIF)), False, True),
     "XMP before Exif gives no second Exif": (
-        lambda px: written(px, jpeg(walker.XMP, exif(walker.camera(thumb=None, ifds={"1st": None})))).count(
-            b"Exif\0\0"
-        ),
+        lambda px: written(
+            px, jpeg(walker.XMP, exif(walker.camera(thumb=None, ifds={"1st": None})))
+        ).count(b"Exif\0\0"),
         RAISES,
         1,
     ),
@@ -225,12 +269,16 @@ DIFFERENCES = {  # name: (function of a package, what the published package give
         True,
     ),
     "remove takes out the second Exif, too": (
-        lambda px: removed(px, jpeg(exif(walker.camera()), walker.XMP, exif(walker.camera(">")))).count(b"Exif\0\0"),
+        lambda px: removed(
+            px, jpeg(exif(walker.camera()), walker.XMP, exif(walker.camera(">")))
+        ).count(b"Exif\0\0"),
         1,
         0,
     ),
     "UserComment in little-endian UTF-16": (
-        lambda px: comment(px).load(b"UNICODE\0" + "caf\xe9 bar".replace("\xe9", "e").encode("utf_16_le")),
+        lambda px: comment(px).load(
+            b"UNICODE\0" + "caf\xe9 bar".replace("\xe9", "e").encode("utf_16_le")
+        ),
         "\u6300\u6100\u6600\u6500\u2000\u6200\u6100\u7200",
         "cafe bar",
     ),
@@ -313,7 +361,9 @@ def test_property_every_tag_gives_back_what_was_put_in(ifd, choice, source):
             else st.one_of(one, st.lists(one, min_size=2, max_size=5).map(tuple))
         )
     block = piexif.dump({ifd: put})
-    assert {tag: value for tag, value in piexif.load(block)[ifd].items() if (ifd, tag) not in DERIVED} == put
+    assert {
+        tag: value for tag, value in piexif.load(block)[ifd].items() if (ifd, tag) not in DERIVED
+    } == put
     assert walker.Tiff(block[6:]).faults == []
 
 
@@ -342,12 +392,16 @@ WRONG = [
 
 @pytest.mark.parametrize("ifd, tag, value", WRONG, ids=str)
 @pytest.mark.parametrize("target", ["new", "loaded"])
-def test_a_value_that_its_tag_cannot_hold_is_refused_in_the_published_words(ifd, tag, value, target):
+def test_a_value_that_its_tag_cannot_hold_is_refused_in_the_published_words(
+    ifd, tag, value, target
+):
     exif_dict = {} if target == "new" else piexif.load(HEADER + walker.camera())
     exif_dict.setdefault(ifd, {})[tag] = value
     with pytest.raises(ValueError) as caught:
         piexif.dump(exif_dict)
-    assert str(caught.value) == '"dump" got wrong type of exif value.\n{} in {} IFD. Got as {}.'.format(
+    assert str(
+        caught.value
+    ) == '"dump" got wrong type of exif value.\n{} in {} IFD. Got as {}.'.format(
         tag, ifd, type(value)
     )
     assert re.search(r"\n(\d+) in (\S+) IFD", str(caught.value)).groups() == (
@@ -375,7 +429,10 @@ def test_no_published_bug_is_left_in_a_load_dump_cycle_of_odd_values():
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(
     st.text(
-        alphabet=st.one_of(st.characters(blacklist_categories=("Cs",)), st.sampled_from("\u4e00\u2000\u6100\ufeff\0A"))
+        alphabet=st.one_of(
+            st.characters(blacklist_categories=("Cs",)),
+            st.sampled_from("\u4e00\u2000\u6100\ufeff\0A"),
+        )
     )
 )
 def test_property_user_comment_gives_back_its_text(text):
@@ -383,7 +440,16 @@ def test_property_user_comment_gives_back_its_text(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["\u4e00", "\u4e00\u2000\u6100", "\u4100\u4200\u4300\u4400", "\ufeffx", "\ufeff\ufeff", "abc", ""]
+    "text",
+    [
+        "\u4e00",
+        "\u4e00\u2000\u6100",
+        "\u4100\u4200\u4300\u4400",
+        "\ufeffx",
+        "\ufeff\ufeff",
+        "abc",
+        "",
+    ],
 )
 def test_user_comment_that_reads_like_the_other_byte_order_gives_back_its_text(text):
     assert helper.UserComment.load(helper.UserComment.dump(text, "unicode")) == text

@@ -1,4 +1,5 @@
 """Floor 10: what each step makes of images, from one folder on disk to the descriptions in it."""
+
 import datetime
 import json
 import os
@@ -30,8 +31,12 @@ def of(folder: Any, field: str) -> List[Any]:
 
 def times(folder: Any) -> List[float]:
     """Capture times in seconds after the first photo's clock."""
-    rows = [datetime.datetime.strptime(text, "%Y_%m_%d_%H_%M_%S_%f").replace(tzinfo=datetime.timezone.utc)
-            for text in of(folder, "MAPCaptureTime")]
+    rows = [
+        datetime.datetime.strptime(text, "%Y_%m_%d_%H_%M_%S_%f").replace(
+            tzinfo=datetime.timezone.utc
+        )
+        for text in of(folder, "MAPCaptureTime")
+    ]
     return [round(row.timestamp() - START, 3) for row in rows]
 
 
@@ -47,23 +52,58 @@ def said(report: mt.Report) -> str:
 
 # ---- the description ---------------------------------------------------------------------------------------------------
 
+
 def test_description_of_a_whole_photo(tmp_path):
-    making.photo(tmp_path / "a.jpg", lat=57.70012345678, lon=-11.5, alt=-12.3456, heading=90.1239, subsec="25", orientation=6)
+    making.photo(
+        tmp_path / "a.jpg",
+        lat=57.70012345678,
+        lon=-11.5,
+        alt=-12.3456,
+        heading=90.1239,
+        subsec="25",
+        orientation=6,
+    )
     process(tmp_path)
     (row,) = descriptions(tmp_path).values()
-    assert sorted(row) == ["MAPAltitude", "MAPCaptureTime", "MAPCompassHeading", "MAPDeviceMake", "MAPDeviceModel", "MAPLatitude",
-                           "MAPLongitude", "MAPMetaTags", "MAPOrientation", "MAPPhotoUUID", "MAPSequenceUUID", "MAPSettingsUsername"]
-    assert (row["MAPLatitude"], row["MAPLongitude"], row["MAPAltitude"]) == (57.7001235, -11.5, -12.346)
-    assert row["MAPCaptureTime"] == "2024_05_06_07_08_09_250" and row["MAPCompassHeading"] == {"TrueHeading": 90.12}
-    assert (row["MAPDeviceMake"], row["MAPDeviceModel"], row["MAPOrientation"]) == ("Testmaker", "T-1", 6)
-    assert row["MAPMetaTags"] == {"strings": [{"key": "mapillary_tools_version", "value": mt.__version__}]}
+    assert sorted(row) == [
+        "MAPAltitude",
+        "MAPCaptureTime",
+        "MAPCompassHeading",
+        "MAPDeviceMake",
+        "MAPDeviceModel",
+        "MAPLatitude",
+        "MAPLongitude",
+        "MAPMetaTags",
+        "MAPOrientation",
+        "MAPPhotoUUID",
+        "MAPSequenceUUID",
+        "MAPSettingsUsername",
+    ]
+    assert (row["MAPLatitude"], row["MAPLongitude"], row["MAPAltitude"]) == (
+        57.7001235,
+        -11.5,
+        -12.346,
+    )
+    assert row["MAPCaptureTime"] == "2024_05_06_07_08_09_250" and row["MAPCompassHeading"] == {
+        "TrueHeading": 90.12
+    }
+    assert (row["MAPDeviceMake"], row["MAPDeviceModel"], row["MAPOrientation"]) == (
+        "Testmaker",
+        "T-1",
+        6,
+    )
+    assert row["MAPMetaTags"] == {
+        "strings": [{"key": "mapillary_tools_version", "value": mt.__version__}]
+    }
 
 
 def test_description_is_sorted_ascii_without_spaces(tmp_path):
     making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0, make="Zeiß Ikon")
     process(tmp_path)
     text = making.read_exif(tmp_path / "a.jpg")["ImageDescription"]
-    assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    assert text == json.dumps(
+        json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=True
+    )
 
 
 def test_unknown_values_are_absent_not_null(tmp_path):
@@ -93,15 +133,27 @@ def test_descriptions_are_the_same_on_any_machine_and_day(tmp_path):
 def test_orientation_in_degrees_clockwise(degrees, exif, tmp_path):
     making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0, orientation=2)
     process(tmp_path, meta=mt.MetaData(orientation=degrees))
-    assert of(tmp_path, "MAPOrientation") == [exif] and making.read_exif(tmp_path / "a.jpg")["Orientation"] == exif
+    assert (
+        of(tmp_path, "MAPOrientation") == [exif]
+        and making.read_exif(tmp_path / "a.jpg")["Orientation"] == exif
+    )
 
 
 def test_options_win_over_exif_and_exif_is_not_changed_by_them(tmp_path):
     making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0)
-    process(tmp_path, meta=mt.MetaData(device_make="Own", device_model="Mine", GPS_accuracy=2.5, add_file_name=True))
+    process(
+        tmp_path,
+        meta=mt.MetaData(
+            device_make="Own", device_model="Mine", GPS_accuracy=2.5, add_file_name=True
+        ),
+    )
     (row,) = descriptions(tmp_path).values()
-    assert (row["MAPDeviceMake"], row["MAPDeviceModel"], row["MAPGPSAccuracyMeters"], row["MAPFilename"]) == (
-        "Own", "Mine", 2.5, "a.jpg")
+    assert (
+        row["MAPDeviceMake"],
+        row["MAPDeviceModel"],
+        row["MAPGPSAccuracyMeters"],
+        row["MAPFilename"],
+    ) == ("Own", "Mine", 2.5, "a.jpg")
     assert making.read_exif(tmp_path / "a.jpg")["Make"] == "Testmaker"
 
 
@@ -114,22 +166,38 @@ def test_import_date_is_a_date_tag(tmp_path):
 
 def test_organization_and_privacy(tmp_path):
     making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0)
-    mt.write_config({"organizations": {"club": "4711"}, "demo": {"MAPSettingsUserKey": "u1", "user_upload_token": "SECRET"}})
+    mt.write_config(
+        {
+            "organizations": {"club": "4711"},
+            "demo": {"MAPSettingsUserKey": "u1", "user_upload_token": "SECRET"},
+        }
+    )
     mt.process(mt.Input(str(tmp_path)), mt.User("demo", organization_username="club", private=True))
     (row,) = descriptions(tmp_path).values()
-    assert (row["MAPOrganizationKey"], row["MAPPrivate"], row["MAPSettingsUserKey"]) == ("4711", True, "u1")
+    assert (row["MAPOrganizationKey"], row["MAPPrivate"], row["MAPSettingsUserKey"]) == (
+        "4711",
+        True,
+        "u1",
+    )
     assert "SECRET" not in (tmp_path / ".mapillary" / "journal.jsonl").read_text()
 
 
 def test_organization_given_with_its_key_is_stored(tmp_path):
     making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0)
-    mt.process(mt.Input(str(tmp_path)), mt.User("demo", organization_username="club", organization_key="4711"))
+    mt.process(
+        mt.Input(str(tmp_path)),
+        mt.User("demo", organization_username="club", organization_key="4711"),
+    )
     assert mt.read_config() == {"organizations": {"club": "4711"}}
 
 
 def test_dry_run_stores_no_organization(tmp_path):
     making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0)
-    mt.process(mt.Input(str(tmp_path)), mt.User("demo", organization_username="club", organization_key="4711"), dry=mt.Dry(True))
+    mt.process(
+        mt.Input(str(tmp_path)),
+        mt.User("demo", organization_username="club", organization_key="4711"),
+        dry=mt.Dry(True),
+    )
     assert mt.read_config() == {}
 
 
@@ -142,16 +210,27 @@ def test_master_upload_signs_the_description_but_not_the_journal(tmp_path):
 
 
 def test_meta_tags_of_image_history_are_carried_over_as_data(tmp_path):
-    tags = [{"type": "string", "key": "road", "value": "E6"}, {"type": "long", "key": "lane", "value": 2},
-            {"type": "code", "key": "x", "value": "y"}]
-    making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0, more={"0th": {0x9213: (making.ASCII, json.dumps(tags))}})
+    tags = [
+        {"type": "string", "key": "road", "value": "E6"},
+        {"type": "long", "key": "lane", "value": 2},
+        {"type": "code", "key": "x", "value": "y"},
+    ]
+    making.photo(
+        tmp_path / "a.jpg",
+        lat=1.0,
+        lon=2.0,
+        more={"0th": {0x9213: (making.ASCII, json.dumps(tags))}},
+    )
     process(tmp_path)
     row = of(tmp_path, "MAPMetaTags")[0]
-    assert {"key": "road", "value": "E6"} in row["strings"] and row["longs"] == [{"key": "lane", "value": 2}]
+    assert {"key": "road", "value": "E6"} in row["strings"] and row["longs"] == [
+        {"key": "lane", "value": 2}
+    ]
     assert set(row) == {"strings", "longs"}
 
 
 # ---- what else is written ----------------------------------------------------------------------------------------------
+
 
 def test_direction_that_was_derived_is_written(tmp_path):
     making.drive(tmp_path, count=2)
@@ -164,7 +243,10 @@ def test_time_of_the_file_name_is_written_where_the_photo_had_none(tmp_path):
     process(tmp_path, geotagging=mt.Geotagging(timezone="+02:00"))
     tags = making.read_exif(tmp_path / "2024_05_06_07_08_09_250.jpg")
     assert (tags["DateTimeOriginal"], tags["SubSecTimeOriginal"], tags["OffsetTimeOriginal"]) == (
-        "2024:05:06 07:08:09", "250", "+02:00")
+        "2024:05:06 07:08:09",
+        "250",
+        "+02:00",
+    )
     assert times(tmp_path) == [0.25 - 7200]
 
 
@@ -178,23 +260,33 @@ def test_gps_time_carries_the_zone_that_was_given(tmp_path):
     making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0)
     process(tmp_path, geotagging=mt.Geotagging(timezone="+02:00"))
     tags = making.read_exif(tmp_path / "a.jpg")
-    assert (tags["GPSDateStamp"], tags["GPSTimeStamp"]) == ("2024:05:06", [(5, 1), (8, 1), (9000, 1000)])
+    assert (tags["GPSDateStamp"], tags["GPSTimeStamp"]) == (
+        "2024:05:06",
+        [(5, 1), (8, 1), (9000, 1000)],
+    )
 
 
 # ---- time --------------------------------------------------------------------------------------------------------------
+
 
 def test_ties_are_spread_in_natural_order_and_said(tmp_path):
     making.drive(tmp_path, count=4, seconds=0)
     (tmp_path / "0001.jpg").rename(tmp_path / "IMG_9.jpg")
     (tmp_path / "0002.jpg").rename(tmp_path / "IMG_10.jpg")
     report = process(tmp_path)
-    assert dict(zip(sorted(descriptions(tmp_path)), times(tmp_path))) == {"0003.jpg": 0.0, "0004.jpg": 0.25, "IMG_9.jpg": 0.5,
-                                                                          "IMG_10.jpg": 0.75}
+    assert dict(zip(sorted(descriptions(tmp_path)), times(tmp_path))) == {
+        "0003.jpg": 0.0,
+        "0004.jpg": 0.25,
+        "IMG_9.jpg": 0.5,
+        "IMG_10.jpg": 0.75,
+    }
     assert "have the capture time of the one before" in said(report)
 
 
 def test_sub_second_interval_spaces_the_shots_evenly(tmp_path):
-    making.drive(tmp_path, count=6, time=lambda number: "2024:05:06 07:08:%02d" % (9 + number * 5 // 2 % 50))
+    making.drive(
+        tmp_path, count=6, time=lambda number: "2024:05:06 07:08:%02d" % (9 + number * 5 // 2 % 50)
+    )
     process(tmp_path, geotagging=mt.Geotagging(sub_second_interval=2.5))
     gaps = [round(b - a, 3) for a, b in zip(times(tmp_path), times(tmp_path)[1:])]
     assert gaps == [2.5] * 5 and [int(value) for value in times(tmp_path)] == [0, 2, 5, 7, 10, 12]
@@ -203,7 +295,12 @@ def test_sub_second_interval_spaces_the_shots_evenly(tmp_path):
 def test_sub_second_interval_that_cannot_be_names_the_image(tmp_path):
     making.drive(tmp_path, count=4, seconds=2.0)
     report = process(tmp_path, geotagging=mt.Geotagging(sub_second_interval=5.0))
-    assert "0002.jpg contradicts --sub_second_interval" in said(report) and times(tmp_path) == [0, 2, 4, 6]
+    assert "0002.jpg contradicts --sub_second_interval" in said(report) and times(tmp_path) == [
+        0,
+        2,
+        4,
+        6,
+    ]
 
 
 def test_zone_that_was_assumed_is_said_once_for_the_run(tmp_path):
@@ -220,17 +317,26 @@ def test_way_in_which_times_were_understood_is_said(tmp_path):
 
 
 def test_mixed_zones_in_one_folder(tmp_path):
-    making.drive(tmp_path, count=2, offset=lambda number: ["+02:00", None][number],
-                 time=lambda number: ["2024:05:06 09:08:09", "2024:05:06 07:08:11"][number])
+    making.drive(
+        tmp_path,
+        count=2,
+        offset=lambda number: ["+02:00", None][number],
+        time=lambda number: ["2024:05:06 09:08:09", "2024:05:06 07:08:11"][number],
+    )
     process(tmp_path)
     assert times(tmp_path) == [0.0, 2.0] and sequences(tmp_path) == [0, 0]
 
 
 # ---- positions from a track --------------------------------------------------------------------------------------------
 
+
 def _north(folder: Path, seconds: Any = range(-10, 60), **more: Any) -> str:
-    return str(making.gpx([(START + second, 57.7 + 0.0001 * second, 11.97, 20 + second) for second in seconds],
-                          folder / "track.gpx"))
+    return str(
+        making.gpx(
+            [(START + second, 57.7 + 0.0001 * second, 11.97, 20 + second) for second in seconds],
+            folder / "track.gpx",
+        )
+    )
 
 
 def gpx(path: str, **more: Any) -> mt.Geotagging:
@@ -240,9 +346,13 @@ def gpx(path: str, **more: Any) -> mt.Geotagging:
 def test_track_gives_position_altitude_and_direction(tmp_path):
     making.drive(tmp_path / "p", count=3, lat=1.0, lon=2.0, heading=200.0)
     process(tmp_path / "p", geotagging=gpx(_north(tmp_path)))
-    assert of(tmp_path / "p", "MAPLatitude") == [57.7, 57.7002, 57.7004] and of(tmp_path / "p", "MAPAltitude") == [20.0, 22.0, 24.0]
+    assert of(tmp_path / "p", "MAPLatitude") == [57.7, 57.7002, 57.7004] and of(
+        tmp_path / "p", "MAPAltitude"
+    ) == [20.0, 22.0, 24.0]
     assert of(tmp_path / "p", "MAPCompassHeading") == [{"TrueHeading": 0.0}] * 3
-    assert making.place(tmp_path / "p" / "0002.jpg") == pytest.approx((57.7002, 11.97, 22.0), abs=1e-8)
+    assert making.place(tmp_path / "p" / "0002.jpg") == pytest.approx(
+        (57.7002, 11.97, 22.0), abs=1e-8
+    )
 
 
 def test_course_of_the_track_plus_offset_angle(tmp_path):
@@ -261,7 +371,9 @@ def test_photos_without_position_get_one(tmp_path):
 def test_photo_outside_the_track_fails_with_the_seconds(tmp_path):
     making.drive(tmp_path / "p", count=5, seconds=10.0)
     report = process(tmp_path / "p", geotagging=gpx(_north(tmp_path, range(-10, 31))))
-    assert report.exit_code == 1 and [os.path.basename(problem.file) for problem in report.failed] == ["0005.jpg"]
+    assert report.exit_code == 1 and [
+        os.path.basename(problem.file) for problem in report.failed
+    ] == ["0005.jpg"]
     assert "10.0 s" in str(report.failed[0])
 
 
@@ -292,7 +404,10 @@ def test_max_gap_leaves_photos_in_a_hole_without_position(tmp_path):
 def test_track_that_changed_is_read_again(tmp_path):
     making.drive(tmp_path / "p", count=2)
     process(tmp_path / "p", geotagging=gpx(_north(tmp_path)))
-    making.gpx([(START + second, 10.0, 20.0 + 0.001 * second) for second in range(-10, 60)], tmp_path / "track.gpx")
+    making.gpx(
+        [(START + second, 10.0, 20.0 + 0.001 * second) for second in range(-10, 60)],
+        tmp_path / "track.gpx",
+    )
     assert process(tmp_path / "p", geotagging=gpx(str(tmp_path / "track.gpx"))).done == 2
     assert of(tmp_path / "p", "MAPLatitude") == [10.0, 10.0]
 
@@ -308,7 +423,9 @@ def test_back_from_a_track_to_exif_gives_the_position_found(tmp_path):
     making.drive(tmp_path / "p", count=2, lat=1.0, lon=2.0, alt=5.0, heading=200.0)
     process(tmp_path / "p", geotagging=gpx(_north(tmp_path)))
     process(tmp_path / "p")
-    assert of(tmp_path / "p", "MAPLatitude") == [1.0, 1.0001] and of(tmp_path / "p", "MAPAltitude") == [5.0, 5.0]
+    assert of(tmp_path / "p", "MAPLatitude") == [1.0, 1.0001] and of(
+        tmp_path / "p", "MAPAltitude"
+    ) == [5.0, 5.0]
     assert of(tmp_path / "p", "MAPCompassHeading") == [{"TrueHeading": 200.0}] * 2
 
 
@@ -322,9 +439,18 @@ def test_back_from_a_track_to_exif_takes_back_a_position_that_was_not_there(tmp_
 
 # ---- sequences ---------------------------------------------------------------------------------------------------------
 
+
 def test_long_pause_starts_a_new_sequence(tmp_path):
-    making.drive(tmp_path, count=4, time=lambda number: ["2024:05:06 07:08:09", "2024:05:06 07:09:09", "2024:05:06 07:10:10",
-                                                         "2024:05:06 07:10:12"][number])
+    making.drive(
+        tmp_path,
+        count=4,
+        time=lambda number: [
+            "2024:05:06 07:08:09",
+            "2024:05:06 07:09:09",
+            "2024:05:06 07:10:10",
+            "2024:05:06 07:10:12",
+        ][number],
+    )
     process(tmp_path)
     assert sequences(tmp_path) == [0, 0, 1, 1]
 
@@ -340,10 +466,20 @@ def test_cutoffs_are_taken_from_the_options(tmp_path):
 def test_duplicates_are_flagged_with_partner_and_not_described(tmp_path):
     making.drive(tmp_path, count=3, step=0.0, heading=5.0)
     report = process(tmp_path, sequences=mt.SequenceOptions(flag_duplicates=True))
-    assert report.skipped == {"duplicate": [str(tmp_path / "0002.jpg"), str(tmp_path / "0003.jpg")]} and report.exit_code == 0
-    rows = [json.loads(line) for line in (tmp_path / ".mapillary" / "journal.jsonl").read_text().splitlines()]
+    assert (
+        report.skipped == {"duplicate": [str(tmp_path / "0002.jpg"), str(tmp_path / "0003.jpg")]}
+        and report.exit_code == 0
+    )
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / ".mapillary" / "journal.jsonl").read_text().splitlines()
+    ]
     (row,) = [row for row in rows if row.get("image") == "0003.jpg"][-1:]
-    assert row["steps"]["sequence_process"]["data"] == {"partner": "0001.jpg", "distance": 0.0, "turn": 0.0}
+    assert row["steps"]["sequence_process"]["data"] == {
+        "partner": "0001.jpg",
+        "distance": 0.0,
+        "turn": 0.0,
+    }
     assert descriptions(tmp_path)["0002.jpg"] == {}
 
 
@@ -384,9 +520,12 @@ def test_sequence_ids_change_with_the_sequence_options_only(tmp_path):
 
 
 def test_more_than_500_images_are_several_sequences(tmp_path):
-    images = [mt.Image(Path("f/%04d.jpg" % number), float(number), mt.Fix(number, 1 + number * 1e-5, 2.0), found={}, steps={
-        mt.GEOTAG: {"status": "success", "settings": "", "data": {}}}) for number in range(1001)]
-    out = mt.run_step(mt.SEQUENCE, images, mt.Settings(sequences=mt.SequenceOptions()), mt.Notes())
+    images = [
+        mt.Image(Path("f/%04d.jpg" % number), geotag=mt.Geotag(number, 1 + number * 1e-5, 2.0))
+        for number in range(1001)
+    ]
+    course = mt.Course((mt.SEQUENCE,), mt.Options([]))
+    out = mt.run_step(mt.SEQUENCE, images, mt.Known(), course, mt.Notes())
     sizes: Dict[Any, int] = {}
     for image in out:
         sizes[image.sequence] = sizes.get(image.sequence, 0) + 1
@@ -395,15 +534,24 @@ def test_more_than_500_images_are_several_sequences(tmp_path):
 
 # ---- conservation ------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("step", mt.STEPS)
 def test_step_gives_back_as_many_images_in_the_same_order(step):
-    done = {name: {"status": "success", "settings": "", "data": {}} for name in (mt.USER, mt.META, mt.PARAMS)}
-    images = [mt.Image(Path("f/%d.jpg" % (number * 7 % 10)), number * 3.0 % 7, mt.Fix(0.0, 1.0 + number, 2.0), found={
-        "times": {"DateTimeOriginal": "2024:05:06 07:08:%02d" % number}}, steps=done) for number in range(8)]
-    images += [mt.Image(Path("f/bad.jpg"), outcome=mt.Outcome("failed", "x"), found={}), mt.Image(Path("f/empty.jpg"), found={})]
-    settings = mt.Settings(mt.User("demo"), mt.MetaData(), mt.Geotagging(), sequences=mt.SequenceOptions(),
-                           account=mt.Account("demo"), insert=mt.Insert())
-    out = mt.run_step(step, images, settings, mt.Notes())
+    images = [
+        mt.Image(
+            Path("f/%d.jpg" % (number * 7 % 10)),
+            mt.Found(lat=1.0 + number, lon=2.0),
+            capture=mt.Capture(number * 3.0 % 7, "", 0.0, ""),
+            uploader=mt.Uploader("demo"),
+        )
+        for number in range(8)
+    ]
+    images += [
+        mt.Image(Path("f/bad.jpg"), mt.Found(), aside=mt.Outcome("failed", "x")),
+        mt.Image(Path("f/empty.jpg"), mt.Found()),
+    ]
+    course = mt.Course((step,), mt.Options([mt.User("demo")]))
+    out = mt.run_step(step, images, mt.Known(), course, mt.Notes())
     assert [image.path for image in out] == [image.path for image in images]
     assert out[8] is images[8], "a failed image is passed over"
 
@@ -411,13 +559,20 @@ def test_step_gives_back_as_many_images_in_the_same_order(step):
 def test_failed_image_says_in_which_step_and_keeps_its_reason(tmp_path):
     making.photo(tmp_path / "a.jpg")
     process(tmp_path)
-    (row,) = [json.loads(line) for line in (tmp_path / ".mapillary" / "journal.jsonl").read_text().splitlines()[1:]]
+    (row,) = [
+        json.loads(line)
+        for line in (tmp_path / ".mapillary" / "journal.jsonl").read_text().splitlines()[1:]
+    ]
     assert row["steps"]["geotag_process"]["status"] == "failed"
     assert row["steps"]["geotag_process"]["error"]["code"] == "no_position"
 
 
 def test_sample_drive_of_the_readme(tmp_path):
-    shutil.copytree(str(ROOT / "tests" / "data" / "drive"), str(tmp_path / "p"), ignore=shutil.ignore_patterns(".mapillary"))
+    shutil.copytree(
+        str(ROOT / "tests" / "data" / "drive"),
+        str(tmp_path / "p"),
+        ignore=shutil.ignore_patterns(".mapillary"),
+    )
     report = process(tmp_path / "p", keep=mt.Keep(True))
     copies = tmp_path / "p" / ".mapillary" / "process_images"
     assert (report.found, report.done, report.exit_code) == (16, 16, 0)
@@ -425,8 +580,19 @@ def test_sample_drive_of_the_readme(tmp_path):
 
 
 def test_sample_drive_gets_the_same_places_from_its_track(tmp_path):
-    shutil.copytree(str(ROOT / "tests" / "data" / "drive"), str(tmp_path / "p"), ignore=shutil.ignore_patterns(".mapillary"))
-    process(tmp_path / "p", keep=mt.Keep(True), geotagging=gpx(str(ROOT / "tests" / "data" / "drive.gpx")))
+    shutil.copytree(
+        str(ROOT / "tests" / "data" / "drive"),
+        str(tmp_path / "p"),
+        ignore=shutil.ignore_patterns(".mapillary"),
+    )
+    process(
+        tmp_path / "p",
+        keep=mt.Keep(True),
+        geotagging=gpx(str(ROOT / "tests" / "data" / "drive.gpx")),
+    )
     for path in sorted((tmp_path / "p").glob("*.jpg")):
-        here, there = making.place(path), making.place(tmp_path / "p" / ".mapillary" / "process_images" / path.name)
+        here, there = (
+            making.place(path),
+            making.place(tmp_path / "p" / ".mapillary" / "process_images" / path.name),
+        )
         assert mt.distance(mt.Fix(0, *here[:2]), mt.Fix(0, *there[:2])) < 1.0, path

@@ -1,4 +1,5 @@
 """Floor 4: text, EXIF, GPS and file-name time to seconds and back, and the zone rules."""
+
 import datetime
 import os
 import subprocess
@@ -23,27 +24,67 @@ def seconds(*parts) -> float:
 SHOT = seconds(2024, 5, 6, 7, 8, 9)
 
 
-@pytest.mark.parametrize("text, value", [
-    ("2024:05:06 07:08:09", SHOT), ("2024-05-06 07:08:09", SHOT), ("2024/05/06 07:08:09", SHOT), ("2024.05.06 07.08.09", SHOT),
-    ("2024:05:06 07:08:09\0\0", SHOT), ("  2024:05:06 07:08:09  ", SHOT), ("2024:05:06 07:08:09.25", SHOT + 0.25),
-    ("2024:05:06 07:08:09,250", SHOT + 0.25), ("2024-05-06T07:08:09Z", SHOT), ("2024-05-06T09:08:09+02:00", SHOT),
-    ("2024-05-06T02:08:09-0500", SHOT), ("2024:5:6 7:8:9", SHOT), ("2024:05:06  07:08:09", SHOT), ("2024:05:06 07:08", SHOT - 9),
-    ("2024:05:06 24:10:11", seconds(2024, 5, 7, 0, 10, 11)), ("2024:05:06 07:60:09", seconds(2024, 5, 6, 8, 0, 9)),
-    ("2024:05:06 07:08:60", seconds(2024, 5, 6, 7, 9, 0)), ("2024:12:31 24:00:00", seconds(2025, 1, 1)),
-    ("1969:12:31 23:59:59", -1.0), ("1970:01:01 00:00:00", 0.0)])
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("2024:05:06 07:08:09", SHOT),
+        ("2024-05-06 07:08:09", SHOT),
+        ("2024/05/06 07:08:09", SHOT),
+        ("2024.05.06 07.08.09", SHOT),
+        ("2024:05:06 07:08:09\0\0", SHOT),
+        ("  2024:05:06 07:08:09  ", SHOT),
+        ("2024:05:06 07:08:09.25", SHOT + 0.25),
+        ("2024:05:06 07:08:09,250", SHOT + 0.25),
+        ("2024-05-06T07:08:09Z", SHOT),
+        ("2024-05-06T09:08:09+02:00", SHOT),
+        ("2024-05-06T02:08:09-0500", SHOT),
+        ("2024:5:6 7:8:9", SHOT),
+        ("2024:05:06  07:08:09", SHOT),
+        ("2024:05:06 07:08", SHOT - 9),
+        ("2024:05:06 24:10:11", seconds(2024, 5, 7, 0, 10, 11)),
+        ("2024:05:06 07:60:09", seconds(2024, 5, 6, 8, 0, 9)),
+        ("2024:05:06 07:08:60", seconds(2024, 5, 6, 7, 9, 0)),
+        ("2024:12:31 24:00:00", seconds(2025, 1, 1)),
+        ("1969:12:31 23:59:59", -1.0),
+        ("1970:01:01 00:00:00", 0.0),
+    ],
+)
 def test_text_that_is_a_time(text, value):
     assert mt.parse_time(text) == value
 
 
-@pytest.mark.parametrize("text", [None, "", "    :  :     :  :  ", "0000:00:00 00:00:00", "2024:13:06 07:08:09", "2024:02:30 07:08:09",
-                                  "2024:05:06", "07:08:09", "2024:05:06 25:00:00", "2024:05:06 07:61:00", "2024:05:06 07:08:62",
-                                  "yesterday", "2024:05:06 07:08:09 PM", "20240506070809", "\0\0\0\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "    :  :     :  :  ",
+        "0000:00:00 00:00:00",
+        "2024:13:06 07:08:09",
+        "2024:02:30 07:08:09",
+        "2024:05:06",
+        "07:08:09",
+        "2024:05:06 25:00:00",
+        "2024:05:06 07:61:00",
+        "2024:05:06 07:08:62",
+        "yesterday",
+        "2024:05:06 07:08:09 PM",
+        "20240506070809",
+        "\0\0\0\0",
+    ],
+)
 def test_text_that_is_no_time(text):
     assert mt.parse_time(text) is None
 
 
-@pytest.mark.parametrize("style, text", [("iso", "2024-05-06T07:08:09.250Z"), ("exif", "2024:05:06 07:08:09"),
-                                         ("map", "2024_05_06_07_08_09_250")])
+@pytest.mark.parametrize(
+    "style, text",
+    [
+        ("iso", "2024-05-06T07:08:09.250Z"),
+        ("exif", "2024:05:06 07:08:09"),
+        ("map", "2024_05_06_07_08_09_250"),
+    ],
+)
 def test_time_as_text(style, text):
     assert mt.format_time(SHOT + 0.25, style) == text
 
@@ -54,7 +95,9 @@ def test_time_as_text_is_rounded_to_the_millisecond_with_carry():
 
 @given(st.integers(min_value=-60000000000, max_value=7258118399000))
 def test_time_to_text_and_back(milliseconds):
-    assert mt.parse_time(mt.format_time(milliseconds / 1000)) == pytest.approx(milliseconds / 1000, abs=0.0006)
+    assert mt.parse_time(mt.format_time(milliseconds / 1000)) == pytest.approx(
+        milliseconds / 1000, abs=0.0006
+    )
 
 
 @given(st.text(max_size=40))
@@ -65,48 +108,91 @@ def test_no_text_raises(text):
     mt.file_name_time(text)
 
 
-@pytest.mark.parametrize("text, value", [("+02:00", 7200.0), ("-05:00", -18000.0), ("+0530", 19800.0), ("Z", 0.0), ("+5:45", 20700.0),
-                                         ("+02:00\0", 7200.0), ("+14:00", 50400.0), ("+15:00", None), ("02:00", None), ("", None),
-                                         (None, None), ("+02:75", None), ("   :  ", None)])
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("+02:00", 7200.0),
+        ("-05:00", -18000.0),
+        ("+0530", 19800.0),
+        ("Z", 0.0),
+        ("+5:45", 20700.0),
+        ("+02:00\0", 7200.0),
+        ("+14:00", 50400.0),
+        ("+15:00", None),
+        ("02:00", None),
+        ("", None),
+        (None, None),
+        ("+02:75", None),
+        ("   :  ", None),
+    ],
+)
 def test_zone_offset_text(text, value):
     assert mt.parse_offset(text) == value
 
 
-@pytest.mark.parametrize("value, text", [(7200, "+02:00"), (-18000, "-05:00"), (0, "+00:00"), (-1800, "-00:30"), (20700, "+05:45")])
+@pytest.mark.parametrize(
+    "value, text",
+    [(7200, "+02:00"), (-18000, "-05:00"), (0, "+00:00"), (-1800, "-00:30"), (20700, "+05:45")],
+)
 def test_zone_offset_as_text(value, text):
     assert mt.format_offset(value) == text
 
 
-@pytest.mark.parametrize("name, value", [("2024_05_06_07_08_09_250.jpg", SHOT + 0.25), ("2024_05_06_07_08_09_250_001.jpg", SHOT + 0.25),
-                                         ("IMG_2024_05_06.jpg", None), ("2024_13_06_07_08_09_250.jpg", None),
-                                         ("2024_05_06_07_08_09_2509.jpg", None), ("2024_05_06_07_08_09.jpg", None)])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("2024_05_06_07_08_09_250.jpg", SHOT + 0.25),
+        ("2024_05_06_07_08_09_250_001.jpg", SHOT + 0.25),
+        ("IMG_2024_05_06.jpg", None),
+        ("2024_13_06_07_08_09_250.jpg", None),
+        ("2024_05_06_07_08_09_2509.jpg", None),
+        ("2024_05_06_07_08_09.jpg", None),
+    ],
+)
 def test_time_in_a_file_name(name, value):
     assert mt.file_name_time(name) == value
 
 
 # ---- capture time ------------------------------------------------------------------------------------------------------
 
+
 def capture(name="a.jpg", zone=None, gps=None, **times):
     found = {"times": times}
     if gps is not None:
         found["gps_time"] = gps
-    return mt.capture_time(found, name, zone)
+    return mt.capture_time(mt.unpack_found(found), name, zone)
 
 
 ORIGINAL = {"DateTimeOriginal": "2024:05:06 07:08:09"}
 
 
-@pytest.mark.parametrize("times, source", [
-    ({**ORIGINAL, "DateTimeDigitized": "2020:01:01 00:00:00"}, "DateTimeOriginal"),
-    ({"DateTimeDigitized": "2024:05:06 07:08:09", "DateTime": "2020:01:01 00:00:00"}, "DateTimeDigitized"),
-    ({"DateTimeOriginal": "0000:00:00 00:00:00", "DateTime": "2024:05:06 07:08:09"}, "DateTime"),
-    ({"DateTimeOriginal": "    ", "DateTimeDigitized": "2024:05:06 07:08:09"}, "DateTimeDigitized")])
+@pytest.mark.parametrize(
+    "times, source",
+    [
+        ({**ORIGINAL, "DateTimeDigitized": "2020:01:01 00:00:00"}, "DateTimeOriginal"),
+        (
+            {"DateTimeDigitized": "2024:05:06 07:08:09", "DateTime": "2020:01:01 00:00:00"},
+            "DateTimeDigitized",
+        ),
+        (
+            {"DateTimeOriginal": "0000:00:00 00:00:00", "DateTime": "2024:05:06 07:08:09"},
+            "DateTime",
+        ),
+        (
+            {"DateTimeOriginal": "    ", "DateTimeDigitized": "2024:05:06 07:08:09"},
+            "DateTimeDigitized",
+        ),
+    ],
+)
 def test_fields_are_asked_in_order(times, source):
     assert capture(**times)[:2] == (SHOT, source)
 
 
 def test_gps_time_comes_after_the_text_fields():
-    assert capture(gps=SHOT)[:2] == (SHOT, "GPS time") and capture(gps=SHOT - 5 * HOUR - 1e6, **ORIGINAL).source == "DateTimeOriginal"
+    assert (
+        capture(gps=SHOT)[:2] == (SHOT, "GPS time")
+        and capture(gps=SHOT - 5 * HOUR - 1e6, **ORIGINAL).source == "DateTimeOriginal"
+    )
 
 
 def test_file_name_comes_last():
@@ -118,20 +204,35 @@ def test_nothing_that_tells_is_none():
     assert capture() is None
 
 
-@pytest.mark.parametrize("fields, fraction", [
-    ({"SubSecTimeOriginal": "25"}, 0.25), ({"SubSecTimeOriginal": "250   "}, 0.25), ({"SubSecTimeOriginal": "007"}, 0.007),
-    ({"SubSecTimeDigitized": "5"}, 0.5), ({"SubSecTime": "5"}, 0.5), ({"SubSecTimeOriginal": "  ", "SubSecTime": "75"}, 0.75),
-    ({"SubSecTimeOriginal": "1", "SubSecTime": "75"}, 0.1), ({"SubSecTimeOriginal": "0"}, 0.0), ({"SubSecTimeOriginal": "x"}, 0.0)])
+@pytest.mark.parametrize(
+    "fields, fraction",
+    [
+        ({"SubSecTimeOriginal": "25"}, 0.25),
+        ({"SubSecTimeOriginal": "250   "}, 0.25),
+        ({"SubSecTimeOriginal": "007"}, 0.007),
+        ({"SubSecTimeDigitized": "5"}, 0.5),
+        ({"SubSecTime": "5"}, 0.5),
+        ({"SubSecTimeOriginal": "  ", "SubSecTime": "75"}, 0.75),
+        ({"SubSecTimeOriginal": "1", "SubSecTime": "75"}, 0.1),
+        ({"SubSecTimeOriginal": "0"}, 0.0),
+        ({"SubSecTimeOriginal": "x"}, 0.0),
+    ],
+)
 def test_subseconds_are_a_decimal_fraction(fields, fraction):
     assert capture(**ORIGINAL, **fields).time == pytest.approx(SHOT + fraction)
 
 
 def test_subseconds_are_added_where_the_date_has_dots():
-    assert capture(DateTimeOriginal="2024.05.06 07.08.09", SubSecTimeOriginal="25").time == SHOT + 0.25
+    assert (
+        capture(DateTimeOriginal="2024.05.06 07.08.09", SubSecTimeOriginal="25").time == SHOT + 0.25
+    )
 
 
 def test_fraction_in_the_text_wins_over_subseconds():
-    assert capture(DateTimeOriginal="2024:05:06 07:08:09.5", SubSecTimeOriginal="25").time == SHOT + 0.5
+    assert (
+        capture(DateTimeOriginal="2024:05:06 07:08:09.5", SubSecTimeOriginal="25").time
+        == SHOT + 0.5
+    )
 
 
 @pytest.mark.parametrize("field", ["OffsetTimeOriginal", "OffsetTimeDigitized", "OffsetTime"])
@@ -141,7 +242,9 @@ def test_zone_of_the_image_wins(field):
 
 
 def test_zone_in_the_text_of_the_time():
-    assert capture(zone="-05:00", DateTimeOriginal="2024-05-06T07:08:09+02:00").time == SHOT - 2 * HOUR
+    assert (
+        capture(zone="-05:00", DateTimeOriginal="2024-05-06T07:08:09+02:00").time == SHOT - 2 * HOUR
+    )
 
 
 def test_timezone_wins_over_the_gps_time():
@@ -152,10 +255,22 @@ def test_timezone_does_not_move_a_gps_time():
     assert capture(zone="-05:00", gps=SHOT).time == SHOT
 
 
-@pytest.mark.parametrize("apart, offset", [
-    (2 * HOUR, 2 * HOUR), (2 * HOUR + 299, 2 * HOUR), (2 * HOUR - 299, 2 * HOUR), (5.75 * HOUR, 5.75 * HOUR), (14 * HOUR, 14 * HOUR),
-    (-12 * HOUR, -12 * HOUR), (-3.5 * HOUR, -3.5 * HOUR), (24 * HOUR + 2 * HOUR, 2 * HOUR), (-48 * HOUR - 3 * HOUR, -3 * HOUR),
-    (7 * 24 * HOUR, 0.0), (2.0, 0.0)])
+@pytest.mark.parametrize(
+    "apart, offset",
+    [
+        (2 * HOUR, 2 * HOUR),
+        (2 * HOUR + 299, 2 * HOUR),
+        (2 * HOUR - 299, 2 * HOUR),
+        (5.75 * HOUR, 5.75 * HOUR),
+        (14 * HOUR, 14 * HOUR),
+        (-12 * HOUR, -12 * HOUR),
+        (-3.5 * HOUR, -3.5 * HOUR),
+        (24 * HOUR + 2 * HOUR, 2 * HOUR),
+        (-48 * HOUR - 3 * HOUR, -3 * HOUR),
+        (7 * 24 * HOUR, 0.0),
+        (2.0, 0.0),
+    ],
+)
 def test_zone_implied_by_a_gps_time(apart, offset):
     found = capture(gps=SHOT - apart, **ORIGINAL)
     assert (found.offset, found.zone, found.time) == (offset, "GPS time", SHOT - offset)
@@ -175,10 +290,20 @@ zones = pytest.mark.skipif(sys.version_info < (3, 9), reason="this Python knows 
 
 
 @zones
-@pytest.mark.parametrize("zone, text, offset", [
-    ("Europe/Paris", "2024:03:31 01:59:59", 1), ("Europe/Paris", "2024:03:31 03:00:00", 2), ("Europe/Paris", "2024:10:27 01:59:59", 2),
-    ("Europe/Paris", "2024:10:27 03:00:00", 1), ("Europe/Paris", "2024:01:15 12:00:00", 1), ("Europe/Paris", "2024:07:15 12:00:00", 2),
-    ("America/New_York", "2024:07:15 12:00:00", -4), ("Asia/Kathmandu", "2024:07:15 12:00:00", 5.75), ("UTC", "2024:07:15 12:00:00", 0)])
+@pytest.mark.parametrize(
+    "zone, text, offset",
+    [
+        ("Europe/Paris", "2024:03:31 01:59:59", 1),
+        ("Europe/Paris", "2024:03:31 03:00:00", 2),
+        ("Europe/Paris", "2024:10:27 01:59:59", 2),
+        ("Europe/Paris", "2024:10:27 03:00:00", 1),
+        ("Europe/Paris", "2024:01:15 12:00:00", 1),
+        ("Europe/Paris", "2024:07:15 12:00:00", 2),
+        ("America/New_York", "2024:07:15 12:00:00", -4),
+        ("Asia/Kathmandu", "2024:07:15 12:00:00", 5.75),
+        ("UTC", "2024:07:15 12:00:00", 0),
+    ],
+)
 def test_iana_zone_has_the_rule_of_the_capture_date(zone, text, offset):
     pytest.importorskip("zoneinfo")
     try:
@@ -187,24 +312,39 @@ def test_iana_zone_has_the_rule_of_the_capture_date(zone, text, offset):
         pytest.skip("this computer has no zone data")
 
 
-@pytest.mark.parametrize("zone", ["Nowhere/Land", "../../etc/passwd", "+25:00", "", " ", "/etc/localtime", "Europe"])
+@pytest.mark.parametrize(
+    "zone", ["Nowhere/Land", "../../etc/passwd", "+25:00", "", " ", "/etc/localtime", "Europe"]
+)
 def test_unknown_zone_is_an_error_of_usage(zone):
     with pytest.raises(mt.UsageError):
         mt.zone_offset(zone, SHOT)
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="TZ cannot be set on this system")
-@pytest.mark.parametrize("tz, text, offset", [
-    ("CET-1CEST,M3.5.0,M10.5.0/3", "2024:07:15 12:00:00", 2), ("CET-1CEST,M3.5.0,M10.5.0/3", "2024:01:15 12:00:00", 1),
-    ("EST5EDT,M3.2.0,M11.1.0", "2024:07:15 12:00:00", -4), ("UTC0", "2024:07:15 12:00:00", 0), ("XYZ-5:45", "2024:07:15 12:00:00", 5.75)])
+@pytest.mark.parametrize(
+    "tz, text, offset",
+    [
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "2024:07:15 12:00:00", 2),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "2024:01:15 12:00:00", 1),
+        ("EST5EDT,M3.2.0,M11.1.0", "2024:07:15 12:00:00", -4),
+        ("UTC0", "2024:07:15 12:00:00", 0),
+        ("XYZ-5:45", "2024:07:15 12:00:00", 5.75),
+    ],
+)
 def test_local_time_has_this_computers_rule_for_the_capture_date(tz, text, offset):
-    code = ("import sys; sys.path.insert(0, %r); import mapillary_tools as mt; "
-            "print(mt.capture_time({'times': {'DateTimeOriginal': %r}}, 'a.jpg', 'local').offset)" % (str(ROOT), text))
-    said = subprocess.run([sys.executable, "-c", code], env=dict(os.environ, TZ=tz), stdout=subprocess.PIPE).stdout
+    code = (
+        "import sys; sys.path.insert(0, %r); import mapillary_tools as mt; "
+        "found = mt.unpack_found({'times': {'DateTimeOriginal': %r}}); "
+        "print(mt.capture_time(found, 'a.jpg', 'local').offset)" % (str(ROOT), text)
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=dict(os.environ, TZ=tz), stdout=subprocess.PIPE
+    ).stdout
     assert float(said) == offset * HOUR
 
 
 # ---- spreading ---------------------------------------------------------------------------------------------------------
+
 
 def test_subseconds_put_every_shot_inside_its_second():
     times, wrong = mt.spread_subseconds([10, 12, 15, 17], 2.5)
@@ -228,7 +368,9 @@ def test_subseconds_of_a_true_series_are_found(start, interval, count):
     if wrong is None:
         assert all(abs(a - b) <= 1.0 + 1e-6 for a, b in zip(times, truth))
     else:
-        assert any(abs(value - round(value)) < 1e-6 for value in truth), "only rounding may contradict"
+        assert any(abs(value - round(value)) < 1e-6 for value in truth), (
+            "only rounding may contradict"
+        )
 
 
 def test_ties_are_spread_evenly_up_to_the_next():
@@ -236,7 +378,9 @@ def test_ties_are_spread_evenly_up_to_the_next():
 
 
 def test_ties_are_spread_over_a_second_at_most():
-    assert mt.spread_ties([10, 10, 99])[0] == [10, 10.5, 99] and mt.spread_ties([10, 10, 10, 10])[0] == [10, 10.25, 10.5, 10.75]
+    assert mt.spread_ties([10, 10, 99])[0] == [10, 10.5, 99] and mt.spread_ties([10, 10, 10, 10])[
+        0
+    ] == [10, 10.25, 10.5, 10.75]
 
 
 @given(st.lists(st.integers(0, 30), max_size=40))

@@ -1,4 +1,5 @@
 """Upload over bad networks, against tests/service.py, which keeps account of every byte; and the stand-in service."""
+
 import errno
 import http.client
 import json
@@ -16,8 +17,21 @@ import pytest
 
 import making
 import mapillary_tools as tool
-from service import END, ORGANIZATION, TOKEN, Service, cut, cut_answer, html, offset_invalid, revoked, stall, status, \
-    too_many, wrong_offset
+from service import (
+    END,
+    ORGANIZATION,
+    TOKEN,
+    Service,
+    cut,
+    cut_answer,
+    html,
+    offset_invalid,
+    revoked,
+    stall,
+    status,
+    too_many,
+    wrong_offset,
+)
 
 IMAGE = "mly_tools_"
 MANIFEST = "uuid_"
@@ -30,7 +44,11 @@ def quick(monkeypatch):
     monkeypatch.setattr(tool, "BACKOFF_S", 0.005)
     monkeypatch.setattr(tool, "BACKOFF_MOST_S", 0.02)
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("MAPILLARY_") or name in ("NUMBER_THREADS", "MAX_ATTEMPTS"):
+        if (
+            name.lower().endswith("_proxy")
+            or name.startswith("MAPILLARY_")
+            or name in ("NUMBER_THREADS", "MAX_ATTEMPTS")
+        ):
             monkeypatch.delenv(name)
 
 
@@ -89,7 +107,9 @@ class Field:
         return self.run("upload", "--import_path", self.folder, *options)
 
     def stand_in(self, folder="received", *options):
-        return self.run("upload", "--import_path", self.folder, "--stand_in", self.base / folder, *options)
+        return self.run(
+            "upload", "--import_path", self.folder, "--stand_in", self.base / folder, *options
+        )
 
     def journal(self):
         return (self.folder / ".mapillary" / "journal.jsonl").read_text()
@@ -124,6 +144,7 @@ class Hooked(Service):
 
 
 # ---- A good network
+
 
 def test_images_and_their_sequence_arrive(field):
     paths = field.ready(5)
@@ -162,7 +183,9 @@ def test_bodies_have_a_length_and_are_not_chunked(field):
     with Service() as service:
         field.upload(service)
     posts = service.requests("POST")
-    assert posts and all("content-length" in r.headers and "transfer-encoding" not in r.headers for r in posts)
+    assert posts and all(
+        "content-length" in r.headers and "transfer-encoding" not in r.headers for r in posts
+    )
 
 
 def test_a_second_run_sends_nothing(field):
@@ -228,7 +251,10 @@ def test_every_folder_keeps_the_order_of_capture(field):
         field.upload(service)
     clean(service, 12, 3)
     for record in service.finished:
-        times = [making.description(bytes(service.received[key].content))["MAPCaptureTime"] for key in record["images"]]
+        times = [
+            making.description(bytes(service.received[key].content))["MAPCaptureTime"]
+            for key in record["images"]
+        ]
         assert times == sorted(times)
 
 
@@ -242,8 +268,19 @@ def test_dry_run_sends_and_writes_nothing(field):
 
 # ---- Connections that break
 
-@pytest.mark.parametrize("at, reset", [(0, True), (1, True), (700, False), (65535, True), (65536, True), (65537, False),
-                                       (150000, True)])
+
+@pytest.mark.parametrize(
+    "at, reset",
+    [
+        (0, True),
+        (1, True),
+        (700, False),
+        (65535, True),
+        (65536, True),
+        (65537, False),
+        (150000, True),
+    ],
+)
 def test_a_connection_cut_in_the_body_goes_on_at_that_byte(field, at, reset):
     field.ready(1, 200000)
     with Service([cut(at, reset, path=IMAGE)]) as service:
@@ -311,7 +348,11 @@ class Relay:
 @pytest.mark.parametrize("way", ["request", "answer"])
 def test_connections_cut_at_every_few_bytes_lose_and_double_nothing(field, way):
     field.ready(8, 1000)
-    places = list(range(0, 700, 9)) + list(range(700, 2200, 101)) if way == "request" else range(0, 150, 2)
+    places = (
+        list(range(0, 700, 9)) + list(range(700, 2200, 101))
+        if way == "request"
+        else range(0, 150, 2)
+    )
     with Service() as service:
         relay = Relay(service, [(at, END) if way == "request" else (END, at) for at in places])
         row = field.upload(relay, threads=2, attempts=1000)
@@ -345,7 +386,10 @@ def test_a_refusal_that_arrives_in_part_is_no_refusal(field, sent):
         def _send(self, code, body, headers=None, at_most=None):
             if at_most is not None and answers:
                 answers.pop()
-                code, body = 400, {"debug_info": {"retriable": True, "type": "X", "message": "later"}}
+                code, body = (
+                    400,
+                    {"debug_info": {"retriable": True, "type": "X", "message": "later"}},
+                )
             return send(self, code, body, headers, at_most)
 
         field.monkeypatch.setattr(handler, "_send", _send)
@@ -359,11 +403,23 @@ def test_a_lost_answer_of_the_whole_image_sends_an_empty_rest(field):
     with Service([cut(END, method="POST", path=IMAGE)]) as service:
         field.upload(service)
     again = service.requests("POST", IMAGE)[1]
-    assert (again.headers["content-length"], again.headers["offset"]) == ("0", str(service.requests("POST", IMAGE)[0].bytes))
+    assert (again.headers["content-length"], again.headers["offset"]) == (
+        "0",
+        str(service.requests("POST", IMAGE)[0].bytes),
+    )
 
 
-@pytest.mark.parametrize("fault", [cut_answer(20, path=FINISH), cut(END, path=FINISH), cut(0, path=FINISH),
-                                   status(500, path=FINISH), html(path=FINISH)], ids=lambda fault: fault.action)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        cut_answer(20, path=FINISH),
+        cut(END, path=FINISH),
+        cut(0, path=FINISH),
+        status(500, path=FINISH),
+        html(path=FINISH),
+    ],
+    ids=lambda fault: fault.action,
+)
 def test_an_unclear_finish_is_repeated_with_the_same_handle_only(field, fault):
     fault.used = 0
     field.ready(3)
@@ -402,10 +458,19 @@ def test_tries_without_progress_end_and_the_rest_goes_on(field):
 
 # ---- Answers that are not as they should be
 
-@pytest.mark.parametrize("fault", [
-    status(500), status(502, body="<html>Bad Gateway</html>"), status(503), status(500, early=True),
-    too_many(backoff=5), status(400, {"debug_info": {"retriable": True, "type": "X", "message": "m"}})],
-    ids=lambda fault: "%d%s" % (fault.code, " early" if fault.early else ""))
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        status(500),
+        status(502, body="<html>Bad Gateway</html>"),
+        status(503),
+        status(500, early=True),
+        too_many(backoff=5),
+        status(400, {"debug_info": {"retriable": True, "type": "X", "message": "m"}}),
+    ],
+    ids=lambda fault: "%d%s" % (fault.code, " early" if fault.early else ""),
+)
 def test_a_passing_trouble_is_tried_again(field, fault):
     fault.used, fault.method, fault.path, fault.times = 0, "POST", IMAGE, 2
     field.ready(2, 20000)
@@ -415,8 +480,11 @@ def test_a_passing_trouble_is_tried_again(field, fault):
     clean(service, 2)
 
 
-@pytest.mark.parametrize("fault", [too_many(retry_after=0.4, path=IMAGE), too_many(backoff=400, path=IMAGE)],
-                         ids=["Retry-After", "backoff"])
+@pytest.mark.parametrize(
+    "fault",
+    [too_many(retry_after=0.4, path=IMAGE), too_many(backoff=400, path=IMAGE)],
+    ids=["Retry-After", "backoff"],
+)
 def test_429_waits_as_long_as_asked(field, fault):
     fault.used = 0
     field.ready(1)
@@ -430,7 +498,9 @@ def test_a_wait_that_no_clock_can_hold_does_not_end_the_run_with_a_bug(field):
     """Symptom: Retry-After 99999999999 raised OverflowError in a worker."""
     field.ready(1)
     field.monkeypatch.setattr(tool.Server, "wait", quickly(tool.Server.wait))
-    with Service([too_many(retry_after=99999999999, path=IMAGE), too_many(backoff=float("inf"), path=IMAGE)]) as service:
+    with Service(
+        [too_many(retry_after=99999999999, path=IMAGE), too_many(backoff=float("inf"), path=IMAGE)]
+    ) as service:
         row = field.upload(service)
     assert row["done"] == 1
 
@@ -439,6 +509,7 @@ def quickly(wait):
     def short(self, seconds):
         threading.Event().wait(min(seconds, 1e-6) if seconds < threading.TIMEOUT_MAX else seconds)
         return wait(self, min(seconds, 0.001))
+
     return short
 
 
@@ -455,8 +526,11 @@ def test_412_out_of_the_blue_asks_at_once_and_goes_on(field):
 
 def test_a_refusal_fails_one_image_after_one_try(field):
     field.ready(3)
-    refusal = status(400, {"debug_info": {"retriable": False, "type": "BadImage", "message": "no such picture"}},
-                     path=IMAGE)
+    refusal = status(
+        400,
+        {"debug_info": {"retriable": False, "type": "BadImage", "message": "no such picture"}},
+        path=IMAGE,
+    )
     with Service([refusal]) as service:
         row = field.upload(service, threads=1)
     assert (row["done"], field.code) == (2, 1)
@@ -506,7 +580,9 @@ def test_html_for_a_while_is_waited_out(field):
 
 def test_a_redirection_to_a_login_page_is_waited_out(field):
     field.ready(2)
-    with Service([status(302, "<html>", path=IMAGE, times=3), status(511, "<html>", path=IMAGE, times=1)]) as service:
+    with Service(
+        [status(302, "<html>", path=IMAGE, times=3), status(511, "<html>", path=IMAGE, times=1)]
+    ) as service:
         row = field.upload(service)
     assert row["done"] == 2
 
@@ -529,7 +605,7 @@ def test_an_answer_of_nested_brackets_ends_no_worker(field):
     assert row["done"] == 1
 
 
-@pytest.mark.parametrize("by", [10 ** 9, -10 ** 9, "abc", None, True, 1.5], ids=str)
+@pytest.mark.parametrize("by", [10**9, -(10**9), "abc", None, True, 1.5], ids=str)
 def test_a_wrong_offset_once_does_no_harm(field, by):
     field.ready(2, 5000)
     with Service([cut(1000, path=IMAGE), wrong_offset(by)]) as service:
@@ -590,7 +666,9 @@ def test_an_answer_that_trickles_in_for_ever_is_given_up(field):
     threading.Thread(target=trickle, daemon=True).start()
     with Service() as service:
         field.use(service)
-        server = tool.Server("http://127.0.0.1:%d" % listener.getsockname()[1], "", attempts=1)
+        server = tool.Server(
+            "http://127.0.0.1:%d" % listener.getsockname()[1], "", tool.Limits(attempts=1)
+        )
         timer = threading.Timer(3, stop.set)
         timer.start()
         start = time.monotonic()
@@ -604,6 +682,7 @@ def test_an_answer_that_trickles_in_for_ever_is_given_up(field):
 
 
 # ---- No network
+
 
 def test_a_service_that_is_gone_for_a_while_is_waited_for(field):
     field.ready(3)
@@ -670,6 +749,7 @@ def test_after_the_offline_limit_the_run_ends_and_says_what_is_left(field):
 
 # ---- Tokens
 
+
 @pytest.mark.parametrize("code", [401, 403, 400])
 def test_a_token_revoked_in_the_middle_stops_the_run_at_once(field, code):
     field.ready(12)
@@ -725,12 +805,17 @@ def test_without_a_token_nothing_is_sent(field):
 
 # ---- Files that change
 
+
 def test_an_image_that_vanishes_fails_and_the_rest_goes_on(field):
     paths = field.ready(3)
     with Hooked() as service:
         service.hook = lambda method, path: paths[2].unlink() if paths[2].exists() else None
         row = field.upload(service, threads=1)
-    assert (row["done"], [problem["code"] for problem in row["failed"]], field.code) == (2, ["vanished"], 1)
+    assert (row["done"], [problem["code"] for problem in row["failed"]], field.code) == (
+        2,
+        ["vanished"],
+        1,
+    )
     assert service.finished == []
 
 
@@ -758,7 +843,7 @@ def test_an_image_that_changes_while_it_is_sent_is_not_called_uploaded(field, ho
     with Hooked() as service:
         service.hook = lambda method, path: None if timer.ident else timer.start()
         row = field.upload(service, "--max_rate", "1500", threads=1)
-    if how == "replaced":       # the open file is still the old one: all its bytes are right
+    if how == "replaced":  # the open file is still the old one: all its bytes are right
         assert row["done"] == 1 or row["failed"][0]["code"] == "changed"
     else:
         assert [problem["code"] for problem in row["failed"]] == ["changed"]
@@ -771,7 +856,9 @@ def test_an_image_that_was_changed_since_it_was_processed_is_not_sent(field):
     making.photo(paths[1], lat=12.0, lon=13.0, pixels=77)
     with Service() as service:
         row = field.upload(service)
-    assert [problem["code"] for problem in row["failed"]] == ["changed"] and len(service.images()) == 1
+    assert [problem["code"] for problem in row["failed"]] == ["changed"] and len(
+        service.images()
+    ) == 1
 
 
 def test_another_photo_of_the_same_name_is_sent_after_it_was_processed(field):
@@ -792,7 +879,11 @@ def test_a_finished_sequence_is_not_finished_again_without_the_picture_that_was_
         field.upload(service)
         paths[1].unlink()
         row = field.upload(service)
-    assert (row["sequences_finished"], row["skipped"], field.code) == (0, {"already uploaded": 2}, 0)
+    assert (row["sequences_finished"], row["skipped"], field.code) == (
+        0,
+        {"already uploaded": 2},
+        0,
+    )
     clean(service, 3)
 
 
@@ -802,7 +893,16 @@ def test_a_pending_finish_is_repeated_as_it_was_when_a_picture_was_deleted_since
         field.upload(service, attempts=3)
         paths[1].unlink()
         field.upload(service)
-    assert len({json.dumps(request.json) for request in service.requests("POST", FINISH) if request.json}) == 1
+    assert (
+        len(
+            {
+                json.dumps(request.json)
+                for request in service.requests("POST", FINISH)
+                if request.json
+            }
+        )
+        == 1
+    )
     clean(service, 3)
 
 
@@ -838,20 +938,21 @@ def test_an_uploaded_image_that_was_only_touched_stays_uploaded(field):
 
 # ---- The journal
 
+
 def test_a_full_disk_stops_the_run_and_the_next_one_completes_it(field):
     field.ready(6, 3000)
-    write, left = tool._write_all, [9]
+    write, left = tool.write_all, [9]
 
     def full(stream, chunk):
         left[0] -= 1
         if left[0] < 0:
-            write(stream, chunk[:len(chunk) // 2])
+            write(stream, chunk[: len(chunk) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
         write(stream, chunk)
 
     with Service() as service:
         with field.monkeypatch.context() as patch:
-            patch.setattr(tool, "_write_all", full)
+            patch.setattr(tool, "write_all", full)
             row = field.upload(service)
         assert field.code == 11 and row["stopped"]["code"] == "cannot_write"
         row = field.upload(service)
@@ -861,7 +962,7 @@ def test_a_full_disk_stops_the_run_and_the_next_one_completes_it(field):
 
 def test_a_write_that_broke_off_does_not_damage_the_line_after_it(tmp_path, monkeypatch):
     """Symptom: half a line stayed before the next one, and both were lost."""
-    write, broken = tool._write_all, [True]
+    write, broken = tool.write_all, [True]
 
     def once(stream, chunk):
         if broken and b"0002" in chunk:
@@ -871,13 +972,14 @@ def test_a_write_that_broke_off_does_not_damage_the_line_after_it(tmp_path, monk
         write(stream, chunk)
 
     with tool.Journal(tmp_path) as journal:
-        journal.append([{"image": "0001.jpg", "found": {}}])
-        monkeypatch.setattr(tool, "_write_all", once)
+        journal.append([tool.Image(tmp_path / "0001.jpg", tool.Found())])
+        monkeypatch.setattr(tool, "write_all", once)
         with pytest.raises(tool.CannotWrite):
-            journal.append([{"image": "0002.jpg", "found": {}}])
-        journal.append([{"image": "0003.jpg", "found": {}}])
+            journal.append([tool.Image(tmp_path / "0002.jpg", tool.Found())])
+        journal.append([tool.Image(tmp_path / "0003.jpg", tool.Found())])
     with tool.Journal(tmp_path) as journal:
-        assert journal.record("0003.jpg") == {"image": "0003.jpg", "found": {}} and journal.record("0002.jpg") is None
+        assert journal.image("0003.jpg").found == tool.Found()
+        assert journal.image("0002.jpg") is None
 
 
 def test_a_disk_that_cannot_flush_is_an_error_with_a_way_out(field):
@@ -911,6 +1013,7 @@ def test_one_folder_in_use_does_not_stop_the_others(field):
 
 # ---- Options
 
+
 def test_manual_done_without_a_terminal_leaves_sequences_open(field):
     field.ready(3)
     with Service() as service:
@@ -926,7 +1029,11 @@ def test_what_manual_done_left_open_is_finished_by_a_later_upload(field):
         field.upload(service, "--manual_done")
         before = len(service.requests("POST", IMAGE))
         row = field.upload(service)
-    assert (row["sequences_finished"], row["skipped"], field.code) == (1, {"already uploaded": 3}, 0)
+    assert (row["sequences_finished"], row["skipped"], field.code) == (
+        1,
+        {"already uploaded": 3},
+        0,
+    )
     assert len(service.requests("POST", IMAGE)) == before
     clean(service, 3)
 
@@ -942,8 +1049,11 @@ def asked(field, service, answer, **options):
             raise answer
         return answer
 
-    report = tool.upload(tool.Input(import_path=str(field.folder)), options=tool.UploadOptions(**options),
-                         ui=tool.Ui(ask=ask))
+    report = tool.upload(
+        tool.Input(import_path=str(field.folder)),
+        options=tool.UploadOptions(**options),
+        ui=tool.Ui(ask=ask),
+    )
     return report, questions
 
 
@@ -959,13 +1069,17 @@ def test_interrupting_the_finish_after_manual_done_is_not_swallowed(field):
     """Symptom: Ctrl-C was kept as a bug for later and never raised."""
     field.ready(2)
     with Service() as service:
+
         def interrupted(self, bundle):
-            if self.server.stop.is_set() or threading.current_thread() is threading.main_thread():
+            if (
+                self.server.wire.stop.is_set()
+                or threading.current_thread() is threading.main_thread()
+            ):
                 raise KeyboardInterrupt
             return original(self, bundle)
 
-        original = tool.Upload._finish
-        field.monkeypatch.setattr(tool.Upload, "_finish", interrupted)
+        original = tool.Sender._finish
+        field.monkeypatch.setattr(tool.Sender, "_finish", interrupted)
         with pytest.raises(KeyboardInterrupt):
             asked(field, service, "y", manual_done=True)
 
@@ -985,9 +1099,16 @@ def test_retry_failed_without_a_terminal(field, one_failed, choice, sent):
     assert (row["done"], len(row["failed"]), field.code) == (sent, 1 - sent, 1 - sent)
 
 
-@pytest.mark.parametrize("options, answer, questions, sent", [
-    ({}, "y", 1, 1), ({}, "n", 1, 0), ({"retry_failed": "ask"}, "n", 1, 0), ({"retry_failed": "yes"}, "n", 0, 1),
-    ({"retry_failed": "no"}, "y", 0, 0)])
+@pytest.mark.parametrize(
+    "options, answer, questions, sent",
+    [
+        ({}, "y", 1, 1),
+        ({}, "n", 1, 0),
+        ({"retry_failed": "ask"}, "n", 1, 0),
+        ({"retry_failed": "yes"}, "n", 0, 1),
+        ({"retry_failed": "no"}, "y", 0, 0),
+    ],
+)
 def test_retry_failed_on_a_terminal(field, one_failed, options, answer, questions, sent):
     report, heard = asked(field, one_failed, answer, **options)
     assert (len(heard), report.done, len(report.failed)) == (questions, sent, 1 - sent)
@@ -1008,6 +1129,7 @@ def test_max_rate_limits_the_bytes_of_a_second(field):
 
 
 # ---- What is sent
+
 
 def test_the_description_is_put_into_the_stream_and_the_file_is_not_touched(field):
     field.drive(3)
@@ -1032,7 +1154,9 @@ def test_with_keep_original_the_copy_is_sent(field):
         field.upload(service)
     assert [path.read_bytes() for path in sorted(field.folder.glob("*.jpg"))] == before
     clean(service, 3)
-    copies = {path.read_bytes() for path in (field.folder / ".mapillary" / "process_images").glob("*.jpg")}
+    copies = {
+        path.read_bytes() for path in (field.folder / ".mapillary" / "process_images").glob("*.jpg")
+    }
     assert copies == {bytes(upload.content) for upload in service.images().values()}
 
 
@@ -1088,14 +1212,23 @@ def test_unprocessed_images_are_never_sent(field):
 
 
 def told(number=0, **more):
-    row = {"MAPLatitude": 57.7, "MAPLongitude": 11.97 + number / 1000, "MAPCaptureTime": "2018_05_06_07_08_%02d_000" % number,
-           "MAPSettingsUsername": "demo", "MAPSequenceUUID": "0a0a0a0a-1111-4222-8333-444444444444", "MAPPhotoUUID": str(number)}
+    row = {
+        "MAPLatitude": 57.7,
+        "MAPLongitude": 11.97 + number / 1000,
+        "MAPCaptureTime": "2018_05_06_07_08_%02d_000" % number,
+        "MAPSettingsUsername": "demo",
+        "MAPSequenceUUID": "0a0a0a0a-1111-4222-8333-444444444444",
+        "MAPPhotoUUID": str(number),
+    }
     row.update(more)
     return json.dumps(row)
 
 
 def test_images_described_by_a_phone_app_are_sent_as_they_are(field):
-    contents = {making.photo(field.folder / ("p%d.jpg" % n), pixels=n, description=told(n)).read_bytes() for n in range(3)}
+    contents = {
+        making.photo(field.folder / ("p%d.jpg" % n), pixels=n, description=told(n)).read_bytes()
+        for n in range(3)
+    }
     with Service() as service:
         row = field.upload(service)
     assert (row["done"], field.code) == (3, 0)
@@ -1119,7 +1252,9 @@ def test_another_described_image_of_the_same_name_is_sent(field):
     making.photo(field.folder / "p.jpg", pixels=1, description=told(1))
     with Service() as service:
         field.upload(service)
-        making.photo(field.folder / "p.jpg", pixels=2, description=told(2), time="2025:01:01 10:00:00")
+        making.photo(
+            field.folder / "p.jpg", pixels=2, description=told(2), time="2025:01:01 10:00:00"
+        )
         row = field.upload(service)
     assert row["done"] == 1 and len(service.images()) == 2
 
@@ -1140,8 +1275,16 @@ def test_two_files_of_the_same_bytes_both_come_through(field, stand_in):
     assert row["done"] + sum(row["skipped"].values()) == 4 and field.code == 0
 
 
-@pytest.mark.parametrize("more", [{"MAPSettingsUsername": ["x"]}, {"MAPOrganizationKey": {"a": 1}},
-                                  {"MAPOrganizationKey": "a b\r\nX: y"}, {"MAPSequenceUUID": [1]}], ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"MAPSettingsUsername": ["x"]},
+        {"MAPOrganizationKey": {"a": 1}},
+        {"MAPOrganizationKey": "a b\r\nX: y"},
+        {"MAPSequenceUUID": [1]},
+    ],
+    ids=str,
+)
 def test_a_strange_description_ends_in_no_bug(field, more):
     making.photo(field.folder / "p.jpg", description=told(**more))
     with Service() as service:
@@ -1174,18 +1317,37 @@ def test_a_marker_under_the_import_path_counts_for_a_subfolder(field):
 
 # ---- Memory
 
+
 def peak(field, service, folder):
     """Peak memory in MB of an upload in a process of its own."""
-    code = "import os, sys; p = os.posix_spawn(sys.executable, [sys.executable] + sys.argv[1:], os.environ); " \
-           "_, s, u = os.wait4(p, 0); print(u.ru_maxrss, s)"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code, tool.__file__, "upload", "--import_path", str(folder)],
-                          stdout=subprocess.PIPE, check=True, env={**os.environ, **service.environment(field.base / "c")})
+    code = (
+        "import os, sys; p = os.posix_spawn(sys.executable, [sys.executable] + sys.argv[1:], os.environ); "
+        "_, s, u = os.wait4(p, 0); print(u.ru_maxrss, s)"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            code,
+            tool.__file__,
+            "upload",
+            "--import_path",
+            str(folder),
+        ],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, **service.environment(field.base / "c")},
+    )
     figures = done.stdout.split()[-2:]
     assert figures[1] == b"0"
     return int(figures[0]) / 1024
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read as Linux gives it")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="peak memory is read as Linux gives it"
+)
 def test_memory_does_not_grow_with_the_size_of_an_image(field):
     sizes = {}
     for name, size in (("small", 1000), ("large", 30000000)):
@@ -1198,6 +1360,7 @@ def test_memory_does_not_grow_with_the_size_of_an_image(field):
 
 
 # ---- The stand-in service
+
 
 def test_the_stand_in_keeps_images_and_sequences(field):
     paths = field.ready(3)
@@ -1235,7 +1398,9 @@ def test_the_token_does_not_go_to_the_stand_in(field):
     seen = []
     send = tool.Server.request
     field.monkeypatch.setenv("MAPILLARY_ACCESS_TOKEN", TOKEN)
-    field.monkeypatch.setattr(tool.Server, "request", lambda *args: seen.append(args[3]) or send(*args))
+    field.monkeypatch.setattr(
+        tool.Server, "request", lambda *args: seen.append(args[3]) or send(*args)
+    )
     field.stand_in()
     assert seen and not any(TOKEN in json.dumps(headers) for headers in seen)
 
@@ -1273,7 +1438,9 @@ class StandInAt:
 
     def ask(self, method, target, body=b"", **headers):
         connection = http.client.HTTPConnection(self.service.root[7:], timeout=5)
-        connection.request(method, target, body, {name.capitalize(): value for name, value in headers.items()})
+        connection.request(
+            method, target, body, {name.capitalize(): value for name, value in headers.items()}
+        )
         answer = connection.getresponse()
         row = json.loads(answer.read())
         connection.close()
@@ -1282,6 +1449,7 @@ class StandInAt:
 
 def md5_key(content):
     import hashlib
+
     return "/mly_tools_%s.jpg" % hashlib.md5(content).hexdigest()
 
 
@@ -1292,7 +1460,9 @@ def described(tmp_path):
 
 def test_the_stand_in_refuses_bytes_that_do_not_match_their_key(tmp_path, described):
     with StandInAt(tmp_path / "s") as service:
-        assert service.ask("POST", "/mly_tools_%s.jpg" % ("0" * 32), described, offset="0")[0] == 400
+        assert (
+            service.ask("POST", "/mly_tools_%s.jpg" % ("0" * 32), described, offset="0")[0] == 400
+        )
         assert service.ask("GET", "/mly_tools_%s.jpg" % ("0" * 32)) == (200, {"offset": 0})
 
 
@@ -1311,14 +1481,24 @@ def test_the_stand_in_checks_offsets(tmp_path, described):
 
 def test_the_stand_in_refuses_a_manifest_with_an_unknown_handle(tmp_path):
     import hashlib
-    manifest = json.dumps({"version": "1", "upload_type": "images", "image_handles": ["handle-mly_tools_" + "0" * 32]}).encode()
+
+    manifest = json.dumps(
+        {"version": "1", "upload_type": "images", "image_handles": ["handle-mly_tools_" + "0" * 32]}
+    ).encode()
     with StandInAt(tmp_path / "s") as service:
-        assert service.ask("POST", "/uuid_%s.json" % hashlib.md5(manifest).hexdigest(), manifest, offset="0")[0] == 400
+        assert (
+            service.ask(
+                "POST", "/uuid_%s.json" % hashlib.md5(manifest).hexdigest(), manifest, offset="0"
+            )[0]
+            == 400
+        )
 
 
 def test_the_stand_in_refuses_to_finish_what_it_has_not(tmp_path):
     with StandInAt(tmp_path / "s") as service:
-        body = json.dumps({"file_handle": "handle-uuid_" + "0" * 32, "file_type": "mly_bundle_manifest"}).encode()
+        body = json.dumps(
+            {"file_handle": "handle-uuid_" + "0" * 32, "file_type": "mly_bundle_manifest"}
+        ).encode()
         assert service.ask("POST", "/finish_upload", body)[0] == 400
 
 
@@ -1328,14 +1508,25 @@ def test_the_stand_in_answers_nonsense_with_400(tmp_path, body):
         assert service.ask("POST", "/finish_upload", body)[0] == 400
 
 
-@pytest.mark.parametrize("body", [b"[]", b"null", b"{\"image_handles\": 5}", b"\xff\xfe", b"{\"image_handles\": [\"x/../../y\"]}"])
+@pytest.mark.parametrize(
+    "body",
+    [b"[]", b"null", b'{"image_handles": 5}', b"\xff\xfe", b'{"image_handles": ["x/../../y"]}'],
+)
 def test_the_stand_in_refuses_a_manifest_of_nonsense(tmp_path, body):
     import hashlib
+
     with StandInAt(tmp_path / "s") as service:
-        assert service.ask("POST", "/uuid_%s.json" % hashlib.md5(body).hexdigest(), body, offset="0")[0] == 400
+        assert (
+            service.ask("POST", "/uuid_%s.json" % hashlib.md5(body).hexdigest(), body, offset="0")[
+                0
+            ]
+            == 400
+        )
 
 
-@pytest.mark.parametrize("key", ["/../outside.jpg", "/mly_tools_x.jpg", "/a/b", "/mly_tools_%s.jpg%%0a" % ("0" * 32)])
+@pytest.mark.parametrize(
+    "key", ["/../outside.jpg", "/mly_tools_x.jpg", "/a/b", "/mly_tools_%s.jpg%%0a" % ("0" * 32)]
+)
 def test_keys_never_leave_the_folder_of_the_stand_in(tmp_path, key):
     with StandInAt(tmp_path / "s") as service:
         assert service.ask("POST", key, b"x", offset="0")[0] == 400

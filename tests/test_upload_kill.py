@@ -1,4 +1,5 @@
 """Real processes: kill -9 and Ctrl-C at many moments, then the same command; every byte is accounted for."""
+
 import json
 import os
 import signal
@@ -23,7 +24,9 @@ def master(tmp_path_factory):
     """Processed photos in two sequences, to be copied for each test."""
     folder = tmp_path_factory.mktemp("master") / "photos"
     making.drive(folder, IMAGES // 2)
-    for number, path in enumerate(making.drive(folder / "more", IMAGES // 2, lat=10.0, start="2024:05:06 09:00:00")):
+    for number, path in enumerate(
+        making.drive(folder / "more", IMAGES // 2, lat=10.0, start="2024:05:06 09:00:00")
+    ):
         path.rename(folder / ("m" + path.name))
     (folder / "more").rmdir()
     for number, path in enumerate(sorted(folder.glob("*.jpg"))):
@@ -38,14 +41,33 @@ class Field:
 
     def __init__(self, master, base, service):
         import shutil
+
         self.folder, self.service = base / "photos", service
         shutil.copytree(str(master), str(self.folder))
-        self.environment = {**os.environ, **service.environment(base / "config"), "NUMBER_THREADS": str(THREADS)}
+        self.environment = {
+            **os.environ,
+            **service.environment(base / "config"),
+            "NUMBER_THREADS": str(THREADS),
+        }
 
     def start(self, *options):
-        return subprocess.Popen([sys.executable, "-I", "-S", tool.__file__, "upload", "--import_path", str(self.folder),
-                                 "--json", *options], env=self.environment, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                tool.__file__,
+                "upload",
+                "--import_path",
+                str(self.folder),
+                "--json",
+                *options,
+            ],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def complete(self):
         """Run to the end; the summary."""
@@ -94,18 +116,28 @@ def test_after_a_kill_only_what_is_missing_is_sent(master, tmp_path, requests):
         field = Field(master, tmp_path, service)
         killed_when(field, lambda: len(service.log) >= requests)
         settled(service)
-        before, count, sent = dict((k, u.size) for k, u in service.received.items()), len(service.log), field.sent()
+        before, count, sent = (
+            dict((k, u.size) for k, u in service.received.items()),
+            len(service.log),
+            field.sent(),
+        )
         wasted = service.wasted()
         row, _ = field.complete()
         later = service.log[count:]
     whole(service)
-    assert (row["exit_code"], row["done"], row["skipped"].get("already uploaded", 0)) == (0, IMAGES - len(sent), len(sent))
+    assert (row["exit_code"], row["done"], row["skipped"].get("already uploaded", 0)) == (
+        0,
+        IMAGES - len(sent),
+        len(sent),
+    )
     images = [r for r in later if "mly_tools_" in r.path]
     assert len({r.path for r in images if r.method == "GET"}) <= THREADS
     total = sum(u.size for u in service.images().values())
     already = sum(size for key, size in before.items() if not key.endswith(".json"))
     assert sum(r.bytes for r in images) == total - already
-    assert sum(u.wasted for u in service.images().values()) == 0 and service.wasted() - wasted < 5000
+    assert (
+        sum(u.wasted for u in service.images().values()) == 0 and service.wasted() - wasted < 5000
+    )
 
 
 def test_killed_again_and_again_it_comes_to_the_end(master, tmp_path):
@@ -125,8 +157,10 @@ def test_killed_again_and_again_it_comes_to_the_end(master, tmp_path):
 def test_a_kill_in_the_middle_of_a_body_is_resumed_at_the_byte(master, tmp_path, at):
     with Service([stall(20, at, method="POST", path="mly_tools_", times=THREADS)]) as service:
         field = Field(master, tmp_path, service)
-        killed_when(field, lambda: len([r for r in service.log if r.bytes >= min(at, SIZE)]) >= THREADS)
-        service.closing.set()       # ends the stall
+        killed_when(
+            field, lambda: len([r for r in service.log if r.bytes >= min(at, SIZE)]) >= THREADS
+        )
+        service.closing.set()  # ends the stall
         settled(service)
         service.closing.clear()
         row, _ = field.complete()
@@ -145,7 +179,9 @@ def test_an_unanswered_finish_is_repeated_with_the_same_handle_and_no_other(mast
         service.closing.clear()
         first = [request.json for request in service.requests("POST", "finish_upload")]
         field.complete()
-        second = [request.json for request in service.requests("POST", "finish_upload")][len(first):]
+        second = [request.json for request in service.requests("POST", "finish_upload")][
+            len(first) :
+        ]
     whole(service)
     assert second and all(wish in first for wish in second)
     assert len(service.manifests()) == 2
@@ -155,7 +191,12 @@ def test_an_unanswered_finish_is_repeated_with_the_same_handle_and_no_other(mast
 def test_a_kill_while_the_manifest_is_sent_gives_one_sequence(master, tmp_path, at):
     with Service([stall(20, at, method="POST", path="uuid_", times=2)]) as service:
         field = Field(master, tmp_path, service)
-        killed_when(field, lambda: len([r for r in service.log if "uuid_" in r.path and r.bytes >= min(at, 50)]) >= 2)
+        killed_when(
+            field,
+            lambda: (
+                len([r for r in service.log if "uuid_" in r.path and r.bytes >= min(at, 50)]) >= 2
+            ),
+        )
         service.closing.set()
         settled(service)
         service.closing.clear()
@@ -178,12 +219,15 @@ def test_two_runs_at_one_time_do_not_send_twice(master, tmp_path):
     with Service(latency=0.02) as service:
         field = Field(master, tmp_path, service)
         first, second = field.start(), field.start()
-        codes = sorted(process.wait(timeout=60) for process in (first, second) if process.communicate())
+        codes = sorted(
+            process.wait(timeout=60) for process in (first, second) if process.communicate()
+        )
     assert codes == [0, 10]
     whole(service)
 
 
 # ---- Ctrl-C
+
 
 def test_interrupted_the_run_ends_soon_with_130_and_the_next_one_completes(master, tmp_path):
     with Service(latency=0.05) as service:
@@ -231,6 +275,7 @@ def test_interrupted_while_waiting_for_the_network_the_run_ends_soon(master, tmp
 def test_interrupted_while_no_connection_comes_about_the_run_ends_soon(master, tmp_path):
     """Symptom: two seconds for each worker, one after the other."""
     import socket
+
     with socket.socket() as deaf, Service() as service:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -270,6 +315,7 @@ def test_a_second_interrupt_does_not_damage_the_journal(master, tmp_path):
 
 # ---- The stand-in survives it too
 
+
 def test_a_killed_run_to_a_stand_in_goes_on(master, tmp_path):
     with Service() as service:
         field = Field(master, tmp_path, service)
@@ -282,6 +328,9 @@ def test_a_killed_run_to_a_stand_in_goes_on(master, tmp_path):
     process.communicate()
     out, _ = field.start("--stand_in", str(kept)).communicate(timeout=60)
     row = json.loads(out)
-    assert (row["exit_code"], row["done"] + row["skipped"].get("already uploaded", 0)) == (0, IMAGES)
+    assert (row["exit_code"], row["done"] + row["skipped"].get("already uploaded", 0)) == (
+        0,
+        IMAGES,
+    )
     assert len(list(kept.glob("*.jpg"))) == IMAGES and not list(kept.glob("*.part"))
     assert len(list((kept / "sequences").glob("*.json"))) == 2

@@ -2,7 +2,9 @@
 
 Every video is made here. Its frames show their own number as a bar code, which is read back from the JPEGs.
 """
+
 import datetime
+import json
 import math
 import os
 import shutil
@@ -22,36 +24,81 @@ from conftest import as_nobody
 
 FFMPEG = os.environ.get("TEST_FFMPEG") or shutil.which("ffmpeg")
 FFPROBE = shutil.which("ffprobe")
-pytestmark = pytest.mark.skipif(not FFMPEG or not FFPROBE, reason="ffmpeg and ffprobe are not on this computer")
+pytestmark = pytest.mark.skipif(
+    not FFMPEG or not FFPROBE, reason="ffmpeg and ffprobe are not on this computer"
+)
 
 VIDEOS = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "videos"
-BITS, BLOCK, HEIGHT = 16, 8, 32     # the bar code: bits, pixels a bit, pixels
+BITS, BLOCK, HEIGHT = 16, 8, 32  # the bar code: bits, pixels a bit, pixels
 WIDTH = BITS * BLOCK
-START_MS = 1717156800000            # 2024-05-31 12:00:00 UTC
+START_MS = 1717156800000  # 2024-05-31 12:00:00 UTC
 START = START_MS / 1000
 
 
 def ffmpeg(*argv, given=None):
     """Run ffmpeg; the given bytes are its input."""
-    done = subprocess.run([FFMPEG, *(["-nostdin"] if given is None else []), "-v", "error", "-y", *map(str, argv)],
-                          input=given, stdin=subprocess.DEVNULL if given is None else None, stdout=subprocess.PIPE,
-                          check=True)
+    done = subprocess.run(
+        [FFMPEG, *(["-nostdin"] if given is None else []), "-v", "error", "-y", *map(str, argv)],
+        input=given,
+        stdin=subprocess.DEVNULL if given is None else None,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     return done.stdout
 
 
 def bar_code(number):
     """A gray picture that shows a number."""
-    row = b"".join(bytes([235 if number >> (BITS - 1 - bit) & 1 else 16]) * BLOCK for bit in range(BITS))
+    row = b"".join(
+        bytes([235 if number >> (BITS - 1 - bit) & 1 else 16]) * BLOCK for bit in range(BITS)
+    )
     return row * HEIGHT
 
 
 def make(path, count, rate=30, pts=None, gop=30, bframes=2, more=()):
     """A video of `count` frames; pts is an expression for the setpts filter, in milliseconds."""
-    timing = [] if pts is None else ["-vf", "settb=1/1000,setpts='%s'" % pts, "-vsync", "passthrough",
-                                     "-video_track_timescale", "1000", "-enc_time_base", "1/1000"]
-    ffmpeg("-f", "rawvideo", "-pix_fmt", "gray", "-s", "%dx%d" % (WIDTH, HEIGHT), "-r", rate, "-i", "-", *timing,
-           "-c:v", "libx264", "-preset", "ultrafast", "-qp", "12", "-pix_fmt", "yuv420p", "-g", gop, "-bf", bframes,
-           *more, path, given=b"".join(map(bar_code, range(count))))
+    timing = (
+        []
+        if pts is None
+        else [
+            "-vf",
+            "settb=1/1000,setpts='%s'" % pts,
+            "-vsync",
+            "passthrough",
+            "-video_track_timescale",
+            "1000",
+            "-enc_time_base",
+            "1/1000",
+        ]
+    )
+    ffmpeg(
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "gray",
+        "-s",
+        "%dx%d" % (WIDTH, HEIGHT),
+        "-r",
+        rate,
+        "-i",
+        "-",
+        *timing,
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-qp",
+        "12",
+        "-pix_fmt",
+        "yuv420p",
+        "-g",
+        gop,
+        "-bf",
+        bframes,
+        *more,
+        path,
+        given=b"".join(map(bar_code, range(count))),
+    )
     return path
 
 
@@ -59,15 +106,33 @@ def shown(paths):
     """The numbers that JPEGs show."""
     if not paths:
         return []
-    raw = ffmpeg("-noautorotate", "-f", "image2pipe", "-c:v", "mjpeg", "-i", "-",
-                 "-vf", "scale=%d:%d" % (WIDTH, HEIGHT), "-f", "rawvideo", "-pix_fmt", "gray",
-                 "-vsync", "passthrough", "-", given=b"".join(path.read_bytes() for path in paths))
+    raw = ffmpeg(
+        "-noautorotate",
+        "-f",
+        "image2pipe",
+        "-c:v",
+        "mjpeg",
+        "-i",
+        "-",
+        "-vf",
+        "scale=%d:%d" % (WIDTH, HEIGHT),
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "gray",
+        "-vsync",
+        "passthrough",
+        "-",
+        given=b"".join(path.read_bytes() for path in paths),
+    )
     size = WIDTH * HEIGHT
     assert len(raw) == size * len(paths)
     numbers = []
     for start in range(0, len(raw), size):
-        line = raw[start + size // 2:start + size // 2 + WIDTH]
-        numbers.append(sum((line[bit * BLOCK + BLOCK // 2] > 128) << (BITS - 1 - bit) for bit in range(BITS)))
+        line = raw[start + size // 2 : start + size // 2 + WIDTH]
+        numbers.append(
+            sum((line[bit * BLOCK + BLOCK // 2] > 128) << (BITS - 1 - bit) for bit in range(BITS))
+        )
     return numbers
 
 
@@ -81,7 +146,9 @@ def exif_seconds(path):
     exif = making.read_exif(path)
     assert exif["OffsetTimeOriginal"] == "+00:00"
     moment = datetime.datetime.strptime(exif["DateTimeOriginal"], "%Y:%m:%d %H:%M:%S")
-    return moment.replace(tzinfo=datetime.timezone.utc).timestamp() + float("0." + exif["SubSecTimeOriginal"])
+    return moment.replace(tzinfo=datetime.timezone.utc).timestamp() + float(
+        "0." + exif["SubSecTimeOriginal"]
+    )
 
 
 def frames(folder):
@@ -93,7 +160,8 @@ def sample(video, into, geotagging=None, ui=None, **options):
     """Run the product with a start time, unless one is given (None = the video's own)."""
     options.setdefault("video_start_time", START_MS)
     video = mt.Video(video_path=str(video), ffmpeg_path=os.environ.get("TEST_FFMPEG"), **options)
-    return mt.sample_videos(mt.Input(import_path=str(into)), video, ui or mt.Ui(), geotagging)
+    groups = [mt.Input(str(into)), video, geotagging or mt.Geotagging()]
+    return mt.sample_videos(mt.Options(groups), ui or mt.Ui())
 
 
 def judge(times, interval):
@@ -111,7 +179,9 @@ def check(folder, times, interval, ratio=1.0, start=START, first=0):
     paths, chosen = frames(folder), judge(times, interval)
     assert shown(paths) == [first + number for number in chosen]
     for path, number in zip(paths, chosen):
-        assert exif_seconds(path) == pytest.approx(start + (times[number] - times[0]) * ratio, abs=0.00056)
+        assert exif_seconds(path) == pytest.approx(
+            start + (times[number] - times[0]) * ratio, abs=0.00056
+        )
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +212,11 @@ def uneven(films):
 @pytest.fixture
 def sparse(monkeypatch):
     """Make every run seek, whatever it costs."""
-    monkeypatch.setattr(mt, "_seeking_pays", lambda footage, gap: footage.key_gap is not None)
+    monkeypatch.setattr(mt, "seeking_pays", lambda footage, gap: footage.key_gap is not None)
 
 
 # which frames, and when
+
 
 @pytest.mark.parametrize("interval", [2.0, 0.37, 0.1, 0.01, 100.0])
 def test_each_frame_has_the_time_it_was_shown_at(steady, tmp_path, interval):
@@ -172,7 +243,7 @@ def test_variable_frame_rate_by_seeking(uneven, tmp_path, sparse):
 
 
 def test_a_seek_that_lands_behind_its_frame_is_noticed(steady, tmp_path, sparse, monkeypatch):
-    monkeypatch.setattr(mt, "_margin", lambda footage: -1.5)
+    monkeypatch.setattr(mt, "seek_margin", lambda footage: -1.5)
     sample(steady, tmp_path, video_sample_interval=3.3)
     check(tmp_path, [number / 30 for number in range(300)], 3.3)
 
@@ -184,8 +255,10 @@ def test_matroska_times_rounded_to_milliseconds_do_not_slip_a_frame(films, tmp_p
 
 
 @pytest.mark.parametrize("by_seeking", [False, True])
-def test_edit_list_that_starts_within_a_group_of_pictures(steady, tmp_path, by_seeking, monkeypatch):
-    monkeypatch.setattr(mt, "_seeking_pays", lambda footage, gap: by_seeking)
+def test_edit_list_that_starts_within_a_group_of_pictures(
+    steady, tmp_path, by_seeking, monkeypatch
+):
+    monkeypatch.setattr(mt, "seeking_pays", lambda footage, gap: by_seeking)
     video = tmp_path / "cut.mp4"
     ffmpeg("-ss", "1.5", "-i", steady, "-c", "copy", video)
     assert b"elst" in video.read_bytes()
@@ -197,8 +270,25 @@ def test_edit_list_that_starts_within_a_group_of_pictures(steady, tmp_path, by_s
 
 def test_pictures_that_begin_after_the_sound_count_from_their_own_first(steady, tmp_path):
     video = tmp_path / "late.mp4"
-    ffmpeg("-itsoffset", "2", "-i", steady, "-f", "lavfi", "-i", "anullsrc", "-map", "0:v", "-map", "1:a", "-t", "12",
-           "-c:v", "copy", video)
+    ffmpeg(
+        "-itsoffset",
+        "2",
+        "-i",
+        steady,
+        "-f",
+        "lavfi",
+        "-i",
+        "anullsrc",
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-t",
+        "12",
+        "-c:v",
+        "copy",
+        video,
+    )
     sample(video, tmp_path / "in")
     check(tmp_path / "in", [number / 30 for number in range(300)], 2.0)
 
@@ -211,8 +301,11 @@ def test_duration_ratio_stretches_time(steady, tmp_path):
 def test_three_thousand_frames_need_no_longer_command(films, tmp_path, monkeypatch):
     video = make(films / "long.mp4", 3100, gop=250)
     lengths, popen = [], subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda argv, **rest: lengths.append(
-        sum(map(len, argv))) or popen(argv, **rest))
+    monkeypatch.setattr(
+        subprocess,
+        "Popen",
+        lambda argv, **rest: lengths.append(sum(map(len, argv))) or popen(argv, **rest),
+    )
     report = sample(video, tmp_path, video_sample_interval=1 / 30)
     assert report.done == 3100 and max(lengths) < 2000
     paths = frames(tmp_path)
@@ -222,6 +315,7 @@ def test_three_thousand_frames_need_no_longer_command(films, tmp_path, monkeypat
 
 
 # clocks
+
 
 def test_start_time_from_the_container(films, tmp_path):
     video = make(films / "dated.mp4", 30, more=("-metadata", "creation_time=2024-05-31T12:00:00Z"))
@@ -237,7 +331,10 @@ def test_no_clock_at_all_starts_in_1970_and_says_so(steady, tmp_path):
 
 
 def test_start_time_in_seconds_by_mistake_is_said(steady, tmp_path):
-    assert any("milliseconds" in note for note in sample(steady, tmp_path, video_start_time=1717156800).notes)
+    assert any(
+        "milliseconds" in note
+        for note in sample(steady, tmp_path, video_start_time=1717156800).notes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -246,13 +343,27 @@ def gopro(films, steady):
     telemetry = films / "telemetry.mp4.part"
     telemetry.write_bytes(making_tracks.movie(making_tracks.hero5_style(10)))
     video = films / "GX010001.MP4"
-    ffmpeg("-i", steady, "-i", telemetry, "-map", "0:v", "-map", "1:d", "-c", "copy", "-copy_unknown", "-metadata",
-           "creation_time=%s" % making_tracks.iso(making_tracks.CLIP_SECONDS + 7200), video)
+    ffmpeg(
+        "-i",
+        steady,
+        "-i",
+        telemetry,
+        "-map",
+        "0:v",
+        "-map",
+        "1:d",
+        "-c",
+        "copy",
+        "-copy_unknown",
+        "-metadata",
+        "creation_time=%s" % making_tracks.iso(making_tracks.CLIP_SECONDS + 7200),
+        video,
+    )
     return video
 
 
 def test_gps_time_decides_and_the_difference_is_said(gopro, tmp_path):
-    clock = mt.video_start(gopro)[0]
+    clock = mt.movie_track(gopro).zero
     assert clock == pytest.approx(making_tracks.CLIP_SECONDS, abs=1.5)
     report = sample(gopro, tmp_path, video_start_time=None)
     check(tmp_path, [number / 30 for number in range(300)], 2.0, start=clock)
@@ -263,11 +374,13 @@ def test_gps_time_decides_and_the_difference_is_said(gopro, tmp_path):
 def test_frames_carry_position_and_camera_of_the_video(gopro, tmp_path):
     sample(gopro, tmp_path, video_start_time=None)
     track = mt.read_track(gopro)
-    clock = mt.video_start(gopro)[0]
+    clock = mt.movie_track(gopro).zero
     for number, path in enumerate(frames(tmp_path)):
         lat, lon, alt = making.place(path)
         fix = mt.fix_at(track, clock + 2 * number)
-        assert (lat, lon) == pytest.approx((fix.lat, fix.lon), abs=1e-7) and alt == pytest.approx(fix.alt, abs=0.001)
+        assert (lat, lon) == pytest.approx((fix.lat, fix.lon), abs=1e-7) and alt == pytest.approx(
+            fix.alt, abs=0.001
+        )
         image = mt.read_image(path)
         assert image.camera.make == "GoPro" and image.camera.orientation == 1
         assert image.heading is not None and "GPSImgDirection" not in making.read_exif(path)
@@ -275,17 +388,31 @@ def test_frames_carry_position_and_camera_of_the_video(gopro, tmp_path):
 
 def test_telemetry_keeps_its_place_when_pictures_begin_later(gopro, tmp_path):
     video = tmp_path / "late.mp4"
-    ffmpeg("-itsoffset", "1.5", "-i", gopro, "-i", gopro, "-map", "0:v", "-map", "1:d", "-c", "copy", "-copy_unknown",
-           video)
+    ffmpeg(
+        "-itsoffset",
+        "1.5",
+        "-i",
+        gopro,
+        "-i",
+        gopro,
+        "-map",
+        "0:v",
+        "-map",
+        "1:d",
+        "-c",
+        "copy",
+        "-copy_unknown",
+        video,
+    )
     sample(video, tmp_path / "in", video_start_time=None)
-    clock = mt.video_start(video)[0]
+    clock = mt.movie_track(video).zero
     assert exif_seconds(frames(tmp_path / "in")[0]) == pytest.approx(clock + 1.5, abs=0.002)
 
 
 def test_given_start_time_wins_but_positions_follow_the_telemetry(gopro, tmp_path):
     report = sample(gopro, tmp_path, video_start_time=1000000000000)
     check(tmp_path, [number / 30 for number in range(300)], 2.0, start=1e9)
-    fix = mt.fix_at(mt.read_track(gopro), mt.video_start(gopro)[0])
+    fix = mt.fix_at(mt.read_track(gopro), mt.movie_track(gopro).zero)
     assert making.place(frames(tmp_path)[0])[:2] == pytest.approx((fix.lat, fix.lon), abs=1e-7)
     assert any("--video_start_time" in note and "GPS time" in note for note in report.notes)
 
@@ -301,10 +428,12 @@ def test_rotation_becomes_orientation_and_pixels_stay(steady, tmp_path, degrees,
     video, plain = tmp_path / "turned.mp4", steady.read_bytes()
     ffmpeg("-i", steady, "-c", "copy", video)
     content = bytearray(video.read_bytes())
-    at = content.index(struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000), content.index(b"tkhd"))
+    at = content.index(
+        struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000), content.index(b"tkhd")
+    )
     turn = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
     a, b, c, d = (part * 0x10000 for part in turn)
-    content[at:at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
     video.write_bytes(content)
     sample(video, tmp_path / "in", video_sample_interval=5.0)
     assert shown(frames(tmp_path / "in")) == [0, 150]
@@ -315,10 +444,12 @@ def test_rotation_becomes_orientation_and_pixels_stay(steady, tmp_path, degrees,
 def test_processing_reads_the_sub_seconds(steady, tmp_path):
     sample(steady, tmp_path, video_sample_interval=0.5)
     assert [mt.read_image(path).time for path in frames(tmp_path)][:4] == pytest.approx(
-        [START, START + 0.5, START + 1.0, START + 1.5], abs=1e-6)
+        [START, START + 0.5, START + 1.0, START + 1.5], abs=1e-6
+    )
 
 
 # distance
+
 
 def straight(path, seconds=12, metres=7.0, start=START):
     """A GPX north at an even speed; returns the places by second."""
@@ -343,13 +474,17 @@ def test_distance_sampling_is_even_along_the_track(steady, tmp_path, metres):
 
 
 def test_distance_sampling_does_not_drift_while_standing():
-    points = [mt.Fix(second, 45.0 + (0.00001 if second % 2 else 0.0), 7.0) for second in range(1000)]
-    assert mt._distance_times(mt.Track(points, [0], {}, ""), 0.0, 999.0, 5.0) == [0.0]
+    points = [
+        mt.Fix(second, 45.0 + (0.00001 if second % 2 else 0.0), 7.0) for second in range(1000)
+    ]
+    assert mt.distance_times(mt.Track(points, [0], {}, ""), 0.0, 999.0, 5.0) == [0.0]
 
 
 def test_distance_sampling_needs_a_track_and_says_so(steady, tmp_path):
     report = sample(steady, tmp_path, video_sample_distance=5.0)
-    assert report.exit_code == 1 and "needs a track" in str(report.failed[0]) and not frames(tmp_path)
+    assert (
+        report.exit_code == 1 and "needs a track" in str(report.failed[0]) and not frames(tmp_path)
+    )
 
 
 def test_distance_sampling_along_the_track_of_the_video(gopro, tmp_path):
@@ -365,6 +500,7 @@ def test_frames_outside_the_track_are_counted(steady, tmp_path):
 
 # folders, names and sampling again
 
+
 def test_a_folder_of_videos_in_natural_order_with_odd_names(steady, tmp_path):
     folder = tmp_path / "Žeľezná cesta 100%d"
     folder.mkdir()
@@ -374,9 +510,18 @@ def test_a_folder_of_videos_in_natural_order_with_odd_names(steady, tmp_path):
     report = sample(folder, into, video_sample_interval=5.0)
     assert not report.failed
     assert [path.name for path in frames(into)] == [
-        "-çava #1_000001.jpg", "-çava #1_000002.jpg", "ride 10_000001.jpg", "ride 10_000002.jpg",
-        "ride 2_000001.jpg", "ride 2_000002.jpg"]
-    assert [note.split(":")[0] for note in report.notes] == ["-çava #1.MOV", "ride 2.MP4", "ride 10.mp4"]
+        "-çava #1_000001.jpg",
+        "-çava #1_000002.jpg",
+        "ride 10_000001.jpg",
+        "ride 10_000002.jpg",
+        "ride 2_000001.jpg",
+        "ride 2_000002.jpg",
+    ]
+    assert [note.split(":")[0] for note in report.notes] == [
+        "-çava #1.MOV",
+        "ride 2.MP4",
+        "ride 10.mp4",
+    ]
     assert exif_seconds(into / "ride 10_000001.jpg") == pytest.approx(START + 20, abs=0.001)
 
 
@@ -386,7 +531,9 @@ def test_videos_of_one_name_share_a_folder(steady, uneven, tmp_path):
         shutil.copy(video, tmp_path / name / "ride.mp4")
     sample(tmp_path / "a" / "ride.mp4", tmp_path / "in", video_sample_interval=5.0)
     sample(tmp_path / "b" / "ride.mp4", tmp_path / "in", video_sample_interval=15.0)
-    assert [path.name for path in frames(tmp_path / "in")] == ["ride_%06d.jpg" % number for number in (1, 2, 3, 4)]
+    assert [path.name for path in frames(tmp_path / "in")] == [
+        "ride_%06d.jpg" % number for number in (1, 2, 3, 4)
+    ]
     assert shown(frames(tmp_path / "in")) == [0, 150, 0, 75]
 
 
@@ -415,7 +562,9 @@ def test_sampling_again_with_the_same_settings_does_nothing(steady, tmp_path):
 def test_sampling_again_with_other_settings_replaces_what_sampling_wrote(steady, tmp_path):
     sample(steady, tmp_path, video_sample_interval=1.0)
     sample(steady, tmp_path, video_sample_interval=2.5)
-    assert [path.name for path in frames(tmp_path)] == ["steady_%06d.jpg" % number for number in range(1, 5)]
+    assert [path.name for path in frames(tmp_path)] == [
+        "steady_%06d.jpg" % number for number in range(1, 5)
+    ]
     check(tmp_path, [number / 30 for number in range(300)], 2.5)
 
 
@@ -425,7 +574,9 @@ def test_a_video_that_was_replaced_replaces_its_frames(steady, uneven, tmp_path)
     sample(video, tmp_path / "in")
     shutil.copy(uneven, video)
     sample(video, tmp_path / "in", video_sample_interval=10.0)
-    assert shown(frames(tmp_path / "in")) == judge([vfr_time(number) for number in range(150)], 10.0)
+    assert shown(frames(tmp_path / "in")) == judge(
+        [vfr_time(number) for number in range(150)], 10.0
+    )
 
 
 def test_frames_that_somebody_changed_stay_and_are_named(steady, tmp_path):
@@ -434,7 +585,11 @@ def test_frames_that_somebody_changed_stay_and_are_named(steady, tmp_path):
     changed.write_bytes(changed.read_bytes() + b"mine")
     report = sample(steady, tmp_path, video_sample_interval=5.0)
     assert changed.read_bytes().endswith(b"mine")
-    assert [path.name for path in frames(tmp_path)] == ["steady_000002.jpg", "steady_000003.jpg", "steady_000004.jpg"]
+    assert [path.name for path in frames(tmp_path)] == [
+        "steady_000002.jpg",
+        "steady_000003.jpg",
+        "steady_000004.jpg",
+    ]
     assert any("steady_000002.jpg" in note for note in report.notes)
 
 
@@ -449,21 +604,29 @@ def test_frames_that_were_processed_are_replaced_too(gopro, tmp_path):
 
 
 def test_nothing_of_others_is_overwritten_or_deleted(steady, tmp_path):
-    mine = {"steady_000001.jpg": b"mine", "steady_000007.JPG": b"mine too", "steady.mp4": b"a movie", "notes": b""}
+    mine = {
+        "steady_000001.jpg": b"mine",
+        "steady_000007.JPG": b"mine too",
+        "steady.mp4": b"a movie",
+        "notes": b"",
+    }
     for name, content in mine.items():
         (tmp_path / name).write_bytes(content)
     sample(steady, tmp_path, video_sample_interval=5.0)
     sample(steady, tmp_path, video_sample_interval=2.0)
     for name, content in mine.items():
         assert (tmp_path / name).read_bytes() == content
-    assert shown(sorted(tmp_path.glob("steady_00000[89].jpg")) + sorted(tmp_path.glob("steady_00001*.jpg"))) == [
-        0, 60, 120, 180, 240]
+    assert shown(
+        sorted(tmp_path.glob("steady_00000[89].jpg")) + sorted(tmp_path.glob("steady_00001*.jpg"))
+    ) == [0, 60, 120, 180, 240]
 
 
 def test_the_video_in_the_import_folder_survives(steady, tmp_path):
     shutil.copy(steady, tmp_path / "ride.mp4")
     sample(tmp_path, tmp_path)
-    assert (tmp_path / "ride.mp4").read_bytes() == steady.read_bytes() and len(frames(tmp_path)) == 5
+    assert (tmp_path / "ride.mp4").read_bytes() == steady.read_bytes() and len(
+        frames(tmp_path)
+    ) == 5
 
 
 def test_a_second_run_on_the_same_folder_is_refused(steady, tmp_path):
@@ -473,6 +636,7 @@ def test_a_second_run_on_the_same_folder_is_refused(steady, tmp_path):
 
 # videos that cannot be sampled
 
+
 def broken(folder, steady):
     """One of each kind of video that gives no frames, by what its error must say."""
     folder.mkdir()
@@ -480,10 +644,15 @@ def broken(folder, steady):
     (folder / "noise.mp4").write_bytes(bytes(range(256)) * 40)
     (folder / "text.mov").write_text("not a video")
     content = steady.read_bytes()
-    (folder / "truncated.mp4").write_bytes(content[:len(content) // 2])
+    (folder / "truncated.mp4").write_bytes(content[: len(content) // 2])
     ffmpeg("-f", "lavfi", "-i", "anullsrc", "-t", "1", folder / "sound.mp4")
-    return {"empty.mp4": "is empty", "noise.mp4": "cannot be read as a video", "text.mov": "cannot be read as a video",
-            "truncated.mp4": "moov atom not found", "sound.mp4": "has no pictures"}
+    return {
+        "empty.mp4": "is empty",
+        "noise.mp4": "cannot be read as a video",
+        "text.mov": "cannot be read as a video",
+        "truncated.mp4": "moov atom not found",
+        "sound.mp4": "has no pictures",
+    }
 
 
 def test_bad_videos_get_one_line_each_and_the_others_go_on(steady, tmp_path):
@@ -492,9 +661,13 @@ def test_bad_videos_get_one_line_each_and_the_others_go_on(steady, tmp_path):
     report = sample(tmp_path / "card", tmp_path / "in", video_start_time=None)
     assert {Path(problem.file).name for problem in report.failed} == set(wanted)
     for problem in report.failed:
-        assert wanted[Path(problem.file).name] in str(problem) and "\n" not in str(problem) and problem.remedy
+        assert (
+            wanted[Path(problem.file).name] in str(problem)
+            and "\n" not in str(problem)
+            and problem.remedy
+        )
     assert report.done == 5 and report.found == 5 + len(wanted) and report.exit_code == 1
-    assert state(tmp_path / "in") == {"lock", "sampled.jsonl"}
+    assert state(tmp_path / "in") == {"lock", "journal.jsonl"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of files are other ones there")
@@ -504,16 +677,18 @@ def test_a_video_without_read_permission():
         video.write_bytes(b"a video")
         video.chmod(0)
         report = sample(video, folder / "in")
-        assert "cannot be read" in str(report.failed[0]) and "check its rights" in str(report.failed[0])
+        assert "cannot be read" in str(report.failed[0]) and "check its rights" in str(
+            report.failed[0]
+        )
 
 
 def test_a_video_that_is_cut_off_behind_its_index_gives_what_it_has_and_says_so(steady, tmp_path):
     ffmpeg("-i", steady, "-c", "copy", "-movflags", "+faststart", tmp_path / "whole.mp4")
     content = (tmp_path / "whole.mp4").read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(content[:len(content) * 2 // 3])
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) * 2 // 3])
     report = sample(tmp_path / "cut.mp4", tmp_path / "in")
     numbers = shown(frames(tmp_path / "in"))
-    assert 2 <= len(numbers) < 5 and numbers == list(range(0, 300, 60))[:len(numbers)]
+    assert 2 <= len(numbers) < 5 and numbers == list(range(0, 300, 60))[: len(numbers)]
     assert report.exit_code == 1 and "is damaged" in str(report.trouble[0])
 
 
@@ -528,6 +703,7 @@ def test_nothing_to_sample(tmp_path):
 
 # ending early
 
+
 def test_ctrl_c_stops_ffmpeg_and_leaves_nothing_half_done(films, tmp_path):
     video = make(films / "slow.mp4", 3000, gop=250)
     seen = []
@@ -538,7 +714,11 @@ def test_ctrl_c_stops_ffmpeg_and_leaves_nothing_half_done(films, tmp_path):
 
     children, popen = [], subprocess.Popen
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(subprocess, "Popen", lambda argv, **rest: children.append(popen(argv, **rest)) or children[-1])
+        patch.setattr(
+            subprocess,
+            "Popen",
+            lambda argv, **rest: children.append(popen(argv, **rest)) or children[-1],
+        )
         sample(video, tmp_path, mt.Geotagging(), mt.Ui(press), video_sample_interval=1 / 30)
     assert seen and all(child.poll() is not None for child in children)
     assert not frames(tmp_path) and state(tmp_path) == {"lock"}
@@ -566,29 +746,60 @@ def test_a_killed_run_leaves_whole_frames_and_the_next_one_completes_it(steady, 
         else:
             mt.write_atomically = wrapped(mt.write_atomically)
         video = mt.Video(video_path=sys.argv[1], video_sample_interval=1.0, video_start_time=0)
-        mt.sample_videos(mt.Input(import_path=sys.argv[2]), video)
+        mt.sample_videos(mt.Options([mt.Input(sys.argv[2]), video]), mt.Ui())
     """
     sample(steady, tmp_path)
     environment = dict(os.environ, PYTHONPATH=os.path.dirname(mt.__file__))
-    done = subprocess.run([sys.executable, "-c", code, str(steady), str(tmp_path), moment], env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(steady), str(tmp_path), moment], env=environment
+    )
     assert done.returncode == -signal.SIGKILL
     assert len(frames(tmp_path)) == (5 if moment == "stamping" else 3)
     shown(frames(tmp_path))
     sample(steady, tmp_path, video_sample_interval=2.5)
     check(tmp_path, [number / 30 for number in range(300)], 2.5)
-    assert state(tmp_path) == {"lock", "sampled.jsonl"}
+    assert state(tmp_path) == {"lock", "journal.jsonl"}
 
 
 def test_a_torn_record_line_is_survived(steady, tmp_path):
     sample(steady, tmp_path)
-    record = tmp_path / ".mapillary" / "sampled.jsonl"
-    record.write_bytes(record.read_bytes() + b'\n{"digest": "abc", "fra')
+    record = tmp_path / ".mapillary" / "journal.jsonl"
+    record.write_bytes(record.read_bytes() + b'{"sampling":{"path":"abc","fra')
     assert sample(steady, tmp_path).done == 0
     sample(steady, tmp_path, video_sample_interval=5.0)
     assert sample(steady, tmp_path, video_sample_interval=5.0).done == 0
 
 
+def test_the_record_of_an_earlier_version_is_read_once(steady, tmp_path):
+    """It kept sampling in a file of its own, sampled.jsonl."""
+    sample(steady, tmp_path)
+    journal = tmp_path / ".mapillary" / "journal.jsonl"
+    header, *lines = journal.read_bytes().splitlines()
+    rows = [json.dumps(json.loads(text)["sampling"]).encode("ascii") for text in lines]
+    journal.write_bytes(header + b"\n")
+    old = tmp_path / ".mapillary" / "sampled.jsonl"
+    old.write_bytes(b"\n".join([b"", *rows, b'{"digest": "abc", "fra']))
+    assert sample(steady, tmp_path).done == 0
+    old.unlink()
+    assert sample(steady, tmp_path).done == 0, "now the journal knows"
+
+
+def test_a_record_never_names_a_file_outside_its_folder(steady, tmp_path):
+    """Symptom: a card from somebody else, whose record named ../x.jpg, had that file removed."""
+    folder, victim = tmp_path / "in", tmp_path / "x.jpg"
+    making.photo(victim)
+    sample(steady, folder)
+    stamp = mt.stamp_of(victim)
+    row = {"path": str(steady), "digest": "abc", "frames": {"../x.jpg": stamp._asdict()}}
+    journal = folder / ".mapillary" / "journal.jsonl"
+    text = json.dumps({"sampling": row}).encode("ascii")
+    journal.write_bytes(journal.read_bytes() + text + b"\n")
+    sample(steady, folder, video_sample_interval=5.0)
+    assert victim.exists()
+
+
 # programs
+
 
 def fake(folder, name="ffmpeg"):
     folder.mkdir(parents=True, exist_ok=True)
@@ -601,7 +812,7 @@ def fake(folder, name="ffmpeg"):
 def test_programs_are_found_in_order(tmp_path, monkeypatch):
     given, by_variable = fake(tmp_path / "given"), fake(tmp_path / "variable")
     beside, on_path = fake(tmp_path / "beside"), fake(tmp_path / "path")
-    monkeypatch.setattr(mt, "_HERE", str(tmp_path / "beside"))
+    monkeypatch.setattr(mt, "HERE", str(tmp_path / "beside"))
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     monkeypatch.setenv("MAPILLARY_TOOLS_FFMPEG_PATH", by_variable)
     assert mt.find_program("ffmpeg", given) == given
@@ -620,9 +831,11 @@ def test_ffprobe_is_looked_for_beside_the_ffmpeg_that_was_given(tmp_path):
     assert mt.find_program("ffprobe", given) == mt.find_program("ffprobe")
 
 
-@pytest.mark.parametrize("system, word", [("win32", "winget"), ("darwin", "brew"), ("linux", "apt")])
+@pytest.mark.parametrize(
+    "system, word", [("win32", "winget"), ("darwin", "brew"), ("linux", "apt")]
+)
 def test_a_missing_program_is_told_with_the_way_to_get_it(tmp_path, monkeypatch, system, word):
-    monkeypatch.setattr(mt, "_program_folders", lambda: [])
+    monkeypatch.setattr(mt, "program_folders", lambda: [])
     monkeypatch.setattr(sys, "platform", system)
     with pytest.raises(mt.ProgramMissing, match=word):
         mt.find_program("ffmpeg")
@@ -632,12 +845,20 @@ def test_a_missing_program_is_told_with_the_way_to_get_it(tmp_path, monkeypatch,
 
 def test_programs_do_not_see_our_tokens(monkeypatch):
     monkeypatch.setenv("MAPILLARY_ACCESS_TOKEN", "secret")
-    assert "secret" not in mt.run_program([sys.executable, "-c", "import os; print(dict(os.environ))"]).output
+    assert (
+        "secret"
+        not in mt.run_program([sys.executable, "-c", "import os; print(dict(os.environ))"]).output
+    )
 
 
 def test_a_talkative_program_neither_hangs_nor_fills_memory():
-    ran = mt.run_program([sys.executable, "-c", "import sys\nfor i in range(50000): print('e' * 70, i, file=sys.stderr)"
-                          "\nsys.exit(3)"])
+    ran = mt.run_program(
+        [
+            sys.executable,
+            "-c",
+            "import sys\nfor i in range(50000): print('e' * 70, i, file=sys.stderr)\nsys.exit(3)",
+        ]
+    )
     assert ran.code == 3 and ran.errors[-1].endswith("49999") and len(ran.errors) <= 20
 
 

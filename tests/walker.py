@@ -12,7 +12,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
 SIZE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 CHILD = {("0th", 0x8769): "Exif", ("0th", 0x8825): "GPS", ("Exif", 0xA005): "Interop"}
-PLACES = {0x8769, 0x8825, 0xA005, 0x0201, 0x0202}  # fields whose value is a place, or the size of the thumbnail
+PLACES = {
+    0x8769,
+    0x8825,
+    0xA005,
+    0x0201,
+    0x0202,
+}  # fields whose value is a place, or the size of the thumbnail
 MAKER_NOTE = 0x927C
 
 
@@ -63,11 +69,19 @@ class Jpeg:
 
     def exifs(self):
         """Payloads of the Exif segments, identifier included."""
-        return [segment[4:] for marker, _, segment in self.segments if marker == 0xE1 and segment[4:9] == b"Exif\0"]
+        return [
+            segment[4:]
+            for marker, _, segment in self.segments
+            if marker == 0xE1 and segment[4:9] == b"Exif\0"
+        ]
 
     def others(self):
         """All other segments."""
-        return [segment for marker, _, segment in self.segments if not (marker == 0xE1 and segment[4:9] == b"Exif\0")]
+        return [
+            segment
+            for marker, _, segment in self.segments
+            if not (marker == 0xE1 and segment[4:9] == b"Exif\0")
+        ]
 
 
 # ---- TIFF
@@ -122,10 +136,13 @@ class Tiff:
         found = dict(fields)
         for tag, field in found.items():
             if (name, tag) in CHILD:
-                self.walk(self.unpack("H" if field.kind == 3 else "L", field.offset), CHILD[name, tag])
+                self.walk(
+                    self.unpack("H" if field.kind == 3 else "L", field.offset), CHILD[name, tag]
+                )
         if 0x0201 in found and 0x0202 in found and name == "1st":
             start, size = (
-                self.unpack("H" if found[tag].kind == 3 else "L", found[tag].offset) for tag in (0x0201, 0x0202)
+                self.unpack("H" if found[tag].kind == 3 else "L", found[tag].offset)
+                for tag in (0x0201, 0x0202)
             )
             self.thumbnail = self.block[start : start + size]
             self.spans.append((start, start + size, "thumbnail"))
@@ -156,18 +173,27 @@ class Tiff:
     def maker_note(self):
         """(offset, bytes) of the MakerNote, or None."""
         return next(
-            ((field.offset, field.value) for tag, field in self.ifds.get("Exif", ()) if tag == MAKER_NOTE), None
+            (
+                (field.offset, field.value)
+                for tag, field in self.ifds.get("Exif", ())
+                if tag == MAKER_NOTE
+            ),
+            None,
         )
 
 
 # ---- builders
 
-NATURAL = [(what, name) for name in ("0th", "Exif", "GPS", "Interop", "1st") for what in ("table", "values")] + [
-    ("thumb", "")
-]
+NATURAL = [
+    (what, name)
+    for name in ("0th", "Exif", "GPS", "Interop", "1st")
+    for what in ("table", "values")
+] + [("thumb", "")]
 
 
-def block(order, ifds, sequence=NATURAL, thumb=None, gap=b"", tail=b"", without_next=(), following=None):
+def block(
+    order, ifds, sequence=NATURAL, thumb=None, gap=b"", tail=b"", without_next=(), following=None
+):
     """A TIFF block of {IFD: [(tag, type, count, raw)]}; pointers are added.
 
     sequence says in which order tables, values and the thumbnail stand, gap what stands between them, tail what behind;
@@ -191,12 +217,18 @@ def block(order, ifds, sequence=NATURAL, thumb=None, gap=b"", tail=b"", without_
             if what == "table":
                 at += 2 + 12 * len(ifds[name]) + (0 if name in without_next else 4)
             else:
-                at += sum(len(raw) + len(raw) % 2 for _, _, _, raw in ifds[name] if raw is not None and len(raw) > 4)
+                at += sum(
+                    len(raw) + len(raw) % 2
+                    for _, _, _, raw in ifds[name]
+                    if raw is not None and len(raw) > 4
+                )
         else:
             continue
         at += at % 2 + len(gap)
     out = bytearray(at)
-    out[:8] = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "L", places["table", "0th"])
+    out[:8] = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(
+        order + "L", places["table", "0th"]
+    )
     filled = [(0, 8)]
     for name, fields in ifds.items():
         table, value = places["table", name], places["values", name]
@@ -205,13 +237,18 @@ def block(order, ifds, sequence=NATURAL, thumb=None, gap=b"", tail=b"", without_
         for index, (tag, kind, count, raw) in enumerate(sorted(fields, key=lambda field: field[0])):
             if raw is None:
                 raw = struct.pack(
-                    order + "L", places["table", CHILD[name, tag]] if (name, tag) in CHILD else places["thumb", ""]
+                    order + "L",
+                    places["table", CHILD[name, tag]]
+                    if (name, tag) in CHILD
+                    else places["thumb", ""],
                 )
             if len(raw) > 4:
                 out[value : value + len(raw)] = raw
                 filled.append((value, value + len(raw) + len(raw) % 2))
                 raw, value = struct.pack(order + "L", value), value + len(raw) + len(raw) % 2
-            struct.pack_into(order + "HHL4s", out, table + 2 + 12 * index, tag, kind, count, raw.ljust(4, b"\0"))
+            struct.pack_into(
+                order + "HHL4s", out, table + 2 + 12 * index, tag, kind, count, raw.ljust(4, b"\0")
+            )
         if name == "0th":
             struct.pack_into(
                 order + "L",

@@ -10,6 +10,7 @@ does not edit.
 
 Standard library only; nothing happens at import but the filling of tables.
 """
+
 from .errors import InvalidImageDataError
 from .exif import dump
 from .files import insert, load, remove, transplant
@@ -18,6 +19,17 @@ from .tags import GPSIFD, TAGS, TYPES, ExifIFD, ImageIFD, InteropIFD
 VERSION = "1.1.3"
 
 __all__ = [
-    "GPSIFD", "TAGS", "TYPES", "VERSION", "ExifIFD", "ImageIFD", "InteropIFD", "InvalidImageDataError",
-    "dump", "insert", "load", "remove", "transplant",
+    "GPSIFD",
+    "TAGS",
+    "TYPES",
+    "VERSION",
+    "ExifIFD",
+    "ImageIFD",
+    "InteropIFD",
+    "InvalidImageDataError",
+    "dump",
+    "insert",
+    "load",
+    "remove",
+    "transplant",
 ]

@@ -4,6 +4,7 @@ A value that fits where it stood is written there.  IFD0 grows where it is if wh
 readers doubt a block whose IFD0 stands elsewhere.  Everything else goes to a room (rooms.py).  A MakerNote never moves:
 it may hold offsets that count from the TIFF header.  What an edit replaces or deletes is cleared.
 """
+
 import itertools
 import operator
 import struct
@@ -29,12 +30,19 @@ def edited(block, order, tables, changes, dropped=(), thumbnail=KEEP):
 
 class _Edit(Rows):
     def __init__(self, block, order, tables, changes, dropped, thumbnail):
-        self.block, self.survey = block, Survey(block, order, tables, changes, dropped, thumbnail is not KEEP)
-        super().__init__(order, {name: table for name, table in tables.items() if name not in dropped})
+        self.block, self.survey = (
+            block,
+            Survey(block, order, tables, changes, dropped, thumbnail is not KEEP),
+        )
+        super().__init__(
+            order, {name: table for name, table in tables.items() if name not in dropped}
+        )
         self.links = {}  # IFD that moves: the row that leads to it
         self.place = {}  # IFD: its new offset, None while it waits for one
         self.vacated = []  # where an IFD moves away; its bytes stay, because a MakerNote may have been misled to them
-        self.following = {name: table.next for name, table in self.tables.items() if name in ("0th", "1st")}
+        self.following = {
+            name: table.next for name, table in self.tables.items() if name in ("0th", "1st")
+        }
         self.end = len(block)
         self.change(changes, dropped, thumbnail)
 
@@ -60,13 +68,17 @@ class _Edit(Rows):
     def settle(self):
         """Decide of every IFD that is written whether it can stay; children first, as a parent may grow for them."""
         for name in ("Interop", "Exif", "GPS", "1st"):
-            if name in self.rows and (name not in self.tables or name in self.resized and not self.fits(name)):
+            if name in self.rows and (
+                name not in self.tables or name in self.resized and not self.fits(name)
+            ):
                 self.move(name)
             elif name in CHILDREN and (name in self.rows or name in self.patches):
                 self.mend_pointer(name)
         if "0th" in self.resized and not self.fits("0th"):
             start, stored = self.tables["0th"].offset, len(self.tables["0th"].entries)
-            if not self.claim(start, start + 2 + 12 * stored, start + 6 + 12 * len(self.rows["0th"])):
+            if not self.claim(
+                start, start + 2 + 12 * stored, start + 6 + 12 * len(self.rows["0th"])
+            ):
                 self.move("0th")
 
     def fits(self, name):
@@ -74,14 +86,19 @@ class _Edit(Rows):
         table, survey = self.tables[name], self.survey
         start, end = table_span(self.block, table)
         survey.used.remove((start, end))
-        stored_end, new_end = start + 2 + 12 * len(table.entries), start + 6 + 12 * len(self.rows[name])
+        stored_end, new_end = (
+            start + 2 + 12 * len(table.entries),
+            start + 6 + 12 * len(self.rows[name]),
+        )
         if end < stored_end + 4 or survey.shared(end - 4, end):
             end = stored_end  # there is no next-IFD field, or a value stands in it
         if new_end > end or survey.shared(start, new_end):
             self.vacated.append((start, end))
             return False
         survey.used.append((start, new_end))
-        survey.owned = [item for item in survey.owned if item[2:] != (name, None)] + [(start, new_end, name, None)]
+        survey.owned = [item for item in survey.owned if item[2:] != (name, None)] + [
+            (start, new_end, name, None)
+        ]
         survey.freed.append((new_end, end))
         return True
 
@@ -100,14 +117,21 @@ class _Edit(Rows):
         """Have a pointer of the wrong type, which not every reader follows, written as LONG."""
         parent, tag = CHILDREN[name]
         entries = self.tables[parent].entries if parent in self.tables else ()
-        if [1 for number, kind, count, _ in entries if number == tag and (count != 1 or kind not in (4, 13))]:
+        if [
+            1
+            for number, kind, count, _ in entries
+            if number == tag and (count != 1 or kind not in (4, 13))
+        ]:
             self.put(parent, tag, self.tables[name].offset)
 
     def claim(self, table, start, end):
         """Let IFD0 grow over [start, end): move away what lies there, or return False and change nothing."""
         survey = self.survey
-        inside = [item for item in survey.owned if item[0] < end and start < item[1]
-                  and not (item[2] in self.place and item[3] is None)]
+        inside = [
+            item
+            for item in survey.owned
+            if item[0] < end and start < item[1] and not (item[2] in self.place and item[3] is None)
+        ]
         met = [span for span in survey.used if span[0] < end and start < span[1]]
         if sorted(met) != sorted(item[:2] for item in inside) or survey.shared(table, start):
             return False
@@ -147,7 +171,7 @@ class _Edit(Rows):
         placed += [(rooms.take(len(raw)), row, raw) for _, _, row, raw in homeless]
         out = rooms.new_block()
         for start, row, raw in placed:
-            out[start:start + len(raw)] = raw
+            out[start : start + len(raw)] = raw
             row[FIELD] = start
         self.write_tables(out)
         return bytes(out)
@@ -166,7 +190,7 @@ class _Edit(Rows):
             table = struct.pack(self.order + "H" + "HHLL" * len(rows), len(rows), *flat)
             if name in self.place or name in self.resized:
                 table += self.pack_long(self.following.get(name, 0))
-            out[offset:offset + len(table)] = table
+            out[offset : offset + len(table)] = table
         for name, patches in self.patches.items():
             for index, row in patches.items():
                 ENTRY[self.order].pack_into(out, self.tables[name].offset + 2 + 12 * index, *row)

@@ -1,7 +1,17 @@
 """The dict of load() and the bytes of dump(): five IFDs of plain values, and behind them the block they came from."""
+
 from .edit import EMPTY, KEEP, edited
 from .tags import TAGS
-from .tiff import DERIVED, MAX_VALUE, NAMES, THUMBNAIL, byte_order, read_tables, read_values, thumbnail
+from .tiff import (
+    DERIVED,
+    MAX_VALUE,
+    NAMES,
+    THUMBNAIL,
+    byte_order,
+    read_tables,
+    read_values,
+    thumbnail,
+)
 from .values import decode, encode_tag
 
 HEADER = b"Exif\0\0"  # EXIF 2.32, 4.5.4
@@ -58,13 +68,18 @@ def from_block(block, keep=True, limit=LIMIT):
         values = read_values(block, order, name, tables[name], room) if name in tables else {}
         origin.values[name] = values
         result[name] = _remembering(Ifd(values), origin)
-    result["thumbnail"] = origin.values["thumbnail"] = thumbnail(block, result["1st"]) if tables else None
+    result["thumbnail"] = origin.values["thumbnail"] = (
+        thumbnail(block, result["1st"]) if tables else None
+    )
     return result
 
 
 def with_names(exif):
     """The same with tag names instead of numbers, as a plain dict."""
-    named = {name: {TAGS[name][tag]["name"]: value for tag, value in exif[name].items()} for name in NAMES}
+    named = {
+        name: {TAGS[name][tag]["name"]: value for tag, value in exif[name].items()}
+        for name in NAMES
+    }
     named["thumbnail"] = exif["thumbnail"]
     return named
 
@@ -73,8 +88,16 @@ def origin_of(exif):
     """Where a dict comes from: what it remembers, or what all IFDs of a plain copy do; None for any other dict."""
     if isinstance(exif, ExifDict):
         return getattr(exif, "origin", None)
-    origins = {id(exif[name].origin): exif[name].origin for name in NAMES if isinstance(exif.get(name), Ifd)}
-    if len(origins) == 1 and isinstance(exif.get("0th"), Ifd) and all(name in exif for name in NAMES):
+    origins = {
+        id(exif[name].origin): exif[name].origin
+        for name in NAMES
+        if isinstance(exif.get(name), Ifd)
+    }
+    if (
+        len(origins) == 1
+        and isinstance(exif.get("0th"), Ifd)
+        and all(name in exif for name in NAMES)
+    ):
         return origins.popitem()[1]
     return None
 
@@ -96,13 +119,20 @@ def dump(exif_dict):
         return HEADER + origin.block
     if not origin.tables:
         return HEADER + _new_block(exif_dict)
-    return HEADER + _fitting(origin.block, origin.order, origin.tables, changes, dropped, picture, origin.limit)
+    return HEADER + _fitting(
+        origin.block, origin.order, origin.tables, changes, dropped, picture, origin.limit
+    )
 
 
 def _fitting(block, order, tables, changes, dropped, picture, limit):
     """The edited block; without its thumbnail, and a warning, if only so it is short enough."""
     full = edited(block, order, tables, changes, dropped, picture)
-    if limit is None or len(full) <= limit or picture is KEEP and ("1st" not in tables or "1st" in dropped):
+    if (
+        limit is None
+        or len(full) <= limit
+        or picture is KEEP
+        and ("1st" not in tables or "1st" in dropped)
+    ):
         return full
     if picture is not KEEP and len(picture) > limit:
         raise ValueError("Given thumbnail is too large. max 64kB")
@@ -111,8 +141,11 @@ def _fitting(block, order, tables, changes, dropped, picture, limit):
     if len(smaller) > limit:
         return full
     import warnings
+
     size, most = len(full) + len(HEADER), limit + len(HEADER)
-    warnings.warn(f"thumbnail dropped: Exif of {size} bytes is too large for a JPEG, max {most}", stacklevel=3)
+    warnings.warn(
+        f"thumbnail dropped: Exif of {size} bytes is too large for a JPEG, max {most}", stacklevel=3
+    )
     return smaller
 
 
@@ -121,14 +154,21 @@ def _new_block(exif_dict):
     for name in NAMES:
         ifd = exif_dict.get(name) or {}
         kinds = _stored_kinds(name, ifd)
-        edits = {tag: encode_tag(">", name, tag, value, *kinds.get(tag, ()))
-                 for tag, value in ifd.items() if tag not in DERIVED[name]}
+        edits = {
+            tag: encode_tag(">", name, tag, value, *kinds.get(tag, ()))
+            for tag, value in ifd.items()
+            if tag not in DERIVED[name]
+        }
         if edits:
             changes[name] = edits
     picture = _picture(exif_dict)
-    if picture is None and THUMBNAIL[0] in (exif_dict.get("1st") or ()):  # it had a thumbnail that was taken out
+    if picture is None and THUMBNAIL[0] in (
+        exif_dict.get("1st") or ()
+    ):  # it had a thumbnail that was taken out
         changes.pop("1st", None)
-    return _fitting(EMPTY, ">", EMPTY_TABLES, changes, (), KEEP if picture is None else picture, LIMIT)
+    return _fitting(
+        EMPTY, ">", EMPTY_TABLES, changes, (), KEEP if picture is None else picture, LIMIT
+    )
 
 
 def _stored_kinds(name, ifd):
@@ -138,7 +178,11 @@ def _stored_kinds(name, ifd):
         return {}
     given = origin.values[name]
     entries = origin.tables[name].entries
-    return {tag: (kind, True) for tag, kind, _, _ in entries if tag in ifd and ifd[tag] is given.get(tag)}
+    return {
+        tag: (kind, True)
+        for tag, kind, _, _ in entries
+        if tag in ifd and ifd[tag] is given.get(tag)
+    }
 
 
 def _difference(exif_dict, origin):
@@ -151,7 +195,9 @@ def _difference(exif_dict, origin):
         if new or name == "1st" and name in exif_dict and exif_dict.get("thumbnail") is not None:
             changes[name] = _edits(name, new, old, origin)
         elif name == "0th":  # emptied, but it leads to the other IFDs
-            changes[name] = dict.fromkeys({entry[0] for entry in origin.tables[name].entries}.difference(DERIVED[name]))
+            changes[name] = dict.fromkeys(
+                {entry[0] for entry in origin.tables[name].entries}.difference(DERIVED[name])
+            )
         else:
             dropped.append(name)
     if "Exif" in dropped and not exif_dict.get("Interop"):
@@ -162,8 +208,11 @@ def _difference(exif_dict, origin):
 
 def _edits(name, new, old, origin):
     derived, order = DERIVED[name], origin.order
-    edits = {tag: value for tag, value in new.items()
-             if not (tag in old and (old[tag] is value or old[tag] == value) or tag in derived)}
+    edits = {
+        tag: value
+        for tag, value in new.items()
+        if not (tag in old and (old[tag] is value or old[tag] == value) or tag in derived)
+    }
     entries = origin.tables[name].entries if name in origin.tables else ()
     kinds = {tag: kind for tag, kind, _, _ in entries if tag in edits}
     for tag, value in list(edits.items()):

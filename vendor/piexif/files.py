@@ -1,4 +1,5 @@
 """Images in and out: only heads are read, the rest is streamed, and a file is replaced whole or not at all."""
+
 import io
 import os
 
@@ -43,7 +44,7 @@ def _close(source):
 
 
 def _kind(source):
-    """"jpeg", "webp", "tiff", "exif" (only as bytes) or None, by the first bytes."""
+    """ "jpeg", "webp", "tiff", "exif" (only as bytes) or None, by the first bytes."""
     lead = source[:12]
     if lead[:2] == b"\xff\xd8":
         return "jpeg"
@@ -82,11 +83,17 @@ def _load_tiff(image):
     """A TIFF image is only read; a bare Exif block given as bytes can be edited."""
     loaded = exif.from_block(image, keep=False)
     is_image = 0x0111 in loaded["0th"] or 0x0144 in loaded["0th"]
-    return exif.from_block(image) if isinstance(image, bytes) and len(image) <= exif.LIMIT and not is_image else loaded
+    return (
+        exif.from_block(image)
+        if isinstance(image, bytes) and len(image) <= exif.LIMIT and not is_image
+        else loaded
+    )
 
 
 LOADERS = {
-    "jpeg": _load_jpeg, "tiff": _load_tiff, "webp": lambda image: exif.from_block(webp.read_exif(image), limit=None),
+    "jpeg": _load_jpeg,
+    "tiff": _load_tiff,
+    "webp": lambda image: exif.from_block(webp.read_exif(image), limit=None),
     "exif": lambda block: exif.from_block(block[6:]),
 }
 
@@ -124,7 +131,9 @@ def transplant(exif_src, image, new_file=None):
         _close(source)
     if found is None:
         raise ValueError("not found exif in input")
-    _rewrite(image, new_file, found[1], "Give a 3rd argument to 'transplant' to output file", exact=True)
+    _rewrite(
+        image, new_file, found[1], "Give a 3rd argument to 'transplant' to output file", exact=True
+    )
 
 
 def _rewrite(image, new_file, payload, no_target, exact=False):
@@ -145,7 +154,12 @@ def _rewrite(image, new_file, payload, no_target, exact=False):
         if not target or not isinstance(target, (str, os.PathLike)):
             raise ValueError(no_target)
         target = os.path.realpath(target)
-        if not plan and isinstance(source, _File) and os.path.exists(target) and os.path.samefile(image, target):
+        if (
+            not plan
+            and isinstance(source, _File)
+            and os.path.exists(target)
+            and os.path.samefile(image, target)
+        ):
             return
         _write_file(source, plan, target)
     finally:
@@ -157,7 +171,7 @@ def _copy(source, plan, out):
     at, source = 0, memoryview(source) if isinstance(source, bytes) else source
     for start, end, new in plan + [(len(source), 0, b"")]:
         for place in range(at, start, CHUNK):
-            out.write(source[place:min(place + CHUNK, start)])
+            out.write(source[place : min(place + CHUNK, start)])
         out.write(new)
         at = end
 

@@ -12,7 +12,9 @@ class UserComment:
     ENCODINGS = (ASCII, JIS, UNICODE)
 
     _CODES = (  # name, first eight bytes, codec
-        (ASCII, b"ASCII\0\0\0", "ascii"), (JIS, b"JIS\0\0\0\0\0", "shift_jis"), (UNICODE, b"UNICODE\0", "utf_16_be"),
+        (ASCII, b"ASCII\0\0\0", "ascii"),
+        (JIS, b"JIS\0\0\0\0\0", "shift_jis"),
+        (UNICODE, b"UNICODE\0", "utf_16_be"),
     )
 
     @classmethod
@@ -28,7 +30,9 @@ class UserComment:
             raise ValueError("prefix is UNDEFINED, unable to decode UserComment")
         for name, code, codec in cls._CODES:
             if prefix == code:
-                return _unicode(body) if name == cls.UNICODE else body.decode(codec, errors="replace")
+                return (
+                    _unicode(body) if name == cls.UNICODE else body.decode(codec, errors="replace")
+                )
         raise ValueError("unable to determine appropriate encoding")
 
     @classmethod
@@ -42,7 +46,9 @@ class UserComment:
         _, code, codec = cls._CODES[cls.ENCODINGS.index(encoding)]
         body = data.encode(codec, errors="replace")
         if encoding == cls.UNICODE and _unicode(body) != body.decode(codec, errors="replace"):
-            body = b"\xfe\xff" + body  # only a byte order mark says that this is not the other byte order
+            body = (
+                b"\xfe\xff" + body
+            )  # only a byte order mark says that this is not the other byte order
         return code + body
 
 

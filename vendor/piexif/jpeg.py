@@ -3,6 +3,7 @@
 A plan is a sorted list of (start, end, bytes): what to put in the place of which stretch.  Everything else of the file
 is copied as it is, fill bytes and data behind the image included.
 """
+
 import struct
 
 from .edit import EMPTY
@@ -34,7 +35,11 @@ class Head:
         """
         joined = []  # type: list
         for segment in self.exif:
-            if joined and joined[-1][0][-1][1] == segment[0] and byte_order(segment[2][6:10]) is None:
+            if (
+                joined
+                and joined[-1][0][-1][1] == segment[0]
+                and byte_order(segment[2][6:10]) is None
+            ):
                 joined[-1] = (joined[-1][0] + [segment], joined[-1][1] + segment[2][6:])
             else:
                 joined.append(([segment], segment[2]))
@@ -43,14 +48,16 @@ class Head:
     def block(self):
         """The first Exif that is one, else the first, else None; as in blocks()."""
         blocks = self.blocks()
-        return next((item for item in blocks if byte_order(item[1][6:10])), blocks[0] if blocks else None)
+        return next(
+            (item for item in blocks if byte_order(item[1][6:10])), blocks[0] if blocks else None
+        )
 
 
 def read_head(image):
     """The Head of a JPEG, given as something to slice; never looks into the scan, nor behind a damaged segment."""
     head, at, leading, size = Head(), 2, True, len(image)
     while at is not None:
-        lead = image[at:at + 9]
+        lead = image[at : at + 9]
         if len(lead) < 2:
             break
         marker = lead[1]
@@ -64,7 +71,7 @@ def read_head(image):
         else:
             end = at + 2 + (lead[2] << 8 | lead[3]) if len(lead) > 3 else at
             if marker == APP1 and lead[4:] == b"Exif\0":
-                head.exif.append((at, end, image[at + 4:end]))
+                head.exif.append((at, end, image[at + 4 : end]))
             elif marker == APP2 and lead[4:8] == b"MPF\0":
                 head.mpf.append((at + 8, end))
             if end > size or end < at + 4:
@@ -79,7 +86,7 @@ def read_head(image):
 def _next_marker(image, at):
     """The next 0xFF behind fill bytes (ITU T.81, B.1.1.2) or bytes of no segment; None if there is none."""
     while True:
-        chunk = image[at:at + 65536]
+        chunk = image[at : at + 65536]
         index = chunk.find(b"\xff")
         if index >= 0 or not chunk:
             return at + index if chunk else None
@@ -97,13 +104,17 @@ def plan(image, payload, add_empty=True):
     if not head.whole:
         raise InvalidImageDataError("Wrong JPEG data.")
     kept = head.block()
-    if payload is not None and (payload[6:] == kept[1][6:] if kept else payload[6:] == EMPTY and not add_empty):
+    if payload is not None and (
+        payload[6:] == kept[1][6:] if kept else payload[6:] == EMPTY and not add_empty
+    ):
         return []
     segment, edits = b"", []
     if payload is not None:
         if len(payload) > MAX_PAYLOAD:
             size = len(payload)
-            raise ValueError(f"Exif of {size} bytes is too large for a JPEG, max {MAX_PAYLOAD} (shorten a text)")
+            raise ValueError(
+                f"Exif of {size} bytes is too large for a JPEG, max {MAX_PAYLOAD} (shorten a text)"
+            )
         segment = b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload
         if kept is None:
             edits.append((head.place, head.place, segment))
@@ -120,13 +131,17 @@ def _moved_images(image, mpf, edits):
         return []
     block = image[base:end]
     order = byte_order(block[:8])
-    table = read_table(block, order, LONG[order].unpack(block[4:8])[0]) if order and len(block) >= 8 else None
+    table = (
+        read_table(block, order, LONG[order].unpack(block[4:8])[0])
+        if order and len(block) >= 8
+        else None
+    )
     changed = []
     for tag, kind, count, start in table.entries if table else ():
         if tag != MP_ENTRY or kind != 7 or count <= 4 or start + count > len(block):
             continue
         for place in range(start + 8, start + count - 7, 16):
-            offset = LONG[order].unpack(block[place:place + 4])[0]
+            offset = LONG[order].unpack(block[place : place + 4])[0]
             moved = _new_place(base + offset, edits) - _new_place(base, edits)
             if offset and moved != offset:
                 changed.append((base + place, base + place + 4, LONG[order].pack(moved)))

@@ -4,6 +4,7 @@ A "room" is a stretch that only this package writes to.  It begins with twelve b
 own offset, its length (big-endian).  Readers do not see it (TIFF 6.0, section 2: only what an IFD refers to counts);
 the next edit knows that whatever in it is not referred to is free.  So repeated edits use the same room again.
 """
+
 import struct
 
 MAGIC = b"PxRm"
@@ -17,7 +18,9 @@ def read_rooms(block, used):
     for start, end in used + [(len(block), 0)]:
         at = block.find(MAGIC, last, start) if start - last >= HEADER.size else -1
         while at >= 0:
-            _, offset, length = HEADER.unpack_from(block, at) if at + HEADER.size <= start else (0, -1, 0)
+            _, offset, length = (
+                HEADER.unpack_from(block, at) if at + HEADER.size <= start else (0, -1, 0)
+            )
             if offset == at and HEADER.size <= length <= len(block) - at:
                 rooms.append((at, at + length))
             at = block.find(MAGIC, at + 1, start)
@@ -129,7 +132,7 @@ class Rooms:
 
     def new_block(self):
         """A copy of the block with its new length, free stretches cleared and rooms marked."""
-        out = bytearray(self.block[:self.end])
+        out = bytearray(self.block[: self.end])
         out += bytes(self.end - len(out))
         for start, stop in self.free:
             out[start:stop] = bytes(stop - start)

@@ -1,4 +1,5 @@
 """What an edit meets in a TIFF block: the stretches (start, end) that IFDs refer to, and the entries that change."""
+
 import operator
 
 from .tags import TAGS
@@ -6,8 +7,14 @@ from .tiff import LINKS, LONG, POINTERS, STRIP_TAGS, STRIPS, SUB_IFDS, THUMBNAIL
 from .tiff import numbers, other_tables, pointer, table_span
 from .values import WIDTH
 
-REACH = 1 << 17  # bytes; a reference beyond the block that ends behind this is out of any edit's reach
-NEVER_MOVED = {0x927C, 0xC634, SUB_IFDS}  # MakerNote and DNGPrivateData: their offsets count from the TIFF header
+REACH = (
+    1 << 17
+)  # bytes; a reference beyond the block that ends behind this is out of any edit's reach
+NEVER_MOVED = {
+    0x927C,
+    0xC634,
+    SUB_IFDS,
+}  # MakerNote and DNGPrivateData: their offsets count from the TIFF header
 PADDING = 0xEA1C  # Microsoft's: it is there to be moved
 TAG, KIND, COUNT, FIELD = range(4)  # of a row, an entry to write
 BY_TAG = operator.itemgetter(TAG)
@@ -23,7 +30,11 @@ class Survey:
         self.freed = []  # type: list  # stretches whose content goes
         self.slots = {}  # (IFD, tag): where an edited value stood
         first = tables["0th"]
-        self.near = first.offset + 6 + 12 * (len(first.entries) + len(changes.get("0th", ())) + len(LINKS["0th"]))
+        self.near = (
+            first.offset
+            + 6
+            + 12 * (len(first.entries) + len(changes.get("0th", ())) + len(LINKS["0th"]))
+        )
         for name, table in tables.items():
             gone = name in dropped
             span = table_span(block, table)
@@ -34,7 +45,9 @@ class Survey:
             self._add_dangling(table, [tag for child, tag in LINKS[name] if child not in tables])
             if name in ("0th", "1st"):
                 renewed = gone or name == "1st" and new_thumbnail
-                self._add_strips(table, self.freed if gone else self.used, self.freed if renewed else self.used)
+                self._add_strips(
+                    table, self.freed if gone else self.used, self.freed if renewed else self.used
+                )
         for table in other_tables(block, order, tables):
             self.used.append(table_span(block, table))
             self._add_values("other", table, (), False)
@@ -56,7 +69,11 @@ class Survey:
                 self.slots[name, tag] = (start, end)
             else:
                 used.append((start, end))
-                if start < near and tag not in NEVER_MOVED and (kind not in (1, 7) or tag in known or tag == PADDING):
+                if (
+                    start < near
+                    and tag not in NEVER_MOVED
+                    and (kind not in (1, 7) or tag in known or tag == PADDING)
+                ):
                     self.owned.append((start, end, name, index))
 
     def _add_dangling(self, table, links):
@@ -93,7 +110,9 @@ class Rows:
     def touch(self, name):
         """The rows of an IFD that is to be written."""
         if name not in self.rows:
-            self.cells[name] = list(map(list, self.tables[name].entries)) if name in self.tables else []
+            self.cells[name] = (
+                list(map(list, self.tables[name].entries)) if name in self.tables else []
+            )
             for index, row in self.patches.pop(name, {}).items():
                 self.cells[name][index] = row
             self.rows[name] = list(self.cells[name])
@@ -103,7 +122,9 @@ class Rows:
         """The row of one stored entry that is to be written."""
         if name in self.rows:
             return self.cells[name][index]
-        return self.patches.setdefault(name, {}).setdefault(index, list(self.tables[name].entries[index]))
+        return self.patches.setdefault(name, {}).setdefault(
+            index, list(self.tables[name].entries[index])
+        )
 
     def change_entries(self, name, edits):
         """Replace, add and delete entries of one IFD, and return the new rows by tag."""
@@ -124,7 +145,10 @@ class Rows:
                 return new
         rows = self.touch(name)
         kept = [row for row in rows if row[TAG] not in edits]
-        if len(kept) + len(new) != len(rows) or {row[TAG] for row in rows}.intersection(edits) != new.keys():
+        if (
+            len(kept) + len(new) != len(rows)
+            or {row[TAG] for row in rows}.intersection(edits) != new.keys()
+        ):
             self.resized.add(name)
         rows[:] = sorted(kept + list(new.values()), key=BY_TAG)
         return new

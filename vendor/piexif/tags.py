@@ -350,9 +350,12 @@ TAGS = {"Image": {}, "Exif": {}, "GPS": {}, "Interop": {}}  # type: dict
 ALLOWED = {"Image": {}, "Exif": {}, "GPS": {}, "Interop": {}}  # type: dict
 
 for _ifd, _number, _name, *_types in ROWS:
-    setattr({"Image": ImageIFD, "Exif": ExifIFD, "GPS": GPSIFD, "Interop": InteropIFD}[_ifd], _name, _number)
+    setattr(
+        {"Image": ImageIFD, "Exif": ExifIFD, "GPS": GPSIFD, "Interop": InteropIFD}[_ifd],
+        _name,
+        _number,
+    )
     TAGS[_ifd][_number] = {"name": _name, "type": _types[0]}
     ALLOWED[_ifd][_number] = tuple(_types)
 for _table in (TAGS, ALLOWED):
     _table["0th"] = _table["1st"] = _table["Image"]
-

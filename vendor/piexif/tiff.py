@@ -3,18 +3,30 @@
 A block is bytes, or anything that gives bytes for a slice and has a length (a TIFF file, read piece by piece).  What is
 damaged is left out; nothing here raises for the content of a block, and work and memory are bounded by its length.
 """
+
 import struct
 
 from .tags import TAGS
 from .values import PAIR, TEXT, WIDTH, decode
 
 NAMES = ("0th", "Exif", "GPS", "Interop", "1st")
-CHILDREN = {"Exif": ("0th", 0x8769), "GPS": ("0th", 0x8825), "Interop": ("Exif", 0xA005)}  # IFD: (parent, its pointer)
-LINKS = {name: [(child, tag) for child, (parent, tag) in CHILDREN.items() if parent == name] for name in NAMES}
+CHILDREN = {
+    "Exif": ("0th", 0x8769),
+    "GPS": ("0th", 0x8825),
+    "Interop": ("Exif", 0xA005),
+}  # IFD: (parent, its pointer)
+LINKS = {
+    name: [(child, tag) for child, (parent, tag) in CHILDREN.items() if parent == name]
+    for name in NAMES
+}
 POINTERS = {name: tuple(tag for _, tag in LINKS.get(name, ())) for name in NAMES + ("other",)}
 DERIVED = dict(POINTERS, **{"1st": (0x0201, 0x0202)})  # fields that dump() works out by itself
 THUMBNAIL = (0x0201, 0x0202)
-STRIPS = ((0x0111, 0x0117), (0x0144, 0x0145), THUMBNAIL)  # offsets and byte counts (TIFF 6.0, sections 8, 15, 22)
+STRIPS = (
+    (0x0111, 0x0117),
+    (0x0144, 0x0145),
+    THUMBNAIL,
+)  # offsets and byte counts (TIFF 6.0, sections 8, 15, 22)
 STRIP_TAGS = {tag for pair in STRIPS for tag in pair}
 SUB_IFDS = 0x014A  # TIFF technical note 1
 
@@ -22,8 +34,12 @@ LONG = {order: struct.Struct(order + "L") for order in "<>"}
 SHORT = {order: struct.Struct(order + "H") for order in "<>"}
 ENTRY = {order: struct.Struct(order + "HHLL") for order in "<>"}
 SHORT_SHIFT = {"<": 0, ">": 16}  # a SHORT stands in the first two of a field's four bytes
-MAX_OTHER_ENTRIES = 20000  # of IFDs beyond the five; a block of 64 KB holds 5,461 that do not overlap
-MAX_VALUE = 1 << 24  # bytes; a single larger value exists only in TIFF files, which are read for time and position
+MAX_OTHER_ENTRIES = (
+    20000  # of IFDs beyond the five; a block of 64 KB holds 5,461 that do not overlap
+)
+MAX_VALUE = (
+    1 << 24
+)  # bytes; a single larger value exists only in TIFF files, which are read for time and position
 
 
 class Table:
@@ -38,7 +54,7 @@ class Table:
 
 
 def byte_order(block):
-    """"<" or ">" of a TIFF header, or None if there is none (TIFF 6.0, section 2, "Image File Header")."""
+    """ "<" or ">" of a TIFF header, or None if there is none (TIFF 6.0, section 2, "Image File Header")."""
     return {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
 
 
@@ -46,12 +62,14 @@ def read_table(block, order, offset):
     """The IFD at this offset, as far as the block reaches, or None if not even its count is there."""
     if offset < 8 or offset + 2 > len(block):
         return None
-    count = SHORT[order].unpack(block[offset:offset + 2])[0]
+    count = SHORT[order].unpack(block[offset : offset + 2])[0]
     end = offset + 2 + 12 * count
-    raw = block[offset + 2:end + 4]
+    raw = block[offset + 2 : end + 4]
     if len(raw) == 12 * count + 4:
-        return Table(offset, list(ENTRY[order].iter_unpack(raw[:-4])), LONG[order].unpack(raw[-4:])[0])
-    return Table(offset, list(ENTRY[order].iter_unpack(raw[:min(len(raw) // 12, count) * 12])), 0)
+        return Table(
+            offset, list(ENTRY[order].iter_unpack(raw[:-4])), LONG[order].unpack(raw[-4:])[0]
+        )
+    return Table(offset, list(ENTRY[order].iter_unpack(raw[: min(len(raw) // 12, count) * 12])), 0)
 
 
 def table_span(block, table):
@@ -108,8 +126,10 @@ def read_values(block, order, name, table, room):
             room[0] -= min(size, length - field)
             if room[0] < 0:
                 continue
-            raw = block[field:field + size]
-            values[tag] = unpack_pair(raw) if count == 1 and kind == 5 else decode(order, kind, count, raw)
+            raw = block[field : field + size]
+            values[tag] = (
+                unpack_pair(raw) if count == 1 and kind == 5 else decode(order, kind, count, raw)
+            )
         elif kind in WIDTH:
             values[tag] = decode(order, kind, count, pack_long(field)[:size])
     for tag in POINTERS[name]:
@@ -122,7 +142,7 @@ def thumbnail(block, first):
     """The bytes that IFD1's JPEGInterchangeFormat fields name, as far as there are any, or None (EXIF 2.32, 4.5.5)."""
     start, size = map(first.get, THUMBNAIL)
     if isinstance(start, int) and isinstance(size, int):
-        return block[start:start + size] if 0 <= start and 0 <= size else b""
+        return block[start : start + size] if 0 <= start and 0 <= size else b""
     return None
 
 
@@ -132,7 +152,12 @@ def numbers(block, order, entry):
     if kind not in (1, 3, 4, 13) or WIDTH[kind] * count > len(block):
         return ()
     size = WIDTH[kind] * count
-    value = decode(order, kind, count, LONG[order].pack(field)[:size] if size <= 4 else block[field:field + size])
+    value = decode(
+        order,
+        kind,
+        count,
+        LONG[order].pack(field)[:size] if size <= 4 else block[field : field + size],
+    )
     return () if value is None else (value,) if count == 1 else value
 
 

@@ -3,6 +3,7 @@
 A field of one number is an int or a float, of several a tuple; a rational is a pair (numerator, denominator); text is
 bytes without its closing NUL; undefined is bytes.  Numbers outside a type's range are refused, never cut.
 """
+
 import struct
 
 from .tags import ALLOWED
@@ -12,14 +13,30 @@ ASCII, UNDEFINED, UTF8 = TEXT = 2, 7, 129
 # type: bytes of one, struct code of one number, numbers in one.
 # 13 is the IFD of TIFF technical note 1, 129 the UTF-8 of EXIF 3.0.
 KINDS = {
-    1: (1, "B", 1), 2: (1, "", 1), 3: (2, "H", 1), 4: (4, "L", 1), 5: (8, "L", 2), 6: (1, "b", 1), 7: (1, "", 1),
-    8: (2, "h", 1), 9: (4, "l", 1), 10: (8, "l", 2), 11: (4, "f", 1), 12: (8, "d", 1), 13: (4, "L", 1), 129: (1, "", 1),
+    1: (1, "B", 1),
+    2: (1, "", 1),
+    3: (2, "H", 1),
+    4: (4, "L", 1),
+    5: (8, "L", 2),
+    6: (1, "b", 1),
+    7: (1, "", 1),
+    8: (2, "h", 1),
+    9: (4, "l", 1),
+    10: (8, "l", 2),
+    11: (4, "f", 1),
+    12: (8, "d", 1),
+    13: (4, "L", 1),
+    129: (1, "", 1),
 }
 WIDTH = {kind: row[0] for kind, row in KINDS.items()}
 FAMILY = {5: "rational", 10: "rational", 11: "float", 12: "float"}
 FAMILY.update({kind: "whole" for kind, row in KINDS.items() if row[1] and kind not in FAMILY})
-PAIR = {order: {kind: struct.Struct(order + 2 * code) for kind, (_, code, per) in KINDS.items() if per == 2}
-        for order in "<>"}
+PAIR = {
+    order: {
+        kind: struct.Struct(order + 2 * code) for kind, (_, code, per) in KINDS.items() if per == 2
+    }
+    for order in "<>"
+}
 
 
 def decode(order, kind, count, raw):
@@ -55,9 +72,15 @@ def encode(order, kind, value):
     if isinstance(value, str) or isinstance(value, (bytes, bytearray)) and kind != 1:
         raise TypeError("numbers wanted")
     if per == 2:
-        if isinstance(value, (tuple, list)) and len(value) == 2 and not hasattr(value[0], "__iter__"):
+        if (
+            isinstance(value, (tuple, list))
+            and len(value) == 2
+            and not hasattr(value[0], "__iter__")
+        ):
             return 1, PAIR[order][kind].pack(*value)
-        numbers = tuple(part for numerator, denominator in value for part in (numerator, denominator))
+        numbers = tuple(
+            part for numerator, denominator in value for part in (numerator, denominator)
+        )
     else:
         numbers = tuple(value) if hasattr(value, "__iter__") else (value,)
     raw = struct.pack(f"{order}{len(numbers)}{code}", *numbers)
@@ -82,4 +105,6 @@ def encode_tag(order, ifd, tag, value, stored=None, untouched=False):
             return (kind,) + encode(order, kind, value)
         except (TypeError, ValueError, OverflowError, struct.error):
             continue
-    raise ValueError(f'"dump" got wrong type of exif value.\n{tag} in {ifd} IFD. Got as {type(value)}.')
+    raise ValueError(
+        f'"dump" got wrong type of exif value.\n{tag} in {ifd} IFD. Got as {type(value)}.'
+    )
