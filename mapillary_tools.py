@@ -1796,10 +1796,12 @@ def short_hash(*parts: object) -> str:
     return text_hash(canonical(parts))
 
 
+_ID_SPACE = bytes.fromhex(ID_NAMESPACE.replace("-", ""))
+
+
 def uuid_of(text: bytes) -> str:
     """The UUIDv5 of some bytes in this project's name space (RFC 4122, 4.3)."""
-    space = bytes.fromhex(ID_NAMESPACE.replace("-", ""))
-    raw = bytearray(hashlib.sha1(space + text).digest()[:16])
+    raw = bytearray(hashlib.sha1(_ID_SPACE + text).digest()[:16])
     raw[6], raw[8] = raw[6] & 0x0F | 0x50, raw[8] & 0x3F | 0x80
     text16 = raw.hex()
     return "-".join((text16[:8], text16[8:12], text16[12:16], text16[16:20], text16[20:]))
@@ -2817,6 +2819,7 @@ def edits_hash(edits: Edits) -> str:
 # Not here: what a tag means, which values an image should get.
 
 
+@functools.lru_cache(maxsize=None)
 def piexif() -> Any:
     """The EXIF library vendor/piexif; raises ProgramMissing when this file was copied
     without it.
@@ -11059,58 +11062,55 @@ def _report(options: Options, ui: Ui) -> Report:
     return write_report(options)
 
 
-# The groups stand in the order of the help, and of the positional groups of an embedding call.
-_TABLE = (
-    Tool("process", (Input, *PROCESSING), _process, advanced=False),
-    Tool("upload", (Input, Selection, *UPLOADING, Dry), _upload, advanced=False),
-    Tool(
-        "process_and_upload",
-        (Input, *PROCESSING, *UPLOADING),
-        _process_and_upload,
-        advanced=False,
-    ),
-    Tool("sample_video", (Input, Video), _sample_video),
-    Tool("video_process", (Input, Video, *PROCESSING), _video_process),
-    Tool(
-        "video_process_and_upload",
-        (Input, Video, *PROCESSING, *UPLOADING),
-        _video_process_and_upload,
-    ),
-    Tool("extract_user_data", (Input, User, Selection, Again, Master), _extract_user_data),
-    Tool(
-        "extract_import_meta_data",
-        (Input, Selection, Again, MetaData),
-        _extract_import_meta_data,
-    ),
-    Tool(
-        "extract_geotag_data",
-        (Input, Selection, Again, Geotagging, Angle, TrackOut),
-        _extract_geotag_data,
-    ),
-    Tool(
-        "extract_sequence_data",
-        (Input, Selection, Again, SequenceOptions, Angle),
-        _extract_sequence_data,
-    ),
-    Tool(
-        "extract_upload_params", (Input, Account, Selection, Again, Master), _extract_upload_params
-    ),
-    Tool("exif_insert", (Input, Selection, Again, Master, Insert, Keep, Workers), _exif_insert),
-    Tool("process_csv", (Input, CsvColumns, Table, Keep, Dry), _process_csv),
-    Tool("interpolate", (Interpolation, Table, Keep, Dry), _interpolate),
-    Tool("authenticate", (Login,), _authenticate),
-    Tool("download_images", (Box, Patience, Verbose), _download_images),
-    Tool("status", (Input, StatusOptions), _status),
-    Tool("report", (Input, PageOptions), _report),
+# The table of tools; each is also a function for programs that embed this one:
+# mt.process(mt.Input(...), mt.User(...)). Groups stand in the order of the help.
+process = Tool("process", (Input, *PROCESSING), _process, advanced=False)
+upload = Tool("upload", (Input, Selection, *UPLOADING, Dry), _upload, advanced=False)
+process_and_upload = Tool(
+    "process_and_upload",
+    (Input, *PROCESSING, *UPLOADING),
+    _process_and_upload,
+    advanced=False,
 )
-TOOLS = {tool.name: tool for tool in _TABLE}
+sample_video = Tool("sample_video", (Input, Video), _sample_video)
+video_process = Tool("video_process", (Input, Video, *PROCESSING), _video_process)
+video_process_and_upload = Tool(
+    "video_process_and_upload",
+    (Input, Video, *PROCESSING, *UPLOADING),
+    _video_process_and_upload,
+)
+extract_user_data = Tool(
+    "extract_user_data", (Input, User, Selection, Again, Master), _extract_user_data
+)
+extract_import_meta_data = Tool(
+    "extract_import_meta_data",
+    (Input, Selection, Again, MetaData),
+    _extract_import_meta_data,
+)
+extract_geotag_data = Tool(
+    "extract_geotag_data",
+    (Input, Selection, Again, Geotagging, Angle, TrackOut),
+    _extract_geotag_data,
+)
+extract_sequence_data = Tool(
+    "extract_sequence_data",
+    (Input, Selection, Again, SequenceOptions, Angle),
+    _extract_sequence_data,
+)
+extract_upload_params = Tool(
+    "extract_upload_params", (Input, Account, Selection, Again, Master), _extract_upload_params
+)
+exif_insert = Tool(
+    "exif_insert", (Input, Selection, Again, Master, Insert, Keep, Workers), _exif_insert
+)
+process_csv = Tool("process_csv", (Input, CsvColumns, Table, Keep, Dry), _process_csv)
+interpolate = Tool("interpolate", (Interpolation, Table, Keep, Dry), _interpolate)
+authenticate = Tool("authenticate", (Login,), _authenticate)
+download_images = Tool("download_images", (Box, Patience, Verbose), _download_images)
+status = Tool("status", (Input, StatusOptions), _status)
+report = Tool("report", (Input, PageOptions), _report)
 
-# Each tool as a function for programs that embed this one: mt.process(mt.Input(...), mt.User(...)).
-process, upload, process_and_upload = _TABLE[:3]
-sample_video, video_process, video_process_and_upload = _TABLE[3:6]
-extract_user_data, extract_import_meta_data, extract_geotag_data = _TABLE[6:9]
-extract_sequence_data, extract_upload_params, exif_insert, process_csv = _TABLE[9:13]
-interpolate, authenticate, download_images, status, report = _TABLE[13:]
+TOOLS = {name: one for name, one in list(globals().items()) if isinstance(one, Tool)}
 
 
 # ---- Command line -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import io
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,41 @@ try:
     )  # the same examples on every machine, and no red by a slow one
 except ImportError:
     pass
+
+with contextlib.suppress(ValueError):  # not in the main thread
+    # children inherit an ignored SIGINT, which a job in the background may have
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What is left out of `-m fast`: whole files that start programs and services, and single long tests.
+SLOW_FILES = {
+    "test_accounts.py",
+    "test_cli.py",
+    "test_download.py",
+    "test_embedding.py",
+    "test_http.py",
+    "test_making.py",
+    "test_new_user.py",
+    "test_piexif_edit.py",
+    "test_piexif_exiftool.py",
+    "test_piexif_parity.py",
+    "test_readme.py",
+    "test_tables.py",
+    "test_upload.py",
+    "test_upload_kill.py",
+    "test_video.py",
+}
+
+
+def pytest_configure(config: Any) -> None:
+    config.addinivalue_line("markers", "fast: what one runs after each change, in under 20 s")
+    config.addinivalue_line("markers", "slow: is not fast")
+
+
+def pytest_collection_modifyitems(items: List[Any]) -> None:
+    for item in items:
+        if item.path.name not in SLOW_FILES and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.fast)
+
 
 EXECUTABLE = shlex.split(os.environ.get("EXECUTABLE", ""))
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
@@ -115,6 +151,14 @@ def line(folder: Any, row: Dict[str, Any]) -> Any:
     if "sequence" in row:
         return mt.unpack_manifest(row["sequence"])
     return mt.unpack_image(Path(str(folder), row["image"]), row)
+
+
+SLACK = 10.0  # how much longer than on an idle machine something may take; bench.py measures
+
+
+def soon(spent: float, seconds: float) -> bool:
+    """Whether something ended, in about so many seconds on an idle machine: against hanging, on any."""
+    return spent < SLACK * seconds
 
 
 in_process = pytest.mark.skipif(

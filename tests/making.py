@@ -450,7 +450,10 @@ def drive(
     start: str = "2024:05:06 07:08:09",
     **fields: Any,
 ) -> List[Path]:
-    """`count` photos going north, `step` degrees and `seconds` apart, 0001.jpg and on; a field may be a function of the number."""
+    """`count` photos going north, `step` degrees and `seconds` apart, 0001.jpg and on.
+
+    A field may be a function of the number.
+    """
     first = datetime.datetime.strptime(start, "%Y:%m:%d %H:%M:%S")
     made = []
     for number in range(count):

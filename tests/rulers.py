@@ -5,6 +5,7 @@
 
 import ast
 import builtins
+import functools
 import io
 import re
 import symtable
@@ -88,6 +89,7 @@ class House:
         visit(self.tree.body)
         return found
 
+    @functools.lru_cache(maxsize=None)  # noqa: B019
     def uses(self) -> List[Tuple[str, int]]:
         """(module-level name, line of its use): names that no scope around the use binds."""
         bound: List[Tuple[int, int, Set[str]]] = []

@@ -91,7 +91,10 @@ def cut(at: int = 0, reset: bool = True, **which: Any) -> Fault:
 
 
 def cut_answer(sent: int, **which: Any) -> Fault:
-    """The request is carried out, and so many bytes of the answer arrive (its head has about 70; cut there, a client sees 200)."""
+    """The request is carried out, and so many bytes of the answer arrive.
+
+    Its head has about 70; cut there, a client sees 200.
+    """
     return Fault("cut_answer", at=END, by=sent, **which)
 
 

@@ -163,6 +163,7 @@ def test_service_that_is_not_there_is_said_and_does_not_hang(config, monkeypatch
     assert ran.code in (8, 9) and "Traceback" not in ran.stderr and not config.exists()
 
 
+@pytest.mark.slow
 def test_page_of_a_hotel_is_no_login(server, config):
     server.faults.append(service.html(times=None))
     assert log_in(*BY_TOKEN).code in (8, 9) and not config.exists()

@@ -196,6 +196,7 @@ def test_steps_one_by_one_on_plain_values(tools):
     assert tools.distance(images[0].fix, images[1].fix) == pytest.approx(11.1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_zip_archive_with_vendor_can_be_imported(tmp_path):
     import zipfile
 

@@ -14,7 +14,7 @@ import pytest
 
 import making
 import mapillary_tools as mt
-from conftest import ROOT, in_process, line, run
+from conftest import soon, ROOT, in_process, line, run
 
 pytestmark = in_process
 
@@ -416,4 +416,4 @@ def test_100_000_images_load_in_a_second(tmp_path, capsys):
         assert len(journal.names()) == 100000
     with capsys.disabled():
         print("\n100,000 journal lines of 1.6 kB: %.2f s" % spent)
-    assert spent < 1.0
+    assert soon(spent, 1.0)

@@ -167,6 +167,7 @@ def test_drive_of_photos_takes_functions_of_the_number(tmp_path):
 # ---- the committed drive
 
 
+@pytest.mark.slow
 def test_committed_drive_is_what_its_script_makes(tmp_path):
     made = make_drive.make(tmp_path)
     committed = sorted(DRIVE.glob("*")) + [make_drive.DATA / "drive.gpx"]

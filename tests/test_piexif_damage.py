@@ -7,6 +7,7 @@ import time
 import tracemalloc
 
 import pytest
+from conftest import soon
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -83,7 +84,7 @@ def test_damage_leaves_the_rest_readable_and_editable(order, name, fields, optio
     start = time.perf_counter()
     loaded = everything(jpeg(exif(block)))
     assert loaded is not None and loaded["0th"][0x010F] == b"Maker"
-    assert time.perf_counter() - start < 2
+    assert soon(time.perf_counter() - start, 2)
     if name not in ("more entries than bytes", "the same tag twice"):
         result = piexif.dump(tool_edit(piexif.load(b"Exif\0\0" + block)))[6:]
         kept = dict(walker.Tiff(result).ifds["0th"])
@@ -152,7 +153,7 @@ def test_many_entries_with_the_same_large_value_cost_little():
     finally:
         tracemalloc.stop()
     everything(jpeg(exif(block)))
-    assert time.perf_counter() - start < 3
+    assert soon(time.perf_counter() - start, 3)
 
 
 def test_sub_ifds_that_overlap_endlessly_are_bounded():
@@ -162,7 +163,7 @@ def test_sub_ifds_that_overlap_endlessly_are_bounded():
     )
     start = time.perf_counter()
     everything(jpeg(exif(block)))
-    assert time.perf_counter() - start < 3
+    assert soon(time.perf_counter() - start, 3)
 
 
 GOOD = [
@@ -186,6 +187,7 @@ GOOD = [
     ),
     st.one_of(st.none(), st.integers(0, 700)),
 )
+@pytest.mark.slow
 def test_property_random_damage_raises_nothing_else(which, damage, cut):
     image = bytearray(GOOD[which])
     for place, value in damage:
@@ -235,6 +237,7 @@ def test_property_random_bytes_raise_nothing_else(junk, lead):
     ),
     st.booleans(),
 )
+@pytest.mark.slow
 def test_property_values_of_any_kind_raise_nothing_else(ifds, on_a_photo):
     target = piexif.load(GOOD[0]) if on_a_photo else {}
     for name, ifd in ifds.items():

@@ -34,9 +34,10 @@ def edit(block, change=tool_edit):
 def assert_only(before, after, edited=EDITED, faults=()):
     """Nothing but the edited tags differs, and the block has no fault that it did not have."""
     one, two = Tiff(before), Tiff(after)
-    untouched = lambda tiff: {
-        key: value for key, value in tiff.fields().items() if key not in edited
-    }  # noqa: E731
+
+    def untouched(tiff):
+        return {key: value for key, value in tiff.fields().items() if key not in edited}
+
     assert untouched(two) == untouched(one)
     assert two.order == one.order
     assert two.maker_note() == one.maker_note()

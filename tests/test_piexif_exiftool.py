@@ -103,6 +103,7 @@ def test_made_images_lose_and_change_nothing(tmp_path):
 
 
 @pytest.mark.skipif(not walker.photos(), reason="no ../shared/data/photos")
+@pytest.mark.slow
 def test_sample_photos_lose_and_change_nothing(tmp_path):
     compare(
         tmp_path,
@@ -128,6 +129,7 @@ def test_exiftool_finds_no_fault_in_a_new_block(tmp_path):
     ], shown
 
 
+@pytest.mark.slow
 def test_what_exiftool_writes_is_read_and_kept(tmp_path):
     """exiftool's own layout, its ImageHistory in the Exif IFD included."""
     path = tmp_path / "photo.jpg"

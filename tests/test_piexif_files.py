@@ -201,6 +201,7 @@ except OSError:
 
 
 @posix
+@pytest.mark.slow
 def test_a_200_mb_jpeg_is_edited_in_less_than_40_mb(tmp_path):
     path, out = tmp_path / "big.jpg", tmp_path / "out.jpg"
     with open(str(path), "wb") as file:

@@ -213,3 +213,13 @@ def test_no_line_of_the_readme_names_an_option_that_does_not_exist():
     _, options = mt.build_parser(True)
     known = set(options) | {"--advanced", "--version", "--target"}
     assert set(re.findall(r"(--\w+)", README)) <= known
+
+
+def test_every_environment_of_tox_that_the_readme_names_is_there():
+    import configparser
+
+    tox = configparser.RawConfigParser()
+    tox.read(str(ROOT / "tox.ini"), encoding="utf-8")
+    named = set(re.findall(r"tox -e ([a-z]+)", README))
+    assert named >= {"fast", "lint", "format"}
+    assert [name for name in named if not tox.has_section("testenv:" + name)] == []

@@ -483,6 +483,7 @@ def test_report_counts_unprocessed_images_as_skipped(drive, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_report_of_ten_thousand_images_stays_below_a_megabyte_and_a_half(tmp_path):
     rows = [
         record("IMG_%05d.jpg" % n, lat=57 + n * 1e-5, time=1000.0 + n, sequence="s%d" % (n // 500))

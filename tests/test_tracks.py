@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mapillary_tools as mt
 import pytest
+from conftest import soon
 from making_tracks import (
     CLIP_SECONDS,
     accelerations,
@@ -359,6 +360,7 @@ def test_gpx_of_the_field_agrees_with_gpxpy(name):
     ]
 
 
+@pytest.mark.slow
 def test_gpx_of_any_shape_agrees_with_gpxpy(tmp_path):
     pytest.importorskip("hypothesis")
     gpxpy = pytest.importorskip("gpxpy")
@@ -405,29 +407,6 @@ def test_gpx_of_any_shape_agrees_with_gpxpy(tmp_path):
         assert {round(fix.time, 5): tuple(fix[1:4]) for fix in mt.read_track(path).points} == judge
 
     agree()
-
-
-def test_gpx_of_100000_points_takes_at_most_half_the_time_of_gpxpy(tmp_path):
-    gpxpy = pytest.importorskip("gpxpy")
-    count = 20000  # both are linear; bench.py measures 100,000
-    body = gpx(
-        "\n".join(
-            trkpt(f"{45 + i * 1e-5:.7f}", f"{7 + i * 1e-5:.7f}", iso(CLIP_SECONDS + i), i % 500)
-            for i in range(count)
-        )
-    )
-    path = put(tmp_path, "long.gpx", body)
-
-    def best(work):
-        spans = []
-        for _ in range(3):
-            begin = time.perf_counter()
-            work()
-            spans.append(time.perf_counter() - begin)
-        return min(spans)
-
-    assert best(lambda: mt.read_track(path)) <= 0.5 * best(lambda: gpxpy.parse(body))
-    assert len(mt.read_track(path).points) == count
 
 
 def test_written_gpx_reads_back_the_same_here_and_in_gpxpy(tmp_path):
@@ -1006,6 +985,7 @@ def as_exiftool(seconds):
 
 @needs_exiftool
 @needs_shared
+@pytest.mark.slow
 def test_karma_places_agree_with_exiftool():
     dates, places = exiftool(SHARED / "videos" / "karma.mp4")
     points = mt.read_track(SHARED / "videos" / "karma.mp4").points
@@ -1212,7 +1192,7 @@ def test_4_gigabyte_video_is_read_without_its_pictures(tmp_path):
     )
     begin = time.perf_counter()
     assert len(mt.read_track(path).points) == 180 and mt.read_movie(path).duration == 10.0
-    assert time.perf_counter() - begin < 2.0
+    assert soon(time.perf_counter() - begin, 2.0)
     if counter.exists():
         assert int(re.search(r"rchar: (\d+)", counter.read_text()).group(1)) - before < 4_000_000
 
@@ -1224,7 +1204,7 @@ def test_declared_counts_beyond_the_file_allocate_nothing(tmp_path):
         path = put(tmp_path, "a.mp4", whole[:place] + b"\xff\xff\xff\xff" + whole[place + 4 :])
         begin = time.perf_counter()
         mt.read_track(path)
-        assert time.perf_counter() - begin < 1.0
+        assert soon(time.perf_counter() - begin, 1.0)
     place = whole.index(b"stsz") + 8  # every sample as long as said here, and four billion of them
     for size in (1, 0xFFFFFFFF):
         path = put(tmp_path, "a.mp4", whole[:place] + words(size, 0xFFFFFFFF) + whole[place + 8 :])
@@ -1232,6 +1212,7 @@ def test_declared_counts_beyond_the_file_allocate_nothing(tmp_path):
             mt.read_track(path)
 
 
+@pytest.mark.slow
 def test_damaged_and_hostile_files_give_a_track_or_bad_track(tmp_path):
     pytest.importorskip("hypothesis")
     from hypothesis import given, settings
@@ -1285,7 +1266,7 @@ def test_damaged_and_hostile_files_give_a_track_or_bad_track(tmp_path):
             assert error.problem.file == str(path)
         mt.read_movie(path)
         video_start(path)
-        assert time.perf_counter() - begin < 2.0
+        assert soon(time.perf_counter() - begin, 2.0)
 
     survive()
 
@@ -1516,6 +1497,7 @@ def test_table_cell_over_two_lines_counts_both(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_table_quote_that_is_never_closed_costs_its_line_only(tmp_path):
     assert mt.read_table(put(tmp_path, "a.csv", 'a,1\n"b,2\nc,3\n')) == [
         (1, ["a", "1"]),
@@ -1560,7 +1542,7 @@ def test_hostile_type_text_does_not_fill_the_memory(tmp_path):
     )
     begin = time.perf_counter()
     refused(clip(tmp_path, [device(stream)]))
-    assert time.perf_counter() - begin < 1.0
+    assert soon(time.perf_counter() - begin, 1.0)
 
 
 def test_nmea_year_of_twenty_digits_is_no_date(tmp_path):
@@ -1585,4 +1567,4 @@ def test_sample_count_beyond_the_file_does_not_hang(tmp_path):
     whole = whole[:runs] + words(1, 0xFFFFFFFF) + whole[runs + 8 :]
     begin = time.perf_counter()
     refused(put(tmp_path, "a.mp4", whole))
-    assert time.perf_counter() - begin < 1.0
+    assert soon(time.perf_counter() - begin, 1.0)

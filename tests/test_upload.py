@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import soon
 
 import making
 import mapillary_tools as tool
@@ -520,7 +521,7 @@ def test_412_out_of_the_blue_asks_at_once_and_goes_on(field):
     with Service([offset_invalid(path=IMAGE)]) as service:
         start = time.monotonic()
         row = field.upload(service)
-    assert row["done"] == 1 and time.monotonic() - start < 3
+    assert row["done"] == 1 and soon(time.monotonic() - start, 3)
     assert len(service.requests("GET", IMAGE)) == 1
 
 
@@ -643,7 +644,7 @@ def test_a_stalled_service_is_given_up_and_tried_again(field, at):
         start = time.monotonic()
         row = field.upload(service)
         seconds = time.monotonic() - start
-    assert row["done"] == 1 and seconds < 4
+    assert row["done"] == 1 and soon(seconds, 4)
 
 
 def test_an_answer_that_trickles_in_for_ever_is_given_up(field):
@@ -678,7 +679,7 @@ def test_an_answer_that_trickles_in_for_ever_is_given_up(field):
         stop.set()
         timer.cancel()
         listener.close()
-    assert seconds < 2
+    assert soon(seconds, 2)
 
 
 # ---- No network
@@ -741,7 +742,7 @@ def test_after_the_offline_limit_the_run_ends_and_says_what_is_left(field):
         field.use(service)
     start = time.monotonic()
     row = field.upload(None, "--offline_limit", "0.005")
-    assert field.code == 8 and time.monotonic() - start < 3
+    assert field.code == 8 and soon(time.monotonic() - start, 3)
     assert row["skipped"] == {"still to be sent": 3}
     assert any("run the same command again: 3 images left" in note for note in row["notes"])
     assert row["stopped"]["code"] == "unreachable"
@@ -1125,7 +1126,7 @@ def test_max_rate_limits_the_bytes_of_a_second(field):
         start = time.monotonic()
         row = field.upload(service, "--max_rate", "500", threads=4)
         seconds = time.monotonic() - start
-    assert row["done"] == 4 and 0.6 <= seconds < 2.0
+    assert row["done"] == 4 and 0.6 <= seconds and soon(seconds, 2.0)
 
 
 # ---- What is sent

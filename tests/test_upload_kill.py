@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from conftest import soon
 
 import making
 import mapillary_tools as tool
@@ -239,7 +240,7 @@ def test_interrupted_the_run_ends_soon_with_130_and_the_next_one_completes(maste
             return len(service.log) >= 5
 
         process = killed_when(field, ready, signal.SIGINT)
-        assert process.returncode == 130 and time.monotonic() - start[0] < 2
+        assert process.returncode == 130 and soon(time.monotonic() - start[0], 2)
         settled(service)
         row, _ = field.complete()
     assert row["exit_code"] == 0
@@ -256,7 +257,7 @@ def test_interrupted_while_the_service_stalls_the_run_ends_soon(master, tmp_path
             return len(service.log) >= THREADS
 
         process = killed_when(field, ready, signal.SIGINT)
-        assert process.returncode == 130 and time.monotonic() - start[0] < 4
+        assert process.returncode == 130 and soon(time.monotonic() - start[0], 4)
 
 
 def test_interrupted_while_waiting_for_the_network_the_run_ends_soon(master, tmp_path):
@@ -268,7 +269,7 @@ def test_interrupted_while_waiting_for_the_network_the_run_ends_soon(master, tmp
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and time.monotonic() - start < 4
+    assert process.returncode == 130 and soon(time.monotonic() - start, 4)
     assert b"run the same command again" in err and b"Traceback" not in err
 
 
@@ -294,7 +295,7 @@ def test_interrupted_while_no_connection_comes_about_the_run_ends_soon(master, t
         seconds = time.monotonic() - start
         for one in full:
             one.close()
-    assert process.returncode == 130 and seconds < 4
+    assert process.returncode == 130 and soon(seconds, 4)
 
 
 def test_a_second_interrupt_does_not_damage_the_journal(master, tmp_path):
