@@ -198,7 +198,9 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_program():
 
 def test_the_embedding_example_runs(checkout, monkeypatch):
     code = "\n".join(
-        line[4:] for line in README.split("## Embedding")[1].splitlines() if line.startswith("    ")
+        line[4:]
+        for line in re.split(r"^## ", README.split("## Embedding")[1], 1, re.M)[0].splitlines()
+        if line.startswith("    ")
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
