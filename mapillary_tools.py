@@ -87,6 +87,7 @@ import operator
 import os
 import random
 import re
+import stat
 import struct
 import subprocess
 import threading
@@ -124,6 +125,7 @@ from typing import (
 if typing.TYPE_CHECKING:
     import concurrent.futures
     import importlib.abc
+    import multiprocessing.process
     from xml.parsers import expat
 
 __all__ = [
@@ -392,6 +394,7 @@ SKIP_PROCESSED = "already processed"
 SKIP_DUPLICATE = "duplicate"
 SKIP_LEFT = "still to be sent"
 SKIP_LINK = "a link (process the folder that the photo itself is in)"
+UNREADABLE = "unreadable"  # the code of a problem of the medium, which may pass
 STAND_IN_FILE = "stand_in.json"  # tells a folder in which a stand-in service keeps what it received
 
 STEPS = (
@@ -1936,36 +1939,95 @@ def os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
     return CannotWrite("cannot_write", "cannot be written", file=path, value=cause, remedy=remedy)
 
 
+# What file systems say that cannot flush, or keep rights: SMB, exFAT, FUSE, network drives.
+_CANNOT = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTSUP, 45)
+
+
+@contextlib.contextmanager
+def best_effort() -> Iterator[None]:
+    """Do what a file system may not be able to do; other errors come through."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+
+
+def flush_file(handle: int) -> None:
+    """Wait until a file is on disk, where its file system can tell."""
+    with best_effort():
+        os.fsync(handle)
+
+
+def regular_only(path: str, flags: int) -> int:
+    """An opener that does not wait for a pipe, and refuses what is no file; raises OSError."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return handle
+
+
+def open_file(path: Union[str, Path]) -> BinaryIO:
+    """A file to read, open at its begin; raises OSError, also for a folder, a pipe or a device."""
+    return open(path, "rb", opener=regular_only)
+
+
+def _take_after(handle: int, old: os.stat_result, path: str) -> None:
+    """Give a new file the owner and the extended attributes of the one that it replaces."""
+    new = os.fstat(handle)
+    if hasattr(os, "chown") and (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        with best_effort():
+            os.chown(handle, old.st_uid, old.st_gid)
+    if hasattr(os, "listxattr"):
+        with best_effort():
+            for name in os.listxattr(path):
+                os.setxattr(handle, name, os.getxattr(path, name))
+
+
+def _fill(
+    part: str, chunks: Iterable[bytes], mode: Optional[int], target: str, flush: bool
+) -> None:
+    """Write a temporary file whole, with the rights of the one that it is to replace."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    old: Optional[os.stat_result] = None
+    with contextlib.suppress(FileNotFoundError):
+        old = os.stat(target)
+    if mode is None and old is not None:
+        mode = old.st_mode & 0o7777
+    handle = os.open(part, flags, 0o666 if mode is None else mode)
+    with os.fdopen(handle, "wb", buffering=0) as stream:
+        for chunk in chunks:
+            write_all(stream, chunk)
+        if old is not None:
+            _take_after(handle, old, target)
+        if mode is not None and os.name == "posix":
+            with best_effort():
+                os.chmod(handle, mode)
+        if flush:
+            flush_file(handle)
+
+
 def write_atomically(
-    path: Union[str, Path], chunks: Iterable[bytes], mode: Optional[int] = None, flush: bool = True
+    path: Union[str, Path],
+    chunks: Iterable[bytes],
+    mode: Optional[int] = None,
+    flush: bool = True,
+    ready: Callable[[], None] = lambda: None,
 ) -> os.stat_result:
     """Write a file (behind links too) whole or not at all: temporary file beside it, fsync,
-    os.replace. Permissions are mode, else as they were. Returns os.stat of the new file; raises
+    os.replace. Permissions are mode, else as they were, as owner and extended attributes are;
+    ready() may stop it right before the rename. Returns os.stat of the new file; raises
     CannotWrite, and then the old file is as it was.
     """
     target = os.path.realpath(str(path))
-    part = os.path.join(
-        os.path.dirname(target),
-        f"{PART_PREFIX}{random.SystemRandom().getrandbits(64):016x}{PART_SUFFIX}",
-    )
+    name = f"{PART_PREFIX}{random.SystemRandom().getrandbits(64):016x}{PART_SUFFIX}"
+    part = os.path.join(os.path.dirname(target), name)
     try:
-        if mode is None:
-            with contextlib.suppress(FileNotFoundError):
-                mode = os.stat(target).st_mode & 0o7777
-        handle = os.open(
-            part,
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
-            0o666 if mode is None else mode,
-        )
         try:
-            with os.fdopen(handle, "wb", buffering=0) as stream:
-                for chunk in chunks:
-                    write_all(stream, chunk)
-                if mode is not None and os.name == "posix":
-                    os.chmod(stream.fileno(), mode)
-                if flush:
-                    os.fsync(stream.fileno())
-                written = os.fstat(stream.fileno())
+            _fill(part, chunks, mode, target, flush)
+            written = os.stat(part)
+            ready()
             os.replace(part, target)
             return written
         except BaseException:
@@ -1983,6 +2045,19 @@ def write_all(stream: io.RawIOBase, chunk: bytes) -> None:
     view = memoryview(chunk)
     while view:
         view = view[stream.write(view) or 0 :]
+
+
+def begin_of(path: Union[str, Path]) -> Optional[bytes]:
+    """The first 100 bytes of a file that is to be replaced, None where there is none; raises
+    CannotWrite for what is no file.
+    """
+    try:
+        with open_file(path) as stream:
+            return stream.read(100)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise os_problem(path, error) from error
 
 
 def make_folder(path: str, mode: int = 0o777) -> None:
@@ -2065,7 +2140,35 @@ def _pool(count: int, total: int) -> Tuple["concurrent.futures.Executor", int]:
     import multiprocessing
 
     spawn = multiprocessing.get_context("spawn")
-    return concurrent.futures.ProcessPoolExecutor(count, spawn), 32
+    return concurrent.futures.ProcessPoolExecutor(count, spawn, watch_parent), 32
+
+
+def _parent() -> Optional["multiprocessing.process.BaseProcess"]:
+    """The process that started this one as a worker; None where this is none."""
+    if "multiprocessing" not in sys.modules:
+        return None
+    import multiprocessing
+
+    return multiprocessing.parent_process()
+
+
+def end_with_parent() -> None:
+    """End this worker process at once where the one that started it is no more."""
+    parent = _parent()
+    if parent is not None and not parent.is_alive():
+        os._exit(EXIT_INTERRUPTED)
+
+
+def watch_parent() -> None:
+    """End this worker process as soon as the one that started it has ended."""
+    parent = _parent()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(EXIT_INTERRUPTED)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def each(
@@ -2809,6 +2912,17 @@ def image_edits(
     return edits
 
 
+def carries(found: Found, edits: Edits) -> bool:
+    """Whether a file has every tag of ours as the edits say."""
+    raw = found.raw or {}
+    for ifd, tags in edits.items():
+        there = raw.get(ifd, {})
+        for tag, value in tags.items():
+            if there.get(str(tag)) not in (plain(value), [plain(value), 1]):
+                return False
+    return True
+
+
 def edits_hash(edits: Edits) -> str:
     """A short name of what is written into an image."""
     return text_hash(repr([(ifd, sorted(tags.items())) for ifd, tags in sorted(edits.items())]))
@@ -2855,7 +2969,7 @@ def exif_digest(block: bytes) -> str:
 def _unreadable(path: str, error: OSError) -> BadExif:
     cause = error.strerror or str(error)
     return BadExif(
-        "unreadable", "cannot be read", file=path, value=cause, remedy="check the card and rights"
+        UNREADABLE, "cannot be read", file=path, value=cause, remedy="check the card and rights"
     )
 
 
@@ -2865,7 +2979,7 @@ def read_found(path: Union[str, Path]) -> Found:
     """
     name = str(path)
     try:
-        with open(name, "rb") as stream:
+        with open_file(name) as stream:
             stamp = stamp_by(os.fstat(stream.fileno()))
             begin = stream.read(2)
             stream.seek(0)
@@ -2968,13 +3082,24 @@ def edited(stream: BinaryIO, path: str, edits: Edits) -> Edited:
     return Edited(out.getvalue(), len(head.data), exif_digest(block[6:]), True)
 
 
-def rest_of(stream: BinaryIO, start: int) -> Iterator[bytes]:
-    """The bytes of an open file from an offset on, a piece at a time; then it is closed, so that it
-    can be replaced.
+_CHANGED = "was changed by another program during this run"
+
+
+def _changed(path: str) -> BadExif:
+    return BadExif("changed", _CHANGED, file=path, remedy="run it again")
+
+
+def _rest_of(stream: BinaryIO, start: int, size: int, path: str) -> Iterator[bytes]:
+    """The bytes of an open file from an offset on, a piece at a time; then it is closed, so that
+    it can be replaced. Raises BadExif unless they are as many as there were at the first look.
     """
     with stream:
         stream.seek(start)
-        yield from iter(lambda: stream.read(COPY_BYTES), b"")
+        for piece in iter(lambda: stream.read(COPY_BYTES), b""):
+            start += len(piece)
+            yield piece
+    if start != size:
+        raise _changed(path)
 
 
 def write_edits(
@@ -2988,22 +3113,36 @@ def write_edits(
     again.
 
     Whole and atomically, by one open of the file; one that the edits do not change is not written.
-    known is the size and time that the file must have. Raises BadExif, CannotWrite.
+    known is the size and time that the file must have; it must be the same file until it is
+    replaced. Raises BadExif, CannotWrite.
     """
     try:
-        with open(path, "rb") as stream:
+        with open_file(path) as stream:
             status = os.fstat(stream.fileno())
             if known is not None and stamp_by(status) != known:
-                wrong = "was changed by another program during this run"
-                raise BadExif("changed", wrong, file=path, remedy="run it again")
+                raise _changed(path)
             new = edited(stream, path, edits)
             if to is not None or new.changed:
-                parts = itertools.chain([new.head], rest_of(stream, new.start))
+                rest = _rest_of(stream, new.start, status.st_size, path)
+                parts = itertools.chain([new.head], rest)
                 mode = status.st_mode & 0o7777 if to else None
-                status = write_atomically(to or path, parts, mode=mode, flush=flush)
+                same = functools.partial(_check_same, path, status)
+                status = write_atomically(to or path, parts, mode, flush, same)
     except OSError as error:
         raise os_problem(path, error) from error
     return Written(*stamp_by(status), digest=new.digest)
+
+
+def _check_same(path: str, before: os.stat_result) -> None:
+    """Raise BadExif where a path no longer leads to the file that was read, as it was then; end
+    where the run that asked for it has ended.
+    """
+    end_with_parent()
+    now = os.stat(path)
+    if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
+        raise _changed(path)
+    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise _changed(path)
 
 
 def write_image(
@@ -3762,10 +3901,10 @@ def check_gpx_target(path: Union[str, Path]) -> None:
     """Raise CannotWrite when there is a file that write_gpx did not write: a photo, or the track
     itself.
     """
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
-        if b'creator="mapillary_tools"' not in stream.read(100):
-            wrong = "was not written by --write_gpx"
-            raise CannotWrite("not_ours", wrong, file=path, remedy="choose another file name")
+    begin = begin_of(path)
+    if begin is not None and b'creator="mapillary_tools"' not in begin:
+        wrong = "was not written by --write_gpx"
+        raise CannotWrite("not_ours", wrong, file=path, remedy="choose another file name")
 
 
 def _trkpt(fix: Fix) -> str:
@@ -4395,7 +4534,7 @@ def _tracks_in(path: Path, kind: str) -> Iterator[Union[Track, BadTrack]]:
     track file.
     """
     try:
-        with open(path, "rb") as handle:
+        with open_file(path) as handle:
             source = Source(handle, path)
             for reader in _readers_of(source, kind):
                 try:
@@ -4980,7 +5119,7 @@ class _Tail:
             stream = self._open()
             write_all(stream, b"".join(lines))
             if flush:
-                os.fsync(stream.fileno())
+                flush_file(stream.fileno())
         except OSError as error:
             self._drop()  # opened again, it is cut behind the last whole line
             raise os_problem(self.path, error) from error
@@ -4989,7 +5128,7 @@ class _Tail:
         """The stream to append to, cut behind the last whole line."""
         if self.stream is not None:
             return self.stream
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        make_folder(os.path.dirname(self.path))
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         stream = self.stream = io.FileIO(os.open(self.path, flags, 0o666), "r+b")
         stream.truncate(self.end)
@@ -4999,6 +5138,7 @@ class _Tail:
             write_all(stream, header)
             self.end = len(header)
             flush_folder(os.path.dirname(self.path))
+            flush_folder(os.path.dirname(os.path.dirname(self.path)))
         return stream
 
     def flush(self) -> None:
@@ -5006,7 +5146,7 @@ class _Tail:
         with self.guard:
             if self.stream is not None:
                 try:
-                    os.fsync(self.stream.fileno())
+                    flush_file(self.stream.fileno())
                 except OSError as error:
                     raise os_problem(self.path, error) from error
 
@@ -5218,6 +5358,7 @@ class Journal:
                 yield (_row_text(pack_line(line)) + "\n").encode("ascii")
 
         write_atomically(self.path, texts())
+        flush_folder(self.state)
         self._index, self._tail = _Index(), _Tail(self.path)
         self._read()
 
@@ -5238,7 +5379,8 @@ class Journal:
         place = os.path.dirname(self.copy_path(""))
         try:
             with os.scandir(place) as entries:
-                return frozenset(name_key(entry.name) for entry in entries if entry.is_file())
+                files = [one.name for one in entries if one.is_file(follow_symlinks=False)]
+            return frozenset(map(name_key, files))
         except OSError:
             return frozenset()
 
@@ -5247,12 +5389,29 @@ class Journal:
         return os.path.join(self.state, "logs", name, "steps.json")
 
 
+_OUR_NAMES = ("", "lock", "journal.jsonl", "process_images", "logs")  # below a state folder
+
+
+def _refuse_links(state: str) -> None:
+    """Raise BadJournal where something of ours is a link: nothing is written, or removed, through
+    one, since it may lead to somebody's photos.
+    """
+    for name in _OUR_NAMES:
+        path = os.path.join(state, name).rstrip(os.sep)
+        if os.path.islink(path):
+            wrong, remedy = "is a link, which is not followed", "remove the link"
+            raise BadJournal("state_link", wrong, file=path, remedy=remedy)
+
+
 def _take_lock(folder: str, state: str) -> io.FileIO:
     """Lock a folder for this process; the operating system frees it whatever happens. Raises
-    BadJournal.
+    BadJournal, CannotWrite.
     """
+    _refuse_links(state)
     try:
-        os.makedirs(state, exist_ok=True)
+        if not os.path.isdir(state):
+            os.makedirs(state, exist_ok=True)
+            flush_folder(folder)
         lock = io.FileIO(os.path.join(state, "lock"), "a+")
     except OSError as error:
         raise os_problem(folder, error) from error
@@ -5264,8 +5423,9 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
         raise BadJournal("in_use", wrong, file=folder, value=owner, remedy=remedy)
     import platform
 
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {platform.node()}".encode("utf-8", "replace"))
+    with contextlib.suppress(OSError):  # who holds it is a courtesy: a disk may be full
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}".encode("utf-8", "replace"))
     return lock
 
 
@@ -6268,6 +6428,8 @@ def _why_skipped(path: Path, was_uploaded: bool) -> str:
 def is_same_file(image: Image, stamp: Stamp) -> bool:
     """Whether a file has the size and time of what the journal last saw of it."""
     seen = image.written or image.found
+    if image.found is not None and image.found.error and image.found.error.code == UNREADABLE:
+        return False  # of an earlier version, which remembered it
     return seen is not None and stamp != NO_STAMP and seen.stamp == stamp
 
 
@@ -6340,23 +6502,40 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
     found now.
     """
     if found.error is not None:
+        if found.error.code == UNREADABLE:
+            return fail_now(Image(path), found.error)  # the medium, not the photo: tried again
         if known is not None and known.found is not None and known.found.error is None:
             return fail_now(Image(path), found.error)  # it may be whole again later
         return Image(path, found)
     if known is None or known.found is None:
         return image_of(path, found)
     known = known._replace(path=path, capture=capture_time(known.found, path.name))
-    written = known.written
-    if written is not None and written.digest is not None and written.digest == found.digest:
-        return known._replace(written=written._replace(size=found.size, mtime=found.mtime))
-    if known.outcome is None and known.described is not None:
-        secret = config.secret() if known.described.master else None
-        if found.caption == caption_of(known, secret):
-            edits = edits_hash(edits_of(known, secret))
-            return known._replace(written=Written(*found.stamp, digest=found.digest, edits=edits))
+    ours = _as_written(known, found, config)
+    if ours is not None:
+        return known._replace(written=ours)
     before = known.found or NOTHING_FOUND
     same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
     return image_of(path, found, known.given if same else None)
+
+
+def _as_written(known: Image, found: Found, config: Configuration) -> Optional[Written]:
+    """How what a file carries is known as our own writing; None where it is not."""
+    written = known.written
+    if written is not None and written.digest is not None and written.digest == found.digest:
+        return written._replace(size=found.size, mtime=found.mtime)
+    if known.outcome is not None:
+        return None
+    secret, described = None, known.described
+    if described is not None and described.master:
+        secret = config.secret()
+    if described is not None and found.caption != caption_of(known, secret):
+        return None
+    if described is None and known.given is None:
+        return None
+    edits = edits_of(known, secret)
+    if described is None and not carries(found, edits):
+        return None  # else a run before wrote it, and did not come to tell
+    return Written(*found.stamp, digest=found.digest, edits=edits_hash(edits))
 
 
 def _gather_uploader(user: User, course: Course, config: Configuration, notes: Notes) -> Uploader:
@@ -6464,8 +6643,7 @@ def carry_out(
     for folder, group in by_folder(work.told).items():
         places[folder].journal.append(group)
     for image in work.stale:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(_copy_of(image, places))
+        _remove_copy(_copy_of(image, places))
     tasks = (_task(image, places, copies, secret) for image in work.due)
     outcomes = each(write_job, tasks, len(work.due), workers)
     results: List[Image] = []
@@ -6485,6 +6663,15 @@ def _task(image: Image, places: Mapping[str, Place], copies: bool, secret: Optio
     """What a worker is to write of an image."""
     to = _copy_of(image, places) if copies else None
     return Task(str(image.path), edits_of(image, secret), to, _last_seen(image))
+
+
+def _remove_copy(path: str) -> None:
+    """Remove a described copy that is no longer right, if it is there; raises CannotWrite."""
+    try:
+        if os.path.isfile(path) and not os.path.islink(path):
+            os.unlink(path)
+    except OSError as error:
+        raise os_problem(path, error) from error
 
 
 def _copy_of(image: Image, places: Mapping[str, Place]) -> str:
@@ -6627,7 +6814,8 @@ def table_text(path: Union[str, Path]) -> Tuple[bytes, str, str]:
     Unicode.
     """
     try:
-        content = Path(path).read_bytes()
+        with open_file(path) as stream:
+            content = stream.read()
     except FileNotFoundError:
         wrong = "there is no such file"
         raise NotFound("table_missing", wrong, file=path, remedy="check its name") from None
@@ -7007,7 +7195,9 @@ def _given_run(
         gathered, places = gather_images(paths, course, config, ui, stack)
         before = gathered.images
         fresh = [image if is_final(image) else without_stale(image, STEPS) for image in before]
-        images = change(fresh)
+        keep = options[Keep].keep_original
+        copied = [keep and _has_copy(image, gathered.copies) for image in before]
+        images = list(map(_resumed, change(fresh), before, copied))
         new = [_as_given(image) for image, old in zip(images, before) if _is_new(image, old)]
         due = [image for image in new if not _stands(image, options[Keep])]
         if not options[Dry].dry_run:
@@ -7015,6 +7205,22 @@ def _given_run(
     for image in images:
         report.count(image.path, image.outcome)
     return report
+
+
+def _has_copy(image: Image, copies: Mapping[str, FrozenSet[str]]) -> bool:
+    """Whether an image has a described copy."""
+    return name_key(image.path.name) in copies.get(os.path.dirname(str(image.path)), ())
+
+
+def _resumed(image: Image, old: Image, copied: bool) -> Image:
+    """An image of which a run before told what it gives, but did not come to write it: it is
+    carried out now. copied: it has a described copy, where copies are wanted.
+    """
+    left_out = image.aside is not None and image.aside.status == "skipped"
+    planned = old.outcome is None and old.given is not None and not old.taken(DESCRIPTION)
+    if not left_out or not planned or copied or _stands(_as_given(old), Keep()):
+        return image
+    return old
 
 
 def _is_new(image: Image, old: Image) -> bool:
@@ -7765,7 +7971,10 @@ class SampleRecord:
         """
         if len(lines) < 2 or lines[-1].done != settings:
             return []
-        return [name for name in lines[-2].frames if os.path.exists(self.place(name))]
+        frames = lines[-2].frames
+        here = [name for name in frames if os.path.exists(self.place(name))]
+        short = [name for name in here if self._stamp(name).size < frames[name].size]
+        return [] if short else here
 
     def old(self, lines: Sequence[Sampling]) -> Tuple[List[str], List[str]]:
         """(frames of earlier samplings of a video as we left them, frames changed by others or
@@ -7815,6 +8024,7 @@ class SampleRecord:
                 os.unlink(self.place(name))
             for name, (source, _) in zip(names, frames):
                 os.replace(source, self.place(name))
+            flush_folder(self.journal.folder)
         except OSError as error:
             raise os_problem(self.journal.folder, error) from error
         self.journal.append([line._replace(done=settings)])
@@ -7866,7 +8076,7 @@ def _make_frames(setup: Setup, footage: Footage, work: str, given: Optional[floa
         frame, fix = os.path.join(work, f"{when}.jpg"), timing.place(second)
         nowhere += timing.track is not None and fix is None
         edits = frame_edits(footage.camera, timing.start + second * timing.ratio, fix)
-        frames.append((frame, write_edits(frame, edits, flush=False).stamp))
+        frames.append((frame, write_edits(frame, edits).stamp))
     return _Sampled(frames, seconds, nowhere, timing, wrong)
 
 
@@ -8078,7 +8288,7 @@ def _asked_wait(headers: Mapping[str, str], row: Mapping[str, Any]) -> Optional[
             return min(WAIT_MOST_S, max(0.0, until))
     for wait in (row.get("backoff"), _debug(row).get("backoff")):
         if isinstance(wait, (int, float)) and not isinstance(wait, bool) and wait >= 0:
-            return min(WAIT_MOST_S, float(wait) / 1000.0)
+            return min(WAIT_MOST_S, float(min(wait, 1e12)) / 1000.0)
     return None
 
 
@@ -8563,6 +8773,10 @@ class Entity(NamedTuple):
     parts: Callable[[int], Iterable[bytes]]  # those from an offset on
 
 
+def _has_handle(row: Dict[str, Any]) -> bool:
+    return isinstance(row.get("h"), str) and bool(row["h"].strip())
+
+
 def put_entity(server: Server, entity: Entity, token: str, ask_first: bool) -> str:
     """Upload an entity; returns its handle.
 
@@ -8583,7 +8797,7 @@ def put_entity(server: Server, entity: Entity, token: str, ask_first: bool) -> s
         most = max(before, offset)
         return offset > before
 
-    answer = server.repeated(url, send, lambda row: isinstance(row.get("h"), str), got_further)
+    answer = server.repeated(url, send, _has_handle, got_further)
     return str(answer.row["h"])
 
 
@@ -9057,7 +9271,7 @@ class Sender:
         self.crew = Crew(server.wire)
         self.hold = hold  # whether complete sequences are left open
         self.tokens: Dict[Optional[str], str] = {}  # user -> access token
-        self._locks: Dict[str, threading.Lock] = {}  # by the keys that were sent, or tried
+        self._turns = _Turns()
         self._pulse = _Pulse()
 
     def run(self, jobs: Sequence[Tuple[Batch, Parcel]], threads: int) -> None:
@@ -9099,12 +9313,8 @@ class Sender:
             key = f"mly_tools_{ready.md5}.jpg"
             before = journal.sent(service, parcel.name)
             begun = before is not None and before.status != "sent" and before.key == key
-            with self.crew.guard:
-                # whether this run has sent the very same bytes, or is at it
-                again = key in self._locks
-                alone = self._locks.setdefault(key, threading.Lock())
             line = Sent(parcel.name, service, "started", parcel.photo, key)
-            with alone:
+            with self._turns.take(key) as again:
                 self.server.wait(0.0)
                 journal.append([line], flush=False)
                 entity = Entity(key, ready.size, functools.partial(pieces_of, ready))
@@ -9183,6 +9393,25 @@ class Sender:
         token = self.tokens[batch.user]
         cluster = finish_upload(self.server, line.handle or "", batch.organization, token)
         batch.place.journal.append([line._replace(cluster=cluster)])
+
+
+class _Turns:
+    """The very same bytes, in two files, are sent one after the other."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: Dict[str, threading.Lock] = {}
+        self._tried: Set[str] = set()
+
+    @contextlib.contextmanager
+    def take(self, key: str) -> Iterator[bool]:
+        """Wait for the turn of a key; gives whether this run has tried to send its bytes."""
+        with self._guard:
+            alone = self._locks.setdefault(key, threading.Lock())
+        with alone:
+            again = key in self._tried
+            self._tried.add(key)
+            yield again
 
 
 class _Pulse:
@@ -10575,10 +10804,10 @@ def write_report(options: Options) -> Report:
     if not report.done:
         wrong = "has no processed images"
         raise NotFound("nothing_processed", wrong, file=top, remedy="run process first")
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
-        if not stream.read(100).startswith(PAGE[:50].encode("ascii")):
-            wrong, remedy = "was not written by report", "choose another --output_path"
-            raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
+    begin = begin_of(path)
+    if begin is not None and not begin.startswith(PAGE[:50].encode("ascii")):
+        wrong, remedy = "was not written by report", "choose another --output_path"
+        raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
     write_atomically(path, [_page_text(page).encode("utf-8", "backslashreplace")])
     report.told.facts.update(page=path, sequences=len(page.sequences))
     report.told.lines.append("the page is " + path)
@@ -11262,6 +11491,10 @@ class _Progress:
         self._what, self._width = "", 0
 
     def __call__(self, what: str, done: int, total: int, size: int) -> None:
+        with contextlib.suppress(OSError, ValueError, ToolError):  # a closed terminal ends no run
+            self._show(what, done, total, size)
+
+    def _show(self, what: str, done: int, total: int, size: int) -> None:
         now = time.monotonic()
         if what != self._what:
             self.clear()
@@ -11283,9 +11516,10 @@ class _Progress:
     def clear(self) -> None:
         """Wipe the line, so that other text can stand there."""
         if self._terminal and self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._stream.flush()
-            self._width = 0
+            blank, self._width = " " * self._width, 0
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write("\r" + blank + "\r")
+                self._stream.flush()
 
 
 class _Handler(logging.Handler):
@@ -11297,8 +11531,9 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
-        self._progress.clear()
-        _print(shown(record.getMessage()), sys.stderr)
+        with contextlib.suppress(OSError, ValueError, ToolError):  # a closed terminal ends no run
+            self._progress.clear()
+            _print(shown(record.getMessage()), sys.stderr)
 
 
 def _ask(question: str, secret: bool) -> str:
@@ -11411,8 +11646,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _prepare() -> None:
-    """What suits this program, but not a host: fewer sweeps of memory, many open files."""
+    """What suits this program, but not a host: fewer sweeps of memory, many open files; from the
+    second Ctrl-C on it ends at once, which the atomic writes allow.
+    """
     import gc
+    import signal
+
+    def interrupted(*_: Any) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupted)
 
     gc.set_threshold(200000, 20, 20)  # a run makes many small values and no cycles
     with contextlib.suppress(ImportError, OSError, ValueError):  # each folder keeps files open

@@ -262,6 +262,7 @@ def crossing_underscores(house: House) -> List[str]:
                     "_asdict",
                     "_fields",
                     "_make",
+                    "_exit",
                 ):  # the interface of named tuples
                     found.append(f".{node.attr} at line {node.lineno}")
     return found
