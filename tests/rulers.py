@@ -46,6 +46,16 @@ class Floor(NamedTuple):
     last: int
 
 
+def _tokens_of(source: str) -> Iterator[tokenize.TokenInfo]:
+    """The tokens that count; an f-string is one, as it was before Python 3.12."""
+    depth = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        name = tokenize.tok_name[token.type]
+        depth += (name == "FSTRING_START") - (name == "FSTRING_END")
+        if name != "FSTRING_START" and not depth and token.type not in _SILENT:
+            yield token
+
+
 class House:
     """A module as the rules see it."""
 
@@ -57,8 +67,7 @@ class House:
         ends = [number - 1 for number, _ in heads[1:]] + [len(self.lines)]
         self.floors = [Floor("Front", 1, heads[0][0] - 1 if heads else len(self.lines))]
         self.floors += [Floor(name, first, last) for (first, name), last in zip(heads, ends)]
-        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-        self.tokens = [token for token in tokens if token.type not in _SILENT]
+        self.tokens = list(_tokens_of(source))
         self.definitions = self._definitions()
 
     def floor(self, line: int) -> int:

@@ -609,7 +609,7 @@ def test_full_disk_leaves_every_image_whole_and_the_next_run_finishes(
 def test_full_disk_while_images_are_written_ends_in_1_and_names_them(drive, monkeypatch):
     import mapillary_tools
 
-    def full(path: Any, *_: Any) -> None:
+    def full(path: Any, *_: Any, **__: Any) -> None:
         raise mapillary_tools.os_problem(path, OSError(errno.ENOSPC, "No space left on device"))
 
     monkeypatch.setattr(mapillary_tools, "write_atomically", full)

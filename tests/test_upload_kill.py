@@ -217,9 +217,13 @@ def test_a_run_after_a_completed_one_asks_for_nothing(master, tmp_path):
 
 
 def test_two_runs_at_one_time_do_not_send_twice(master, tmp_path):
-    with Service(latency=0.02) as service:
+    with Service(latency=0.3) as service:  # so that the first is at it when the second begins
         field = Field(master, tmp_path, service)
-        first, second = field.start(), field.start()
+        first = field.start()
+        deadline = time.monotonic() + 60
+        while not service.log and time.monotonic() < deadline:
+            time.sleep(0.01)
+        second = field.start()
         codes = sorted(
             process.wait(timeout=60) for process in (first, second) if process.communicate()
         )
