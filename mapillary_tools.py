@@ -328,10 +328,6 @@ class ToolError(Exception):
     def __str__(self) -> str:
         return str(self.problem)
 
-    def about(self, file: Union[str, Path] = "", **changes: str) -> "ToolError":
-        """The same error about another file, or with another value, cause or remedy."""
-        return type(self)(**self.problem._replace(file=str(file), **changes)._asdict())
-
 
 class UsageError(ToolError, exit_code=2):
     """The command line, or an option group, asks for something that cannot be."""
@@ -2433,7 +2429,7 @@ TAIL_BYTES = 65536  # bytes at the end of a JPEG in which EOI must stand
 HEAD_LIMIT = 32 << 20  # bytes of segments before the scan that are still plausible
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that carry the picture's size
 _NO_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
-_SOI, _EOI, _SOS, _APP1, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0xFF
+_EOI, _SOS, _APP1, _FILL = 0xD9, 0xDA, 0xE1, 0xFF
 
 
 class Head(NamedTuple):
@@ -5043,7 +5039,10 @@ def log_text(image: Image, outcome: Optional[Outcome]) -> str:
     """All that is known of an image, each step's data and decision, for a person to read."""
     row = pack_image(image)
     if outcome is not None:
-        row["outcome"] = _known(**outcome._asdict())
+        repeats, problem = outcome.repeats, outcome.problem
+        told = _known(status=outcome.status, reason=outcome.reason)
+        told.update(_known(**repeats._asdict()) if repeats else {})
+        row["outcome"] = dict(told, problem=problem._asdict()) if problem else told
     return json.dumps(row, indent=1, sort_keys=True)
 
 

@@ -417,3 +417,15 @@ def test_100_000_images_load_in_a_second(tmp_path, capsys):
     with capsys.disabled():
         print("\n100,000 journal lines of 1.6 kB: %.2f s" % spent)
     assert soon(spent, 1.0)
+
+
+def test_log_of_an_image_names_its_problem_by_words(tmp_path):
+    """Symptom: the problem of a failed image was a bare list of its values."""
+    making.photo(tmp_path / "a.jpg")
+    making.drive(tmp_path, count=2, step=0.0)
+    words = ["--advanced", "--flag_duplicates", "--verbose"]
+    run("process", "--import_path", tmp_path, "--user_name", "demo", *words)
+    logs = tmp_path / ".mapillary" / "logs"
+    rows = {path.parent.name: json.loads(path.read_text()) for path in logs.glob("*/steps.json")}
+    assert rows["a.jpg"]["outcome"]["problem"]["code"] == "no_position"
+    assert rows["0002.jpg"]["outcome"]["partner"] == "0001.jpg"
