@@ -841,6 +841,11 @@ class Report:
         return self.told.notes
 
     @property
+    def word(self) -> str:
+        """What was done: "processed", "uploaded"."""
+        return self.told.word
+
+    @property
     def lines(self) -> List[str]:
         """What else the summary shows."""
         return self.told.lines
@@ -1005,7 +1010,10 @@ class Group:
                     f"{option.flag} is missing",
                     remedy=f"add {option.flag} {word}",
                 )
+            number = option.kind in (int, float)
             must = None if missing else option.rule.wrong_with(value)
+            if number and not missing and not isinstance(value, (int, float)):
+                must = "a number"
             if must is not None:
                 raise UsageError("bad_option", f"{option.flag} must be {must}", value=str(value))
 
@@ -1074,17 +1082,21 @@ class Tool(NamedTuple):
         Raises ToolError for what a person can act on, TypeError for a group that the tool does not
         take.
         """
-        known = {kind.word: kind for kind in self.groups}
-        groups = dict(named)
-        for one in given:
+        groups: Dict[str, Group] = {}
+        for one in [*given, *named.values()]:
             if isinstance(one, Ui):
                 ui = one
-            else:
-                groups[type(one).word] = one
-        for word, group in groups.items():
-            if word not in known or not isinstance(group, known[word]):
-                raise TypeError(f"{self.name}() takes no option group {word}={group!r}")
-        missing = [kind() for word, kind in known.items() if word not in groups]
+                continue
+            kind = next((kind for kind in self.groups if isinstance(one, kind)), None)
+            if kind is None or kind.word in groups:
+                raise TypeError(f"{self.name}() takes no such group, or has it already: {one!r}")
+            groups[kind.word] = one
+        words = [kind.word for kind in self.groups]
+        if not set(named) <= set(words) or any(
+            groups.get(word) is not named[word] for word in named
+        ):
+            raise TypeError(f"{self.name}() names its groups {', '.join(words)}")
+        missing = [kind() for kind in self.groups if kind.word not in groups]
         return self.act(Options([*groups.values(), *missing]), ui)
 
     @property
@@ -5028,6 +5040,7 @@ def pack_line(line: Line) -> Row:
 # what a row of odd values raises
 DAMAGED = (
     ValueError,
+    RecursionError,
     KeyError,
     TypeError,
     AttributeError,
@@ -5088,7 +5101,9 @@ class _Index:
             self.images[name_key(plain_name)] = (offset, len(text))
             return
         row = json.loads(text)
-        if "upload" in row:
+        if "image" in row:  # of an editor, with other blanks or line ends
+            self.images[name_key(row["image"])] = (offset, len(text))
+        elif "upload" in row:
             self.note(unpack_sent(row["upload"]), offset, len(text))
         elif "sampling" in row:
             self.note(unpack_sampling(row["sampling"]), offset, len(text))
@@ -5280,7 +5295,7 @@ class Journal:
 
     def _whole(self, text: bytes, name: str) -> Optional[Tuple[bytes, Image]]:
         """A line about an image, None where it is about something else or damaged."""
-        row = parsed(text.decode("latin-1")) if IMAGE_LINE.match(text) else None
+        row = parsed(text.decode("latin-1"))
         if not isinstance(row, dict) or name_key(str(row.get("image"))) != name_key(name):
             return None
         try:
@@ -5700,6 +5715,7 @@ class Known(NamedTuple):
     track: Optional[Track] = None  # None = positions come from EXIF
     stamps: Sequence[object] = ()  # size and time of the track's files
     secret: Optional[str] = None  # that descriptions are signed with
+    no_secret: Optional[UsageError] = None  # why there is none, where one may be needed
     now: float = 0.0  # seconds since 1970 UTC
 
 
@@ -6075,11 +6091,12 @@ def _described(image: Image, known: Known, course: Course) -> Image:
     into = "copy" if course.options[Keep].keep_original else "image"
     if course.options[Insert].skip_EXIF_insert:
         into = "stream"
-    image = image._replace(described=Described(into, course.master or is_signed(image) or None))
+    master = course.master or is_signed(image) or None
+    if master and known.no_secret is not None:
+        raise known.no_secret
+    image = image._replace(described=Described(into, master))
     edits = edits_hash(edits_of(image, known.secret))
-    return image._replace(
-        described=Described(into, image.described and image.described.master, edits)
-    )
+    return image._replace(described=Described(into, master, edits))
 
 
 def description_step(
@@ -6621,7 +6638,12 @@ def gather_known(
         track = gather_track(options[Geotagging], notes)
         known = known._replace(track=track, stamps=stamps)
     if DESCRIPTION in course.steps and (course.master or any(map(is_signed, images))):
-        known = known._replace(secret=config.secret())
+        try:
+            known = known._replace(secret=config.secret())
+        except UsageError as error:
+            if course.master:
+                raise
+            known = known._replace(no_secret=error)  # raised where an image needs it
     return known
 
 
@@ -7194,8 +7216,7 @@ def _given_run(
         gathered, places = gather_images(paths, course, config, ui, stack)
         before = gathered.images
         fresh = [image if is_final(image) else without_stale(image, STEPS) for image in before]
-        keep = options[Keep].keep_original
-        copied = [keep and _has_copy(image, gathered.copies) for image in before]
+        copied = [_has_copy(image, gathered.copies) for image in before]
         images = list(map(_resumed, change(fresh), before, copied))
         new = [_as_given(image) for image, old in zip(images, before) if _is_new(image, old)]
         due = [image for image in new if not _stands(image, options[Keep])]
@@ -7213,7 +7234,7 @@ def _has_copy(image: Image, copies: Mapping[str, FrozenSet[str]]) -> bool:
 
 def _resumed(image: Image, old: Image, copied: bool) -> Image:
     """An image of which a run before told what it gives, but did not come to write it: it is
-    carried out now. copied: it has a described copy, where copies are wanted.
+    carried out now. copied: it was written, into a described copy.
     """
     left_out = image.aside is not None and image.aside.status == "skipped"
     planned = old.outcome is None and old.given is not None and not old.taken(DESCRIPTION)

@@ -369,3 +369,61 @@ def test_the_very_same_bytes_are_asked_for_from_the_second_time_on():
 
 def test_version_of_a_copied_script_says_what_it_is():
     assert real(["--version"]).code == 0
+
+
+def test_interpolate_leaves_originals_alone_that_a_kept_copy_was_made_of(tmp_path):
+    """Symptom: what process_csv --keep_original had put into copies went into the originals."""
+    making.drive(tmp_path / "p", count=3)
+    (tmp_path / "t.csv").write_text("\n".join(f"000{n}.jpg,1.{n},2.0" for n in (1, 2, 3)))
+    columns = mt.CsvColumns(
+        str(tmp_path / "t.csv"), filename_column=1, latitude_column=2, longitude_column=3
+    )
+    before = images_in(tmp_path / "p")
+    mt.process_csv(mt.Input(str(tmp_path / "p")), columns, keep=mt.Keep(True))
+    copies = sorted((tmp_path / "p" / ".mapillary" / "process_images").iterdir())
+    for kind in ("identical_timestamps", "missing_gps"):
+        report = mt.interpolate(mt.Interpolation(data=kind, import_path=str(tmp_path / "p")))
+        assert (report.done, images_in(tmp_path / "p")) == (0, before)
+    assert len(copies) == 3 and all(path.exists() for path in copies)
+
+
+def test_a_secret_that_is_gone_stops_nothing_that_does_not_need_it(tmp_path):
+    making.drive(tmp_path, count=2)
+    mt.write_config({"MAPAdmin": {"MAPILLARY_SECRET_HASH": "S"}})
+    process(tmp_path, master=mt.Master(True))
+    os.unlink(mt.config_path())
+    report = process(tmp_path)
+    assert report.done == 2 and "MAPVideoSecure" not in making.description(tmp_path / "0001.jpg")
+
+
+@pytest.mark.parametrize("change", ["line ends", "blanks", "order"])
+def test_a_journal_that_an_editor_laid_out_anew_still_counts(change, tmp_path):
+    import json
+
+    making.drive(tmp_path, count=2)
+    process(tmp_path)
+    journal = tmp_path / ".mapillary" / "journal.jsonl"
+    lines = journal.read_text("ascii").splitlines()
+    if change == "line ends":
+        journal.write_bytes(("\r\n".join(lines) + "\r\n").encode("ascii"))
+    else:
+        rows = [json.dumps(json.loads(text), sort_keys=change == "order") for text in lines]
+        journal.write_text("\n".join(rows) + "\n", encoding="ascii")
+    assert sum(map(len, process(tmp_path).skipped.values())) == 2
+
+
+def test_embedding_calls_that_cannot_be_meant_are_type_errors(tmp_path):
+    source, user = mt.Input(str(tmp_path)), mt.User("demo")
+    for groups, named in (
+        ((source, user, mt.User("other")), {}),
+        ((source, user, "text"), {}),
+        ((source, user, mt.Angle(1.0)), {"angle": mt.Angle(2.0)}),
+        ((source, user), {"geotagging": mt.Angle(2.0)}),
+        ((source, user), {"nonsense": mt.Angle(2.0)}),
+    ):
+        with pytest.raises(TypeError):
+            mt.process(*groups, **named)
+    making.drive(tmp_path, count=1)
+    assert mt.extract_upload_params(source, user).done == 1, "a User is an Account"
+    with pytest.raises(mt.UsageError, match="must be a number"):
+        mt.Workers("2")  # type: ignore
