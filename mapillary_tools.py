@@ -1988,9 +1988,10 @@ def _take_after(handle: int, old: os.stat_result, path: str) -> None:
         with best_effort():
             os.chown(handle, old.st_uid, old.st_gid)
     if hasattr(os, "listxattr"):
-        with best_effort():
+        with contextlib.suppress(OSError):
             for name in os.listxattr(path):
-                os.setxattr(handle, name, os.getxattr(path, name))
+                with contextlib.suppress(OSError):  # one that may not be set costs no other
+                    os.setxattr(handle, name, os.getxattr(path, name))
 
 
 def _fill(
@@ -3145,7 +3146,8 @@ def _check_same(path: str, before: os.stat_result) -> None:
     """Raise BadExif where a path no longer leads to the file that was read, as it was then; end
     where the run that asked for it has ended.
     """
-    end_with_parent()
+    if __name__ == "__mp_main__":  # a worker of our own pool; an embedding host is none
+        end_with_parent()
     now = os.stat(path)
     if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
         raise _changed(path)
@@ -9355,12 +9357,12 @@ class Sender:
         arrived.
         """
         journal, problem, lines = batch.place.journal, line.problem, [line]  # type: Journal, Optional[Problem], List[Line]
-        manifest = journal.manifest(self.shipment.service, batch.identity)
-        if problem is None and manifest and manifest.cluster and parcel.name in manifest.images:
-            others = tuple(name for name in manifest.images if name != parcel.name)
-            lines.insert(0, manifest._replace(images=others))  # another photo of this name
-        journal.append(lines, flush=problem is None and self._pulse.due())
-        with self.crew.guard:
+        with self.crew.guard:  # manifests are read, changed and told by one thread at a time
+            manifest = journal.manifest(self.shipment.service, batch.identity)
+            if problem is None and manifest and manifest.cluster and parcel.name in manifest.images:
+                others = tuple(name for name in manifest.images if name != parcel.name)
+                lines.insert(0, manifest._replace(images=others))  # another photo of this name
+            journal.append(lines, flush=problem is None and self._pulse.due())
             parcel.state = SENT if problem is None else FAILED
             parcel.handle, parcel.problem = line.handle or "", problem
             self._pulse.settled += 1
