@@ -107,6 +107,7 @@ from typing import (
     Deque,
     Dict,
     FrozenSet,
+    Generator,
     Iterable,
     Iterator,
     List,
@@ -896,7 +897,7 @@ class Report:
 class Ui(NamedTuple):
     """How the floors below talk to whoever runs them; the top floor fills it in."""
 
-    # bytes so far
+    # (what, done, total, bytes so far)
     progress: Callable[[str, int, int, int], None] = lambda what, done, total, size: None
     # (question, secret) -> answer; None = nobody to ask
     ask: Optional[Callable[[str, bool], str]] = None
@@ -2182,7 +2183,7 @@ def watch_parent() -> None:
 
 def each(
     job: Callable[[Item], Result], items: Iterable[Item], total: int, workers: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """job(item) for each of about total items, in their order, only a few taken ahead: the one
     worker pool.
 
@@ -3116,7 +3117,6 @@ def write_edits(
     edits: Edits,
     to: Optional[str] = None,
     known: Optional[Stamp] = None,
-    flush: bool = True,
 ) -> Written:
     """Carry out the edits in a file, or in a copy of it; returns how what was written is known
     again.
@@ -3136,7 +3136,7 @@ def write_edits(
                 parts = itertools.chain([new.head], rest)
                 mode = status.st_mode & 0o7777 if to else None
                 same = functools.partial(_check_same, path, status)
-                status = write_atomically(to or path, parts, mode, flush, same)
+                status = write_atomically(to or path, parts, mode, ready=same)
     except OSError as error:
         raise os_problem(path, error) from error
     return Written(*stamp_by(status), digest=new.digest)
@@ -4638,16 +4638,16 @@ def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUC
 
 
 def track_stamps(path: Optional[str]) -> List[object]:
-    """Name, size and time of a track file, or of every file in a folder of them; the place does not
-    matter.
+    """Name, size and time of a track file, or of every file that read_track reads of a folder; the
+    place does not matter.
     """
     if not path:
         return []
     try:
         if not os.path.isdir(path):
             return [_plain_stamp(path)]
-        files = [(name, os.path.join(path, name)) for name in sorted(os.listdir(path))]
-        return [[name, _plain_stamp(file)] for name, file in files if os.path.isfile(file)]
+        files = _track_files(Path(path))
+        return [[file.relative_to(path).as_posix(), _plain_stamp(str(file))] for file in files]
     except OSError as error:
         cause, remedy = error.strerror or "", "check --geotag_source_path"
         raise NotFound(
@@ -4790,6 +4790,7 @@ Line = Union[Image, Sent, Manifest, Sampling]
 # -- pack and unpack --
 
 _PLAIN = {float: (float, int), int: (int,), str: (str,), bool: (bool,)}
+_HUGE = 1 << 63  # whole numbers of a line are smaller
 
 
 @functools.lru_cache(maxsize=None)
@@ -4811,11 +4812,16 @@ def _read_plain(kind: type, row: Row) -> Row:
         if value is not None:
             if type(value) not in types:
                 raise TypeError(f"{name} is {type(value).__name__}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} is not finite")
+            if isinstance(value, int) and abs(value) >= _HUGE:
+                raise ValueError(f"{name} is huge")
             values[name] = value
     return values
 
 
-def _known(**values: Any) -> Row:
+def known_values(**values: Any) -> Row:
+    """The values that are not None, by name."""
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -4826,7 +4832,26 @@ def _tags_row(tags: Optional[Tuple[MetaTag, ...]]) -> Optional[List[Row]]:
 def _read_tags(rows: Any) -> Optional[Tuple[MetaTag, ...]]:
     if rows is None:
         return None
-    return tuple([MetaTag(row["type"], row["key"], row["value"]) for row in rows])
+    tags = [MetaTag(row["type"], str(row["key"]), row["value"]) for row in rows]
+    if not all(tag.type in TAG_LISTS and isinstance(tag.value, (str, int, float)) for tag in tags):
+        raise TypeError("no such tag")
+    return tuple(tags)
+
+
+def _pair_of(kinds: Tuple[type, ...], values: Any) -> Tuple[Any, Any]:
+    """Two values of some types; raises TypeError or ValueError for anything else."""
+    first, second = values
+    if type(first) not in kinds or type(second) not in kinds:
+        raise TypeError("no such pair")
+    return first, second
+
+
+def _read_raw(raw: Any) -> Raw:
+    """The tags as a file had them; raises TypeError for what no photo gives."""
+    for tags in raw.values():
+        if not all(isinstance(value, (str, int, float, list)) for value in tags.values()):
+            raise TypeError("no such tag")
+    return dict(raw)
 
 
 def _problem_row(problem: Problem, whole: bool) -> Row:
@@ -4864,8 +4889,8 @@ def _read_clocks(row: Row) -> Tuple[Clock, ...]:
 
 def pack_found(found: Found) -> Row:
     """What a file carried, as plain values by name."""
-    row = _known(times=_times_row(found.clocks))
-    row.update(_known(**found._asdict()))
+    row = known_values(times=_times_row(found.clocks))
+    row.update(known_values(**found._asdict()))
     row.pop("clocks")
     if found.pixels is not None:
         row["pixels"] = list(found.pixels)
@@ -4879,9 +4904,9 @@ def unpack_found(row: Row) -> Found:
     values = _read_plain(Found, row)
     values["clocks"] = _read_clocks(row["times"]) if "times" in row else ()
     if "pixels" in row:
-        values["pixels"] = (row["pixels"][0], row["pixels"][1])
-    if isinstance(row.get("raw"), dict):
-        values["raw"] = row["raw"]
+        values["pixels"] = _pair_of((int, type(None)), row["pixels"])
+    if row.get("raw") is not None:
+        values["raw"] = _read_raw(row["raw"])
     if "error" in row:
         values["error"] = _read_problem(row["error"])
     return Found(**values)
@@ -4889,7 +4914,7 @@ def unpack_found(row: Row) -> Found:
 
 def pack_given(given: Given) -> Row:
     """What was given, as plain values by name."""
-    row = _known(**given._asdict())
+    row = known_values(**given._asdict())
     if given.tags is not None:
         row["tags"] = _tags_row(given.tags)
     if given.filled is not None:
@@ -4901,18 +4926,18 @@ def _unpack_given(row: Row) -> Given:
     values = _read_plain(Given, row)
     values["tags"] = _read_tags(row.get("tags"))
     if "filled" in row:
-        values["filled"] = (row["filled"][0], row["filled"][1])
+        values["filled"] = _pair_of((int, float), row["filled"])
     return Given(**values)
 
 
 def _pack_layer(layer: Layer) -> Row:
     """What a step made of an image, as its entry's data."""
-    row = _known(**layer._asdict())
+    row = known_values(**layer._asdict())
     if isinstance(layer, Device) and layer.tags is not None:
         row["tags"] = _tags_row(layer.tags)
     if isinstance(layer, Membership):
         if layer.repeats is not None:
-            return _known(**layer.repeats._asdict())
+            return known_values(**layer.repeats._asdict())
         if layer.limits is not None:
             row["limits"] = list(layer.limits)
     return row
@@ -4925,7 +4950,7 @@ def _unpack_device(row: Row) -> Device:
 def _unpack_membership(row: Row) -> Membership:
     if "partner" in row:
         return Membership(repeats=Repeat(**_read_plain(Repeat, row)))
-    limits = (row["limits"][0], row["limits"][1]) if "limits" in row else None
+    limits = _pair_of((int, float), row["limits"]) if "limits" in row else None
     return Membership(**_read_plain(Membership, row), limits=limits)
 
 
@@ -4963,12 +4988,12 @@ def pack_image(image: Image) -> Row:
     layers = zip(STEPS, image.layers)
     row["steps"] = {s: _pack_step(image, s, layer) for s, layer in layers if image.taken(s)}
     if image.written is not None:
-        row["written"] = _known(**image.written._asdict())
+        row["written"] = known_values(**image.written._asdict())
     return row
 
 
 def unpack_image(path: Path, row: Row) -> Image:
-    """The image of a row; raises ValueError, KeyError or TypeError where it is damaged."""
+    """The image of a row; raises one of DAMAGED."""
     found = unpack_found(row["found"])
     given = _unpack_given(row["given"]) if "given" in row else None
     values: Row = {"found": found, "given": given, "settings": {}}
@@ -4989,7 +5014,7 @@ def _pack_sent(sent: Sent) -> Row:
     if sent.problem is None:
         names = ("image", "service", "photo", "status", "key", "handle")
         values = sent._asdict()
-        return _known(**{name: values[name] for name in names})
+        return known_values(**{name: values[name] for name in names})
     row = {"image": sent.image, "service": sent.service, "status": sent.status}
     row.update(_problem_row(sent.problem, True))
     return dict(row, key=sent.key) if sent.key else row
@@ -5035,7 +5060,7 @@ def pack_line(line: Line) -> Row:
     if isinstance(line, Sent):
         return {"upload": _pack_sent(line)}
     if isinstance(line, Manifest):
-        return {"sequence": _known(**line._asdict())}
+        return {"sequence": known_values(**line._asdict())}
     return {"sampling": _pack_sampling(line)}
 
 
@@ -5047,6 +5072,7 @@ DAMAGED = (
     TypeError,
     AttributeError,
     IndexError,
+    OverflowError,
 )
 
 
@@ -5055,8 +5081,8 @@ def log_text(image: Image, outcome: Optional[Outcome]) -> str:
     row = pack_image(image)
     if outcome is not None:
         repeats, problem = outcome.repeats, outcome.problem
-        told = _known(status=outcome.status, reason=outcome.reason)
-        told.update(_known(**repeats._asdict()) if repeats else {})
+        told = known_values(status=outcome.status, reason=outcome.reason)
+        told.update(known_values(**repeats._asdict()) if repeats else {})
         row["outcome"] = dict(told, problem=problem._asdict()) if problem else told
     return json.dumps(row, indent=1, sort_keys=True)
 
@@ -5996,10 +6022,6 @@ def sequence_step(images: List[Image], known: Known, course: Course, notes: Note
 # Not here: which layers an image gets.
 
 
-def _present(**values: object) -> Dict[str, object]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
 def _meta_tags(device: Device) -> Dict[str, List[Dict[str, object]]]:
     """MAPMetaTags: the user's own values, the date of the import, our version; by their types."""
     tags = list(device.tags or ())
@@ -6020,10 +6042,10 @@ def description_of(image: Image, secret: Optional[str] = None) -> str:
     """
     user, device, place = image.uploader or Uploader(), image.device or Device(), image.geotag
     assert place is not None
-    headings = _present(TrueHeading=image.heading, MagneticHeading=image.magnetic)
+    headings = known_values(TrueHeading=image.heading, MagneticHeading=image.magnetic)
     rounded = {key: round(float(str(value)), 3) % 360.0 for key, value in headings.items()}
     return canonical(
-        _present(
+        known_values(
             MAPLatitude=round(place.lat, 7),
             MAPLongitude=round(place.lon, 7),
             MAPAltitude=None if place.alt is None else round(place.alt, 3),
@@ -6130,6 +6152,11 @@ class Gathered(NamedTuple):
     # folder -> keys of its described copies
     copies: Mapping[str, FrozenSet[str]] = MappingProxyType({})
     known: Known = Known()
+
+    def has_copy(self, image: Image) -> bool:
+        """Whether an image has a described copy."""
+        folder = os.path.dirname(str(image.path))
+        return name_key(image.path.name) in self.copies.get(folder, frozenset())
 
 
 class Work(NamedTuple):
@@ -6277,11 +6304,6 @@ class _Planner:
         """The settings hash of each step of an image when it is up to date."""
         return _expected(image, self.hashes, self.digests[os.path.dirname(str(image.path))])
 
-    def copied(self, image: Image) -> bool:
-        """Whether an image has a described copy."""
-        folder = os.path.dirname(str(image.path))
-        return name_key(image.path.name) in self.gathered.copies.get(folder, frozenset())
-
     def sort_out(self) -> Tuple[List[Image], List[Image]]:
         """(images that are due, those of folders in which all is settled)."""
         due: List[Image] = []
@@ -6295,7 +6317,7 @@ class _Planner:
         return due, done
 
     def _is_settled(self, image: Image) -> bool:
-        return _settled(image, self.course, self.expected(image), self.copied(image))
+        return _settled(image, self.course, self.expected(image), self.gathered.has_copy(image))
 
     def with_settings(self, image: Image) -> Image:
         """An image after all steps, each with the hash of what its result depends on."""
@@ -6316,7 +6338,7 @@ class _Planner:
             due = (
                 new
                 and into in ("image", "copy")
-                and (rerun or _write_due(image, old, self.copied(image)))
+                and (rerun or _write_due(image, old, self.gathered.has_copy(image)))
             )
             if due:
                 work.due.append(image)
@@ -6668,17 +6690,18 @@ def carry_out(
     for image in work.stale:
         _remove_copy(_copy_of(image, places))
     tasks = (_task(image, places, copies, secret) for image in work.due)
-    outcomes = each(write_job, tasks, len(work.due), workers)
     results: List[Image] = []
-    for batch in cut(work.due, WRITE_BATCH):
-        for image, written in zip(batch, outcomes):
-            results.append(_after_writing(image, written, copies, secret))
-            ui.progress("writing", len(results), len(work.due), 0)
-        for folder, group in by_folder(results[-len(batch) :]).items():
-            journal = places[folder].journal
-            flush_folder(folder)
-            flush_folder(os.path.dirname(journal.copy_path("")))
-            journal.append(group)
+    # whatever ends the run, no worker writes on when the locks of the folders are given back
+    with contextlib.closing(each(write_job, tasks, len(work.due), workers)) as outcomes:
+        for batch in cut(work.due, WRITE_BATCH):
+            for image, written in zip(batch, outcomes):
+                results.append(_after_writing(image, written, copies, secret))
+                ui.progress("writing", len(results), len(work.due), 0)
+            for folder, group in by_folder(results[-len(batch) :]).items():
+                journal = places[folder].journal
+                flush_folder(folder)
+                flush_folder(os.path.dirname(journal.copy_path("")))
+                journal.append(group)
     return replaced(work.images, results)
 
 
@@ -7218,7 +7241,7 @@ def _given_run(
         gathered, places = gather_images(paths, course, config, ui, stack)
         before = gathered.images
         fresh = [image if is_final(image) else without_stale(image, STEPS) for image in before]
-        copied = [_has_copy(image, gathered.copies) for image in before]
+        copied = map(gathered.has_copy, before)
         images = list(map(_resumed, change(fresh), before, copied))
         new = [_as_given(image) for image, old in zip(images, before) if _is_new(image, old)]
         due = [image for image in new if not _stands(image, options[Keep])]
@@ -7227,11 +7250,6 @@ def _given_run(
     for image in images:
         report.count(image.path, image.outcome)
     return report
-
-
-def _has_copy(image: Image, copies: Mapping[str, FrozenSet[str]]) -> bool:
-    """Whether an image has a described copy."""
-    return name_key(image.path.name) in copies.get(os.path.dirname(str(image.path)), ())
 
 
 def _resumed(image: Image, old: Image, copied: bool) -> Image:
@@ -9329,7 +9347,8 @@ class Sender:
         """Send one image and journal it; one that cannot be sent is recorded, and its sequence
         stays open.
         """
-        service, journal, key = self.shipment.service, batch.place.journal, None  # type: str, Journal, Optional[str]
+        service, journal = self.shipment.service, batch.place.journal
+        key: Optional[str] = None
         try:
             ready = ready_image(batch.place, parcel.name, self.shipment.config)
             key = f"mly_tools_{ready.md5}.jpg"
@@ -9356,7 +9375,8 @@ class Sender:
         """Journal what came of an image, and finish its sequence when it was the last and all have
         arrived.
         """
-        journal, problem, lines = batch.place.journal, line.problem, [line]  # type: Journal, Optional[Problem], List[Line]
+        journal, problem = batch.place.journal, line.problem
+        lines: List[Line] = [line]
         with self.crew.guard:  # manifests are read, changed and told by one thread at a time
             manifest = journal.manifest(self.shipment.service, batch.identity)
             if problem is None and manifest and manifest.cluster and parcel.name in manifest.images:
@@ -9859,18 +9879,14 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
     Raises what stops the run before any image; what stops it later is in the Report.
     """
     asked, top, dry = options[UploadOptions], options[Input].import_path, options[Dry].dry_run
-    notes, config = Notes(say), Configuration()
+    notes = Notes(say)
     check_stand_in(asked.stand_in, top)
-    paths = find_images(top, options[Selection].skip_subfolders)
+    report = Report(tool, told=Told("would be uploaded" if dry else "uploaded", notes.lines))
+    paths = find_images(top, options[Selection].skip_subfolders, report.trouble)
     with contextlib.ExitStack() as stack:
         service = _open_service(options, stack)
-        places, problems = open_places(paths, not dry, stack)
-        shipment = Shipment(service.name, top, config)
-        for folder, group in by_folder(paths).items():
-            if folder in places:
-                shipment.add_place(places[folder], [path.name for path in group])
-            else:
-                shipment.outcomes.update(_in_use(group, problems[folder]))
+        shipment = Shipment(service.name, top, Configuration())
+        _take_on_board(shipment, paths, *open_places(paths, not dry, stack))
         offline_s = options[Patience].offline_limit * 60
         limits = Limits(offline_s, number_of("MAX_ATTEMPTS", 10), asked.max_rate)
         server = Server(service.graph, service.upload, limits, notes.say)
@@ -9879,11 +9895,24 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
             _send(sender, service, asked)
         elif asked.retry_failed == "no":
             _leave_failed(shipment)
-        report = _upload_report(tool, paths, sender, dry)
-        report.told.notes = notes.lines
+        _count_sent(report, paths, sender, dry)
         if not dry:
             _say_left(report, sender, asked, notes)
     return report
+
+
+def _take_on_board(
+    shipment: Shipment,
+    paths: Sequence[Path],
+    places: Mapping[str, Place],
+    problems: Mapping[str, Problem],
+) -> None:
+    """Put all images into a shipment; those of folders that could not be opened have failed."""
+    for folder, group in by_folder(paths).items():
+        if folder in places:
+            shipment.add_place(places[folder], [path.name for path in group])
+        else:
+            shipment.outcomes.update(_in_use(group, problems[folder]))
 
 
 def _in_use(paths: Sequence[Path], problem: Problem) -> Iterator[Tuple[str, Outcome]]:
@@ -9928,18 +9957,16 @@ def _send(sender: Sender, service: Service, asked: UploadOptions) -> None:
         sender.finish_held()
 
 
-def _upload_report(tool: str, paths: Sequence[Path], sender: Sender, dry: bool) -> Report:
+def _count_sent(report: Report, paths: Sequence[Path], sender: Sender, dry: bool) -> None:
     """Account for every image of an upload."""
-    shipment, batches = sender.shipment, list(sender.shipment.batches.values())
-    trouble = [batch.problem for batch in batches if batch.problem]
-    told = Told("would be uploaded" if dry else "uploaded")
-    report = Report(tool, trouble=trouble, stopped=sender.crew.stopped, told=told)
+    shipment, batches, facts = sender.shipment, sender.shipment.batches.values(), report.told.facts
+    report.trouble.extend(batch.problem for batch in batches if batch.problem)
+    report.stopped = sender.crew.stopped
     known = {parcel.path: parcel for parcel in shipment.parcels}
     for path in paths:
         report.count(path, shipment.outcome(str(path), known, dry))
-    told.facts.update(sequences_finished=sum(batch.finished for batch in batches))
-    told.facts.update(sequences_waiting=len(sender.held), bytes_sent=sender.server.wire.pace.sent)
-    return report
+    facts.update(sequences_finished=sum(batch.finished for batch in batches))
+    facts.update(sequences_waiting=len(sender.held), bytes_sent=sender.server.wire.pace.sent)
 
 
 def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes) -> None:

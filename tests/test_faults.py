@@ -427,3 +427,61 @@ def test_embedding_calls_that_cannot_be_meant_are_type_errors(tmp_path):
     assert mt.extract_upload_params(source, user).done == 1, "a User is an Account"
     with pytest.raises(mt.UsageError, match="must be a number"):
         mt.Workers("2")  # type: ignore
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="no extended attributes here")
+def test_f15_an_attribute_that_may_not_be_set_costs_no_other(tmp_path, monkeypatch):
+    path, plain = making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0), os.setxattr
+    try:
+        for name in ("user.a", "user.b", "user.c"):
+            os.setxattr(str(path), name, b"mine")
+    except OSError:
+        pytest.skip("this file system has no extended attributes")
+    refused = os.listxattr(str(path))[0]
+
+    def refusing(handle: Any, name: str, *more: Any) -> None:
+        if name == refused:
+            raise OSError(errno.EPERM, "Operation not permitted")
+        plain(handle, name, *more)
+
+    monkeypatch.setattr(os, "setxattr", refusing)
+    process(tmp_path)
+    assert making.description(path)
+    assert {*os.listxattr(str(path)), refused} == {"user.a", "user.b", "user.c"}
+
+
+def test_f2_a_program_that_embeds_us_is_not_ended_with_its_own_parent(tmp_path, monkeypatch):
+    """Its parent may have ended long ago: only the workers of our own pool end with the run."""
+
+    def ending() -> None:
+        raise Killed
+
+    monkeypatch.setattr(mt, "end_with_parent", ending)
+    making.drive(tmp_path, count=2)
+    assert process(tmp_path).done == 2
+
+
+def test_no_worker_writes_on_when_the_run_gives_the_folder_back(tmp_path, monkeypatch):
+    """Stopped between two photos: the pool has ended before the lock of the folder is gone."""
+    making.drive(tmp_path, count=3)
+    plain, locked = mt.each, []
+
+    def watched(job: Any, *args: Any) -> Any:
+        results = plain(job, *args)
+        try:
+            yield from results
+        finally:
+            if job is mt.write_job:
+                with pytest.raises(mt.BadJournal):
+                    mt.Journal(tmp_path).__enter__()
+                locked.append(True)
+
+    def stopping(what: str, done: int, *_: int) -> None:
+        if what == "writing":
+            raise Killed
+
+    monkeypatch.setattr(mt, "each", watched)
+    course = mt.Course(mt.STEPS, mt.Options([mt.Input(str(tmp_path)), mt.User("demo")]))
+    with pytest.raises(Killed):
+        mt.run_steps("process", course, mt.Ui(progress=stopping))
+    assert locked == [True]

@@ -194,6 +194,34 @@ def test_damaged_line_leaves_the_line_before_it_about_the_image(where, tmp_path)
     )
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"found": {"size": 2, "mtime": 5, "raw": {"GPS": 5}}},
+        {"found": {"size": 2, "mtime": 5, "raw": {"GPS": {"1": {}}}}},
+        {"found": {"size": 2, "mtime": 5, "pixels": ["x", 1]}},
+        {"found": {"size": 2, "mtime": 5, "pixels": [1]}},
+        {"found": {"size": 10**400, "mtime": 5}},
+        {"found": {"size": 2, "mtime": 5, "lat": float("nan"), "lon": 1.0}},
+        {"found": {"size": 2, "mtime": 5, "times": 5}},
+        {"given": {"filled": [None, 1.0]}},
+        {"given": {"tags": [{"type": "colour", "key": "a", "value": "b"}]}},
+        {"given": {"tags": [{"type": "string", "key": "a", "value": {}}]}},
+        {
+            "steps": {
+                mt.SEQUENCE: {"status": "success", "settings": "", "data": {"limits": [{}, 1]}}
+            }
+        },
+    ],
+    ids=lambda more: str(more)[:60],
+)
+def test_line_of_odd_values_is_damaged(more, tmp_path):
+    path = filled(tmp_path, row("a.jpg", 1))
+    odd = json.dumps({**row("a.jpg", 2), **more}, separators=(",", ":"))
+    path.write_text(path.read_text() + odd + "\n")
+    assert record(tmp_path, "a.jpg") == row("a.jpg", 1)
+
+
 def test_damaged_upload_line_is_left_out(tmp_path, caplog):
     path = filled(tmp_path, row("a.jpg", 1))
     path.write_bytes(path.read_bytes() + b'{"upload":{"service":"x"}}\n{"upload":5}\n###\n')

@@ -206,6 +206,52 @@ def test_all_sent_is_said_to_be_safe_to_leave_the_card(field):
     assert any("may leave the card" in note for note in row["notes"])
 
 
+def test_a_folder_that_cannot_be_listed_is_not_said_to_be_safe(field, monkeypatch):
+    """What is in there has not arrived: nobody may be told to empty the card."""
+    field.ready(3)
+    (field.folder / "closed").mkdir()
+    plain = os.scandir
+
+    def refusing(path="."):
+        if os.path.basename(str(path)) == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with Service() as service:
+        row = field.upload(service)
+    assert (row["done"], field.code) == (3, 1) and "closed" in field.said
+    assert not any("may leave the card" in note for note in row["notes"])
+
+
+def test_every_photo_is_named_when_many_threads_replace_photos_of_the_same_names(
+    field, monkeypatch
+):
+    """All but the first photo are other ones of the old names; the old sequence has all names."""
+    field.ready(12)
+    field.stand_in()
+    for path in making.drive(field.base / "others", 12, lat=57.70001, subsec="250")[1:]:
+        shutil.copy(str(path), str(field.folder / path.name))
+    field.process()
+    plain = tool.Journal.manifest
+
+    def slow(journal, *args):
+        found = plain(journal, *args)
+        time.sleep(0.02)
+        return found
+
+    monkeypatch.setattr(tool.Journal, "manifest", slow)
+    monkeypatch.setenv("NUMBER_THREADS", "8")
+    row = field.stand_in()
+    received = {path.name for path in (field.base / "received").glob("*.jpg")}
+    named = {
+        name
+        for path in (field.base / "received" / "sequences").iterdir()
+        for name in json.loads(path.read_text())["images"]
+    }
+    assert row["failed"] == [] and len(received) == 23 and named == received
+
+
 def test_organization_is_checked_once_and_named_at_the_end(field):
     field.drive(3)
     field.process("--organization_key", ORGANIZATION["id"])
