@@ -19,16 +19,18 @@ step gives back as many images as it got.
                 Reports                what a tool did, and how it talks to whoever runs it
                 Options                how an option is declared, once; what a Tool is
     Reckoning   Geo, Time              WGS-84; zones, GPS time and leap seconds
+                Capture time           which of an image's times counts, and its zone
                 Sequences              order, cuts, directions, duplicates, ids
     Files       Files                  finding images, writing atomically
                 Workers and programs   the worker pool, ffmpeg, the configuration
-                JPEG, EXIF, Photos     segments; tags to values and back; image files
+                JPEG, EXIF, XMP, Photos  segments; tags to values and back; image files
                 Points, Movies         what a reader of tracks gathers; boxes of MP4
                 GPX, NMEA, GoPro, BlackVue, CAMM: a floor a format
                 Track files            the table of readers; files and folders to a Track
                 Journal lines          lines as types, packed and unpacked
                 Journal                .mapillary/journal.jsonl of one folder, its lock
-    Processing  Steps, Description     the options of each step, what it makes of images; pure
+    Processing  Moments                zones, ties and starts among the images of a folder; pure
+                Steps, Description     the options of each step, what it makes of images; pure
                 Plan                   from all that was gathered to the work to be done; pure
                 A run                  gather, plan, carry out
                 Tables, Given          process_csv and interpolate
@@ -462,10 +464,21 @@ NO_STAMP = Stamp(-1, -1)  # of a file that cannot be looked at
 class Clock(NamedTuple):
     """One time of a photo as EXIF has it: three texts, "" where there is none."""
 
-    name: str  # DateTimeOriginal, DateTimeDigitized or DateTime
+    name: str  # DateTimeOriginal ... or one of those in XMP and IPTC
     text: str = ""  # date and time, in a zone that may be unknown
     fraction: str = ""  # its SubSecTime...
     offset: str = ""  # its OffsetTime...
+
+
+class Xmp(NamedTuple):
+    """What the XMP of a photo says, for want of EXIF; None = it does not."""
+
+    lat: Optional[float] = None  # degrees; None without lon
+    lon: Optional[float] = None
+    alt: Optional[float] = None  # metres
+    heading: Optional[float] = None  # degrees from true north
+    make: Optional[str] = None
+    model: Optional[str] = None
 
 
 class Capture(NamedTuple):
@@ -501,6 +514,9 @@ class Found(NamedTuple):
 
     clocks: Tuple[Clock, ...] = ()  # those that have any text
     gps_time: Optional[float] = None  # seconds UTC
+    gps_clock: Optional[float] = None  # seconds since midnight UTC, where there is no date with it
+    other_time: Optional[str] = None  # where a time stands that does not count, for a message
+    xmp: Optional[Xmp] = None  # None = EXIF has all that is needed, or there is none
     lat: Optional[float] = None  # degrees; never (0, 0) for "unknown"
     lon: Optional[float] = None
     alt: Optional[float] = None  # metres
@@ -524,6 +540,13 @@ class Found(NamedTuple):
     def stamp(self) -> Stamp:
         """Size and time of the file."""
         return Stamp(self.size, self.mtime)
+
+    @property
+    def place(self) -> Tuple[Optional[float], Optional[float], Optional[float]]:
+        """Latitude, longitude and altitude, by EXIF, else by XMP."""
+        if self.lat is None and self.xmp is not None:
+            return self.xmp.lat, self.xmp.lon, self.alt if self.xmp.alt is None else self.xmp.alt
+        return self.lat, self.lon, self.alt
 
 
 class Given(NamedTuple):
@@ -589,6 +612,7 @@ class Geotag(NamedTuple):
     source: Optional[str] = None  # as in Capture
     zone: Optional[str] = None
     offset: float = 0.0  # seconds that local time is ahead of UTC
+    place: Optional[str] = None  # what the position was read from; None = EXIF, or a track
 
     @property
     def fix(self) -> Fix:
@@ -693,11 +717,12 @@ class Image(NamedTuple):
         """The place; all or nothing."""
         if self.geotag is not None:
             return self.geotag.fix
-        found, given = self.found or NOTHING_FOUND, self.given or NOTHING_GIVEN
-        lat, lon = (found.lat, found.lon) if given.lat is None else (given.lat, given.lon)
+        given = self.given or NOTHING_GIVEN
+        lat, lon, alt = (self.found or NOTHING_FOUND).place
+        lat, lon = (lat, lon) if given.lat is None else (given.lat, given.lon)
         if lat is None or lon is None:
             return None
-        return Fix(self.time or 0.0, lat, lon, found.alt if given.alt is None else given.alt)
+        return Fix(self.time or 0.0, lat, lon, alt if given.alt is None else given.alt)
 
     @property
     def heading(self) -> Optional[float]:
@@ -708,7 +733,10 @@ class Image(NamedTuple):
             return self.geotag.heading
         if self.given is not None and self.given.heading is not None:
             return self.given.heading
-        return self.found.heading if self.found else None
+        found = self.found or NOTHING_FOUND
+        if found.heading is None and found.magnetic is None and found.xmp is not None:
+            return found.xmp.heading
+        return found.heading
 
     @property
     def magnetic(self) -> Optional[float]:
@@ -721,8 +749,9 @@ class Image(NamedTuple):
     def camera(self) -> Camera:
         """What took the picture, as the file says."""
         found = self.found or NOTHING_FOUND
-        width, height = found.pixels or (None, None)
-        return Camera(found.make, found.model, width, height, found.orientation)
+        xmp, (width, height) = found.xmp or Xmp(), found.pixels or (None, None)
+        make, model = found.make or xmp.make, found.model or xmp.model
+        return Camera(make, model, width, height, found.orientation)
 
     @property
     def sequence(self) -> Optional[str]:
@@ -1313,6 +1342,7 @@ def degrees_minutes_seconds(degrees: float) -> Tuple[int, int, int]:
 
 
 STANDING_MS = 0.5  # metres a second; slower than this a course is noise
+BORDER_S = 10.0  # seconds; over a shorter hole a border of segments or files is none
 COURSE_S = 1.0  # seconds before and after a time between which the course is taken
 
 
@@ -1347,8 +1377,9 @@ def with_courses(track: Track) -> Track:
 def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
     """The place and course at a time in seconds UTC.
 
-    Linear inside one segment and over a hole of at most max_gap seconds (None = no limit),
-    extrapolated at most 1 s beyond. Raises OutsideTrack with the seconds to the nearest point.
+    Linear over a hole of at most max_gap seconds (None = no limit inside of a segment, BORDER_S
+    between two), extrapolated at most 1 s beyond. Raises OutsideTrack with the seconds to the
+    nearest point.
     """
     points = track.points
     index = bisect.bisect_right(points, (when, math.inf))
@@ -1358,8 +1389,10 @@ def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
         return points[index - 1]._replace(
             course=_course(track, index - 1, points[index - 1], max_gap)
         )
-    inside = 0 < index < len(points) and index not in track.starts[1:]
-    if inside and (max_gap is None or points[index].time - points[index - 1].time <= max_gap):
+    limit = max_gap
+    if limit is None:
+        limit = BORDER_S if _segment(track, index - 1)[1] < index else math.inf
+    if 0 < index < len(points) and before + after <= limit:
         here = between(points[index - 1], points[index], when)
         return here._replace(course=_course(track, index - 1, here, max_gap))
     if min(before, after) > EXTRAPOLATE_S:
@@ -1424,17 +1457,25 @@ def _course(track: Track, index: int, here: Fix, max_gap: Optional[float]) -> Op
 # Here: text, EXIF, GPS and MAP time to seconds and back; zones. Pure.
 # Not here: images, options, tracks.
 
-_DATE_TIME = re.compile(
+DATE_TIME = re.compile(
     r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})[ T]+(\d{1,2})[:\-.](\d{1,2})"
     r"(?:[:\-.](\d{1,2})(?:[.,](\d+))?)?"
     r" *(Z|[+-]\d{2}:?\d{2})?$",
     re.IGNORECASE,
 )
-_FILE_TIME = re.compile(r"(\d{4})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{3})\D")
+_FILE_TIME = re.compile(  # a date, a time of day to the second or the millisecond
+    r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})[-_. T]?(\d{2})([-_.]?)(\d{2})\6(\d{2})"
+    r"(?:[-_.]?(\d{3}))?(?!\d)"
+)
+_UTC_NAME = "PXL_"  # names that begin so are in UTC
 _OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d{2})$")
-GPS_EPOCH = 315964800  # 1980-01-06 UTC in seconds since 1970
+GPS_TIMES_FROM = 915148800.0  # 1999-01-01 UTC in seconds; before that no receiver was in a camera
+GPSOF_1970 = 315964800  # 1980-01-06 UTC in seconds since 1970
 QUARTER_S = 900.0  # seconds; zones are multiples of it
-AGREE_S = 300.0  # seconds within which a GPS time confirms a zone
+AGREE_S = 450.0  # seconds within which a GPS time confirms a zone
+_PARTS_OF_HOURS = (-9.5, -3.5, -2.5, 3.5, 4.5, 5.5, 5.75, 6.5, 8.75, 9.5, 10.5, 12.75, 13.75)
+# seconds ahead of UTC of the zones that people live in
+OFFSETS_IN_USE = tuple(sorted(3600.0 * hours for hours in (*range(-12, 15), *_PARTS_OF_HOURS)))
 
 
 def utc_seconds(date: Tuple[int, int, int], clock: Tuple[int, int, float] = (0, 0, 0.0)) -> float:
@@ -1467,15 +1508,15 @@ def parse_offset(text: Optional[str]) -> Optional[float]:
 
 def parse_time(text: Optional[str]) -> Optional[float]:
     """Seconds since 1970-01-01 of an EXIF or ISO date and time; in its own zone when it names one,
-    else as if UTC. None when it is no date and time. Tolerates 24:10:11, :60, fractions, `-`, `.`,
-    `/` and trailing NULs.
+    else as if UTC. None when it is no date and time. Tolerates :60, fractions, `-`, `.`, `/`,
+    trailing NULs, and 24:10:11, which cameras write after midnight with the new date.
     """
-    match = _DATE_TIME.match((text or "").strip(" \0\t\r\n"))
+    match = DATE_TIME.match((text or "").strip(" \0\t\r\n"))
     if not match:
         return None
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
     try:
-        seconds = utc_seconds((year, month, day), (hour, minute, second))
+        seconds = utc_seconds((year, month, day), (0 if hour == 24 else hour, minute, second))
     except ValueError:
         return None
     if match.group(7):
@@ -1483,15 +1524,18 @@ def parse_time(text: Optional[str]) -> Optional[float]:
     return seconds - (parse_offset(match.group(8)) or 0.0)
 
 
-def file_name_time(name: str) -> Optional[float]:
-    """Seconds since 1970-01-01, as if UTC, from a name like 2024_05_06_07_08_09_123.jpg; None for
-    other names.
+def file_name_time(name: str) -> Tuple[Optional[float], Optional[float]]:
+    """(seconds since 1970-01-01, as if UTC, their zone in seconds ahead of UTC) of a name such as
+    2024_05_06_07_08_09_123.jpg, IMG_20240506_070809.jpg or PXL_20240506_070809123.jpg; None for
+    what a name does not tell.
     """
-    match = _FILE_TIME.match(name)
-    if match is None:
-        return None
-    parts = match.groups()
-    return parse_time(f"{'-'.join(parts[:3])} {':'.join(parts[3:6])}.{parts[6]}")
+    for match in _FILE_TIME.finditer(name):
+        year, _, month, day, hour, _, minute, second, milli = match.groups()
+        text = f"{year}:{month}:{day} {hour}:{minute}:{second}.{milli or 0}"
+        seconds = parse_time(text) if "1990" <= year < "2100" and hour < "24" else None
+        if seconds is not None:
+            return seconds, 0.0 if name.startswith(_UTC_NAME) else None
+    return None, None
 
 
 def calendar(seconds: float) -> Tuple[datetime.datetime, int]:
@@ -1552,79 +1596,6 @@ def zone_offset(zone: str, local: float) -> float:
     return shift.total_seconds() if shift else 0.0
 
 
-_ZONE_AT_END = re.compile(r"(Z|[+-]\d{2}:?\d{2})[\s\0]*$")
-
-
-def _local_of(clock: Clock, fractions: Sequence[str]) -> Optional[float]:
-    """Local seconds as if UTC by one clock, with the first fraction of a second where its text has
-    none.
-    """
-    text = _ZONE_AT_END.sub("", clock.text).strip(" \0")
-    match, local = _DATE_TIME.match(text), parse_time(text)
-    if match is None or local is None:
-        return None
-    digits = [re.match(r"\d+", fraction.strip(" \0")) for fraction in fractions]
-    first = next((found.group() for found in digits if found), None)
-    return local if first is None or match.group(7) is not None else local + float("0." + first)
-
-
-def local_time_of(found: Found, name: str) -> Tuple[Optional[float], str]:
-    """(local seconds as if UTC, source) of the first usable time that an image carries as text or
-    in its name.
-    """
-    fractions = [clock.fraction for clock in found.clocks]
-    for clock in found.clocks:
-        local = _local_of(clock, fractions)
-        if local is not None:
-            return local, clock.name
-    if found.gps_time is not None:
-        return None, "GPS time"
-    return file_name_time(name), "file name"
-
-
-def _zone_told(found: Found, source: str) -> Optional[Tuple[float, str]]:
-    """(seconds ahead of UTC, who says so) by the photo's own texts; None where they do not."""
-    for clock in found.clocks:
-        offset = parse_offset(clock.offset)
-        if offset is not None:
-            return offset, clock.name.replace("DateTime", "OffsetTime")
-    text = next((clock.text for clock in found.clocks if clock.name == source), "")
-    match = _ZONE_AT_END.search(text.strip(" \0"))
-    offset = parse_offset(match.group()) if match else None
-    return None if offset is None else (offset, source)
-
-
-def _zone_by_gps(local: float, gps: float) -> Optional[float]:
-    """Seconds ahead of UTC of the zone that the GPS time implies, None where the two do not agree
-    on one.
-    """
-    apart = local - gps
-    if not -12 * 3600 - AGREE_S <= apart <= 14 * 3600 + AGREE_S:
-        apart = (apart + 12 * 3600) % DAY_S - 12 * 3600
-    offset = round(apart / QUARTER_S) * QUARTER_S
-    return offset if abs(apart - offset) <= AGREE_S else None
-
-
-def capture_time(found: Found, name: str, zone: Optional[str] = None) -> Optional[Capture]:
-    """When an image was taken, by what it carries, its name, and a zone ("local", offset, IANA;
-    None = not given).
-
-    None when nothing tells. The order of fields and zones is that of the project's rules for
-    capture time.
-    """
-    local, source = local_time_of(found, name)
-    if local is None:
-        return None if found.gps_time is None else Capture(found.gps_time, source, 0.0, "GPS time")
-    told = _zone_told(found, source)
-    if told is None and zone:
-        told = zone_offset(zone, local), "--local_time" if zone == "local" else "--timezone"
-    if told is None and found.gps_time is not None:
-        offset = _zone_by_gps(local, found.gps_time)
-        told = None if offset is None else (offset, "GPS time")
-    offset, who = told or (0.0, "UTC assumed")
-    return Capture(local - offset, source, offset, who)
-
-
 def spread_subseconds(times: Sequence[float], interval: float) -> Tuple[List[float], Optional[int]]:
     """Place shots that are interval seconds apart inside their whole seconds: (times, index of the
     shot that does not fit or None). The middle of all starts that put every shot in its second; if
@@ -1662,9 +1633,217 @@ _LEAP_DAYS = (
 
 def gps_to_utc(seconds: float) -> float:
     """Seconds since 1980-01-06 without leap seconds to seconds UTC since 1970."""
-    utc = seconds + GPS_EPOCH
+    utc = seconds + GPSOF_1970
     days = [parse_time(day + " 00:00") or 0.0 for day in _LEAP_DAYS]
     return utc - sum(utc - number >= day for number, day in enumerate(days, 1))
+
+
+# ---- Capture time -------------------------------------------------------------------------------
+# Here: which of the times that an image tells counts, and the zone of it. Pure.
+# Not here: tracks, options, reading images.
+
+_ZONE_AT_END = re.compile(r"(Z|[+-]\d{2}:?\d{2})[\s\0]*$")
+
+
+EXIF_CLOCKS = ("DateTimeOriginal", "DateTimeDigitized", "DateTime")  # the first usable one counts
+# behind the GPS time
+OTHER_CLOCKS = (
+    "photoshop:DateCreated",
+    "exif:DateTimeOriginal",
+    "GPano:SourceImageCreateTime",
+    "IPTC DateCreated",
+)
+CLOCK_NAMES = (*EXIF_CLOCKS, *OTHER_CLOCKS)
+GPS_SOURCE, _NAME_SOURCE = "GPS time", "file name"
+
+
+def _bare_text(text: str) -> str:
+    """A date and time without its zone."""
+    return _ZONE_AT_END.sub("", text).strip(" \0")
+
+
+def _own_parts(clock: Clock, clocks: Sequence[Clock]) -> Clock:
+    """A clock; with fraction and offset of DateTime where that is the same time, and it has none."""
+    other = next((one for one in clocks if one.name == "DateTime"), clock)
+    if _bare_text(other.text) != _bare_text(clock.text):
+        return clock
+    fraction, offset = clock.fraction or other.fraction, clock.offset or other.offset
+    return clock._replace(fraction=fraction, offset=offset)
+
+
+def _local_of(clock: Clock) -> Optional[float]:
+    """Local seconds as if UTC by one clock, with its fraction of a second where its text has none."""
+    text = _bare_text(clock.text)
+    match, local = DATE_TIME.match(text), parse_time(text)
+    if match is None or local is None:
+        return None
+    digits = re.match(r"\d+", clock.fraction.strip(" \0"))
+    whole = digits is None or match.group(7) is not None
+    return local if digits is None or whole else local + float("0." + digits.group())
+
+
+# Times that a camera or receiver shows that was never set, as dates or whole texts.
+_DEFAULTS = ("1970:01:01", "1980:01:06", "1980:01:01", "2000:01:01", "2002:12:08 12:00:00")
+
+
+class Reading(NamedTuple):
+    """One time that an image tells."""
+
+    source: str  # as in Capture
+    local: Optional[float]  # seconds as if UTC, in a zone that may be unknown; None = it is UTC
+    offset: Optional[float] = None  # seconds ahead of UTC, where the time itself says so
+    teller: str = ""  # who says so
+
+
+def _readings(found: Found, name: str) -> Iterator[Reading]:
+    """The times that an image tells, in the order in which they count."""
+    late: List[Reading] = []
+    for clock in found.clocks:
+        clock = _own_parts(clock, found.clocks)
+        local, zone = _local_of(clock), _ZONE_AT_END.search(clock.text.strip(" \0"))
+        if local is None:
+            continue
+        offset, teller = parse_offset(clock.offset), clock.name.replace("DateTime", "OffsetTime")
+        if offset is None and zone is not None:
+            offset, teller = parse_offset(zone.group()), clock.name
+        reading = Reading(clock.name, local, offset, "" if offset is None else teller)
+        if clock.name in OTHER_CLOCKS:
+            late.append(reading)
+        else:
+            yield reading
+    if found.gps_time is not None:
+        yield Reading(GPS_SOURCE, None)
+    yield from late
+    local, offset = file_name_time(name)
+    if local is not None:
+        yield Reading(_NAME_SOURCE, local, offset, "" if offset is None else _NAME_SOURCE)
+
+
+def _is_default(reading: Reading) -> bool:
+    """Whether a time is what a device shows whose clock was never set."""
+    if reading.local is None or reading.source == _NAME_SOURCE:
+        return False
+    return format_time(reading.local, "exif").startswith(_DEFAULTS)
+
+
+def lacks_original(found: Found, capture: Optional[Capture]) -> bool:
+    """Whether a photo has no DateTimeOriginal, or one that was never set beside another time."""
+    clock = next((clock for clock in found.clocks if clock.name == EXIF_CLOCKS[0]), None)
+    local = None if clock is None else _local_of(clock)
+    if clock is None or local is None:
+        return True
+    other = capture is not None and capture.source != clock.name
+    return other and _is_default(Reading(clock.name, local))
+
+
+def has_set_clock(found: Found) -> bool:
+    """Whether EXIF tells a time by a clock that was set."""
+    readings = [reading for reading in _readings(found, "") if reading.source in EXIF_CLOCKS]
+    return not all(map(_is_default, readings))
+
+
+TIME_SOURCES = ("exif", "gps", "name")  # what the option --time_source puts first
+
+
+def _reading_of(found: Found, name: str, first: str) -> Optional[Reading]:
+    """The time of an image that counts; None when it tells none."""
+    readings = list(_readings(found, name))
+    if not readings:
+        return None
+    asked = {"gps": GPS_SOURCE, "name": _NAME_SOURCE}.get(first)
+    set_ones = [reading for reading in readings if not _is_default(reading)]
+    return next((one for one in readings if one.source == asked), (set_ones or readings)[0])
+
+
+def local_time_of(found: Found, name: str) -> Tuple[Optional[float], str]:
+    """(local seconds as if UTC, source) of the first usable time that an image carries as text or
+    in its name.
+    """
+    reading = _reading_of(found, name, "exif")
+    return (None, _NAME_SOURCE) if reading is None else (reading.local, reading.source)
+
+
+def _day_apart(day: float) -> float:
+    """Seconds between two times of day: -43200 to 43200."""
+    return (day + DAY_S / 2) % DAY_S - DAY_S / 2
+
+
+def zone_by_gps(local: float, found: Found) -> Optional[float]:
+    """Seconds ahead of UTC of the zone that an image's GPS time implies for its local time, None
+    where it has none of this time, or the two agree on no offset in use.
+    """
+    moment = found.gps_clock if found.gps_time is None else found.gps_time
+    if moment is None:
+        return None
+    dated = found.gps_time is not None
+    if dated and abs(local // DAY_S - moment // DAY_S) > 1:
+        return None
+    ahead = local - moment
+    near: List[float] = [o for o in OFFSETS_IN_USE if abs(_day_apart(ahead - o)) <= AGREE_S]
+    if len(near) < 2:
+        return near[0] if near else None
+    lon = found.place[1]
+    if lon is not None:
+        home = lon / 15.0 * 3600.0
+        return min(near, key=lambda offset: (abs(offset - home), offset))
+    meant = [offset for offset in near if dated and abs(ahead - offset) <= AGREE_S]
+    return (meant or sorted(near, key=lambda offset: (abs(offset), -offset)))[0]
+
+
+NO_ZONE = "UTC assumed"  # who told the zone, where nobody did
+
+
+def capture_time(
+    found: Found, name: str, zone: Optional[str] = None, first: str = "exif"
+) -> Optional[Capture]:
+    """When an image was taken, by what it carries, its name, and a zone ("local", offset, IANA;
+    None = not given); first is one of TIME_SOURCES.
+
+    None when nothing tells. The order of fields and zones is that of the project's rules for
+    capture time.
+    """
+    reading = _reading_of(found, name, first)
+    if reading is None:
+        return None
+    local, source = reading.local, reading.source
+    if local is None:
+        return Capture(found.gps_time or 0.0, source, 0.0, GPS_SOURCE)
+    told = None if reading.offset is None else (reading.offset, reading.teller)
+    if zone and (told is None or source in OTHER_CLOCKS or source == _NAME_SOURCE):
+        told = zone_offset(zone, local), "--local_time" if zone == "local" else "--timezone"
+    if told is None:
+        by_gps = zone_by_gps(local, found)
+        told = None if by_gps is None else (by_gps, GPS_SOURCE)
+    offset, who = told or (0.0, NO_ZONE)
+    return Capture(local - offset, source, offset, who)
+
+
+NEIGHBOURS = 3  # photos in a row that make a zone of their own
+
+
+def agreed_zones(zones: Sequence[Optional[float]]) -> List[Optional[float]]:
+    """The zone of each photo of one camera and folder, given in order what the GPS time of each
+    implies (None = nothing): that of most, unless several in a row agree on another.
+    """
+    told = [(index, zone) for index, zone in enumerate(zones) if zone is not None]
+    if not told:
+        return list(zones)
+    counts: Dict[float, int] = {}
+    for _, zone in told:
+        counts[zone] = counts.get(zone, 0) + 1
+    most = min(counts, key=lambda zone: (-counts[zone], abs(zone), zone))
+    sure: List[Tuple[int, float]] = []
+    for zone, run in itertools.groupby(told, key=lambda item: item[1]):
+        members = list(run)
+        if zone == most or len(members) >= NEIGHBOURS:
+            sure.extend((index, zone or 0.0) for index, _ in members)
+    places = [index for index, _ in sure]
+    answers: List[Optional[float]] = []
+    for index in range(len(zones)):
+        after = min(bisect.bisect_left(places, index), len(places) - 1)
+        before = max(0, after - 1)
+        answers.append(min(sure[before], sure[after], key=lambda item: abs(item[0] - index))[1])
+    return answers
 
 
 # ---- Sequences ----------------------------------------------------------------------------------
@@ -2435,15 +2614,21 @@ class Configuration:
 
 
 # ---- JPEG ---------------------------------------------------------------------------------------
-# Here: the segments of a JPEG up to its scan, and whether its end is there (ITU-T T.81).
+# Here: the segments of a JPEG, whether its end is there (ITU-T T.81), what else a file may be.
 # Not here: what is in a segment.
 
 HEAD_BYTES = 65536  # bytes read at first from the head of a JPEG
-TAIL_BYTES = 65536  # bytes at the end of a JPEG in which EOI must stand
+TAIL_BYTES = 65536  # bytes at the end of a JPEG of which all may be zeros behind EOI
 HEAD_LIMIT = 32 << 20  # bytes of segments before the scan that are still plausible
+STRAY_LIMIT = 65536  # bytes of no segment that are passed over between segments
+SCAN_BYTES = 1 << 18  # bytes of a scan that are looked through at a time
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that carry the picture's size
 _NO_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
-_EOI, _SOS, _APP1, _FILL = 0xD9, 0xDA, 0xE1, 0xFF
+_NO_MARKERS = frozenset([0x00, *range(0x02, 0xC0)])  # what behind FF makes no marker
+_SOI, _EOI, _SOS, _APP1, _APP13, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0xED, 0xFF
+# markers of what may stand between two scans, all with a length: tables, DNL, COM, APPn
+_BETWEEN = frozenset([0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
+_XMP, _IPTC = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
 
 
 class Head(NamedTuple):
@@ -2453,11 +2638,69 @@ class Head(NamedTuple):
     width: Optional[int]  # pixels
     height: Optional[int]  # pixels
     exif: bytes  # the TIFF block of the first Exif segment; b"" = none
+    xmp: bytes  # the XML of the first XMP segment; b"" = none
+    iptc: bytes  # the resources of the first Photoshop segment; b"" = none
+
+
+class _Kind(NamedTuple):
+    """Another kind of file than a JPEG: how it begins, what it is, and what to do about it."""
+
+    begin: "re.Pattern[bytes]"
+    name: str
+    remedy: str
+
+
+_SAVE = "save it as JPEG with the program that it comes from"
+_PHONE = "export it as JPEG; on an iPhone: Settings, Camera, Formats, Most Compatible"
+_WHOLE = "copy it from the card again, or leave it out"
+_FETCH = "get the photo itself: git lfs pull"
+_WEB = "it is a web page, perhaps of an error or a login: download the photo itself"
+_VIDEO = "give it the name of a video, and use video_process"
+
+
+def _kind(begin: bytes, name: str, remedy: str = _SAVE) -> _Kind:
+    return _Kind(re.compile(begin, re.DOTALL | re.IGNORECASE), name, remedy)
+
+
+_KINDS = (  # of what is met under the name .jpg
+    _kind(rb"RIFF....WEBP", "a WebP"),
+    _kind(rb"\x89PNG", "a PNG"),
+    _kind(rb"GIF8", "a GIF"),
+    _kind(rb"BM....\0\0\0\0", "a BMP"),
+    _kind(rb"II\*\0|MM\0\*|IIU\0|IIRO|MMOR|FUJIFILM", "a TIFF or a raw file"),
+    _kind(rb"....ftyp(?:hei|hev|mif1|msf1|avi)", "a HEIC, HEIF or AVIF", _PHONE),
+    _kind(rb"....ftypcrx", "a raw file"),
+    _kind(rb"....(?:ftyp|moov|mdat|wide|free)", "a video", _VIDEO),
+    _kind(rb"8BPS", "a Photoshop document"),
+    _kind(rb"\0\0\0\x0cj(?:P  |XL )|\xff\x0a|\xff\x4f\xff\x51", "a JPEG 2000 or JPEG XL"),
+    _kind(rb"%PDF", "a PDF"),
+    _kind(rb"PK\x03\x04", "a ZIP archive", "unpack it first"),
+    _kind(rb"version https://git-lfs", "a Git LFS pointer, not the photo", _FETCH),
+    _kind(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)", "HTML", _WEB),
+    _kind(rb"\s*(?:\xef\xbb\xbf)?\s*<", "XML", _WHOLE),
+    _kind(rb"\0{64}", "full of zeros: the photo is lost here", _WHOLE),
+    _kind(rb"[\t\r\n -~]{32}", "a text", _WHOLE),
+)
+
+
+def kind_by_content(begin: bytes) -> Optional[_Kind]:
+    """Which other kind of file begins like this; None where that is not known."""
+    return next((kind for kind in _KINDS if kind.begin.match(begin)), None)
+
+
+def _no_jpeg(path: str, begin: bytes) -> BadExif:
+    """The error for a file that does not begin as a JPEG does."""
+    if not begin:
+        return _not_jpeg(path, "is empty", "0 bytes")
+    kind = kind_by_content(begin)
+    if kind is None:
+        return _not_jpeg(path, "is not a JPEG", f"it begins with {begin[:4].hex()}")
+    wrong = f"is not a JPEG but {kind.name}"
+    return BadExif("bad_jpeg", wrong, file=path, remedy=kind.remedy)
 
 
 def _not_jpeg(path: str, wrong: str, value: str = "") -> BadExif:
-    remedy = "copy it from the card again, or leave it out"
-    return BadExif("bad_jpeg", wrong, file=path, value=value, remedy=remedy)
+    return BadExif("bad_jpeg", wrong, file=path, value=value, remedy=_WHOLE)
 
 
 class _Bytes:
@@ -2480,16 +2723,33 @@ class _Bytes:
                 cause = f"no picture in its first {HEAD_LIMIT} bytes"
                 raise _not_jpeg(self.path, "is damaged", cause)
 
+    def _marker(self, at: int) -> int:
+        """The place of the next marker from here on: behind fill bytes, and bytes of no segment,
+        which some makers leave there. Raises BadExif.
+        """
+        start, data = at, self.data
+        while True:
+            self.need(at + 2)
+            if data[at] != 0xFF:
+                found = data.find(b"\xff", at)
+                at = len(data) if found < 0 else found
+            elif data[at + 1] == _FILL:
+                at += 1
+            elif data[at + 1] in _NO_MARKERS:
+                at += 2
+            else:
+                return at
+            if at - start > STRAY_LIMIT:
+                raise _not_jpeg(self.path, "is damaged", f"no marker at byte {start}")
+
     def segments(self) -> Iterator[Tuple[int, int, int]]:
         """(marker, start, end) of each segment behind SOI; raises BadExif."""
         at, data = 2, self.data
         while True:
-            self.need(at + 2)
+            at = self._marker(at)
             marker = data[at + 1]
-            if data[at] != 0xFF:
-                raise _not_jpeg(self.path, "is damaged", f"no marker at byte {at}")
-            if marker in _NO_LENGTH or marker == _FILL:
-                at += 1 if marker == _FILL else 2
+            if marker in _NO_LENGTH:
+                at += 2
                 continue
             self.need(at + 4)
             end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -2500,41 +2760,91 @@ class _Bytes:
             at = end
 
 
+def _piece(data: bytearray, at: int, end: int, lead: bytes) -> bytes:
+    """What a segment holds behind its identifier; b"" where it has another."""
+    start = at + 4 + len(lead)
+    return bytes(data[start:end]) if data[at + 4 : start] == lead else b""
+
+
 def read_head(stream: BinaryIO, path: str) -> Head:
     """Read a JPEG up to and including its SOS header (ITU-T T.81, B.1.1); raises BadExif."""
     read = _Bytes(stream, path)
-    data, width, height, exif = read.data, None, None, b""
-    if not data:
-        raise _not_jpeg(path, "is empty", "0 bytes")
+    data, width, height, exif, xmp, iptc = read.data, None, None, b"", b"", b""
     if data[:2] != b"\xff\xd8":
-        raise _not_jpeg(path, "is not a JPEG", f"it begins with {bytes(data[:4]).hex()}")
+        raise _no_jpeg(path, bytes(data[:512]))
     for marker, at, end in read.segments():
         if marker in _SOF and end >= at + 9:
             height, width = struct.unpack_from(">HH", data, at + 5)
-        elif marker == _APP1 and not exif and data[at + 4 : at + 8] == b"Exif":
-            exif = bytes(data[at + 10 : end])
+        elif marker == _APP1:
+            if not exif and data[at + 4 : at + 8] == b"Exif":
+                exif = bytes(data[at + 10 : end])
+            xmp = xmp or _piece(data, at, end, _XMP)
+        elif marker == _APP13:
+            iptc = iptc or _piece(data, at, end, _IPTC)
         elif marker == _SOS:
-            return Head(bytes(data[:end]), width, height, exif)
+            return Head(bytes(data[:end]), width, height, exif, xmp, iptc)
     raise AssertionError("segments end with SOS, or raise")
 
 
-def check_tail(stream: BinaryIO, size: int, start: int, path: str) -> None:
-    """Raise BadExif unless EOI stands in the last 64 kB, behind the head, which may hold a
-    thumbnail with its own.
+_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that ends or interrupts a scan
+_ZEROS = re.compile(rb"\0{4096,}")
+_SECTOR = 512  # bytes; file systems lose and clear whole ones
+_SCAN_MARKERS = 1000  # markers in the scans of one picture at most
+
+
+def _before_zeros(chunk: bytes, at: int) -> bytes:
+    """The part of a chunk of a scan before zeros that end with a sector of the file system: what
+    follows them is of another file.
+    """
+    for zeros in _ZEROS.finditer(chunk):
+        end = zeros.end()
+        if end < len(chunk) and (at + end) % _SECTOR == 0 and chunk[end] != _FILL:
+            return chunk[: zeros.start()]
+    return chunk
+
+
+def end_of_scan(stream: BinaryIO, start: int) -> Optional[int]:
+    """The offset behind the EOI that follows the scans from start on (ITU-T T.81, B.1.1.2, B.2.1).
+
+    None where the file ends before, where another picture begins, or where the data run into
+    zeros of a file system.
+    """
+    at = start
+    for _ in range(_SCAN_MARKERS):
+        match = None
+        while match is None:
+            stream.seek(at)
+            chunk = _before_zeros(stream.read(SCAN_BYTES), at)
+            match = _IN_SCAN.search(chunk)
+            if match is None and len(chunk) < SCAN_BYTES:
+                return None
+            at += match.end() if match else SCAN_BYTES - 1
+        marker = match.group()[1]
+        if marker in (_EOI, _SOI):
+            return at if marker == _EOI else None
+        if marker in _BETWEEN:
+            stream.seek(at)
+            at += max(2, int.from_bytes(stream.read(2), "big"))
+    return None
+
+
+def check_end(stream: BinaryIO, size: int, start: int, path: str) -> None:
+    """Raise BadExif unless EOI follows the scan that begins at start: as the last bytes of the
+    file, zeros apart, or anywhere before what a phone or a camera put behind the picture.
     """
     for reach in (4096, TAIL_BYTES):
         stream.seek(max(start, size - reach))
-        if b"\xff\xd9" in stream.read(reach):
+        if stream.read(reach).rstrip(b"\0").endswith(b"\xff\xd9"):
             return
-    cause = f"no end of image in its last {min(size, TAIL_BYTES)} bytes"
-    raise _not_jpeg(path, "is truncated", cause)
+    if end_of_scan(stream, start) is None:
+        raise _not_jpeg(path, "is truncated", f"no end of image in its {size} bytes")
 
 
 def is_whole(stream: BinaryIO) -> bool:
     """Whether a file is a JPEG from its head to its end."""
     try:
         head = read_head(stream, "")
-        check_tail(stream, stream.seek(0, os.SEEK_END), len(head.data), "")
+        check_end(stream, stream.seek(0, os.SEEK_END), len(head.data), "")
         return True
     except (OSError, BadExif):
         return False
@@ -2544,22 +2854,16 @@ def is_whole(stream: BinaryIO) -> bool:
 # Here: EXIF dicts to plain values and back; the only place that knows what piexif's dicts hold.
 # Not here: files, which values an image should get, and when it may be written.
 
-# the first that is usable counts
-CLOCK_NAMES = (
-    "DateTimeOriginal",
-    "DateTimeDigitized",
-    "DateTime",
-)
 _CLOCK_TAGS = {  # name -> where its text, its fraction of a second and its offset stand
     "DateTimeOriginal": (("Exif", 0x9003), ("Exif", 0x9291), ("Exif", 0x9011)),
     "DateTimeDigitized": (("Exif", 0x9004), ("Exif", 0x9292), ("Exif", 0x9012)),
     "DateTime": (("0th", 0x0132), ("Exif", 0x9290), ("Exif", 0x9010)),
 }
+_CAPTURED = 0x9003  # DateTimeOriginal; TIFF/EP has it in IFD0
 _DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL = 0x010E, 0x0112, 0x9213, 0x010F, 0x0110
 _GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME = 0, 1, 2, 3, 4, 5, 6, 7
 _DIR_REF, _DIR, _TRACK_REF, _TRACK, _GPS_DATE, _GPS_ERROR = 16, 17, 14, 15, 29, 31
 _WIDTH, _HEIGHT = 0x0100, 0x0101
-_NO_GPS_DATES = ("1970-01-01", "1980-01-06")  # what receivers without a fix write
 _POSITION = (_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT)
 # What we may write; everything else in an image is not ours.
 OWNED = {
@@ -2575,6 +2879,8 @@ Edits = Dict[str, Dict[int, Any]]
 
 def _text(value: Any) -> Optional[str]:
     """An ASCII value as text without NULs and outer blanks; None for anything else or nothing."""
+    if isinstance(value, str):
+        return value.strip(" \0") or None
     if not isinstance(value, bytes):
         return None
     try:
@@ -2608,38 +2914,60 @@ def _ratios(value: Any) -> Optional[List[float]]:
     return known if len(known) == len(parts) else None
 
 
-def _coordinate(value: Any, ref: Any, negative: str, limit: float) -> Optional[float]:
-    """Degrees, minutes, seconds as degrees, signed by Ref, or as they are without it; None when out
-    of range.
-    """
-    parts = _ratios(value)
-    if parts is None or len(parts) > 3:
-        return None
-    degrees = 0.0  # not sum(): since Python 3.12 that rounds in another way
-    for place, part in enumerate(parts):
-        degrees += part / 60**place
-    letter = (_text(ref) or "").upper()[:1]
-    if letter:
-        degrees = -abs(degrees) if letter == negative else abs(degrees)
-    return degrees if abs(degrees) <= limit else None
+_PLACE_TEXT = re.compile(  # 57,42.123N, 48,7,30S, 48.125, 48 deg 7' 30" S
+    r"([+-]?\d+(?:\.\d+)?)(?:[,:\u00b0 ]|deg)*(\d+(?:\.\d+)?)?[,:'\u2032 ]*(\d+(?:\.\d+)?)?"
+    r"[\"'\u2033 ]*([NSEW]?)$",
+    re.IGNORECASE,
+)
 
 
-def _gps_seconds(gps: Dict[int, Any]) -> Optional[float]:
-    """GPSDateStamp and GPSTimeStamp as seconds UTC; None when a half is missing or the receiver had
-    no date.
+def _degrees_by_text(text: str) -> Tuple[Optional[List[float]], str]:
+    """(degrees, minutes, seconds, as far as they are there; the letter) of a coordinate that is
+    written out; None for what is none.
     """
-    stamp = _text(gps.get(_GPS_DATE)) or ""
-    date = re.match(r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})$", stamp)
-    clock = gps.get(_GPS_TIME)
-    parts = [_ratio(part) for part in clock] if isinstance(clock, tuple) and len(clock) == 3 else []
-    if date is None or not parts or "-".join(date.groups()) in _NO_GPS_DATES:
+    match = _PLACE_TEXT.match(text.strip())
+    if match is None:
+        return None, ""
+    return [float(part) for part in match.groups()[:3] if part], match.group(4)
+
+
+def coordinate(value: Any, ref: Any, letters: str, limit: float) -> Optional[float]:
+    """Degrees, minutes, seconds as degrees, signed by Ref (one of two letters, the second is
+    negative), or as they are without it. None when a part is impossible, or all are out of range.
+    """
+    parts, letter = _ratios(value), ""
+    if isinstance(value, (bytes, str)):
+        parts, letter = _degrees_by_text(_text(value) or "")
+    if not parts or len(parts) > 3 or any(abs(part) > 60 for part in parts[1:]):
         return None
-    hour, minute, second = parts
-    midnight = parse_time("-".join(date.groups()) + " 0:0")
-    if hour is None or minute is None or second is None or midnight is None:
-        return None
-    seconds = hour * 3600 + minute * 60 + second
-    return midnight + seconds if 0 <= seconds <= DAY_S + 3661 else None
+    sign = -1.0 if parts[0] < 0 else 1.0
+    degrees = abs(parts[0])  # not sum(): since Python 3.12 that rounds in another way
+    for place, part in enumerate(parts[1:], 1):
+        degrees += abs(part) / 60**place
+    letter = (letter or _text(ref) or "").upper()[:1]
+    if letter and letter in letters:
+        sign = -1.0 if letter == letters[1] else 1.0
+    return sign * degrees if degrees <= limit else None
+
+
+_GPS_DAY = re.compile(r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})(?!\d)")
+
+
+def _gps_seconds(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
+    """(GPSDateStamp and GPSTimeStamp as seconds UTC, else GPSTimeStamp alone as seconds since
+    midnight UTC); None for what is not there, or comes from a receiver that had no fix yet.
+    """
+    date, clock = _GPS_DAY.match(_text(gps.get(_GPS_DATE)) or ""), gps.get(_GPS_TIME)
+    parts = _ratios(clock) if isinstance(clock, tuple) and len(clock) == 3 else None
+    if parts is None:
+        return None, None
+    seconds = parts[0] * 3600 + parts[1] * 60 + parts[2]
+    if not 0 <= seconds <= DAY_S + 3661:
+        return None, None
+    midnight = parse_time("-".join(date.groups()) + " 0:0") if date else None
+    if midnight is None:
+        return None, seconds or None  # 00:00:00 of no day: it never locked
+    return (midnight + seconds, None) if midnight >= GPS_TIMES_FROM else (None, None)
 
 
 def plain(value: Any) -> Any:
@@ -2658,16 +2986,16 @@ def _unplain(value: Any) -> Any:
 
 def _position(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     """Latitude and longitude of a GPS IFD; both None where one is unknown or both are 0."""
-    lat = _coordinate(gps.get(_LAT), gps.get(_LAT_REF), "S", 90.0)
-    lon = _coordinate(gps.get(_LON), gps.get(_LON_REF), "W", 180.0)
+    lat = coordinate(gps.get(_LAT), gps.get(_LAT_REF), "NS", 90.0)
+    lon = coordinate(gps.get(_LON), gps.get(_LON_REF), "EW", 180.0)
     known = lat is not None and lon is not None and (lat, lon) != (0.0, 0.0)
     return (lat, lon) if known else (None, None)
 
 
 def _altitude(gps: Dict[int, Any]) -> Optional[float]:
-    """Metres; negative where the reference says below."""
+    """Metres; negative where the reference says below (1, or 3 of EXIF 3.0)."""
     alt = _ratio(gps.get(_ALT))
-    below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,))
+    below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), 3, b"\x03", (3,))
     return -alt if alt is not None and below else alt
 
 
@@ -2689,8 +3017,10 @@ def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
 def _clocks(exif: Exif) -> Tuple[Clock, ...]:
     """The clocks that have any text, in the order in which they count."""
     found = []
-    for name in CLOCK_NAMES:
+    for name in EXIF_CLOCKS:
         texts = [_text(exif.get(ifd, {}).get(tag)) or "" for ifd, tag in _CLOCK_TAGS[name]]
+        if not texts[0] and name == EXIF_CLOCKS[0]:
+            texts[0] = _text(exif.get("0th", {}).get(_CAPTURED)) or ""
         if any(texts):
             found.append(Clock(name, *texts))
     return tuple(found)
@@ -2701,6 +3031,7 @@ def _owned_in(exif: Exif) -> Raw:
     raw: Raw = {}
     for ifd, tags in OWNED.items():
         there = exif.get(ifd, {})
+        tags = (*tags, _CAPTURED) if ifd == "0th" else tags  # written only where it was
         kept = {str(tag): plain(there[tag]) for tag in tags if tag in there}
         if kept:
             raw[ifd] = kept
@@ -2711,10 +3042,12 @@ def found_in(exif: Exif) -> Found:
     """What the journal keeps of an EXIF dict as piexif loads it."""
     ifd0, gps = exif.get("0th", {}), exif.get("GPS", {})
     (lat, lon), (heading, magnetic) = _position(gps), _direction(gps)
+    gps_time, gps_clock = _gps_seconds(gps)
     orientation = _ratio(ifd0.get(_ORIENTATION))
     return Found(
         clocks=_clocks(exif),
-        gps_time=_gps_seconds(gps),
+        gps_time=gps_time,
+        gps_clock=gps_clock,
         lat=lat,
         lon=lon,
         alt=_altitude(gps),
@@ -2736,12 +3069,19 @@ def size_in(exif: Exif) -> Optional[Tuple[int, int]]:
     return None if width is None or height is None else (int(width), int(height))
 
 
-def position_as_found(found: Optional[Found]) -> str:
-    """The two position tags as they stand in a file, for a message; "" where there are none."""
+def position_as_found(found: Optional[Found]) -> Tuple[str, bool]:
+    """(the two position tags as they stand in a file, for a message; "" where there are none,
+    whether they are there but empty: nothing but zeros and NULs).
+    """
     gps = ((found.raw if found else None) or {}).get("GPS", {})
     values = [gps.get(str(tag)) for tag in (_LAT, _LON)]
+    if values == [None, None]:
+        return "", False
     lat, lon = map(json.dumps, values)
-    return "" if values == [None, None] else f"GPSLatitude {lat}, GPSLongitude {lon}"
+    letters = [str(gps.get(str(tag)) or "").strip("\0 ") for tag in (_LAT_REF, _LON_REF)]
+    nothing = not re.search("[1-9]", lat + lon)
+    undefined = lon.count("[0, 0]") > 0 or not any(letters)
+    return f"GPSLatitude {lat}, GPSLongitude {lon}", nothing and undefined
 
 
 _EXIFREAD_GPS = {  # what exifread calls the tags of the GPS IFD, behind "GPS GPS"
@@ -2866,7 +3206,7 @@ def _gps_edits(image: Image, gps: Dict[int, Any]) -> None:
     found.
     """
     found, fix, before = image.found or NOTHING_FOUND, image.fix, dict(gps)
-    if fix is not None:
+    if fix is not None:  # against EXIF alone: what XMP says is written there as well
         if _changes(fix.lat, found.lat, 1e-7) or _changes(fix.lon, found.lon, 1e-7):
             gps.update(position_edits(fix.lat, fix.lon))
         if fix.alt is not None and _changes(fix.alt, found.alt, 1e-3):
@@ -2885,8 +3225,8 @@ def _gps_edits(image: Image, gps: Dict[int, Any]) -> None:
 def _clock_edits(image: Image, offset: float) -> Dict[int, Any]:
     """The Exif tags of a capture time that was missing, given, or moved on."""
     found, given = image.found or NOTHING_FOUND, image.given or NOTHING_GIVEN
-    original = next((clock.text for clock in found.clocks if clock.name == CLOCK_NAMES[0]), "")
-    if image.time is not None and (parse_time(original) is None or given.time is not None):
+    missing = lacks_original(found, image.capture)
+    if image.time is not None and (missing or given.time is not None):
         return time_edits(image.time, offset)
     if not given.later or image.capture is None:
         return {}
@@ -2918,7 +3258,10 @@ def image_edits(
     if given.tags:
         first[_HISTORY] = canonical([tag._asdict() for tag in given.tags]).encode("ascii")
     _gps_edits(image, edits["GPS"])
-    edits["Exif"].update(_clock_edits(image, offset))
+    clock, tag = _clock_edits(image, offset), str(_CAPTURED)
+    if tag in raw.get("0th", {}) and tag not in raw.get("Exif", {}):
+        first[_CAPTURED] = clock.pop(_CAPTURED, _unplain(raw["0th"][tag]))
+    edits["Exif"].update(clock)
     return edits
 
 
@@ -2936,6 +3279,185 @@ def carries(found: Found, edits: Edits) -> bool:
 def edits_hash(edits: Edits) -> str:
     """A short name of what is written into an image."""
     return text_hash(repr([(ifd, sorted(tags.items())) for ifd, tags in sorted(edits.items())]))
+
+
+# ---- XMP ----------------------------------------------------------------------------------------
+# Here: XMP packets and IPTC records to what EXIF lacks: time, position, heading, make.
+# Not here: what counts before what; they are only read.
+
+XMP_LIMIT = 65536  # bytes of XML that are read
+_SPACES = {
+    "http://ns.adobe.com/exif/1.0/": "exif",
+    "http://ns.adobe.com/photoshop/1.0/": "photoshop",
+    "http://ns.adobe.com/tiff/1.0/": "tiff",
+    "http://ns.adobe.com/xap/1.0/": "xmp",
+    "http://ns.google.com/photos/1.0/panorama/": "GPano",
+    "http://www.dji.com/drone-dji/1.0/": "drone-dji",
+    "http://pix4d.com/camera/1.0": "Camera",
+    "http://pix4d.com/camera/1.0/": "Camera",
+}
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns# "
+_AHEAD_DEGREES = 10.0  # a camera whose axis is nearer to the plumb line looks straight down
+
+
+class _Packet:
+    """Collects the simple properties of an XMP packet (ISO 16684-1, 7): attributes of
+    rdf:Description, and elements directly in it that hold text.
+    """
+
+    def __init__(self) -> None:
+        from xml.parsers import expat
+
+        self.values: Dict[str, str] = {}
+        self.open: List[str] = []
+        self.parser = expat.ParserCreate(namespace_separator=" ")
+        self.parser.StartElementHandler, self.parser.EndElementHandler = self.start, self.end
+        self.parser.CharacterDataHandler = self.text
+        self.parser.EntityDeclHandler = self.refuse
+        self.errors = (expat.ExpatError, ValueError, LookupError)
+
+    def refuse(self, *declaration: object) -> None:
+        """Entities can make a small text fill the memory; no photo needs them."""
+        raise ValueError("entities")
+
+    def start(self, name: str, attributes: Dict[str, str]) -> None:
+        """An element opens."""
+        self.open.append(name)
+        if name == _RDF + "Description" and _RDF + "Description" not in self.open[:-1]:
+            for attribute, value in attributes.items():
+                self.put(attribute, value)
+
+    def text(self, value: str) -> None:
+        """Text of an element."""
+        if len(self.open) > 1 and self.open[-2] == _RDF + "Description":
+            if self.open.count(_RDF + "Description") == 1:
+                self.put(self.open[-1], value)
+
+    def end(self, name: str) -> None:
+        """An element closes."""
+        self.open.pop()
+
+    def put(self, name: str, value: str) -> None:
+        """Keep a value, or a further part of it, under its usual prefix."""
+        space, _, local = name.rpartition(" ")
+        if space in _SPACES:
+            key = f"{_SPACES[space]}:{local}"
+            self.values[key] = self.values.get(key, "") + value
+
+
+def xmp_values(packet: bytes) -> Dict[str, str]:
+    """The properties of an XMP packet by their usual names, "exif:GPSLatitude"; those up to the
+    first fault where it is not quite XML, none where it declares entities or is longer than 64 kB.
+    """
+    read = _Packet()
+    if len(packet) > XMP_LIMIT or b"<!" in packet:
+        return {}
+    try:
+        read.parser.Parse(packet.strip(b"\0 \r\n\t"), True)
+    except read.errors:
+        pass
+    return {name: value.strip() for name, value in read.values.items() if value.strip()}
+
+
+def _number(text: Optional[str]) -> Optional[float]:
+    """A decimal number, or a rational written as 125/10."""
+    match = re.match(r"([+-]?\d+(?:\.\d*)?)(?:/(\d+))?$", text or "")
+    if match is None:
+        return None
+    below = float(match.group(2) or 1)
+    return float(match.group(1)) / below if below else None
+
+
+def _xmp_place(told: Dict[str, str]) -> Xmp:
+    """Position and altitude of XMP; nothing unless both coordinates are known and not 0."""
+    lat_ref, lon_ref = told.get("exif:GPSLatitudeRef"), told.get("exif:GPSLongitudeRef")
+    lat = coordinate(told.get("exif:GPSLatitude"), lat_ref, "NS", 90.0)
+    lon = coordinate(told.get("exif:GPSLongitude"), lon_ref, "EW", 180.0)
+    if lat is None or lon is None or (lat, lon) == (0.0, 0.0):
+        return Xmp()
+    alt = _number(told.get("exif:GPSAltitude"))
+    below = told.get("exif:GPSAltitudeRef") in ("1", "3")
+    return Xmp(lat, lon, -abs(alt) if alt is not None and below else alt)
+
+
+def _xmp_heading(told: Dict[str, str]) -> Optional[float]:
+    """The direction of the camera's axis by XMP; None where it is not told, or looks down."""
+    names = ("exif:GPSImgDirection", "GPano:PoseHeadingDegrees")
+    values = [_number(told.get(name)) for name in names]
+    if told.get("exif:GPSImgDirectionRef", "T").upper() == "M":
+        values[0] = None
+    gimbal = [
+        _number(told.get(f"drone-dji:Gimbal{axis}Degree")) for axis in ("Yaw", "Pitch", "Roll")
+    ]
+    if any(gimbal):  # all 0 is a gimbal that does not know
+        values.append(gimbal[0])
+    pitch = _number(told.get("Camera:Pitch"))
+    if pitch is None or abs(pitch) > _AHEAD_DEGREES:  # 0 is straight down
+        values.append(_number(told.get("Camera:Yaw")))
+    heading = next((value for value in values if value is not None), None)
+    return None if heading is None else heading % 360.0
+
+
+def _iptc_time(resources: bytes) -> str:
+    """Date and time created as IPTC has them (IIM 4.2, 2:55 and 2:60); "" without either."""
+    parts = {}
+    for number, form in ((55, rb"\d{8}"), (60, rb"\d{6}(?:[+-]\d{4})?")):
+        match = re.search(rb"\x1c\x02%c\0.(%b)" % (number, form), resources, re.DOTALL)
+        parts[number] = match.group(1).decode("ascii") if match else ""
+    day, clock = parts[55], parts[60]
+    if not day or not clock:
+        return ""
+    date = f"{day[:4]}:{day[4:6]}:{day[6:]}"
+    return f"{date} {clock[:2]}:{clock[2:4]}:{clock[4:6]}{clock[6:]}"
+
+
+_SOMEWHERE = re.compile(
+    rb"[12][0-9]{3}[:/-][01][0-9][:/-][0-3][0-9][ T][0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
+)
+
+
+def _other_time(told: Dict[str, str], head: bytes) -> Optional[str]:
+    """Where a time stands that is not taken for the capture time, in words."""
+    for name in ("xmp:CreateDate", "photoshop:DateCreated"):
+        if name in told:
+            return f"XMP {name.split(':')[1]} says {told[name][:40]}"
+    match = _SOMEWHERE.search(head)
+    if match is None:
+        return None
+    return f"its MakerNote or another segment says {match.group().decode('ascii')}"
+
+
+_WANTED = re.compile(
+    rb"GPS|DateCreated|DateTimeOriginal|CreateTime|Yaw|PoseHeading|Make|Model|CreateDate"
+)
+
+
+def _with_receiver(found: Found, told: Dict[str, str]) -> Found:
+    """What EXIF gave, with the GPS time of XMP where it has none."""
+    receiver = parse_time(told.get("exif:GPSTimeStamp"))
+    if found.gps_time is not None or receiver is None or receiver < GPS_TIMES_FROM:
+        return found
+    return found._replace(gps_time=receiver, gps_clock=None)
+
+
+def with_more(found: Found, xmp: bytes, iptc: bytes, head: bytes) -> Found:
+    """What EXIF gave, with what XMP and IPTC say of what it lacks."""
+    told = xmp_values(xmp) if _WANTED.search(xmp) else {}
+    texts = [told.get(name, "") for name in OTHER_CLOCKS[:3]] + [_iptc_time(iptc) if iptc else ""]
+    clocks = [Clock(name, text) for name, text in zip(OTHER_CLOCKS, texts) if text]
+    place = _xmp_place(told) if found.lat is None else Xmp()
+    directed = found.heading is not None or found.magnetic is not None
+    more = place._replace(
+        heading=None if directed else _xmp_heading(told),
+        make=None if found.make else told.get("tiff:Make"),
+        model=None if found.model else told.get("tiff:Model"),
+    )
+    needed = not has_set_clock(found)
+    return _with_receiver(found, told)._replace(
+        clocks=(*found.clocks, *clocks) if needed else found.clocks,
+        other_time=_other_time(told, head) if needed and not clocks else None,
+        xmp=None if more == Xmp() else more,
+    )
 
 
 # ---- Photos -------------------------------------------------------------------------------------
@@ -2995,9 +3517,9 @@ def read_found(path: Union[str, Path]) -> Found:
             stream.seek(0)
             if is_jpeg_name(name) or begin == b"\xff\xd8":
                 head = read_head(stream, name)
-                check_tail(stream, stamp.size, len(head.data), name)
+                check_end(stream, stamp.size, len(head.data), name)
                 found = _found_or_second(head.data, name) if head.exif else NOTHING_FOUND
-                found = found._replace(
+                found = with_more(found, head.xmp, head.iptc, head.data)._replace(
                     pixels=(head.width, head.height), digest=exif_digest(head.exif)
                 )
             else:
@@ -3080,16 +3602,18 @@ def edited(stream: BinaryIO, path: str, edits: Edits) -> Edited:
     )
     if not _set_tags(exif, edits):
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
-    out = io.BytesIO()
     try:
-        block = piexif().dump(exif)
-        piexif().insert(block, head.data, out)
+        edits_of_head = piexif().insertion(piexif().dump(exif, LOG.debug), stream)
     except (ValueError, OSError) as error:
         cause, remedy = str(error).split("\n")[0], "use --skip_EXIF_insert, or leave it out"
         raise BadExif(
             "cannot_describe", "its EXIF cannot be rewritten", file=path, value=cause, remedy=remedy
         ) from error
-    return Edited(out.getvalue(), len(head.data), exif_digest(block[6:]), True)
+    data, block = bytearray(head.data), head.exif
+    for start, end, new in reversed(edits_of_head):
+        data[start:end] = new
+        block = new[10:] if new[4:8] == b"Exif" else block
+    return Edited(bytes(data), len(head.data), exif_digest(block), True)
 
 
 _CHANGED = "was changed by another program during this run"
@@ -3203,6 +3727,8 @@ MAX_DOP = 10.0  # worse is a guess: dead reckoning in tunnels and parking decks
 TOUCH_SECONDS = 2.0  # two files whose times are this close are one recording
 
 _NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
+ODD_TIME, OF_1970 = "with times that cannot be", "with times of 1970"
+_ONE_TIME = "at one and the same time"
 _OUTSIDE, _ZERO = "outside the range of latitude and longitude", "at exactly 0,0"
 NO_FIX, POOR = "without a GPS fix", "with a DOP over 10"
 BAD_CHECKSUM, NO_DATE = "in lines with a wrong checksum", "without a date"
@@ -3210,8 +3736,11 @@ TWICE = "at the time of another point"
 NO_POINTS, NO_GPS = "holds no track points", "has GoPro telemetry but no GPS data in it"
 NO_TELEMETRY = "holds no GPS track of GoPro, BlackVue or CAMM"
 
+_TIMELESS = "it was exported without times: export it again with them"
 _REMEDIES = {
     _NO_TIME: "export it again with times: a place without a time cannot be matched with an image",
+    OF_1970: _TIMELESS,
+    _ONE_TIME: _TIMELESS,
     NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
     POOR: "reception was too poor; give a track from another device as --geotag_source_path",
     NO_DATE: "put one line with the day on top, such as $GPZDA,120000,31,05,2024,,",
@@ -3293,6 +3822,13 @@ class Points:
         if count:
             self.dropped[reason] = self.dropped.get(reason, 0) + count
 
+    def drop_odd(self, text: str) -> None:
+        """Count a point whose time, as it is written, cannot be."""
+        if ODD_TIME not in self.dropped:
+            first = text.strip()[:40]
+            self.notes.append(f"{self.path.name} has points {ODD_TIME}: the first is of {first}")
+        self.drop(ODD_TIME)
+
     def add(
         self,
         time: Optional[float],
@@ -3328,6 +3864,9 @@ class Points:
             )
         points, starts = merged([(0, segment) for segment in segments], 0.0)
         self.drop(TWICE, sum(map(len, segments)) - len(points))
+        if len(points) == 1 and self.dropped.get(TWICE, 0) > 1:  # of a planner, not of a receiver
+            self.dropped = {_ONE_TIME: self.dropped[TWICE] + 1}
+            raise self._nothing()
         return Track(points, starts, self.dropped, self.clock, self.notes, self.zero)
 
     def _nothing(self) -> BadTrack:
@@ -3336,6 +3875,8 @@ class Points:
         if reasons:
             wrong = f"none of its {sum(self.dropped.values())} points can be used"
             causes = ", ".join(f"{count} {reason}" for reason, count in reasons)
+            odd = [note for note in self.notes if ODD_TIME in note]
+            causes = "; ".join([causes, *odd])
             remedy = "look at the file: these are not places on Earth"
             remedy = _REMEDIES.get(reasons[0][0], remedy)
             return bad_track(self.path, "track_unusable", wrong, causes, remedy)
@@ -3411,10 +3952,11 @@ _MOVIE_BOXES = {
     b"junk",
     b"PICT",
 }
-_QUICKTIME_EPOCH = 2082844800  # 1970-01-01 in seconds since 1904
+_QUICKTIMEOF_1970 = 2082844800  # 1970-01-01 in seconds since 1904
 # camera clock in ms, name, values, checksum
 SENTENCE = re.compile(
-    r"(?:\[([0-9]{9,14})\]\s*)?\$((?!P)[A-Z]{2}(?:RMC|GGA|GLL|ZDA)|PMGNTRK),([^$*\[\r\n\0]*)"
+    r"(?:\[([0-9]{9,14})\]\s*)?"
+    r"\$((?!P)[A-Z]{2}(?:RMC|GGA|GLL|ZDA|GNS|GGK)|PMGNTRK|PUBX,00|PTNL,GGK),([^$*\[\r\n\0]*)"
     r"(?:\*([0-9A-Fa-f]{0,2}))?"
 )
 
@@ -3481,7 +4023,7 @@ class Source:
 
     def _header(self) -> Header:
         created, timescale, units = self.times(self.child(self.moov, b"mvhd"))
-        seconds = float(created - _QUICKTIME_EPOCH)
+        seconds = float(created - _QUICKTIMEOF_1970)
         known = created and EARLIEST <= seconds < LATEST
         duration = units / timescale if units and timescale else None
         return Header(seconds if known else None, timescale, duration)
@@ -3719,7 +4261,12 @@ def iso_seconds(text: str) -> float:
     text = text.strip()
     # a zone may have no minutes
     seconds = parse_time(text + ":00" if text[-3:-2] in ("+", "-") else text)
-    return math.nan if seconds is None else seconds
+    if seconds is None:
+        return math.nan
+    return seconds + DAY_S if text[10:13] == "T24" else seconds  # the end of the day
+
+
+_YEAR_1970_S = 365 * DAY_S  # seconds; exports without times have those of this year
 
 
 class _GpxTimes:
@@ -3791,24 +4338,32 @@ class _GpxPoint:
             lat, lon = float(fields[_LAT_ATTRIBUTE]), float(fields[_LON_ATTRIBUTE])
             alt = None if height is None else float(height)
             plain_one = (alt is None or alt - alt == 0) and _COURSE_CHILD not in fields
-            if plain_one and not flaw_of(time, lat, lon):
+            if plain_one and time >= _YEAR_1970_S and not flaw_of(time, lat, lon):
                 # half of Fix()
                 self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))
                 return
         except (KeyError, ValueError):
             pass
+        time = iso_seconds(text)
+        if text.strip() and not EARLIEST <= time < LATEST:
+            self.found.drop_odd(text)
+            return
+        if 0 <= time < _YEAR_1970_S:
+            self.found.drop(OF_1970)
+            return
         lat_text, lon_text = fields.get(_LAT_ATTRIBUTE), fields.get(_LON_ATTRIBUTE)
         place = decimal(lat_text), decimal(lon_text), decimal(height)
-        self.found.add(iso_seconds(text), *place, decimal(fields.get(_COURSE_CHILD)))
+        self.found.add(time, *place, decimal(fields.get(_COURSE_CHILD)))
 
 
 class _GpxFile:
     """Collects points as expat meets them: GPX 1.0, 1.1 or none, any prefix."""
 
     def __init__(self, path: Path, parser: "expat.XMLParserType") -> None:
-        self.path, self.parser = path, parser
+        self.parser = parser
         self.track, self.other = Points(path, "GPX"), Points(path, "GPX")
         self.root = ""
+        self.fault = ""  # what expat found wrong; "" = nothing
         self.point = _GpxPoint(parser, {}, _GpxTimes(self.track))
         self.kinds: Dict[str, Points] = {}
         self.parts: AbstractSet[str] = frozenset()
@@ -3816,12 +4371,17 @@ class _GpxFile:
         parser.StartElementHandler, parser.EndElementHandler = self.begin, self.end
         parser.EntityDeclHandler = self.refuse
 
+    @property
+    def found(self) -> Points:
+        """The points of the tracks, else of routes and waypoints."""
+        return self.track if self.track.any else self.other
+
     def refuse(self, *declaration: object) -> None:
         """Entities can make a small file fill the memory, or read other files; no track
         needs them.
         """
         raise bad_track(
-            self.path,
+            self.track.path,
             "track_entities",
             "declares XML entities, which are refused",
             str(declaration[0])[:40],
@@ -3838,7 +4398,7 @@ class _GpxFile:
             mark + "wpt": self.other,
         }
         self.point.names.update({mark + field: "/" + field for field in ("ele", "time", "course")})
-        self.parts = {mark + part for part in ("trkseg", "trk", "rte")}
+        self.parts = {mark + part for part in ("trkseg", "trk", "rte", "wpt")}
         self.parser.StartElementHandler = self.start
 
     def start(self, name: str, attributes: Dict[str, str]) -> None:
@@ -3852,25 +4412,112 @@ class _GpxFile:
         """An element closes."""
         if self.point.depth:
             self.point.end()
-        elif name in self.parts and self.point.found.segments[-1]:
+        if not self.point.depth and name in self.parts and self.point.found.segments[-1]:
             self.point.found.segments.append([])
 
 
+REPAIR_BYTES = 1 << 28  # a longer file is read up to its first fault
+_AMPERSAND = re.compile(rb"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_TEXTS = re.compile(rb"<(name|desc|cmt|src|keywords)>[^<]*(?:</\1>)?")
+_PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+_DECLARED = re.compile(rb"<\?xml[^>]*\?>")
+
+
+def _parse_gpx(
+    path: Path, source: Union[BinaryIO, bytes], encoding: Optional[str] = None
+) -> _GpxFile:
+    """What expat makes of a GPX, as far as its first fault; raises BadTrack for entities."""
+    from xml.parsers import expat
+
+    read = _GpxFile(path, expat.ParserCreate(encoding))
+    try:
+        if isinstance(source, bytes):
+            read.parser.Parse(source, True)
+        else:
+            read.parser.ParseFile(source)
+    # the last two: an encoding that Python cannot use
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        read.fault = str(error)
+    return read
+
+
+class _Repair(NamedTuple):
+    """What may be wrong with a file that is not quite XML, and what then makes it XML."""
+
+    words: str
+    mend: Callable[[bytes], bytes]
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """A text in UTF-8, whatever it was in; its declaration is taken out."""
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        text = data.decode("cp1252" if encoding == "utf-8" else encoding, "replace")
+    return _DECLARED.sub(b"", text.encode("utf-8"))
+
+
+_REPAIRS = (  # one after the other, until it can be read to its end
+    _Repair("without what is before and behind it", lambda data: data.strip(b"\0 \t\r\n")),
+    _Repair("as Latin-1", _as_utf8),
+    _Repair("with & as a letter", lambda data: _AMPERSAND.sub(b"&amp;", data)),
+    _Repair("without control characters", lambda data: _CONTROL.sub(b" ", data)),
+    _Repair("without its names", lambda data: _TEXTS.sub(b"", data)),
+)
+
+
+def _parse_documents(path: Path, data: bytes) -> _GpxFile:
+    """What expat makes of all documents in one file, one behind the other."""
+    first, *others = re.split(rb"(?<=</gpx>)\s*(?=<)", data)
+    read = _parse_gpx(path, first, None if _DECLARED.search(data[:200]) else "utf-8")
+    for document in others:
+        more = _parse_gpx(path, document)
+        read.track.segments += more.track.segments
+        read.other.segments += more.other.segments
+        read.fault = read.fault or more.fault
+    return read
+
+
+def _gpx_repaired(source: Source, read: _GpxFile) -> _GpxFile:
+    """A GPX that expat does not read to its end: with the first repair by which it does, or as far
+    as it can be read. Raises BadTrack for a web page.
+    """
+    cause, best, name = read.fault, read, source.path.name
+    source.handle.seek(0)
+    data = source.handle.read(REPAIR_BYTES + 1)
+    if _PAGE.match(data[:4096]):
+        raise bad_track(
+            source.path,
+            "track_kind",
+            "is a web page (HTML), not a track",
+            "",
+            "download the track itself: what came may be the page of a login or of an error",
+        )
+    for repair in _REPAIRS if len(data) <= REPAIR_BYTES else ():
+        data = repair.mend(data)
+        tried = _parse_documents(source.path, data)
+        if not tried.fault:
+            tried.found.notes.append(f"{name} is not quite XML ({cause}): read {repair.words}")
+            return tried
+        best = max(best, tried, key=lambda one: sum(map(len, one.found.segments)))
+    best.found.notes.append(f"{name} is not quite XML ({cause}): read up to there")
+    return best
+
+
 def _gpx_again(path: Path, cause: str) -> Track:
-    """A GPX that expat refuses, read with gpxpy where that is at hand. Raises BadTrack with `cause`
-    otherwise.
+    """A GPX of which nothing could be read, offered to gpxpy where that is at hand. Raises BadTrack
+    with `cause` otherwise.
     """
     gpxpy, content = second_reader("gpxpy"), path.read_bytes()
+    remedy = "repair the file at that place or export the track again"
     if gpxpy is None or b"<!ENTITY" in content:
-        remedy = (
-            "for a second reader: python -m pip install -r vendor/requirements.txt --target vendor"
-        )
         raise bad_track(path, "track_damaged", "is not XML that can be read", cause, remedy)
     try:
         gpx = gpxpy.parse(content)
     except (gpxpy.gpx.GPXException, ValueError, LookupError) as error:
         wrong = "is not XML that can be read, by gpxpy neither"
-        remedy = "repair the file at that place or export the track again"
         raise bad_track(path, "track_damaged", wrong, cause, remedy) from error
     found = Points(path, "GPX")
     parts = [segment.points for track in gpx.tracks for segment in track.segments]
@@ -3885,26 +4532,24 @@ def _gpx_again(path: Path, cause: str) -> Track:
 
 def read_gpx(source: Source) -> Track:
     """GPX 1.0 and 1.1; routes and waypoints only where there is no track."""
-    from xml.parsers import expat
-
-    parser = expat.ParserCreate()
-    read = _GpxFile(source.path, parser)
     source.handle.seek(0)
-    try:
-        parser.ParseFile(source.handle)
-    except (
-        expat.ExpatError,
-        LookupError,
-        ValueError,
-    ) as error:  # the last two: an encoding Python cannot use
-        return _gpx_again(source.path, str(error))
-    found = read.track if read.track.any else read.other
-    if read.root not in ("gpx", "") and not found.any:
+    read = _parse_gpx(source.path, source.handle)
+    if read.fault:
+        cause, read = read.fault, _gpx_repaired(source, read)
+        if not read.found.any:
+            return _gpx_again(source.path, cause)
+    if read.root not in ("gpx", "") and not read.found.any:
         kind = f"<{read.root[:40]}>"
         raise bad_track(
             source.path, "track_kind", "is XML but not GPX", kind, "convert it to GPX first"
         )
-    return found.track()
+    lone = read.found is read.other and max(map(len, read.other.segments)) == 1
+    if lone and read.found.any:
+        read.found.notes.append(
+            f"{source.path.name} holds only waypoints: images are placed on them alone, and "
+            "between two only where they are seconds apart, or with --max_gap"
+        )
+    return read.found.track()
 
 
 def check_gpx_target(path: Union[str, Path]) -> None:
@@ -3950,6 +4595,9 @@ _DAY_MS = 86400000
 _ABSENT = 15  # a column that is always empty
 
 
+LAST_RANK = 2  # of sentences that count only where no better one gives a place
+
+
 class _Columns(NamedTuple):
     """Where a sentence keeps its values (NMEA 0183), counted after its name."""
 
@@ -3957,7 +4605,7 @@ class _Columns(NamedTuple):
     clock: int
     place: int  # of latitude, its letter, longitude, its letter
     status: int
-    good: Tuple[str, ...]  # what the status says where there is a fix
+    good: str  # the letters of which the status has one where there is a fix
     alt: int = _ABSENT
     course: int = _ABSENT
     date: slice = slice(_ABSENT, _ABSENT + 1)  # ddmmyy, or dd, mm and yyyy
@@ -3965,11 +4613,15 @@ class _Columns(NamedTuple):
 
 
 _COLUMNS = {
-    "RMC": _Columns(0, 0, 2, 1, ("A",), course=7, date=slice(8, 9), mode=11),
-    "PMGNTRK": _Columns(0, 6, 0, 7, ("A",), alt=4, date=slice(9, 10)),
-    "GGA": _Columns(1, 0, 1, 5, tuple("123456789"), alt=8),
-    "GLL": _Columns(2, 4, 0, 5, ("A",), mode=6),
-    "ZDA": _Columns(3, 0, 0, _ABSENT, (), date=slice(1, 4)),
+    "RMC": _Columns(0, 0, 2, 1, "AD", course=7, date=slice(8, 9), mode=11),
+    "PMGNTRK": _Columns(0, 6, 0, 7, "A", alt=4, date=slice(9, 10)),
+    "GGA": _Columns(1, 0, 1, 5, "123456789", alt=8),
+    "GNS": _Columns(1, 0, 1, 5, "ADPRFEMS", alt=8),
+    "GGK": _Columns(1, 0, 2, 6, "123456789", date=slice(1, 2)),
+    "PTNL,GGK": _Columns(1, 0, 2, 6, "123456789"),
+    "PUBX,00": _Columns(1, 0, 1, 6, "DRGT", alt=5, course=11),
+    "GLL": _Columns(LAST_RANK, 4, 0, 5, "AD", mode=6),
+    "ZDA": _Columns(3, 0, 0, _ABSENT, "", date=slice(1, 4)),
 }
 
 
@@ -4061,7 +4713,7 @@ def _sentence(kind: str, cells: List[str], moment: int, stamp: Optional[str]) ->
         rank=at.rank,
         moment=moment,
         shift=None if day is None else day + clock - moment,
-        good=cells[at.status] in at.good and cells[at.mode] != "N",
+        good=bool(set(cells[at.status]) & set(at.good)) and cells[at.mode] != "N",
         lat=_degrees(north, ns, "NS"),
         lon=_degrees(east, ew, "EW"),
         alt=decimal(cells[at.alt]),
@@ -4120,6 +4772,12 @@ def _sentence_times(sentences: List[_Sentence], found: Points) -> List[int]:
     return times
 
 
+def _first_choice(good: List[Tuple[int, _Sentence]]) -> List[Tuple[int, _Sentence]]:
+    """The sentences without those that may tell the second after, where there are better ones."""
+    better = [item for item in good if item[1].rank < LAST_RANK]
+    return better or good
+
+
 def add_sentences(lines: Iterable[str], found: Points) -> Optional[float]:
     """Points from the sentences in `lines`: at one time the place of RMC before GGA before GLL, the
     altitude of GGA.
@@ -4131,7 +4789,7 @@ def add_sentences(lines: Iterable[str], found: Points) -> Optional[float]:
     timed = list(zip(_sentence_times(sentences, found), sentences))
     if not timed:
         found.drop(NO_DATE, sum(sentence.good for sentence in sentences))
-    good = [item for item in timed if item[1].good]
+    good = _first_choice([item for item in timed if item[1].good])
     places = sorted(good, key=lambda item: (item[0], item[1].rank))
     void = {ms for ms, sentence in timed if not sentence.good and sentence.kind != "ZDA"}
     found.drop(NO_FIX, len(void.difference(ms for ms, _ in places)))
@@ -4161,7 +4819,7 @@ def read_nmea(source: Source) -> Track:
 # Not here: boxes of movies.
 
 _GPMF_NUMBERS = dict(zip("bBsSlLjJfd", "bBhHiIqQfd"))  # type letters as the struct module has them
-_GPS9_EPOCH = 946684800.0  # 2000-01-01
+_GPS9OF_1970 = 946684800.0  # 2000-01-01
 
 
 class _Klv(NamedTuple):
@@ -4225,7 +4883,7 @@ def _gpmf_rows(stream: _Stream, key: bytes, scaled: bool = True) -> List[Tuple[f
 
 def _gps9(video: float, row: Sequence[float], flaw: str) -> Sample:
     """lat, lon, alt, two speeds, days, seconds, DOP, fix."""
-    time = _GPS9_EPOCH + row[5] * 86400.0 + row[6]
+    time = _GPS9OF_1970 + row[5] * 86400.0 + row[6]
     return Sample(video, time, row[0], row[1], row[2], flaw=fix_flaw(row[8], row[7]))
 
 
@@ -4454,8 +5112,8 @@ def _camm_utc(samples: List[Sample], created: Optional[float]) -> List[Sample]:
     times = list(filter(math.isfinite, known))
     middle = median(times) if times else 0.0
     if created is None or created < _CAMM_BEFORE:
-        created = _CAMM_BEFORE + GPS_EPOCH / 2  # so that a time before 2017 is nearer as GPS time
-    if not times or abs(middle + GPS_EPOCH - created) >= abs(middle - created):
+        created = _CAMM_BEFORE + GPSOF_1970 / 2  # so that a time before 2017 is nearer as GPS time
+    if not times or abs(middle + GPSOF_1970 - created) >= abs(middle - created):
         return samples
     return [sample._replace(time=gps_to_utc(sample.time or 0.0)) for sample in samples]
 
@@ -4865,23 +5523,24 @@ def _read_problem(row: Row) -> Problem:
     return Problem(**_read_plain(Problem, row))
 
 
+def _clock_keys(name: str) -> Tuple[str, ...]:
+    """The names of a clock's tags: text, and for those of EXIF fraction and offset."""
+    if name not in EXIF_CLOCKS:
+        return (name,)
+    return name, name.replace("DateTime", "SubSecTime"), name.replace("DateTime", "OffsetTime")
+
+
 def _times_row(clocks: Tuple[Clock, ...]) -> Optional[Row]:
-    """The texts of the clocks by the names of their tags."""
-    texts = {clock.name: clock.text for clock in clocks}
-    texts.update({clock.name.replace("DateTime", "SubSecTime"): clock.fraction for clock in clocks})
-    texts.update({clock.name.replace("DateTime", "OffsetTime"): clock.offset for clock in clocks})
-    return {name: text for name, text in texts.items() if text} or None
+    """The texts of the clocks by the names of their tags: all texts, fractions, offsets."""
+    pairs = [list(zip(_clock_keys(clock.name), clock[1:])) for clock in clocks]
+    columns = itertools.chain.from_iterable(itertools.zip_longest(*pairs))
+    return {pair[0]: pair[1] for pair in columns if pair and pair[1]} or None
 
 
 def _read_clocks(row: Row) -> Tuple[Clock, ...]:
     found = []
     for name in CLOCK_NAMES:
-        tags = (
-            name,
-            name.replace("DateTime", "SubSecTime"),
-            name.replace("DateTime", "OffsetTime"),
-        )
-        texts = [str(row.get(tag, "")) for tag in tags]
+        texts = [str(row.get(key, "")) for key in _clock_keys(name)]
         if any(texts):
             found.append(Clock(name, *texts))
     return tuple(found)
@@ -4894,6 +5553,8 @@ def pack_found(found: Found) -> Row:
     row.pop("clocks")
     if found.pixels is not None:
         row["pixels"] = list(found.pixels)
+    if found.xmp is not None:
+        row["xmp"] = known_values(**found.xmp._asdict())
     if found.error is not None:
         row["error"] = _problem_row(found.error, True)
     return row
@@ -4905,6 +5566,8 @@ def unpack_found(row: Row) -> Found:
     values["clocks"] = _read_clocks(row["times"]) if "times" in row else ()
     if "pixels" in row:
         values["pixels"] = _pair_of((int, type(None)), row["pixels"])
+    if "xmp" in row:
+        values["xmp"] = Xmp(**_read_plain(Xmp, row["xmp"]))
     if row.get("raw") is not None:
         values["raw"] = _read_raw(row["raw"])
     if "error" in row:
@@ -5518,6 +6181,323 @@ def old_samplings(state: str) -> List[Sampling]:
     return found
 
 
+# ---- Moments ------------------------------------------------------------------------------------
+# Here: when the images of a folder were taken: zones, ties, starts, and what the track says of it.
+# Not here: which times an image tells; positions; options.
+
+
+class Clockwork(NamedTuple):
+    """How times are to be understood."""
+
+    zone: Optional[str] = None  # "local", an offset, an IANA name; None = not given
+    first: str = "exif"  # one of TIME_SOURCES
+    ahead: float = 0.0  # seconds that the camera's clock is ahead of UTC, and its zone
+    interval: float = 0.0  # seconds between two shots; 0 = any
+    start: bool = False  # whether the first image is to meet the first point of the track
+
+
+class Moment(NamedTuple):
+    """An image and its time in UTC, the camera's error taken off."""
+
+    image: Image
+    time: float
+    capture: Optional[Capture]  # None = the time was given
+
+    def in_zone(self, offset: float, teller: str) -> "Moment":
+        """The same in a zone that is so many seconds ahead of UTC."""
+        assert self.capture is not None
+        change = self.capture.offset - offset
+        known = self.capture._replace(time=self.capture.time + change, offset=offset, zone=teller)
+        return self._replace(time=self.time + change, capture=known)
+
+
+def moment_of(image: Image, clockwork: Clockwork) -> Optional[Moment]:
+    """When an image was taken; None where nothing tells."""
+    given, capture = image.given or NOTHING_GIVEN, image.capture
+    if given.time is not None:
+        return Moment(image, given.time - clockwork.ahead, None)
+    if clockwork.zone is not None or clockwork.first != TIME_SOURCES[0]:
+        found, name = image.found or NOTHING_FOUND, image.path.name
+        capture = capture_time(found, name, clockwork.zone, clockwork.first)
+    if capture is None:
+        return None
+    return Moment(image, capture.time + (given.later or 0.0) - clockwork.ahead, capture)
+
+
+def settled(
+    folders: Iterable[List[Moment]], track: Optional[Track], clockwork: Clockwork, notes: Notes
+) -> List[Moment]:
+    """The images of all folders with zones, sub-seconds, ties and starts settled, each folder in
+    order of time. Raises UsageError where several zones would put a camera's images on the track.
+    """
+    timed: List[Moment] = []
+    for moments in folders:
+        zoned: List[Moment] = []
+        for group in _by_camera(moments).values():
+            told = _zones_by_gps(group, notes)
+            if track is not None and not clockwork.start:
+                told = _zone_by_track(told, track, notes)
+            zoned.extend(told)
+            _say_disorder(group, notes)
+        timed.extend(_settle_times(zoned, track, clockwork, notes))
+    return timed
+
+
+def _by_camera(moments: List[Moment]) -> Dict[Tuple[Optional[str], Optional[str]], List[Moment]]:
+    """The images of each camera, by natural name."""
+    groups: Dict[Tuple[Optional[str], Optional[str]], List[Moment]] = {}
+    for moment in sorted(moments, key=lambda one: natural_key(one.image.path.name)):
+        camera = moment.image.camera
+        groups.setdefault((camera.make, camera.model), []).append(moment)
+    return groups
+
+
+def _is_open(moment: Moment) -> bool:
+    """Whether the zone of an image may be that of its neighbours."""
+    capture = moment.capture
+    if capture is None or capture.source == GPS_SOURCE:
+        return False
+    return capture.zone in (NO_ZONE, GPS_SOURCE)
+
+
+def _implied_zones(moments: List[Moment]) -> List[Optional[float]]:
+    """The zone that the GPS time of each image implies; None also for one that repeats the GPS
+    time of another image while the camera's clock went on: the receiver had lost its fix.
+    """
+    first_at: Dict[float, float] = {}
+    zones: List[Optional[float]] = []
+    for moment in moments:
+        found, capture = moment.image.found or NOTHING_FOUND, moment.capture
+        receiver = found.gps_clock if found.gps_time is None else found.gps_time
+        if capture is None or receiver is None or capture.zone != GPS_SOURCE:
+            zones.append(None)
+            continue
+        local = capture.time + capture.offset
+        stale = abs(local - first_at.setdefault(receiver, local)) > AGREE_S
+        zones.append(None if stale else capture.offset)
+    return zones
+
+
+def _zones_by_gps(group: List[Moment], notes: Notes) -> List[Moment]:
+    """The images of one camera, those without a zone of their own in the one that their GPS times
+    agree on.
+    """
+    members = [index for index, moment in enumerate(group) if _is_open(moment)]
+    asked = [group[index] for index in members]
+    told = _implied_zones(asked)
+    result, odd = list(group), 0
+    for index, own, zone in zip(members, told, agreed_zones(told)):
+        capture = group[index].capture
+        if zone is None and capture is not None and capture.zone == GPS_SOURCE:
+            result[index] = group[index].in_zone(0.0, NO_ZONE)
+        elif zone is not None:
+            odd += own is not None and own != zone
+            result[index] = group[index].in_zone(zone, GPS_SOURCE)
+    if odd:
+        notes.say(
+            f"{group[0].image.path.parent}: the GPS times of {odd} images imply another zone than "
+            "those around them: taken for old fixes"
+        )
+    return result
+
+
+def _zone_by_track(group: List[Moment], track: Track, notes: Notes) -> List[Moment]:
+    """The images of one camera whose zone nothing tells, in the one zone that puts all of them on
+    the track, where UTC does not. Raises UsageError where several do.
+    """
+    times = [moment.time for moment in group if _is_open(moment)]
+    if not times or any(m.capture is None or m.capture.zone != NO_ZONE for m in group):
+        return group
+    low, high = track.points[0].time - EXTRAPOLATE_S, track.points[-1].time + EXTRAPOLATE_S
+    first, last = min(times), max(times)
+    fitting = [o for o in OFFSETS_IN_USE if low <= first - o and last - o <= high]
+    words = ", ".join(map(format_offset, fitting))
+    folder = group[0].image.path.parent
+    if 0.0 in fitting:
+        if len(fitting) > 1:
+            notes.say(
+                f"{folder}: the track fits in the zones {words}: UTC is taken; else give --timezone"
+            )
+        return group
+    if len(fitting) > 1:
+        raise UsageError(
+            "which_zone",
+            "several zones would put the images on the track",
+            file=folder,
+            value=words,
+            remedy="say which with --timezone",
+        )
+    if not fitting:
+        return group
+    notes.say(f"{folder}: zone {words} by the track; if that is wrong, give --timezone")
+    return [moment.in_zone(fitting[0], "track") for moment in group]
+
+
+def _say_disorder(group: List[Moment], notes: Notes) -> None:
+    """Say where the camera's times are out of order while names and GPS times agree."""
+    dated = [m for m in group if m.capture and (m.image.found or NOTHING_FOUND).gps_time]
+    receivers = [(m.image.found or NOTHING_FOUND).gps_time or 0.0 for m in dated]
+    times = [moment.time for moment in dated]
+    back = sum(later < earlier for earlier, later in zip(times, times[1:]))
+    if back and len(set(receivers)) > 2 and receivers == sorted(receivers):
+        notes.say(
+            f"{group[0].image.path.parent}: the camera's times of {back} images are out of order, "
+            "while names and GPS times agree: --time_source gps would take those"
+        )
+
+
+def _settle_times(
+    timed: List[Moment], track: Optional[Track], clockwork: Clockwork, notes: Notes
+) -> List[Moment]:
+    """The images of one folder in order of time, with sub-seconds, ties and the start settled."""
+    timed = by_time(timed, lambda moment: moment.time, lambda moment: moment.image.path.name)
+    times = [moment.time for moment in timed]
+    if clockwork.interval:
+        times, wrong = spread_subseconds(times, clockwork.interval)
+        if wrong is not None:
+            notes.say(
+                f"{timed[wrong].image.path} contradicts --sub_second_interval "
+                f"{clockwork.interval:g}: no start puts it inside its second; the times "
+                "of its folder stay as they are"
+            )
+    times, ties = spread_ties(times)
+    if ties:
+        notes.say(
+            f"{timed[0].image.path.parent}: {ties} images have the capture time of the one before; "
+            "spread evenly up to the next"
+        )
+    if clockwork.start and track is not None and times:
+        shift = track.points[0].time - times[0]
+        times = [when + shift for when in times]
+    return [moment._replace(time=when) for moment, when in zip(timed, times)]
+
+
+# -- what the run says of times --
+
+
+def say_zones(timed: List[Moment], notes: Notes) -> None:
+    """One line for each way in which times were understood: source field, zone, how many, first and
+    last in UTC.
+    """
+    ways: Dict[Tuple[str, str], List[Tuple[float, float]]] = {}
+    for _, when, capture in timed:
+        if capture is not None:
+            ways.setdefault((capture.source, capture.zone), []).append((when, capture.offset))
+    for (source, zone), moments in sorted(ways.items()):
+        zones = "/".join(format_offset(offset) for offset in sorted({o for _, o in moments})[:3])
+        guess = "; if the camera clock was not on UTC, give --timezone"
+        notes.say(
+            f"capture times of {len(moments)} images from {source}, zone {zones} from {zone}, UTC "
+            f"{format_time(min(moments)[0])} to {format_time(max(moments)[0])}"
+            + (guess if zone == NO_ZONE else "")
+        )
+
+
+ERA_S = 1024 * 7 * DAY_S  # seconds after which the week number of GPS begins anew
+
+
+def in_this_era(
+    folders: Sequence[List[Moment]], track: Optional[Track], notes: Notes
+) -> Optional[Track]:
+    """The track; 1024 weeks later, or 2048, where that alone makes it meet the images: loggers
+    count weeks with ten bits.
+    """
+    times = [moment.time for moments in folders for moment in moments]
+    if track is None or not times:
+        return track
+    slack = OFFSETS_IN_USE[-1]  # the zone of the images may not be known yet
+    for eras in (1, 2):
+        first, last = (track.points[end].time + eras * ERA_S for end in (0, -1))
+        if first - slack <= min(times) and max(times) <= last + slack:
+            notes.say(
+                f"the track is {eras * 1024} weeks before the images: its logger counts weeks with "
+                f"ten bits; it is taken {eras * 1024} weeks later"
+            )
+            points = [fix._replace(time=fix.time + eras * ERA_S) for fix in track.points]
+            return track._replace(points=points)
+    return track
+
+
+def _in_another_year(seconds: float, years: int) -> float:
+    """The same date and time of day so many years later; 29 February becomes 1 March."""
+    moment, milli = calendar(seconds)
+    late = (moment.month, moment.day) == (2, 29)
+    month, day = (3, 1) if late else (moment.month, moment.day)
+    year = max(1901, min(2199, moment.year + years))
+    clock = (moment.hour, moment.minute, moment.second + milli / 1000.0)
+    return utc_seconds((year, month, day), clock)
+
+
+def say_ranges(times: List[float], track: Track, notes: Notes) -> None:
+    """Say image range against track range where fewer than half of the images meet the track, and
+    what would help.
+    """
+    times, first, last = sorted(times), track.points[0].time, track.points[-1].time
+
+    def inside(shift: float) -> int:
+        low = bisect.bisect_left(times, first - EXTRAPOLATE_S + shift)
+        return bisect.bisect_right(times, last + EXTRAPOLATE_S + shift) - low
+
+    if not times or inside(0) * 2 >= len(times):
+        return
+    notes.say(
+        f"only {inside(0)} of {len(times)} images were taken while the track was recorded: images "
+        f"{format_time(times[0])} to {format_time(times[-1])}, track {format_time(first)} to "
+        f"{format_time(last)} (UTC)"
+    )
+    shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
+    years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
+    days = round((times[0] - first) / DAY_S)
+    shifts += [-shift for shift in years] + [day * DAY_S for day in range(days - 1, days + 2)]
+    best = min(shifts, key=lambda shift: (-inside(shift), abs(shift)))
+    if inside(best) > inside(0):
+        met = f"{inside(best)} of {len(times)} images"
+        notes.say(f"with --offset_time {best:.0f} they would meet: {met}")
+    if inside(best) < len(times):
+        notes.say(
+            "if the first image was taken when the track begins, --use_gps_start_time makes them "
+            "meet"
+        )
+
+
+_NEAR_M, _FAR_M = 60.0, 200.0  # metres within which a track is where an image was, and is not
+_WITNESSES = 50  # images of which the own positions are compared with the track
+
+
+def say_own_places(timed: List[Moment], track: Track, notes: Notes) -> None:
+    """Say that the images' own positions lie on the track at other times: a converter, or the
+    camera, took local time for UTC.
+    """
+    witnesses = []
+    for image, when, _ in timed:
+        lat, lon, _ = (image.found or NOTHING_FOUND).place
+        if lat is not None and lon is not None:
+            witnesses.append((when, lat, lon))
+    if len(witnesses) < NEIGHBOURS:
+        return
+    witnesses = witnesses[:: max(1, len(witnesses) // _WITNESSES)]
+
+    def apart(shift: float) -> float:
+        """Metres between the track and the images' own places, in the middle."""
+        metres = []
+        for when, lat, lon in witnesses:
+            with contextlib.suppress(OutsideTrack):
+                fix = fix_at(track, when - shift, None)
+                metres.append(distance(Fix(when, lat, lon), fix))
+        return median(metres) if len(metres) * 2 > len(witnesses) else math.inf
+
+    here = apart(0.0)
+    if here < _FAR_M:
+        return
+    best = min((shift for shift in OFFSETS_IN_USE if shift), key=apart)
+    if apart(best) < _NEAR_M:
+        far = "outside of its times" if math.isinf(here) else f"{here:.0f} m away"
+        notes.say(
+            f"the images' own positions are {far} on the track, and {apart(best):.0f} m with "
+            f"--offset_time {best:.0f}: one of them may have local time for UTC"
+        )
+
+
 # ---- Steps --------------------------------------------------------------------------------------
 # Here: the options of each step, and what it makes of images; pure functions of what was gathered.
 # Not here: files, the configuration, the clock; which images a step is given.
@@ -5628,6 +6608,15 @@ class Geotagging(Group):
     sub_second_interval: float = opt(
         0.0, rare("seconds between shots, to place them inside their whole second", "SECONDS", 0)
     )
+    time_source: str = opt(
+        "exif",
+        Rule(
+            "which time of an image counts first: its EXIF, the time of its GPS, or its file name",
+            advanced=True,
+            choices=TIME_SOURCES,
+            newer=True,
+        ),
+    )
     offset_time: float = opt(
         0.0,
         Rule(
@@ -5682,9 +6671,15 @@ class Geotagging(Group):
             raise UsageError("no_track", wrong, remedy=_NEEDS_TRACK)
 
     @property
-    def zone(self) -> Optional[str]:
-        """The zone that was given: "local", an offset, a name; None = none."""
-        return "local" if self.local_time else self.timezone
+    def clockwork(self) -> Clockwork:
+        """How times are understood."""
+        return Clockwork(
+            "local" if self.local_time else self.timezone,
+            self.time_source,
+            self.offset_time,
+            self.sub_second_interval,
+            self.use_gps_start_time,
+        )
 
 
 @dataclass(frozen=True)
@@ -5816,31 +6811,13 @@ def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -
 # -- geotag --
 
 
-class Moment(NamedTuple):
-    """An image and its time in UTC, offset_time taken off."""
-
-    image: Image
-    time: float
-    capture: Optional[Capture]  # None = the time was given
-
-
-_NO_CLOCK = Problem(
-    "no_time",
-    "has no capture time",
-    remedy="give one with process_csv, or name the file YYYY_MM_DD_HH_MM_SS_mmm.jpg",
-)
-
-
-def _moment(image: Image, options: Geotagging) -> Optional[Moment]:
-    """When an image was taken; None where nothing tells."""
-    given, capture = image.given or NOTHING_GIVEN, image.capture
-    if given.time is not None:
-        return Moment(image, given.time - options.offset_time, None)
-    if options.zone is not None:
-        capture = capture_time(image.found or NOTHING_FOUND, image.path.name, options.zone)
-    if capture is None:
-        return None
-    return Moment(image, capture.time + (given.later or 0.0) - options.offset_time, capture)
+def _no_clock(image: Image) -> Problem:
+    value = (image.found or NOTHING_FOUND).other_time or ""
+    remedy = (
+        "give one with process_csv, or name the file YYYY_MM_DD_HH_MM_SS_mmm.jpg and add "
+        "--time_source name"
+    )
+    return Problem("no_time", "has no capture time", value=value, remedy=remedy)
 
 
 def geotag(
@@ -5853,21 +6830,23 @@ def geotag(
     """Time, position and direction of every image, from its EXIF (track None) or from a track."""
     notes = Notes() if notes is None else notes
     done: List[Image] = []
-    timed: List[Moment] = []
+    found: List[List[Moment]] = []
     for folder in by_folder(images).values():
-        good: List[Moment] = []
-        for image in folder:
-            moment = _moment(image, options)
-            if moment is None:
-                done.append(failed(image, GEOTAG, _NO_CLOCK))
-            else:
-                good.append(moment)
-        timed.extend(_settle_times(good, track, options, notes))
-    _say_zones(timed, notes)
+        moments = [moment_of(image, options.clockwork) for image in folder]
+        pairs = list(zip(folder, moments))
+        done.extend(failed(one, GEOTAG, _no_clock(one)) for one, moment in pairs if moment is None)
+        found.append([moment for moment in moments if moment is not None])
+    track = in_this_era(found, track, notes)
+    timed = settled(found, track, options.clockwork, notes)
+    say_zones(timed, notes)
     if track is not None:
-        _say_ranges([moment.time for moment in timed], track, notes)
-    done.extend(_placed(moment, track, options, angle) for moment in timed)
-    return replaced(images, done)
+        say_ranges([moment.time for moment in timed], track, notes)
+        say_own_places(timed, track, notes)
+    placed = [_placed(moment, track, options, angle) for moment in timed]
+    sources = [image.geotag.place for image in placed if image.geotag and image.geotag.place]
+    for source in dict.fromkeys(sources):
+        notes.say(f"positions of {sources.count(source)} images from {source}")
+    return replaced(images, [*done, *placed])
 
 
 def replaced(images: Sequence[Image], changed: Iterable[Image]) -> List[Image]:
@@ -5876,77 +6855,19 @@ def replaced(images: Sequence[Image], changed: Iterable[Image]) -> List[Image]:
     return [results.get(image.path, image) for image in images]
 
 
-def _settle_times(
-    timed: List[Moment], track: Optional[Track], options: Geotagging, notes: Notes
-) -> List[Moment]:
-    """The images of one folder in order of time, with sub-seconds, ties and the start settled."""
-    timed = by_time(timed, lambda moment: moment.time, lambda moment: moment.image.path.name)
-    times = [moment.time for moment in timed]
-    if options.sub_second_interval:
-        times, wrong = spread_subseconds(times, options.sub_second_interval)
-        if wrong is not None:
-            notes.say(
-                f"{timed[wrong].image.path} contradicts --sub_second_interval "
-                f"{options.sub_second_interval:g}: no start puts it inside its second; the times "
-                "of its folder stay as they are"
-            )
-    times, ties = spread_ties(times)
-    if ties:
-        notes.say(
-            f"{timed[0].image.path.parent}: {ties} images have the capture time of the one before; "
-            "spread evenly up to the next"
-        )
-    if options.use_gps_start_time and track is not None and times:
-        shift = track.points[0].time - times[0]
-        times = [when + shift for when in times]
-    return [moment._replace(time=when) for moment, when in zip(timed, times)]
-
-
-def _say_zones(timed: List[Moment], notes: Notes) -> None:
-    """One line for each way in which times were understood: source field, zone, how many, first and
-    last in UTC.
-    """
-    ways: Dict[Tuple[str, str], List[Tuple[float, float]]] = {}
-    for _, when, capture in timed:
-        if capture is not None:
-            ways.setdefault((capture.source, capture.zone), []).append((when, capture.offset))
-    for (source, zone), moments in sorted(ways.items()):
-        zones = "/".join(format_offset(offset) for offset in sorted({o for _, o in moments})[:3])
-        guess = "; if the camera clock was not on UTC, give --timezone"
-        notes.say(
-            f"capture times of {len(moments)} images from {source}, zone {zones} from {zone}, UTC "
-            f"{format_time(min(moments)[0])} to {format_time(max(moments)[0])}"
-            + (guess if zone == "UTC assumed" else "")
-        )
-
-
-def _say_ranges(times: List[float], track: Track, notes: Notes) -> None:
-    """Say image range against track range where fewer than half of the images meet the track, and
-    what would help.
-    """
-    times, first, last = sorted(times), track.points[0].time, track.points[-1].time
-
-    def inside(shift: float) -> int:
-        low = bisect.bisect_left(times, first - EXTRAPOLATE_S + shift)
-        return bisect.bisect_right(times, last + EXTRAPOLATE_S + shift) - low
-
-    if not times or inside(0) * 2 >= len(times):
-        return
-    notes.say(
-        f"only {inside(0)} of {len(times)} images were taken while the track was recorded: images "
-        f"{format_time(times[0])} to {format_time(times[-1])}, track {format_time(first)} to "
-        f"{format_time(last)} (UTC)"
-    )
-    shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
-    best = min(shifts, key=lambda shift: (-inside(shift), abs(shift)))
-    if inside(best) > inside(0):
-        met = f"{inside(best)} of {len(times)} images"
-        notes.say(f"with --offset_time {best:.0f} they would meet: {met}")
+def has_own_place(image: Image) -> bool:
+    """Whether EXIF, or what was given, has the position that counts."""
+    given, found = image.given or NOTHING_GIVEN, image.found or NOTHING_FOUND
+    return given.lat is not None or found.lat is not None
 
 
 def _no_position(image: Image) -> Problem:
     remedy = "give a track with --geotag_source gpx --geotag_source_path FILE"
-    value = position_as_found(image.found)
+    value, emptied = position_as_found(image.found)
+    if emptied:
+        wrong = "has no position: its GPS tags are there but empty"
+        remedy = "Android takes the place out when an app copies it: copy it by cable, or " + remedy
+        return Problem("no_position", wrong, value=value, remedy=remedy)
     return Problem("no_position", "has no position", value=value, remedy=remedy)
 
 
@@ -5966,6 +6887,8 @@ def _placed(moment: Moment, track: Optional[Track], options: Geotagging, angle: 
     if fix is None:
         return failed(image, GEOTAG, _no_position(image))
     place = Geotag(*fix._replace(time=when), heading, magnetic, source="given")
+    if track is None and not has_own_place(image):
+        place = place._replace(place="XMP")
     if capture is not None:
         place = place._replace(source=capture.source, zone=capture.zone, offset=capture.offset)
     return image._replace(geotag=place)
@@ -7847,7 +8770,7 @@ class Setup(NamedTuple):
         """(seconds UTC of the first frame, which clock that is from): given, by GPS, or as the
         camera wrote it.
         """
-        zone = self.geotagging.zone
+        zone = self.geotagging.clockwork.zone
         if given is not None:
             return given, "--video_start_time"
         if zero is not None:
@@ -7860,7 +8783,11 @@ class Setup(NamedTuple):
         """When and where frames were taken; first = the first frame's time on the time line that
         telemetry shares.
         """
-        own, created, zone = movie_track(footage.path), footage.created, self.geotagging.zone
+        own, created, zone = (
+            movie_track(footage.path),
+            footage.created,
+            self.geotagging.clockwork.zone,
+        )
         if created is not None and zone:
             created -= zone_offset(zone, created)
         zero = None if own is None or own.zero is None else own.zero + first

@@ -22,6 +22,7 @@ Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 EDGE = {
     "EXIF",
+    "XMP",
     "Photos",
     "Journal lines",
     "Journal",
@@ -32,7 +33,17 @@ EDGE = {
     "Stand-in",
     "Command line",
 }
-PURE = {"Data", "Geo", "Time", "Sequences", "Steps", "Description", "Plan"}
+PURE = {
+    "Data",
+    "Geo",
+    "Time",
+    "Capture time",
+    "Moments",
+    "Sequences",
+    "Steps",
+    "Description",
+    "Plan",
+}
 TOKENS_A_LINE = 24
 LINES, TOKENS, COMPLEXITY, PARAMETERS = 45, 300, 12, 5
 FLOOR_LINES, ATTRIBUTES = 500, 8

@@ -190,12 +190,21 @@ def test_fix_further_outside_is_refused_with_the_seconds(when, seconds):
 
 def test_fix_between_two_segments_is_refused():
     broken = track(
-        (0, 10.0, 20.0), (10, 10.001, 20.0), (20, 10.002, 20.0), (30, 10.003, 20.0), starts=(0, 2)
+        (0, 10.0, 20.0), (10, 10.001, 20.0), (21, 10.002, 20.0), (31, 10.003, 20.0), starts=(0, 2)
     )
     with pytest.raises(mt.OutsideTrack, match="gap.*5.0 s"):
         mt.fix_at(broken, 15)
-    assert mt.fix_at(broken, 25).lat == pytest.approx(10.0025)
+    assert mt.fix_at(broken, 26).lat == pytest.approx(10.0025)
     assert mt.fix_at(broken, 10.5).lat == pytest.approx(10.00105)
+
+
+def test_a_border_over_ten_seconds_or_max_gap_is_none():
+    pauses = track((0, 10.0, 20.0), (10, 10.001, 20.0), (40, 10.004, 20.0), starts=(0, 1, 2))
+    assert mt.fix_at(pauses, 5).lat == pytest.approx(10.0005)
+    assert mt.fix_at(pauses, 25, max_gap=30).lat == pytest.approx(10.0025)
+    for when, gap in ((25, None), (5, 9), (25, 29)):
+        with pytest.raises(mt.OutsideTrack):
+            mt.fix_at(pauses, when, gap)
 
 
 def test_fix_across_a_hole_longer_than_max_gap_is_refused():

@@ -82,9 +82,13 @@ def test_no_published_name_is_missing_and_every_addition_is_meant():
         added.update({(name, key): number for key, number in ours.items() if key not in theirs})
     for ifd in module.TAGS:
         assert {tag: piexif.TAGS[ifd].get(tag) for tag in module.TAGS[ifd]} == module.TAGS[ifd]
-    assert added == {("ExifIFD", "ImageHistory"): 0x9213}  # exiftool writes it there
+    assert added == {
+        ("ExifIFD", "ImageHistory"): 0x9213,  # exiftool writes it there
+        ("ImageIFD", "DateTimeOriginal"): 0x9003,  # TIFF/EP has it there
+    }
     assert set(piexif.TAGS["Image"]) - set(module.TAGS["Image"]) == {
-        0xC761
+        0xC761,
+        0x9003,
     }  # NoiseProfile: a constant without a table row there
 
 

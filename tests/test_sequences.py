@@ -258,7 +258,7 @@ def test_photo_id_is_the_same_on_every_machine():
         ("b.jpg", FOUND),
         ("a.jpg", dict(FOUND, pixels=[64, 49])),
         ("a.jpg", dict(FOUND, times={"DateTimeOriginal": "2024:05:06 07:08:10"})),
-        ("a.jpg", dict(FOUND, times=dict(FOUND["times"], SubSecTime="5"))),
+        ("a.jpg", dict(FOUND, times=dict(FOUND["times"], SubSecTimeOriginal="5"))),
     ],
 )
 def test_photo_id_differs_by_name_size_and_time(name, found):

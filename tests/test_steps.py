@@ -379,13 +379,25 @@ def test_photo_outside_the_track_fails_with_the_seconds(tmp_path):
 
 def test_camera_in_another_zone_is_told_the_offset_that_would_fit(tmp_path):
     making.drive(tmp_path / "p", count=3, start="2024:05:06 09:08:09")
-    report = process(tmp_path / "p", geotagging=gpx(_north(tmp_path)))
+    track = gpx(_north(tmp_path), timezone="+00:00")
+    report = process(tmp_path / "p", geotagging=track)
     assert report.done == 0 and "--offset_time 7200" in said(report)
+
+
+def test_camera_in_another_zone_is_put_on_the_track_where_one_zone_alone_does(tmp_path):
+    making.drive(tmp_path / "p", count=3, start="2024:05:06 09:08:09")
+    report = process(tmp_path / "p", geotagging=gpx(_north(tmp_path)))
+    assert report.done == 3 and "zone +02:00 by the track" in said(report)
 
 
 def test_the_offset_that_was_suggested_fits(tmp_path):
     making.drive(tmp_path / "p", count=3, start="2024:05:06 09:08:09")
-    assert process(tmp_path / "p", geotagging=gpx(_north(tmp_path), offset_time=7200.0)).done == 3
+    assert (
+        process(
+            tmp_path / "p", geotagging=gpx(_north(tmp_path), offset_time=7200.0, timezone="+00:00")
+        ).done
+        == 3
+    )
 
 
 def test_first_image_meets_the_start_of_the_track(tmp_path):

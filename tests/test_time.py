@@ -41,10 +41,10 @@ SHOT = seconds(2024, 5, 6, 7, 8, 9)
         ("2024:5:6 7:8:9", SHOT),
         ("2024:05:06  07:08:09", SHOT),
         ("2024:05:06 07:08", SHOT - 9),
-        ("2024:05:06 24:10:11", seconds(2024, 5, 7, 0, 10, 11)),
+        ("2024:05:06 24:10:11", seconds(2024, 5, 6, 0, 10, 11)),
         ("2024:05:06 07:60:09", seconds(2024, 5, 6, 8, 0, 9)),
         ("2024:05:06 07:08:60", seconds(2024, 5, 6, 7, 9, 0)),
-        ("2024:12:31 24:00:00", seconds(2025, 1, 1)),
+        ("2024:12:31 24:00:00", seconds(2024, 12, 31)),
         ("1969:12:31 23:59:59", -1.0),
         ("1970:01:01 00:00:00", 0.0),
     ],
@@ -145,12 +145,24 @@ def test_zone_offset_as_text(value, text):
         ("2024_05_06_07_08_09_250_001.jpg", SHOT + 0.25),
         ("IMG_2024_05_06.jpg", None),
         ("2024_13_06_07_08_09_250.jpg", None),
-        ("2024_05_06_07_08_09_2509.jpg", None),
-        ("2024_05_06_07_08_09.jpg", None),
+        ("2024_05_06_07_08_09_2509.jpg", SHOT),
+        ("2024_05_06_07_08_09.jpg", SHOT),
+        ("IMG_20240506_070809.jpg", SHOT),
+        ("20240506_070809.jpg", SHOT),
+        ("2024-05-06 07.08.09.jpg", SHOT),
+        ("IMG_20240506_070809123_HDR.jpg", SHOT + 0.123),
+        ("IMG-20240506-WA0001.jpg", None),
+        ("IMG_20240506_250809.jpg", None),
+        ("120240506_0708091.jpg", None),
+        ("0000_05_06_07_08_09.jpg", None),
     ],
 )
 def test_time_in_a_file_name(name, value):
-    assert mt.file_name_time(name) == value
+    assert mt.file_name_time(name) == (value, None)
+
+
+def test_a_name_that_a_pixel_gave_is_in_utc():
+    assert mt.file_name_time("PXL_20240506_070809123.MP.jpg") == (SHOT + 0.123, 0.0)
 
 
 # ---- capture time ------------------------------------------------------------------------------------------------------
@@ -235,8 +247,20 @@ def test_fraction_in_the_text_wins_over_subseconds():
     )
 
 
-@pytest.mark.parametrize("field", ["OffsetTimeOriginal", "OffsetTimeDigitized", "OffsetTime"])
-def test_zone_of_the_image_wins(field):
+@pytest.mark.parametrize("field", ["OffsetTimeDigitized", "OffsetTime", "SubSecTime"])
+def test_zone_and_fraction_of_another_field_are_not_those_of_the_capture(field):
+    edit = {"DateTime": "2024:05:09 20:00:00", field: "+02:00" if "Off" in field else "5"}
+    assert capture(**ORIGINAL, **edit)[:3] == (SHOT, "DateTimeOriginal", 0.0)
+
+
+def test_zone_and_fraction_of_the_same_time_are_those_of_the_capture():
+    same = {"DateTime": "2024:05:06 07:08:09", "OffsetTime": "+02:00", "SubSecTime": "5"}
+    found = capture(**ORIGINAL, **same)
+    assert (found.time, found.offset) == (SHOT - 2 * HOUR + 0.5, 2 * HOUR)
+
+
+def test_zone_of_the_image_wins():
+    field = "OffsetTimeOriginal"
     found = capture(zone="-05:00", gps=SHOT, **ORIGINAL, **{field: "+02:00"})
     assert (found.time, found.offset, found.zone) == (SHOT - 2 * HOUR, 2 * HOUR, field)
 
@@ -266,8 +290,9 @@ def test_timezone_does_not_move_a_gps_time():
         (-12 * HOUR, -12 * HOUR),
         (-3.5 * HOUR, -3.5 * HOUR),
         (24 * HOUR + 2 * HOUR, 2 * HOUR),
-        (-48 * HOUR - 3 * HOUR, -3 * HOUR),
-        (7 * 24 * HOUR, 0.0),
+        (-24 * HOUR - 3 * HOUR, -3 * HOUR),
+        (2 * HOUR + 450, 2 * HOUR),
+        (-328.0, 0.0),
         (2.0, 0.0),
     ],
 )
@@ -276,7 +301,7 @@ def test_zone_implied_by_a_gps_time(apart, offset):
     assert (found.offset, found.zone, found.time) == (offset, "GPS time", SHOT - offset)
 
 
-@pytest.mark.parametrize("apart", [2 * HOUR + 400, 450.0, -320.0])
+@pytest.mark.parametrize("apart", [2 * HOUR + 451, 2.75 * HOUR, -460.0, 7 * 24 * HOUR, -51 * HOUR])
 def test_gps_time_that_fits_no_zone_implies_none(apart):
     found = capture(gps=SHOT - apart, **ORIGINAL)
     assert (found.time, found.zone) == (SHOT, "UTC assumed")

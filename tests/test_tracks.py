@@ -193,7 +193,9 @@ def test_gpx_time_of_every_form_is_understood(tmp_path, written, seconds):
 )
 def test_gpx_time_that_is_none_drops_the_point(tmp_path, written):
     track = mt.read_track(put(tmp_path, "a.gpx", gpx(POINT + trkpt(1, 2, written))))
-    assert times(track) == [0] and track.dropped == {"without a time": 1}
+    reason = "with times that cannot be" if written else "without a time"
+    assert times(track) == [0] and track.dropped == {reason: 1}
+    assert not written or written in track.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -286,15 +288,15 @@ def test_gpx_entities_are_refused(tmp_path):
     assert refused(put(tmp_path, "outside.gpx", outside)).code == "track_entities"
 
 
-def test_gpx_cut_off_without_second_reader_names_file_and_command(tmp_path, monkeypatch):
+def test_gpx_that_is_no_xml_advises_nothing_that_does_not_help(tmp_path, monkeypatch):
     monkeypatch.setattr(mt, "second_reader", lambda name: None)
-    said = refused(put(tmp_path, "cut.gpx", gpx(POINT)[:-20]))
-    assert "python -m pip install -r vendor/requirements.txt --target vendor" in said.remedy
+    said = refused(put(tmp_path, "odd.gpx", "<gpx version=1>"))
+    assert said.wrong == "is not XML that can be read" and "pip" not in said.remedy
 
 
-def test_gpx_cut_off_and_refused_by_gpxpy_too_is_an_error(tmp_path):
+def test_gpx_that_is_no_xml_and_refused_by_gpxpy_too_is_an_error(tmp_path):
     pytest.importorskip("gpxpy")
-    assert "gpxpy neither" in refused(put(tmp_path, "cut.gpx", gpx(POINT)[:-20])).wrong
+    assert "gpxpy neither" in refused(put(tmp_path, "odd.gpx", "<gpx version=1>")).wrong
 
 
 def test_gpx_that_expat_refuses_is_read_with_gpxpy_and_said(tmp_path, monkeypatch):
@@ -305,7 +307,7 @@ def test_gpx_that_expat_refuses_is_read_with_gpxpy_and_said(tmp_path, monkeypatc
 
         @staticmethod
         def parse(content):
-            return gpxpy.parse(content.replace(b"<broken>", b""))
+            return gpxpy.parse(content.replace(b"<broken x=1>", b""))
 
     monkeypatch.setattr(mt, "second_reader", lambda name: Forgiving)
     track = mt.read_track(
@@ -315,7 +317,7 @@ def test_gpx_that_expat_refuses_is_read_with_gpxpy_and_said(tmp_path, monkeypatc
             gpx(
                 POINT + trkpt(95, 7, "2024-05-31T12:00:01Z"),
                 POINT.replace("12:00", "12:05"),
-                head="<broken>",
+                head="<broken x=1>",
             ),
         )
     )
@@ -401,7 +403,9 @@ def test_gpx_of_any_shape_agrees_with_gpxpy(tmp_path):
                         round(when.timestamp(), 5), (one.latitude, one.longitude, one.elevation)
                     )
         path = put(tmp_path, "any.gpx", body)
-        if not judge:
+        points = sum(len(segment.points) for track in gpxpy.parse(body).tracks for segment in track.segments)
+        alike = len(judge) == 1 and body.count("<time>") > 2 and points > 2
+        if not judge or alike:
             refused(path)
             return
         assert {round(fix.time, 5): tuple(fix[1:4]) for fix in mt.read_track(path).points} == judge
@@ -571,7 +575,7 @@ MIDNIGHT = CLIP_SECONDS + 43200  # the first of June
         [rmc(MIDNIGHT - 1, 1, 2), gga(MIDNIGHT, 1, 2), gga(MIDNIGHT + 1, 1, 2)],
         [gga(MIDNIGHT - 1, 1, 2), gga(MIDNIGHT, 1, 2), rmc(MIDNIGHT + 1, 1, 2)],
         [gga(MIDNIGHT - 1, 1, 2), gga(MIDNIGHT, 1, 2), gga(MIDNIGHT + 1, 1, 2), zda(MIDNIGHT + 1)],
-        [zda(MIDNIGHT - 1), gll(MIDNIGHT - 1, 1, 2), gga(MIDNIGHT, 1, 2), gga(MIDNIGHT + 1, 1, 2)],
+        [zda(MIDNIGHT - 1), gga(MIDNIGHT - 1, 1, 2), gga(MIDNIGHT, 1, 2), gga(MIDNIGHT + 1, 1, 2)],
         [
             gga(MIDNIGHT, 1, 2),
             rmc(MIDNIGHT - 1, 1, 2),

@@ -13,7 +13,7 @@ Standard library only; nothing happens at import but the filling of tables.
 
 from .errors import InvalidImageDataError
 from .exif import dump
-from .files import insert, load, remove, transplant
+from .files import insert, insertion, load, remove, transplant
 from .tags import GPSIFD, TAGS, TYPES, ExifIFD, ImageIFD, InteropIFD
 
 VERSION = "1.1.3"
@@ -29,6 +29,7 @@ __all__ = [
     "InvalidImageDataError",
     "dump",
     "insert",
+    "insertion",
     "load",
     "remove",
     "transplant",

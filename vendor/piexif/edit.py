@@ -11,21 +11,21 @@ import struct
 
 from .rooms import Rooms
 from .survey import FIELD, TAG, Rows, Survey
-from .tiff import CHILDREN, ENTRY, NAMES, THUMBNAIL, table_span
+from .tiff import CHILDREN, ENTRY, NAMES, THUMBNAIL, shared_offsets, table_span
 
 EMPTY = b"MM\0*\0\0\0\x08" + bytes(6)  # header and an IFD0 without entries
 KEEP = object()  # as a thumbnail: leave the one that is there
 
 
-def edited(block, order, tables, changes, dropped=(), thumbnail=KEEP):
+def edited(block, order, tables, changes, dropped=(), thumbnail=KEEP, tight=False):
     """The block with changes ({IFD: {tag: (type, count, bytes), or None to delete it}}), without the dropped IFDs.
 
     thumbnail is new bytes, None to take it out, or KEEP.  An IFD with changes that does not exist, or is dropped, is
-    new.
+    new.  tight: without growing, if it can be.
     """
     edit = _Edit(block, order, tables, changes, dropped, thumbnail)
     edit.settle()
-    return edit.write()
+    return edit.write(tight)
 
 
 class _Edit(Rows):
@@ -38,12 +38,18 @@ class _Edit(Rows):
             order, {name: table for name, table in tables.items() if name not in dropped}
         )
         self.links = {}  # IFD that moves: the row that leads to it
+        self.more_links = {}  # IFD that moves: the rows of other IFDs that lead to it as well
         self.place = {}  # IFD: its new offset, None while it waits for one
         self.vacated = []  # where an IFD moves away; its bytes stay, because a MakerNote may have been misled to them
         self.following = {
             name: table.next for name, table in self.tables.items() if name in ("0th", "1st")
         }
+        self.shared = shared_offsets(block, order, self.tables)
         self.end = len(block)
+        for name, table in self.tables.items():
+            if table.miscounted:
+                self.touch(name)
+                self.resized.add(name)
         self.change(changes, dropped, thumbnail)
 
     def change(self, changes, dropped, thumbnail):
@@ -69,17 +75,24 @@ class _Edit(Rows):
         """Decide of every IFD that is written whether it can stay; children first, as a parent may grow for them."""
         for name in ("Interop", "Exif", "GPS", "1st"):
             if name in self.rows and (
-                name not in self.tables or name in self.resized and not self.fits(name)
+                name not in self.tables or name in self.resized and not self.stays(name)
             ):
                 self.move(name)
             elif name in CHILDREN and (name in self.rows or name in self.patches):
                 self.mend_pointer(name)
-        if "0th" in self.resized and not self.fits("0th"):
-            start, stored = self.tables["0th"].offset, len(self.tables["0th"].entries)
-            if not self.claim(
-                start, start + 2 + 12 * stored, start + 6 + 12 * len(self.rows["0th"])
-            ):
-                self.move("0th")
+        if "0th" in self.resized and not self.stays("0th"):
+            self.move("0th")
+
+    def stays(self, name):
+        """Whether a changed IFD can stay where it is; IFD0, and one that several lead to, have others make room."""
+        if self.fits(name):
+            return True
+        table = self.tables[name]
+        if name != "0th" and table.offset not in self.shared:
+            return False
+        start, stored = table.offset, len(table.entries)
+        end = start + 6 + 12 * len(self.rows[name])
+        return self.claim(start, start + 2 + 12 * stored, end)
 
     def fits(self, name):
         """Whether a changed IFD fits where it is."""
@@ -109,6 +122,8 @@ class _Edit(Rows):
         if name in CHILDREN:
             parent, tag = CHILDREN[name]
             self.links[name] = self.put(parent, tag)
+            rows = self.shared.get(self.tables[name].offset, ()) if name in self.tables else ()
+            self.more_links[name] = [self.cell(*row) for row in rows if row[0] != parent]
         elif name == "1st":
             self.touch("0th")
             self.resized.add("0th")
@@ -153,7 +168,7 @@ class _Edit(Rows):
         self.end = max(self.end, end)
         return True
 
-    def write(self):
+    def write(self, tight):
         """Place what waits, and put everything together."""
         survey, placed, homeless = self.survey, [], []
         for name, row, raw in self.waiting:
@@ -163,7 +178,7 @@ class _Edit(Rows):
                 placed.append((start, row, raw))
             else:
                 homeless.append((NAMES.index(name), row[TAG], row, raw))
-        rooms = Rooms(self.block, survey.used, survey.freed, self.end)
+        rooms = Rooms(self.block, survey.used, survey.freed, self.end, tight)
         for name in NAMES:
             if name in self.place:
                 self.place[name] = rooms.take(6 + 12 * len(self.rows[name]))
@@ -179,7 +194,8 @@ class _Edit(Rows):
     def write_tables(self, out):
         """Write IFDs and entries, with the places of what has moved."""
         for name, row in self.links.items():
-            row[FIELD] = self.place[name]
+            for link in [row] + self.more_links.get(name, []):
+                link[FIELD] = self.place[name]
         if "1st" in self.place:
             self.following["0th"] = self.place["1st"]
         if "0th" in self.place:

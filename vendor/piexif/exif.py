@@ -102,54 +102,56 @@ def origin_of(exif):
     return None
 
 
-def dump(exif_dict):
+def dump(exif_dict, say=None):
     """Exif bytes ("Exif", two NULs, a TIFF block) of a dict in load()'s form, which stays as it is (EXIF 2.32, 4.5).
 
     A dict from load() gives its own block back, with only those values replaced that differ from what load() gave out;
     tags that load() does not show stay, unless their IFD is emptied.  Any other dict gives a new big-endian block.
     Values: see values.py; str is written as UTF-8.  The thumbnail is None or bytes, which are not looked into.  If the
     block outgrows a JPEG segment (65,533 bytes), a thumbnail that fitted before is left out with a warning.  Raises
-    ValueError for a value that its tag cannot hold, and for a thumbnail that is itself too large.
+    ValueError for a value that its tag cannot hold, and for a thumbnail that is itself too large.  say is told, in words,
+    what else had to be done, such as leaving the thumbnail out; None = it becomes a Python warning.
     """
+    say = _warn if say is None else say
     origin = origin_of(exif_dict)
     if origin is None or origin.block is None:
-        return HEADER + _new_block(exif_dict)
+        return HEADER + _new_block(exif_dict, say)
     changes, dropped, picture = _difference(exif_dict, origin)
     if not changes and not dropped and picture is KEEP:
         return HEADER + origin.block
     if not origin.tables:
-        return HEADER + _new_block(exif_dict)
+        return HEADER + _new_block(exif_dict, say)
     return HEADER + _fitting(
-        origin.block, origin.order, origin.tables, changes, dropped, picture, origin.limit
+        origin.block, origin.order, origin.tables, changes, dropped, picture, origin.limit, say
     )
 
 
-def _fitting(block, order, tables, changes, dropped, picture, limit):
+def _warn(text):
+    import warnings
+
+    warnings.warn(text, stacklevel=4)
+
+
+def _fitting(block, order, tables, changes, dropped, picture, limit, say):
     """The edited block; without its thumbnail, and a warning, if only so it is short enough."""
     full = edited(block, order, tables, changes, dropped, picture)
-    if (
-        limit is None
-        or len(full) <= limit
-        or picture is KEEP
-        and ("1st" not in tables or "1st" in dropped)
-    ):
+    if limit is None or len(full) <= limit:
+        return full
+    full = edited(block, order, tables, changes, dropped, picture, tight=True)
+    if len(full) <= limit or picture is KEEP and ("1st" not in tables or "1st" in dropped):
         return full
     if picture is not KEEP and len(picture) > limit:
         raise ValueError("Given thumbnail is too large. max 64kB")
     changes = {name: edits for name, edits in changes.items() if name != "1st"}
-    smaller = edited(block, order, tables, changes, set(dropped) | {"1st"})
+    smaller = edited(block, order, tables, changes, set(dropped) | {"1st"}, tight=True)
     if len(smaller) > limit:
         return full
-    import warnings
-
     size, most = len(full) + len(HEADER), limit + len(HEADER)
-    warnings.warn(
-        f"thumbnail dropped: Exif of {size} bytes is too large for a JPEG, max {most}", stacklevel=3
-    )
+    say(f"thumbnail dropped: Exif of {size} bytes is too large for a JPEG, max {most}")
     return smaller
 
 
-def _new_block(exif_dict):
+def _new_block(exif_dict, say):
     changes = {}
     for name in NAMES:
         ifd = exif_dict.get(name) or {}
@@ -167,7 +169,7 @@ def _new_block(exif_dict):
     ):  # it had a thumbnail that was taken out
         changes.pop("1st", None)
     return _fitting(
-        EMPTY, ">", EMPTY_TABLES, changes, (), KEEP if picture is None else picture, LIMIT
+        EMPTY, ">", EMPTY_TABLES, changes, (), KEEP if picture is None else picture, LIMIT, say
     )
 
 

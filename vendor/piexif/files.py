@@ -13,8 +13,8 @@ CHUNK = 1 << 20  # bytes copied at a time
 class _File:
     """An open file that gives bytes for a slice, as bytes do, so that only what is asked for is read."""
 
-    def __init__(self, path):
-        self.file = open(path, "rb")
+    def __init__(self, file):
+        self.file = file
         self.size = self.file.seek(0, 2)
 
     def __len__(self):
@@ -34,7 +34,7 @@ def _source(image):
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
-        return _File(image)
+        return _File(open(image, "rb"))
     raise InvalidImageDataError("Given file is neither JPEG nor TIFF.")
 
 
@@ -110,6 +110,16 @@ def insert(exif_bytes, image, new_file=None):
     if bytes(exif_bytes[:6]) != exif.HEADER:
         raise ValueError("Given data is not exif data")
     _rewrite(image, new_file, bytes(exif_bytes), "Give a 3rd argument to 'insert' to output file")
+
+
+def insertion(exif_bytes, file):
+    """What insert() would change in a JPEG, open as a binary file: [(start, end, bytes)], in order, all before the scan.
+
+    Each is a stretch of the file and what takes its place.  Raises ValueError as insert() does, OSError.
+    """
+    if bytes(exif_bytes[:6]) != exif.HEADER:
+        raise ValueError("Given data is not exif data")
+    return jpeg.plan(_File(file), bytes(exif_bytes), add_empty=False)
 
 
 def remove(src, new_file=None):

@@ -12,7 +12,16 @@ from .tiff import LONG, byte_order, read_table
 
 SOI, EOI, SOS, APP0, APP1, APP2 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2
 ALONE = {0x01} | set(range(0xD0, 0xD9))  # markers without a length (ITU T.81, table B.1)
+RESERVED = {0x00} | set(
+    range(0x02, 0xC0)
+)  # of no segment: bytes that some makers leave between two
 MAX_PAYLOAD = 65533  # bytes of a segment behind its length field
+# A field of type LONG or IFD with at most 16 values, wherever it stands: their number, and value or offset.
+LONG_FIELD = {
+    "<": rb"(?s)(?=[\x04\x0d]\0([\x01-\x10])\0\0\0(.{4}))",
+    ">": rb"(?s)(?=\0[\x04\x0d]\0\0\0([\x01-\x10])(.{4}))",
+}
+MAKER_NOTE = {"<": b"\x7c\x92\x07\0", ">": b"\x92\x7c\0\x07"}  # tag and type
 MP_ENTRY = 0xB002  # CIPA DC-007, 5.2.3.3: 16 bytes for each image, its offset in the third word
 
 
@@ -63,6 +72,8 @@ def read_head(image):
         marker = lead[1]
         if lead[0] != 0xFF or marker == 0xFF:
             at = _next_marker(image, at + (lead[0] == 0xFF))
+        elif marker in RESERVED:
+            at = _next_marker(image, at + 2)
         elif marker in ALONE:
             at += 2
         elif marker == SOS or marker == EOI:
@@ -109,6 +120,8 @@ def plan(image, payload, add_empty=True):
     ):
         return []
     segment, edits = b"", []
+    if payload is not None and kept:
+        payload = _with_moved_pictures(image, payload, head, kept)
     if payload is not None:
         if len(payload) > MAX_PAYLOAD:
             size = len(payload)
@@ -122,6 +135,39 @@ def plan(image, payload, add_empty=True):
         edits.append((start, end, segment if start == kept[0][0][0] else b""))
     edits += [edit for mpf in head.mpf for edit in _moved_images(image, mpf, edits)]
     return sorted(edits)
+
+
+def _with_moved_pictures(image, payload, head, kept):
+    """The payload, with those numbers changed that lead to pictures behind the main one, which are to move with it.
+
+    Makers count them from the TIFF header, from the begin of the MakerNote or of its own header, or of the file.
+    """
+    base, end = kept[0][0][0] + 10, kept[0][-1][1]
+    shift = len(payload) + 4 - sum(stop - start for start, stop, _ in head.exif)
+    order = byte_order(payload[6:14])
+    if not shift or order is None:
+        return payload
+    import re  # costs more than all the rest, and is needed only here
+
+    note = payload.find(MAKER_NOTE[order])
+    note = LONG[order].unpack_from(payload, note + 8)[0] if note >= 0 else 0
+    bases = dict.fromkeys((base, base + note, base + note + 10, base + note + 12, 0))
+    unpack, out = LONG[order].unpack_from, bytearray(payload)
+    for match in re.finditer(LONG_FIELD[order], payload):
+        count, place = match.group(1)[0], match.start(2)
+        if count > 1:
+            place = 6 + unpack(payload, place)[0]
+        for at in range(place, min(place + 4 * count, len(payload) - 3), 4):
+            number = unpack(payload, at)[0]
+            for start in bases if number + base > end or number > end else ():
+                # the first byte may be another: Minolta
+                if (
+                    start + number > end
+                    and image[start + number + 1 : start + number + 3] == b"\xd8\xff"
+                ):
+                    LONG[order].pack_into(out, at, number + shift)
+                    break
+    return bytes(out)
 
 
 def _moved_images(image, mpf, edits):

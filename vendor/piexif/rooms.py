@@ -10,6 +10,7 @@ import struct
 MAGIC = b"PxRm"
 HEADER = struct.Struct(">4sLL")
 SMALLEST = 64  # bytes; a shorter stretch that is freed outside of a room is cleared, and forgotten
+PADDING = 1024  # bytes; so much of one byte that nothing refers to is room, less may be there to align something
 
 
 def read_rooms(block, used):
@@ -68,9 +69,12 @@ def even(offset):
 
 
 class Rooms:
-    """Where new bytes go, given what is used and what an edit frees; end is the length of the block to write."""
+    """Where new bytes go, given what is used and what an edit frees; end is the length of the block to write.
 
-    def __init__(self, block, used, freed, end):
+    tight says that the block must not grow: then zeros in the middle that nothing refers to are room as well.
+    """
+
+    def __init__(self, block, used, freed, end, tight):
         self.block, self.used, self.end = block, merged(used), end
         found = read_rooms(block, self.used)
         self.rooms = [[start, end if stop == len(block) else stop] for start, stop in found]
@@ -81,7 +85,21 @@ class Rooms:
         self.gaps = []
         for start, stop in self.free:
             self._open(start, stop)
+        self.gaps += self._padding(taken, tight)
         self.rooms.sort()
+
+    def _padding(self, taken, tight):
+        """What cameras fill a block up with, and nothing refers to: one byte again and again, at the block's end."""
+        size = len(self.block)
+        if self.end != size or self.rooms and self.rooms[-1][1] == size:
+            return []
+        gaps = []
+        for start, stop in subtract([(0, size)], taken):
+            fill = self.block[start:stop]
+            single = len(fill) >= PADDING and fill.count(fill[:1]) == len(fill)
+            if single and (stop == size or tight and not fill[0]):
+                gaps.append([even(start), stop])
+        return gaps
 
     def _cut_tail(self):
         """Give back what is free at the block's end."""

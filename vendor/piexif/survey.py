@@ -4,7 +4,7 @@ import operator
 
 from .tags import TAGS
 from .tiff import LINKS, LONG, POINTERS, STRIP_TAGS, STRIPS, SUB_IFDS, THUMBNAIL
-from .tiff import numbers, other_tables, pointer, table_span
+from .tiff import numbers, other_tables, pointer, shared_offsets, table_span
 from .values import WIDTH
 
 REACH = (
@@ -29,12 +29,12 @@ class Survey:
         self.owned = []  # of these, what can move if IFD0 grows: (start, end, IFD, index of entry or None for all)
         self.freed = []  # type: list  # stretches whose content goes
         self.slots = {}  # (IFD, tag): where an edited value stood
-        first = tables["0th"]
-        self.near = (
-            first.offset
-            + 6
-            + 12 * (len(first.entries) + len(changes.get("0th", ())) + len(LINKS["0th"]))
-        )
+        growing = {tables["0th"].offset, *shared_offsets(block, order, tables)}
+        self.near = [  # what an IFD that stays may grow over
+            (table.offset, table_span(block, table)[1] + 12 * (len(changes.get(name, ())) + 2))
+            for name, table in tables.items()
+            if table.offset in growing
+        ]
         for name, table in tables.items():
             gone = name in dropped
             span = table_span(block, table)
@@ -56,7 +56,7 @@ class Survey:
 
     def _add_values(self, name, table, changed, gone):
         links, width, known = POINTERS[name], WIDTH.get, TAGS.get(name, ())
-        limit, near, used = len(self.block), self.near, self.used
+        limit, used = len(self.block), self.used
         for index, (tag, kind, count, start) in enumerate(table.entries):
             size = width(kind, 0) * count
             if size <= 4 or tag in links:
@@ -70,7 +70,7 @@ class Survey:
             else:
                 used.append((start, end))
                 if (
-                    start < near
+                    any(low < start < high for low, high in self.near)
                     and tag not in NEVER_MOVED
                     and (kind not in (1, 7) or tag in known or tag == PADDING)
                 ):

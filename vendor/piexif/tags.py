@@ -113,6 +113,7 @@ ROWS = (
     ("Image", 34857, "Interlace", TYPES.Short),
     ("Image", 34858, "TimeZoneOffset", TYPES.Long),
     ("Image", 34859, "SelfTimerMode", TYPES.Short),
+    ("Image", 36867, "DateTimeOriginal", TYPES.Ascii),
     ("Image", 37387, "FlashEnergy", TYPES.Rational),
     ("Image", 37388, "SpatialFrequencyResponse", TYPES.Undefined),
     ("Image", 37389, "Noise", TYPES.Undefined),

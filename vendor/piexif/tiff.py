@@ -43,14 +43,18 @@ MAX_VALUE = (
 
 
 class Table:
-    """One IFD as stored: offset, readable entries (tag, type, count, last four bytes as LONG), next-IFD offset."""
+    """One IFD as stored: offset, readable entries (tag, type, count, last four bytes as LONG), next-IFD offset.
 
-    __slots__ = ("entries", "next", "offset")
+    miscounted says that it counts more entries than it has.
+    """
 
-    def __init__(self, offset, entries, following):
+    __slots__ = ("entries", "miscounted", "next", "offset")
+
+    def __init__(self, offset, entries, following, miscounted=False):
         self.offset = offset
         self.entries = entries
         self.next = following
+        self.miscounted = miscounted
 
 
 def byte_order(block):
@@ -66,10 +70,36 @@ def read_table(block, order, offset):
     end = offset + 2 + 12 * count
     raw = block[offset + 2 : end + 4]
     if len(raw) == 12 * count + 4:
-        return Table(
-            offset, list(ENTRY[order].iter_unpack(raw[:-4])), LONG[order].unpack(raw[-4:])[0]
-        )
+        entries = list(ENTRY[order].iter_unpack(raw[:-4]))
+        table = Table(offset, entries, LONG[order].unpack(raw[-4:])[0])
+        return _recounted(block, order, table)
     return Table(offset, list(ENTRY[order].iter_unpack(raw[: min(len(raw) // 12, count) * 12])), 0)
+
+
+def _recounted(block, order, table):
+    """The same IFD; with fewer entries where its next-IFD field stands in the place of one of the last (Photoshop CS2).
+
+    That is so where what would be the entry has a type that is none, and its first four bytes are 0 or lead to an IFD,
+    unless it is one of the empty entries that some cameras write.  No reader followed that field, so nor does this one.
+    """
+    for surplus in range(1, min(4, len(table.entries) + 1)):
+        tag, kind, count, field = table.entries[-surplus]
+        following = tag << 16 | kind if order == ">" else kind << 16 | tag
+        if kind in WIDTH or not _is_table(block, order, following):
+            continue
+        if (count, field) == (0, 0) and _is_table(block, order, table.next):
+            continue
+        return Table(table.offset, table.entries[:-surplus], 0, True)
+    return table
+
+
+def _is_table(block, order, offset):
+    """Whether this offset is 0, or that of something that reads as an IFD."""
+    lead = block[offset : offset + 6] if offset >= 8 else b""
+    if len(lead) < 6:
+        return offset == 0
+    count, kind = SHORT[order].unpack(lead[:2])[0], SHORT[order].unpack(lead[4:])[0]
+    return 0 < count < 512 and kind in WIDTH and offset + 2 + 12 * count <= len(block)
 
 
 def table_span(block, table):
@@ -159,6 +189,18 @@ def numbers(block, order, entry):
         LONG[order].pack(field)[:size] if size <= 4 else block[field : field + size],
     )
     return () if value is None else (value,) if count == 1 else value
+
+
+def shared_offsets(block, order, tables):
+    """{offset: [(IFD, index of entry)]} of Exif, GPS and Interop IFDs that more than one entry leads to."""
+    leads = {}  # type: dict
+    links = {tag for _, tag in CHILDREN.values()}
+    for name, table in tables.items():
+        for index, entry in enumerate(table.entries):
+            if entry[0] in links:
+                leads.setdefault(pointer(table, order, entry[0]), []).append((name, index))
+    known = {table.offset for table in tables.values()}
+    return {offset: rows for offset, rows in leads.items() if len(rows) > 1 and offset in known}
 
 
 def other_tables(block, order, tables):
