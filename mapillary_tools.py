@@ -375,8 +375,8 @@ class CannotWrite(ToolError, exit_code=11):
 EXIT_SOME_FAILED = 1  # some images failed; each is listed
 EXIT_INTERRUPTED = 130  # Ctrl-C
 
-IMAGE_KINDS = ("jpg", "jpeg", "tif", "tiff", "pgm", "pnm", "gif")
-JPEG_KINDS = ("jpg", "jpeg")  # the kinds that can be described and uploaded
+JPEG_KINDS = ("jpg", "jpeg", "jpe", "36p", "insp")  # that can be described and uploaded
+IMAGE_KINDS = (*JPEG_KINDS, "tif", "tiff", "pgm", "pnm", "gif")
 VIDEO_KINDS = ("mp4", "mov", "avi", "m4v", "360")
 STATE_FOLDER = ".mapillary"  # in each folder of images; never searched for images
 PART_PREFIX, PART_SUFFIX = ".mapillary-", ".part"  # temporary files
@@ -392,6 +392,14 @@ SKIP_UPLOADED = "already uploaded"
 SKIP_PROCESSED = "already processed"
 SKIP_DUPLICATE = "duplicate"
 SKIP_LEFT = "still to be sent"
+SKIP_HIDDEN = "hidden: deleted by a phone, or not yet written whole"
+SKIP_SHADOW = "a shadow file of macOS, without a picture"
+SKIP_HEIC = (
+    "HEIC, HEIF or AVIF (export as JPEG; on an iPhone: Settings, Camera, Formats, Most Compatible)"
+)
+SKIP_OTHER = "PNG, WebP or the like (save as JPEG)"
+SKIP_RAW = "a raw photo (export as JPEG)"
+SKIP_VIDEO = "a video (video_process takes it)"
 SKIP_LINK = "a link (process the folder that the photo itself is in)"
 UNREADABLE = "unreadable"  # the code of a problem of the medium, which may pass
 STAND_IN_FILE = "stand_in.json"  # tells a folder in which a stand-in service keeps what it received
@@ -532,6 +540,7 @@ class Found(NamedTuple):
     reader: Optional[str] = None  # the library that read it where our own reader could not
     pixels: Optional[Tuple[Optional[int], Optional[int]]] = None  # width, height
     digest: Optional[str] = None  # of its Exif block
+    links: Optional[int] = None  # names of the file; None = one
     size: int = -1  # bytes
     mtime: int = -1  # milliseconds since 1970
     error: Optional[Problem] = None  # why it cannot be read
@@ -569,6 +578,7 @@ class Written(NamedTuple):
     mtime: int  # milliseconds since 1970
     digest: Optional[str] = None  # of the Exif block
     edits: Optional[str] = None  # short hash of what was to be written
+    ctime: Optional[int] = None  # milliseconds since 1970, of the change of the file or its names
 
     @property
     def stamp(self) -> Stamp:
@@ -2078,39 +2088,117 @@ def unsearchable(error: OSError) -> Problem:
     )
 
 
-def find_images(
-    folder: Union[str, Path], skip_subfolders: bool = False, trouble: Optional[List[Problem]] = None
-) -> List[Path]:
-    """Every image file below a folder, by folder and natural name; folders named .mapillary are not
-    searched.
+_REASONS = {  # extension -> why a picture or video is left alone, and what to do
+    **dict.fromkeys("heic heif hif avif".split(), SKIP_HEIC),
+    **dict.fromkeys("png webp bmp jp2 j2k jxl psd jfif mpo".split(), SKIP_OTHER),
+    **dict.fromkeys(
+        "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 raw pef srw gpr x3f 3fr iiq".split(),
+        SKIP_RAW,
+    ),
+    **dict.fromkeys(
+        "avi m4v mp4 mov 360 mts m2ts mkv 3gp wmv mpg mpeg insv lrv lrf webm".split(), SKIP_VIDEO
+    ),
+}
+# what disks, phones and network drives keep deleted files, copies and thumbnails in; and all hidden
+_CLOSED = (
+    "$recycle.bin",
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "#snapshot",
+    "lost+found",
+    "system volume information",
+    "lost.dir",
+)
 
-    Subfolders that cannot be listed are added to trouble. Raises NotFound when there is no such
-    folder or no image.
+
+def is_closed(folder: str) -> bool:
+    """Whether a folder of this name is never searched for images."""
+    return folder.startswith(".") or folder.lower() in _CLOSED
+
+
+def _why_left_alone(name: str) -> str:
+    """Why a file is not looked into, of what looks like a picture or a video; "" for others."""
+    kind = kind_of(name) if name.count(".") > name.startswith(".") else ""
+    reason = SKIP_KIND if kind in IMAGE_KINDS else _REASONS.get(kind, "")
+    if name.startswith(PART_PREFIX) or not reason:
+        return ""
+    if name.startswith("._"):
+        return SKIP_SHADOW
+    return SKIP_HIDDEN if name.startswith(".") else reason
+
+
+class Inventory(NamedTuple):
+    """What lies below a folder."""
+
+    images: List[Path]  # by folder and natural name
+    others: Dict[str, List[Path]]  # other pictures and videos, by why they are left alone
+    closed: List[str]  # folders that are not searched
+    trouble: List[Problem]  # subfolders that cannot be listed
+
+
+def look_below(folder: Union[str, Path], skip_subfolders: bool = False) -> Inventory:
+    """Everything below a folder that looks like a picture or a video; hidden folders, and those of
+    deleted files and thumbnails, are not searched.
+
+    Raises NotFound when there is no such folder, or no image.
     """
-    images: List[Path] = []
+    found = Inventory([], {}, [], [])
 
     def unreadable(error: OSError) -> None:
         LOG.warning("%s", str(unsearchable(error)))
-        if trouble is not None:
-            trouble.append(unsearchable(error))
+        found.trouble.append(unsearchable(error))
 
     top = str(check_folder(str(folder), "--import_path"))
     for place, folders, files in os.walk(top, onerror=unreadable):
-        below = set() if skip_subfolders else set(folders) - {STATE_FOLDER}
-        folders[:] = sorted(below, key=natural_key)
+        below = [] if skip_subfolders else sorted(folders, key=natural_key)
+        folders[:] = [name for name in below if not is_closed(name)]
         if STAND_IN_FILE in files:
             folders[:] = []  # what a stand-in received is no input
             continue
-        here = [name for name in files if kind_of(name) in IMAGE_KINDS and not is_ours(name)]
+        shut = [name for name in below if is_closed(name) and name != STATE_FOLDER]
+        found.closed.extend(os.path.join(place, name) for name in shut)
         parent = Path(place)  # parsed once
-        images.extend(parent / name for name in sorted(here, key=natural_key))
-    if not images:
-        kinds = "images are files named ." + ", .".join(IMAGE_KINDS)
-        raise NotFound("no_images", "holds no images", file=folder, remedy=kinds)
-    return images
+        for name in sorted(files, key=natural_key):
+            reason = _why_left_alone(name)
+            if reason == SKIP_KIND:
+                found.images.append(parent / name)
+            elif reason:
+                found.others.setdefault(reason, []).append(parent / name)
+    if not found.images:
+        raise _no_images(folder, found)
+    return found
+
+
+def _no_images(folder: Union[str, Path], found: Inventory) -> NotFound:
+    """The error for a folder without an image, with what is there instead."""
+    there = {reason: len(paths) for reason, paths in found.others.items()}
+    value = "; ".join(f"{count} times {reason}" for reason, count in there.items())
+    kinds = "images are files named ." + ", .".join(IMAGE_KINDS)
+    return NotFound("no_images", "holds no images", file=folder, value=value, remedy=kinds)
+
+
+def find_images(folder: Union[str, Path], skip_subfolders: bool = False) -> List[Path]:
+    """Every image file below a folder, by folder and natural name; see look_below."""
+    return look_below(folder, skip_subfolders).images
+
+
+def account_for(found: Inventory, report: Report, notes: Notes) -> List[Path]:
+    """The images of a search; what else lies there is counted in the report, and folders that are
+    not searched are said.
+    """
+    for reason, paths in sorted(found.others.items()):
+        report.skipped.setdefault(reason, []).extend(map(str, paths))
+    report.trouble.extend(found.trouble)
+    if found.closed:
+        names = ", ".join(found.closed[:5]) + (", ..." if len(found.closed) > 5 else "")
+        notes.say(f"{len(found.closed)} folders are not searched: {names}")
+    return found.images
 
 
 _RIGHTS = "check the rights of the folder"
+_BUSY = (5, 32, 33)  # errors of Windows while another program holds a file: a scanner, a viewer
+_PATIENCE_S = 3.0  # seconds until a file that is held counts as open for good
 _WRITE_REMEDIES = {
     errno.ENOSPC: "free some space and run the same command again",
     errno.EACCES: _RIGHTS,
@@ -2124,6 +2212,10 @@ def os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
     """The error for a file that the system does not let us write."""
     remedy = _WRITE_REMEDIES.get(error.errno or 0, "check the disk")
     cause = error.strerror or str(error)
+    if getattr(error, "winerror", None) in _BUSY:
+        wrong = "is open in another program, or may not be written"
+        remedy = "close it there and run the same command again"
+        return CannotWrite("in_use", wrong, file=path, value=cause, remedy=remedy)
     return CannotWrite("cannot_write", "cannot be written", file=path, value=cause, remedy=remedy)
 
 
@@ -2156,9 +2248,35 @@ def regular_only(path: str, flags: int) -> int:
     return handle
 
 
+def patiently(act: Callable[[], T]) -> T:
+    """What act() gives; tried again for a few seconds while another program on Windows holds the
+    file. Raises OSError.
+    """
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return act()
+        except OSError as error:
+            if getattr(error, "winerror", None) not in _BUSY or time.monotonic() >= end:
+                raise
+        time.sleep(0.05)
+
+
 def open_file(path: Union[str, Path]) -> BinaryIO:
     """A file to read, open at its begin; raises OSError, also for a folder, a pipe or a device."""
-    return open(path, "rb", opener=regular_only)
+    return patiently(lambda: open(path, "rb", opener=regular_only))
+
+
+def _replace_file(part: str, target: str) -> None:
+    """Rename a file over another; one that is marked read-only, on Windows, stays marked so."""
+    locked = os.name == "nt" and os.path.exists(target) and not os.access(target, os.W_OK)
+    if locked:
+        os.chmod(target, stat.S_IWRITE)
+    try:
+        patiently(lambda: os.replace(part, target))
+    finally:
+        if locked:
+            os.chmod(target, stat.S_IREAD)
 
 
 def _take_after(handle: int, old: os.stat_result, path: str) -> None:
@@ -2174,14 +2292,21 @@ def _take_after(handle: int, old: os.stat_result, path: str) -> None:
                     os.setxattr(handle, name, os.getxattr(path, name))
 
 
-def _fill(
-    part: str, chunks: Iterable[bytes], mode: Optional[int], target: str, flush: bool
-) -> None:
+class Manner(NamedTuple):
+    """How a file is written."""
+
+    mode: Optional[int] = None  # rights; None = those of the file that is replaced
+    flush: bool = True  # whether it must be on disk before it takes the other's place
+    times: Optional[Tuple[int, int]] = None  # of last use and change in ns; None = now
+
+
+def _fill(part: str, chunks: Iterable[bytes], manner: Manner, target: str) -> os.stat_result:
     """Write a temporary file whole, with the rights of the one that it is to replace."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     old: Optional[os.stat_result] = None
     with contextlib.suppress(FileNotFoundError):
         old = os.stat(target)
+    mode = manner.mode
     if mode is None and old is not None:
         mode = old.st_mode & 0o7777
     handle = os.open(part, flags, 0o666 if mode is None else mode)
@@ -2193,38 +2318,42 @@ def _fill(
         if mode is not None and os.name == "posix":
             with best_effort():
                 os.chmod(handle, mode)
-        if flush:
+        if manner.times is not None:
+            with best_effort():
+                os.utime(handle if os.utime in os.supports_fd else part, ns=manner.times)
+        if manner.flush:
             flush_file(handle)
+        return os.fstat(handle)
 
 
 def write_atomically(
     path: Union[str, Path],
     chunks: Iterable[bytes],
-    mode: Optional[int] = None,
-    flush: bool = True,
+    manner: Manner = Manner(),
     ready: Callable[[], None] = lambda: None,
 ) -> os.stat_result:
     """Write a file (behind links too) whole or not at all: temporary file beside it, fsync,
-    os.replace. Permissions are mode, else as they were, as owner and extended attributes are;
-    ready() may stop it right before the rename. Returns os.stat of the new file; raises
-    CannotWrite, and then the old file is as it was.
+    os.replace. Owner and extended attributes stay those of the file that is replaced; ready() may
+    stop it right before the rename. Returns os.stat of the new file; raises CannotWrite, and then
+    the old file is as it was.
     """
     target = os.path.realpath(str(path))
     name = f"{PART_PREFIX}{random.SystemRandom().getrandbits(64):016x}{PART_SUFFIX}"
     part = os.path.join(os.path.dirname(target), name)
     try:
         try:
-            _fill(part, chunks, mode, target, flush)
-            written = os.stat(part)
+            written = _fill(part, chunks, manner, target)
             ready()
-            os.replace(part, target)
-            return written
+            _replace_file(part, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(part)
             raise
     except OSError as error:
         raise os_problem(path, error) from error
+    with contextlib.suppress(OSError):  # the rename may have changed the time of the last change
+        return os.stat(target)
+    return written
 
 
 def write_all(stream: io.RawIOBase, chunk: bytes) -> None:
@@ -2273,6 +2402,13 @@ def flush_folder(folder: Union[str, Path]) -> None:
 def stamp_by(status: os.stat_result) -> Stamp:
     """Size in bytes and modification time in milliseconds."""
     return Stamp(status.st_size, status.st_mtime_ns // 1000000)
+
+
+def changed_at(status: os.stat_result) -> Optional[int]:
+    """When a file, its rights or its name last changed, in milliseconds; None on Windows, where
+    that is not told.
+    """
+    return None if os.name == "nt" else status.st_ctime_ns // 1000000
 
 
 def stamp_of(path: Union[str, Path]) -> Stamp:
@@ -2574,7 +2710,7 @@ def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None
         lines += [f"[{section}]", *told, ""]
     lines = [line.replace("\n", "\n\t") for line in lines]  # a value over several lines
     make_folder(os.path.dirname(os.path.abspath(where)), 0o700)
-    write_atomically(where, ["\n".join(lines).encode("utf-8")], mode=0o600)
+    write_atomically(where, ["\n".join(lines).encode("utf-8")], Manner(mode=0o600))
 
 
 class Configuration:
@@ -3512,7 +3648,8 @@ def read_found(path: Union[str, Path]) -> Found:
     name = str(path)
     try:
         with open_file(name) as stream:
-            stamp = stamp_by(os.fstat(stream.fileno()))
+            status = os.fstat(stream.fileno())
+            stamp, links = stamp_by(status), status.st_nlink if status.st_nlink > 1 else None
             begin = stream.read(2)
             stream.seek(0)
             if is_jpeg_name(name) or begin == b"\xff\xd8":
@@ -3526,7 +3663,7 @@ def read_found(path: Union[str, Path]) -> Found:
                 found = _found_or_second(name, name)
     except OSError as error:
         raise _unreadable(name, error) from error
-    return found._replace(size=stamp.size, mtime=stamp.mtime)
+    return found._replace(links=links, size=stamp.size, mtime=stamp.mtime)
 
 
 def _found_or_second(source: Union[str, bytes], path: str) -> Found:
@@ -3645,7 +3782,8 @@ def write_edits(
     """Carry out the edits in a file, or in a copy of it; returns how what was written is known
     again.
 
-    Whole and atomically, by one open of the file; one that the edits do not change is not written.
+    Whole and atomically, by one open of the file; one that the edits do not change is not written,
+    and the time of its last change stays that of the photo.
     known is the size and time that the file must have; it must be the same file until it is
     replaced. Raises BadExif, CannotWrite.
     """
@@ -3659,11 +3797,12 @@ def write_edits(
                 rest = _rest_of(stream, new.start, status.st_size, path)
                 parts = itertools.chain([new.head], rest)
                 mode = status.st_mode & 0o7777 if to else None
+                manner = Manner(mode, times=(status.st_atime_ns, status.st_mtime_ns))
                 same = functools.partial(_check_same, path, status)
-                status = write_atomically(to or path, parts, mode, ready=same)
+                status = write_atomically(to or path, parts, manner, ready=same)
     except OSError as error:
         raise os_problem(path, error) from error
-    return Written(*stamp_by(status), digest=new.digest)
+    return Written(*stamp_by(status), digest=new.digest, ctime=changed_at(status))
 
 
 def _check_same(path: str, before: os.stat_result) -> None:
@@ -7388,12 +7527,26 @@ def _why_skipped(path: Path, was_uploaded: bool) -> str:
     return SKIP_LINK if os.path.islink(path) and os.path.exists(path) else ""
 
 
-def is_same_file(image: Image, stamp: Stamp) -> bool:
-    """Whether a file has the size and time of what the journal last saw of it."""
-    seen = image.written or image.found
-    if image.found is not None and image.found.error and image.found.error.code == UNREADABLE:
+def is_same_file(image: Image, status: os.stat_result) -> bool:
+    """Whether a file has the size and times of what the journal last saw of it, so that it need not
+    be read; of our own writing, which keeps the photo's time, that of the change counts as well.
+    """
+    seen, found = image.written or image.found, image.found
+    if found is not None and found.error and found.error.code == UNREADABLE:
         return False  # of an earlier version, which remembered it
-    return seen is not None and stamp != NO_STAMP and seen.stamp == stamp
+    if seen is None or seen.stamp != stamp_by(status):
+        return False
+    if image.written is None or found is None or found.mtime != seen.mtime:
+        return True
+    return image.written.ctime is not None and image.written.ctime == changed_at(status)
+
+
+def is_as_it_was(image: Image, path: Union[str, Path]) -> bool:
+    """Whether a file is there, and as the journal last saw it."""
+    try:
+        return is_same_file(image, os.stat(path))
+    except OSError:
+        return False
 
 
 class _Reading:
@@ -7413,7 +7566,7 @@ class _Reading:
             reason = _why_skipped(path, was_uploaded(path.name))
             if reason:
                 self.images[path] = leave_out(Image(path), reason)
-            elif record is not None and is_same_file(record, stamp_of(path)):
+            elif record is not None and is_as_it_was(record, path):
                 self.images[path] = record
             else:
                 self.unread.append((path, record))
@@ -7475,6 +7628,8 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
     known = known._replace(path=path, capture=capture_time(known.found, path.name))
     ours = _as_written(known, found, config)
     if ours is not None:
+        with contextlib.suppress(OSError):
+            ours = ours._replace(ctime=changed_at(os.stat(path)))
         return known._replace(written=ours)
     before = known.found or NOTHING_FOUND
     same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
@@ -7597,6 +7752,17 @@ def gather_known(
 # -- carry out --
 
 
+def links_told(due: Sequence[Image], copies: bool) -> List[str]:
+    """What is said of photos to be written that have other names, which keep the photo as it was."""
+    linked = sum(bool(image.found and image.found.links) for image in due)
+    if not linked or copies:
+        return []
+    return [
+        f"{linked} photos have further names (hard links): each is written under the name found "
+        "here; what the other names lead to stays as it is"
+    ]
+
+
 def carry_out(
     work: Work, places: Mapping[str, Place], course: Course, secret: Optional[str], ui: Ui
 ) -> List[Image]:
@@ -7681,7 +7847,8 @@ def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: b
         # a log is a courtesy: a full disk has been said
         with contextlib.suppress(OSError, ToolError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            write_atomically(path, [log_text(image, outcome).encode("ascii")], flush=False)
+            text = log_text(image, outcome).encode("ascii")
+            write_atomically(path, [text], Manner(flush=False))
 
 
 def say(text: str) -> None:
@@ -7699,25 +7866,31 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     options, notes, config = course.options, Notes(say), Configuration()
     source, dry = options[Input], options[Dry].dry_run
     report = Report(tool, told=Told("would be processed" if dry else "processed", notes.lines))
-    paths = find_images(source.import_path, options[Selection].skip_subfolders, report.trouble)
+    found = look_below(source.import_path, options[Selection].skip_subfolders)
+    paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
         _say_strays(gathered.images, notes)
         known = gather_known(gathered.images, course, config, notes)
         gathered = gathered._replace(known=known)
         work = plan(gathered, course)
-        for line in work.notes:
+        for line in [*work.notes, *links_told(work.due, options[Keep].keep_original)]:
             notes.say(line)
         results = work.images
         if not dry:
             results = carry_out(work, places, course, known.secret, ui)
             _write_logs(results, places, source.verbose)
+    _count_results(results, report)
+    return report, gathered
+
+
+def _count_results(results: Sequence[Image], report: Report) -> None:
+    """Account for every image of a run."""
     for image in results:
         outcome = image.outcome
         report.count(image.path, outcome)
         LOG.debug("%s: %s", image.path, outcome.reason if outcome else report.told.word)
     report.told.facts.update(sequences=len({image.sequence for image in results if image.sequence}))
-    return report, gathered
 
 
 def _say_strays(images: Sequence[Image], notes: Notes) -> None:
@@ -8159,7 +8332,7 @@ def _given_run(
     journal and write it.
     """
     options, config = course.options, Configuration()
-    paths = find_images(options[Input].import_path, trouble=report.trouble)
+    paths = account_for(look_below(options[Input].import_path), report, Notes(say))
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
         before = gathered.images
@@ -8963,10 +9136,10 @@ class SampleRecord:
         """Size and time of a frame as sampling left it: before process wrote it, or
         looked at it.
         """
-        stamp, image = stamp_of(self.place(name)), self.journal.image(name)
-        if image is not None and image.found is not None and is_same_file(image, stamp):
+        path, image = self.place(name), self.journal.image(name)
+        if image is not None and image.found is not None and is_as_it_was(image, path):
             return image.found.stamp
-        return stamp
+        return stamp_of(path)
 
     def _free_number(self, base: str, ours: Sequence[str]) -> int:
         """The highest number of a frame of this name that is not ours."""
@@ -9119,8 +9292,7 @@ def find_videos(path: str) -> List[str]:
     videos: List[str] = []
     top = str(check_folder(os.path.abspath(path), "--video_path"))
     for place, folders, files in os.walk(top):
-        visible = [name for name in folders if not name.startswith(".")]
-        folders[:] = sorted(visible, key=natural_key)
+        folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
         here = [name for name in files if kind_of(name) in VIDEO_KINDS and name[0] != "."]
         videos += [os.path.join(place, name) for name in sorted(here, key=natural_key)]
     if not videos:
@@ -10003,7 +10175,7 @@ class Shipment:
         found = image.found or NOTHING_FOUND
         # what is wrong with it is said when it is sent
         with contextlib.suppress(OSError, ToolError):
-            if not is_same_file(image, stamp_by(os.stat(path))):
+            if not is_same_file(image, os.stat(path)):
                 found = as_read(Path(path), image, read_found(path), self.config).found or found
         self._sort_in(batch, path, found, image.geotag.time)
         return None
@@ -10120,7 +10292,7 @@ def ready_image(place: Place, name: str, config: Configuration) -> Ready:
         if image is None or image.described is None:
             with open(path, "rb") as stream:
                 return digest_of(stream, path)
-        if not is_same_file(image, stamp_by(os.stat(path))):
+        if not is_same_file(image, os.stat(path)):
             if as_read(Path(path), image, read_found(path), config).described is None:
                 wrong = "was changed since it was processed"
                 raise UploadError("changed", wrong, file=path, remedy="run process again")
@@ -10809,7 +10981,8 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
     notes = Notes(say)
     check_stand_in(asked.stand_in, top)
     report = Report(tool, told=Told("would be uploaded" if dry else "uploaded", notes.lines))
-    paths = find_images(top, options[Selection].skip_subfolders, report.trouble)
+    found = look_below(top, options[Selection].skip_subfolders)
+    paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
         service = _open_service(options, stack)
         shipment = Shipment(service.name, top, Configuration())

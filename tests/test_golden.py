@@ -280,6 +280,7 @@ def lines_of(path: Path) -> List[str]:
     """The lines of a journal without the time at which each was written; those of an upload, which has threads, sorted."""
     text = re.sub(r'"at":"[^"]*"', '"at":"NOW"', path.read_text("ascii"))
     text = re.sub(r'("written":\{"size":\d+,"mtime":)\d+', r"\1NOW", text)
+    text = re.sub(r',"ctime":\d+', "", text)
     lines = [line for line in text.splitlines() if not line.startswith('{"sampling"')]
     images = [line for line in lines if not re.match(r'\{"(upload|sequence)"', line)]
     return images + sorted(line for line in lines if line not in images)

@@ -403,7 +403,9 @@ def test_gpx_of_any_shape_agrees_with_gpxpy(tmp_path):
                         round(when.timestamp(), 5), (one.latitude, one.longitude, one.elevation)
                     )
         path = put(tmp_path, "any.gpx", body)
-        points = sum(len(segment.points) for track in gpxpy.parse(body).tracks for segment in track.segments)
+        points = sum(
+            len(segment.points) for track in gpxpy.parse(body).tracks for segment in track.segments
+        )
         alike = len(judge) == 1 and body.count("<time>") > 2 and points > 2
         if not judge or alike:
             refused(path)
