@@ -705,6 +705,7 @@ class Image(NamedTuple):
     failure: Optional[Failure] = None
     settings: Mapping[str, str] = MappingProxyType({})  # step -> hash of what its result depends on
     written: Optional[Written] = None  # None = the file is not our writing
+    copied: Optional[Written] = None  # of --keep_original; None = none, or of an earlier version
     aside: Optional[Outcome] = None  # why this run leaves it out; not remembered
 
     @classmethod
@@ -1137,7 +1138,17 @@ class Tool(NamedTuple):
         ):
             raise TypeError(f"{self.name}() names its groups {', '.join(words)}")
         missing = [kind() for kind in self.groups if kind.word not in groups]
-        return self.act(Options([*groups.values(), *missing]), ui)
+        try:
+            return self.act(Options([*groups.values(), *missing]), ui)
+        except OSError as error:
+            wrong, cause = "cannot be read or written", error.strerror or str(error)
+            raise ToolError(
+                "file_trouble",
+                wrong,
+                file=error.filename or "",
+                value=cause,
+                remedy="check the disk",
+            ) from error
 
     @property
     def help(self) -> str:
@@ -2059,14 +2070,23 @@ def is_jpeg_name(path: Union[str, Path]) -> bool:
 def check_folder(path: str, option: str) -> Path:
     """The path as a folder that exists; raises NotFound."""
     folder = Path(path)
-    if folder.exists() and not folder.is_dir():
+    try:
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        is_folder = None
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise NotFound(
+            "unreadable", "cannot be searched", file=path, value=cause, remedy="check its rights"
+        ) from error
+    if is_folder is False:
         raise NotFound(
             "not_a_folder",
             "is a file, not a folder",
             file=path,
             remedy=f"give {option} the folder it is in",
         )
-    if not folder.is_dir():
+    if not is_folder:
         raise NotFound("no_folder", "there is no such folder", file=path, remedy=f"check {option}")
     return folder
 
@@ -2298,6 +2318,8 @@ class Manner(NamedTuple):
     mode: Optional[int] = None  # rights; None = those of the file that is replaced
     flush: bool = True  # whether it must be on disk before it takes the other's place
     times: Optional[Tuple[int, int]] = None  # of last use and change in ns; None = now
+    shared: bool = False  # whether two runs may write it at one time: photos, where locks fail
+    beside: str = ""  # the folder of its temporary file; "" = its own
 
 
 def _fill(part: str, chunks: Iterable[bytes], manner: Manner, target: str) -> os.stat_result:
@@ -2326,6 +2348,24 @@ def _fill(part: str, chunks: Iterable[bytes], manner: Manner, target: str) -> os
         return os.fstat(handle)
 
 
+def part_of(target: str, manner: Manner = Manner()) -> str:
+    """The path of the temporary file of a file: another each time where runs may share it, else
+    always the same, so that one that a killed run left is found.
+    """
+    folder, name = os.path.split(target)
+    if manner.shared:
+        mark = f"{random.SystemRandom().getrandbits(64):016x}"
+    else:
+        mark = hashlib.sha1(os.fsencode(name)).hexdigest()[:16]
+    return os.path.join(manner.beside or folder, PART_PREFIX + mark + PART_SUFFIX)
+
+
+def remove_part(part: str) -> None:
+    """Remove a temporary file that a killed run left, if it did."""
+    if os.path.lexists(part):
+        os.unlink(part)
+
+
 def write_atomically(
     path: Union[str, Path],
     chunks: Iterable[bytes],
@@ -2338,9 +2378,10 @@ def write_atomically(
     the old file is as it was.
     """
     target = os.path.realpath(str(path))
-    name = f"{PART_PREFIX}{random.SystemRandom().getrandbits(64):016x}{PART_SUFFIX}"
-    part = os.path.join(os.path.dirname(target), name)
+    part = part_of(target, manner)
     try:
+        if not manner.shared:
+            remove_part(part)
         try:
             written = _fill(part, chunks, manner, target)
             ready()
@@ -2419,6 +2460,15 @@ def stamp_of(path: Union[str, Path]) -> Stamp:
         return NO_STAMP
 
 
+def is_there(path: str) -> bool:
+    """Whether something is at a path; raises OSError where nobody can tell."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 K = TypeVar("K", Path, Image)
 
 
@@ -2438,7 +2488,16 @@ def by_folder(things: Iterable[K]) -> Dict[str, List[K]]:
 
 def environment(variable: str) -> str:
     """What a variable of the environment says; "" where it is not set."""
-    return os.environ.get(variable) or ""
+    return os.environ.get(variable) or _HELD.get(variable, "")
+
+
+_HELD: Dict[str, str] = {}  # tokens of our environment, which worker processes do not inherit
+
+
+def hold_tokens() -> None:
+    """Take the tokens out of the environment that worker processes are to have."""
+    for name in ("MAPILLARY_ACCESS_TOKEN", "MAPILLARY_CLIENT_TOKEN"):
+        _HELD[name] = os.environ.pop(name, "")
 
 
 def worker_count(wanted: int) -> int:
@@ -2509,6 +2568,8 @@ def each(
     if count <= 1:
         yield from map(job, items)
         return
+    from concurrent.futures.process import BrokenProcessPool
+
     pool, chunk = _pool(count, total)
     waiting: Deque["concurrent.futures.Future[List[Result]]"] = collections.deque()
     source = iter(items)
@@ -2519,6 +2580,9 @@ def each(
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+    except BrokenProcessPool as error:
+        wrong, remedy = "a worker process was ended by the system", "run the same command again"
+        raise ToolError("worker_lost", wrong, remedy=remedy) from error
     finally:
         for future in waiting:
             future.cancel()
@@ -2544,6 +2608,25 @@ def _lines_of(rows: Iterable[bytes]) -> List[str]:
     return [row.decode("utf-8", "replace").strip() for row in rows if row.strip()]
 
 
+def _ends_with_us() -> Optional[Callable[[], None]]:
+    """What a program does before it begins, so that the system ends it with this process; None
+    where the system has no such thing.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        import ctypes
+
+        ask: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
+    except (ImportError, OSError, AttributeError):
+        return None
+
+    def ends() -> None:
+        ask(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
+
+    return ends
+
+
 def _start(argv: Sequence[str], folder: Optional[str]) -> "subprocess.Popen[bytes]":
     """A program that runs: no shell, no input, no window, no token from our environment; raises
     ProgramMissing.
@@ -2558,6 +2641,7 @@ def _start(argv: Sequence[str], folder: Optional[str]) -> "subprocess.Popen[byte
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            preexec_fn=_ends_with_us(),
         )
     except OSError as error:
         cause = error.strerror or str(error)
@@ -2679,6 +2763,19 @@ def config_path(given: Optional[str] = None) -> str:
     )
 
 
+CONFIG_BYTES = 1 << 20  # of a configuration at most
+CONFIG_UNREADABLE = "config_unreadable"  # the code of a problem of the medium
+
+
+def _make_private(where: str, handle: int) -> None:
+    """Take from others the right to read a configuration, and say so."""
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    if os.name == "posix" and mode & 0o077:
+        with best_effort():
+            os.chmod(handle, mode & 0o700)
+            LOG.warning("%s could be read by others: now only by its owner", where)
+
+
 def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
     """The configuration as section -> option -> text; empty where there is no file. Raises
     UsageError.
@@ -2688,13 +2785,24 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     where, remedy = config_path(path), "mend it, or move it away and authenticate"
+    with contextlib.suppress(OSError):
+        remove_part(part_of(os.path.realpath(where)))  # of a killed run, with its token
     try:
-        with open(where, encoding="utf-8-sig") as stream:
-            parser.read_file(stream)
+        with open_file(where) as stream:
+            _make_private(where, stream.fileno())
+            content = stream.read(CONFIG_BYTES + 1)
+        if len(content) > CONFIG_BYTES:
+            raise OSError(errno.EFBIG, "it is too large for a configuration")
+        parser.read_string(content.decode("utf-8-sig"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        cause = getattr(error, "strerror", None) or "it is no ini file in UTF-8"
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise UsageError(
+            CONFIG_UNREADABLE, "cannot be read", file=where, value=cause, remedy=remedy
+        ) from None
+    except (UnicodeDecodeError, configparser.Error):
+        cause = "it is no ini file in UTF-8"
         raise UsageError(
             "bad_config", "cannot be read", file=where, value=cause, remedy=remedy
         ) from None
@@ -2709,7 +2817,8 @@ def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None
         told = [f"{option} = {value}" for option, value in options.items()]
         lines += [f"[{section}]", *told, ""]
     lines = [line.replace("\n", "\n\t") for line in lines]  # a value over several lines
-    make_folder(os.path.dirname(os.path.abspath(where)), 0o700)
+    folder = os.path.dirname(os.path.realpath(where))
+    make_folder(folder, 0o700)
     write_atomically(where, ["\n".join(lines).encode("utf-8")], Manner(mode=0o600))
 
 
@@ -3641,6 +3750,19 @@ def _unreadable(path: str, error: OSError) -> BadExif:
     )
 
 
+def is_same_picture(path: str, other: str) -> bool:
+    """Whether two JPEGs are the same from the first scan to the end; raises BadExif, OSError."""
+    with open_file(path) as one, open_file(other) as two:
+        for stream in (one, two):
+            stream.seek(len(read_head(stream, path).data))
+        while True:
+            piece = one.read(COPY_BYTES)
+            if piece != two.read(COPY_BYTES):
+                return False
+            if not piece:
+                return True
+
+
 def read_found(path: Union[str, Path]) -> Found:
     """What an image file carries: see found_in; with pixels, size, time and digest.
     Raises BadExif.
@@ -3741,7 +3863,7 @@ def edited(stream: BinaryIO, path: str, edits: Edits) -> Edited:
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     try:
         edits_of_head = piexif().insertion(piexif().dump(exif, LOG.debug), stream)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         cause, remedy = str(error).split("\n")[0], "use --skip_EXIF_insert, or leave it out"
         raise BadExif(
             "cannot_describe", "its EXIF cannot be rewritten", file=path, value=cause, remedy=remedy
@@ -3797,7 +3919,7 @@ def write_edits(
                 rest = _rest_of(stream, new.start, status.st_size, path)
                 parts = itertools.chain([new.head], rest)
                 mode = status.st_mode & 0o7777 if to else None
-                manner = Manner(mode, times=(status.st_atime_ns, status.st_mtime_ns))
+                manner = Manner(mode, times=(status.st_atime_ns, status.st_mtime_ns), shared=True)
                 same = functools.partial(_check_same, path, status)
                 status = write_atomically(to or path, parts, manner, ready=same)
     except OSError as error:
@@ -3832,6 +3954,32 @@ def write_image(
         image = image._replace(found=read.found, capture=read.capture)
     edits = image_edits(image, description, image.camera.orientation)
     return write_edits(str(image.path), edits, None if to is None else str(to))
+
+
+def has_caption_of_ours(found: Optional[Found]) -> bool:
+    """Whether a file carries a description in our form."""
+    return found is not None and '"MAPPhotoUUID"' in (found.caption or "")
+
+
+def check_copy(path: str, image: str, copied: Optional[Written]) -> None:
+    """Raise CannotWrite where something else than the copy that we made of an image stands in its
+    place. Where the journal does not tell how we left it, our description does, or the picture.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        found = read_found(path)
+        if copied is not None and (found.size, found.digest) == (copied.size, copied.digest):
+            return
+        if copied is None and (has_caption_of_ours(found) or is_same_picture(path, image)):
+            return
+    except OSError as error:
+        raise os_problem(path, error) from error
+    except BadExif as error:
+        if error.problem.code == UNREADABLE:
+            raise CannotWrite(**error.problem._asdict()) from error
+    wrong, remedy = "is not the copy that was made here", "move it away"
+    raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
 
 
 class OwnDescription(NamedTuple):
@@ -5791,6 +5939,8 @@ def pack_image(image: Image) -> Row:
     row["steps"] = {s: _pack_step(image, s, layer) for s, layer in layers if image.taken(s)}
     if image.written is not None:
         row["written"] = known_values(**image.written._asdict())
+    if image.copied is not None:
+        row["copied"] = known_values(**image.copied._asdict())
     return row
 
 
@@ -5799,8 +5949,9 @@ def unpack_image(path: Path, row: Row) -> Image:
     found = unpack_found(row["found"])
     given = _unpack_given(row["given"]) if "given" in row else None
     values: Row = {"found": found, "given": given, "settings": {}}
-    if "written" in row:
-        values["written"] = Written(**_read_plain(Written, row["written"]))
+    for name in ("written", "copied"):
+        if name in row:
+            values[name] = Written(**_read_plain(Written, row[name]))
     for step, entry in (row.get("steps") or {}).items():
         if step in _LAYERS:
             values["settings"][step] = str(entry["settings"])
@@ -6101,9 +6252,16 @@ class Journal:
         if not self._index.images:
             yield from (None for _ in names)
             return
-        with open(self.path, "rb") as stream:
+        try:
+            stream = open(self.path, "rb")
+        except OSError as error:
+            raise self._unreadable(error) from error
+        with stream:
             for name in names:
-                found = self._line(stream, name)
+                try:
+                    found = self._line(stream, name)
+                except OSError as error:
+                    raise self._unreadable(error) from error
                 yield None if found is None else found[1]
 
     def _line(self, stream: BinaryIO, name: str) -> Optional[Tuple[bytes, Image]]:
@@ -6153,16 +6311,23 @@ class Journal:
                 remedy="check its rights",
             ) from error
         tail = self._tail
-        with stream:
-            for text in stream:
-                if not text.endswith(b"\n"):
-                    break
-                if tail.end or IMAGE_LINE.match(text):
-                    self._take(text)
-                else:
-                    self._check_header(text)
-                tail.end += len(text)
-                tail.lines += 1
+        try:
+            with stream:
+                for text in stream:
+                    if not text.endswith(b"\n"):
+                        break
+                    if tail.end or IMAGE_LINE.match(text):
+                        self._take(text)
+                    else:
+                        self._check_header(text)
+                    tail.end += len(text)
+                    tail.lines += 1
+        except OSError as error:
+            self._index, self._tail = _Index(), _Tail(self.path)
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> BadJournal:
+        return unreadable_journal(self.path, error)
 
     def _take(self, text: bytes) -> None:
         """Remember what a line says; one that is damaged is left out."""
@@ -6209,9 +6374,9 @@ class Journal:
     def _clear_parts(self) -> None:
         """Remove the temporary files that an interrupted run left."""
         for place in (self.folder, self.state, os.path.join(self.state, "process_images")):
-            for name in os.listdir(place) if os.path.isdir(place) else ():
-                if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
-                    with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                for name in os.listdir(place):
+                    if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
                         os.unlink(os.path.join(place, name))
 
     def copy_path(self, name: str) -> str:
@@ -6259,10 +6424,16 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
         lock = io.FileIO(os.path.join(state, "lock"), "a+")
     except OSError as error:
         raise os_problem(folder, error) from error
-    if not _lock_file(lock):
-        lock.seek(0)
-        owner = lock.read(200).decode("utf-8", "replace").strip()
+    try:
+        locked = _lock_file(lock)
+    except OSError as error:
         lock.close()
+        raise os_problem(os.path.join(state, "lock"), error) from error
+    if not locked:
+        owner = ""
+        with lock, contextlib.suppress(OSError):
+            lock.seek(0)
+            owner = lock.read(200).decode("utf-8", "replace").strip()
         wrong, remedy = "is being worked on by another run", "wait until it has ended"
         raise BadJournal("in_use", wrong, file=folder, value=owner, remedy=remedy)
     import platform
@@ -6291,8 +6462,16 @@ def _lock_file(stream: io.FileIO) -> bool:
                 "this file system has no locks: do not start a second run on the same folder"
             )
             return True
-        return False
+        if os.name == "nt" or error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            return False
+        raise
     return True
+
+
+def unreadable_journal(path: str, error: OSError) -> BadJournal:
+    """The error for a file of the journal's that the system does not let us read."""
+    cause, remedy = error.strerror or "", "check its rights"
+    return BadJournal("journal_unreadable", "cannot be read", file=path, value=cause, remedy=remedy)
 
 
 def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
@@ -6303,9 +6482,12 @@ def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
         places.append(os.path.join(import_path, STATE_FOLDER, "logs", relative))
     marked: Set[str] = set()
     for place in places:
-        for name in os.listdir(place) if os.path.isdir(place) else ():
-            if os.path.exists(os.path.join(place, name, "upload_success")):
-                marked.add(name_key(name))
+        try:
+            for name in os.listdir(place) if is_there(place) else ():
+                if is_there(os.path.join(place, name, "upload_success")):
+                    marked.add(name_key(name))
+        except OSError as error:
+            raise unreadable_journal(place, error) from error
     if not marked:
         return lambda name: False
     return lambda name: bool({name_key(name), name_key(os.path.splitext(name)[0])} & marked)
@@ -6314,7 +6496,7 @@ def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
 def old_samplings(state: str) -> List[Sampling]:
     """What an earlier version kept of sampling in a file of its own; a torn line is left out."""
     path, found = os.path.join(state, "sampled.jsonl"), []
-    for text in Path(path).read_bytes().splitlines() if os.path.exists(path) else ():
+    for text in Path(path).read_bytes().splitlines() if is_there(path) else ():
         with contextlib.suppress(*DAMAGED):
             found.append(unpack_sampling(json.loads(text)))
     return found
@@ -7237,9 +7419,15 @@ def is_final(image: Image) -> bool:
     return set_aside or image.found is None or image.found.error is not None
 
 
-def has_caption_of_ours(found: Optional[Found]) -> bool:
-    """Whether a file carries a description in our form."""
-    return found is not None and '"MAPPhotoUUID"' in (found.caption or "")
+def links_told(due: Sequence[Image], copies: bool) -> List[str]:
+    """What is said of photos to be written that have other names, which keep the photo as it was."""
+    linked = sum(bool(image.found and image.found.links) for image in due)
+    if not linked or copies:
+        return []
+    return [
+        f"{linked} photos have further names (hard links): each is written under the name found "
+        "here; what the other names lead to stays as it is"
+    ]
 
 
 def _option_hashes(known: Known, course: Course) -> Dict[str, str]:
@@ -7473,6 +7661,7 @@ class Task(NamedTuple):
     edits: Edits
     to: Optional[str]  # the path of the copy; None = the image itself
     known: Stamp  # the size and time that the file must have
+    copied: Optional[Written]  # what the copy that is there must be
 
 
 def write_job(task: Task) -> Union[Written, ToolError]:
@@ -7480,6 +7669,7 @@ def write_job(task: Task) -> Union[Written, ToolError]:
     try:
         if task.to is not None:
             os.makedirs(os.path.dirname(task.to), exist_ok=True)
+            check_copy(task.to, task.path, task.copied)
         return write_edits(task.path, task.edits, task.to, task.known)
     except OSError as error:
         return os_problem(task.to or task.path, error)
@@ -7670,6 +7860,8 @@ def _gather_uploader(user: User, course: Course, config: Configuration, notes: N
         user_key = config.told(user.user_name, "MAPSettingsUserKey")
         token = config.told(user.user_name, "user_upload_token")
     except UsageError as error:  # processing needs no credentials
+        if error.problem.code == CONFIG_UNREADABLE:
+            raise
         notes.say(str(error))
     if not course.rehearsal and not token and not environment("MAPILLARY_ACCESS_TOKEN"):
         notes.say(
@@ -7752,40 +7944,28 @@ def gather_known(
 # -- carry out --
 
 
-def links_told(due: Sequence[Image], copies: bool) -> List[str]:
-    """What is said of photos to be written that have other names, which keep the photo as it was."""
-    linked = sum(bool(image.found and image.found.links) for image in due)
-    if not linked or copies:
-        return []
-    return [
-        f"{linked} photos have further names (hard links): each is written under the name found "
-        "here; what the other names lead to stays as it is"
-    ]
-
-
 def carry_out(
     work: Work, places: Mapping[str, Place], course: Course, secret: Optional[str], ui: Ui
 ) -> List[Image]:
     """The one write pass, and the one place that knows its order; returns all images with what
     became of them.
 
-    Told: the journal has each image's line, with what was found. Stale copies gone. Written:
+    Stale copies gone. Told: the journal has each image's line, with what was found. Written:
     images, or their copies. Folder flushed: a power cut does not undo a rename. Then the journal
     has what was written.
     """
     copies, workers = course.options[Keep].keep_original, course.options[Workers].workers
-    for folder, group in by_folder(work.told).items():
+    results = _without_stale(work.stale, places)
+    told, due = _others(work.told, results), _others(work.due, results)
+    for folder, group in by_folder(one._replace(copied=None) for one in told).items():
         places[folder].journal.append(group)
-    for image in work.stale:
-        _remove_copy(_copy_of(image, places))
-    tasks = (_task(image, places, copies, secret) for image in work.due)
-    results: List[Image] = []
+    tasks = (_task(image, places, copies, secret) for image in due)
     # whatever ends the run, no worker writes on when the locks of the folders are given back
-    with contextlib.closing(each(write_job, tasks, len(work.due), workers)) as outcomes:
-        for batch in cut(work.due, WRITE_BATCH):
+    with contextlib.closing(each(write_job, tasks, len(due), workers)) as outcomes:
+        for batch in cut(due, WRITE_BATCH):
             for image, written in zip(batch, outcomes):
                 results.append(_after_writing(image, written, copies, secret))
-                ui.progress("writing", len(results), len(work.due), 0)
+                ui.progress("writing", len(results), len(due), 0)
             for folder, group in by_folder(results[-len(batch) :]).items():
                 journal = places[folder].journal
                 flush_folder(folder)
@@ -7797,13 +7977,37 @@ def carry_out(
 def _task(image: Image, places: Mapping[str, Place], copies: bool, secret: Optional[str]) -> Task:
     """What a worker is to write of an image."""
     to = _copy_of(image, places) if copies else None
-    return Task(str(image.path), edits_of(image, secret), to, _last_seen(image))
+    return Task(str(image.path), edits_of(image, secret), to, _last_seen(image), image.copied)
 
 
-def _remove_copy(path: str) -> None:
-    """Remove a described copy that is no longer right, if it is there; raises CannotWrite."""
+def _without_stale(stale: Sequence[Image], places: Mapping[str, Place]) -> List[Image]:
+    """Remove the copies that are no longer right, for good; returns the images, as failed, of which
+    that cannot be done.
+    """
+    stuck: List[Image] = []
+    for image in stale:
+        try:
+            _remove_copy(_copy_of(image, places), image)
+        except CannotWrite as error:
+            stuck.append(fail_now(image, error.problem))
+    for folder in by_folder(stale):
+        flush_folder(os.path.dirname(places[folder].journal.copy_path("")))
+    return stuck
+
+
+def _others(images: Sequence[Image], without: Sequence[Image]) -> List[Image]:
+    """The images that are not among some."""
+    gone = {image.path for image in without}
+    return [image for image in images if image.path not in gone]
+
+
+def _remove_copy(path: str, image: Image) -> None:
+    """Remove a described copy that is no longer right, if it is there; raises CannotWrite, also
+    where it is another file.
+    """
     try:
         if os.path.isfile(path) and not os.path.islink(path):
+            check_copy(path, str(image.path), image.copied)
             os.unlink(path)
     except OSError as error:
         raise os_problem(path, error) from error
@@ -7824,7 +8028,7 @@ def _after_writing(
     """The image with what was written of it, or as failed."""
     if isinstance(written, Written):
         if copies:
-            return image
+            return image._replace(copied=written._replace(ctime=None))
         edits = image.described.edits if image.described else None
         return image._replace(
             written=written._replace(edits=edits or edits_hash(edits_of(image, secret)))
@@ -7848,7 +8052,7 @@ def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: b
         with contextlib.suppress(OSError, ToolError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             text = log_text(image, outcome).encode("ascii")
-            write_atomically(path, [text], Manner(flush=False))
+            write_atomically(path, [text], Manner(flush=False, beside=place.journal.state))
 
 
 def say(text: str) -> None:
@@ -8341,11 +8545,19 @@ def _given_run(
         images = list(map(_resumed, change(fresh), before, copied))
         new = [_as_given(image) for image, old in zip(images, before) if _is_new(image, old)]
         due = [image for image in new if not _stands(image, options[Keep])]
+        told = [*due, *_not_yet_told(before, due, gathered)]
         if not options[Dry].dry_run:
-            images = carry_out(Work(images, due, due, due, []), places, course, None, ui)
+            images = carry_out(Work(images, told, due, due, []), places, course, None, ui)
     for image in images:
         report.count(image.path, image.outcome)
     return report
+
+
+def _not_yet_told(before: Sequence[Image], due: Sequence[Image], gathered: Gathered) -> List[Image]:
+    """The images that a run before wrote, and did not come to tell: known by reading them now."""
+    again = {image.path for image in due}
+    read = [image for image in before if image.path in gathered.read and image.written is not None]
+    return [image for image in read if image.path not in again]
 
 
 def _resumed(image: Image, old: Image, copied: bool) -> Image:
@@ -9081,11 +9293,14 @@ class SampleRecord:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        if not journal.samplings():
-            journal.append(old_samplings(journal.state))
-        for name in os.listdir(journal.state):
-            if name.startswith("sampling-"):
-                clear_folder(os.path.join(journal.state, name))
+        try:
+            if not journal.samplings():
+                journal.append(old_samplings(journal.state))
+            for name in os.listdir(journal.state):
+                if name.startswith("sampling-"):
+                    clear_folder(os.path.join(journal.state, name))
+        except OSError as error:
+            raise os_problem(journal.state, error) from error
 
     def of(self, path: str, digest: str) -> List[Sampling]:
         """The lines about a video: the one at this place, or the same one at a place where it no
@@ -9098,7 +9313,7 @@ class SampleRecord:
             if line.path == path
             or line.digest == digest
             and os.path.basename(line.path) == name
-            and not os.path.exists(line.path)
+            and not is_there(line.path)
         ]
 
     def place(self, name: str) -> str:
@@ -9112,7 +9327,7 @@ class SampleRecord:
         if len(lines) < 2 or lines[-1].done != settings:
             return []
         frames = lines[-2].frames
-        here = [name for name in frames if os.path.exists(self.place(name))]
+        here = [name for name in frames if is_there(self.place(name))]
         short = [name for name in here if self._stamp(name).size < frames[name].size]
         return [] if short else here
 
@@ -9122,7 +9337,7 @@ class SampleRecord:
         """
         stamps: Dict[str, List[Stamp]] = {}
         for name, stamp in (pair for line in lines for pair in line.frames.items()):
-            if os.path.exists(self.place(name)):
+            if is_there(self.place(name)):
                 stamps.setdefault(name, []).append(stamp)
         sent = [one for one in self.journal.all_sent() if one.status == "sent"]
         kept = {name_key(one.image) for one in sent}
@@ -9139,7 +9354,7 @@ class SampleRecord:
         path, image = self.place(name), self.journal.image(name)
         if image is not None and image.found is not None and is_as_it_was(image, path):
             return image.found.stamp
-        return stamp_of(path)
+        return stamp_by(os.stat(path))
 
     def _free_number(self, base: str, ours: Sequence[str]) -> int:
         """The highest number of a frame of this name that is not ours."""
@@ -9239,10 +9454,15 @@ def sample_one(
         report.skipped.setdefault(SAMPLED_BEFORE, []).extend(map(record.place, there))
         return
     footage = setup.ffmpeg.probe(path)
-    work = tempfile.mkdtemp(prefix="sampling-", dir=record.journal.state)
+    try:
+        work = tempfile.mkdtemp(prefix="sampling-", dir=record.journal.state)
+    except OSError as error:
+        raise os_problem(record.journal.state, error) from error
     try:
         made = _make_frames(setup, footage, work, given)
         kept = record.bring(made.frames, Sampling(path, digest), settings)
+    except OSError as error:
+        raise os_problem(record.journal.folder, error) from error
     finally:
         clear_folder(work)
     report.done += len(made.frames)
@@ -9285,16 +9505,22 @@ def _say_damage(made: _Sampled, footage: Footage, setup: Setup, report: Report) 
         setup.notes.say(str(problem))
 
 
-def find_videos(path: str) -> List[str]:
-    """A video, or all videos in a folder and below, in natural order; raises NotFound."""
+def find_videos(path: str, trouble: List[Problem]) -> List[str]:
+    """A video, or all videos in a folder and below, in natural order; folders that cannot be listed
+    are added to trouble. Raises NotFound.
+    """
     if os.path.isfile(path):
         return [os.path.abspath(path)]
     videos: List[str] = []
     top = str(check_folder(os.path.abspath(path), "--video_path"))
-    for place, folders, files in os.walk(top):
+    for place, folders, files in os.walk(
+        top, onerror=lambda error: trouble.append(unsearchable(error))
+    ):
         folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
         here = [name for name in files if kind_of(name) in VIDEO_KINDS and name[0] != "."]
         videos += [os.path.join(place, name) for name in sorted(here, key=natural_key)]
+    if not videos and trouble:
+        raise NotFound(**trouble[0]._asdict())
     if not videos:
         kinds = "videos are named ." + ", .".join(VIDEO_KINDS)
         raise NotFound("no_videos", "holds no videos", file=path, remedy=kinds)
@@ -9309,7 +9535,7 @@ def sample_videos(options: Options, ui: Ui) -> Report:
     """
     video, geotagging, notes = options[Video], options[Geotagging], Notes(say)
     report = Report("sample_video", told=Told("sampled", notes.lines))
-    paths = find_videos(video.video_path)
+    paths = find_videos(video.video_path, report.trouble)
     if options[Dry].dry_run:
         some = ", ".join(map(os.path.basename, paths[:5]))
         notes.lines.append(f"{len(paths)} videos would be sampled: {some}")
@@ -9351,7 +9577,9 @@ SLOWEST = 50000.0  # bytes a second; a slower connection counts as stalled
 BACKOFF_S, BACKOFF_MOST_S = 0.5, 16.0  # seconds before the second try, and at most
 WAIT_MOST_S = 3600.0  # seconds that a service can make us wait
 SEND_BYTES = 65536  # bytes sent at a time
-ANSWER_BYTES = 8 << 20  # bytes of an answer that are read at most
+ANSWER_BYTES = 1 << 20  # bytes of an answer that are read at most
+HEAD_BYTES = 1 << 18  # of the heads, chunks and trailers of an answer, beside its body
+SEARCH_BYTES = 8 << 20  # of the answer to an image search
 
 
 @dataclass(frozen=True)
@@ -9381,6 +9609,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: Optional[Iterable[bytes]] = None
     length: int = 0  # bytes of the body
+    most: int = 0  # bytes of the answer that are read at most; 0 = as the run has it
 
 
 class Answer(NamedTuple):
@@ -9402,6 +9631,41 @@ class Cut(Exception):
 
 class Stopped(Exception):
     """The run is ending; nothing more is sent."""
+
+
+# -- secrets --
+
+_SECRETS: Set[str] = set()  # of this process; nothing that a service says may hold one
+_SHORTEST = 6  # letters of a secret that is looked for; a shorter one is in half of all texts
+
+
+def keep_secret(*texts: str) -> None:
+    """Have texts masked in whatever a service says from now on."""
+    _SECRETS.update(text for text in texts if len(text) >= _SHORTEST)
+
+
+def spellings(secret: str) -> List[str]:
+    """How a secret may be spelled in a text, the longest first."""
+    import base64
+    import html
+    import urllib.parse
+
+    codes = [ord(letter) for letter in secret]
+    forms = {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}
+    forms |= {html.escape(secret), json.dumps(secret)[1:-1]}
+    forms.add(base64.b64encode(secret.encode("utf-8", "replace")).decode("ascii").rstrip("="))
+    forms.add("".join(f"\\u{code:04x}" for code in codes))
+    forms.add("".join(f"%{byte:02x}" for byte in secret.encode("utf-8", "replace")))
+    forms |= {"".join(f"&#{code};" for code in codes), "".join(f"&#x{code:x};" for code in codes)}
+    return sorted(forms, key=len, reverse=True)
+
+
+def hushed(text: str) -> str:
+    """A text from outside without our secrets, however they are spelled."""
+    for secret in _SECRETS:
+        for form in spellings(secret):
+            text = re.sub(re.escape(form), "...", text, flags=re.IGNORECASE)
+    return text
 
 
 # -- what an answer means --
@@ -9460,7 +9724,7 @@ def _refusal(answer: Answer) -> str:
     for place in (_debug(answer.row), answer.row.get("error"), answer.row):
         for key in ("error_user_msg", "message"):  # the first is meant for people
             if isinstance(place, dict) and isinstance(place.get(key), str):
-                return f"HTTP {answer.status}: {' '.join(place[key].split())[:200]}"
+                return f"HTTP {answer.status}: {hushed(' '.join(place[key].split()))[:200]}"
     return f"HTTP {answer.status}"
 
 
@@ -9482,6 +9746,11 @@ def verdict(answer: Answer, attempt: int) -> Tuple[Optional[float], str]:
 # ---- Connections --------------------------------------------------------------------------------
 # Here: the one place that opens sockets; proxies, pace, one try of one request, tries in a row.
 # Not here: which requests a service knows, what an answer means.
+
+
+def public(url: str) -> str:
+    """An address without what may be secret in it: password and query."""
+    return re.sub("//[^/?#]*@", "//", url.split("?")[0])
 
 
 def is_address(text: str) -> bool:
@@ -9527,10 +9796,10 @@ class _InTime(io.RawIOBase):
     raises OSError.
     """
 
-    def __init__(self, sock: Any, seconds: float) -> None:
+    def __init__(self, sock: Any, seconds: float, most: int) -> None:
         super().__init__()
         self._sock, self._raw = sock, sock.makefile("rb", 0)
-        self._due = time.monotonic() + seconds
+        self._due, self._left = time.monotonic() + seconds, most + HEAD_BYTES
 
     def makefile(self, mode: str) -> Any:
         return io.BufferedReader(self)
@@ -9542,9 +9811,12 @@ class _InTime(io.RawIOBase):
         left = self._due - time.monotonic()
         if left <= 0:
             raise OSError("no whole answer in time")
+        if self._left <= 0:
+            raise OSError("the answer has no end")
         self._sock.settimeout(left)
         count: Optional[int] = self._raw.readinto(buffer)
         self._due += (count or 0) / SLOWEST
+        self._left -= count or 0
         return count
 
     def close(self) -> None:
@@ -9603,12 +9875,12 @@ class _Pace:
             self.sent += count
 
 
-def _response(connection: Any, seconds: float) -> Any:
+def _response(connection: Any, seconds: float, most: int) -> Any:
     """The answer on a connection, which must be there in time."""
     import http.client
 
     def in_time(sock: Any, **more: Any) -> http.client.HTTPResponse:
-        limited: Any = _InTime(sock, seconds)
+        limited: Any = _InTime(sock, seconds, most)
         return http.client.HTTPResponse(limited, **more)
 
     connection.response_class = in_time
@@ -9681,12 +9953,12 @@ class Wire:
                 raise UploadError(
                     "bad_certificate",
                     "its certificate is not trusted",
-                    file=request.url.split("?")[0],
+                    file=public(request.url),
                     value=str(error.verify_message),
                     remedy="check the clock and the certificates of this computer",
                 ) from error
             if isinstance(error, (OSError, http.client.HTTPException, ValueError, Cut)):
-                raise broken(str(error) or type(error).__name__) from error
+                raise broken(hushed(str(error)) or type(error).__name__) from error
             raise
 
     def _exchange(self, line: _Line, request: Request) -> Answer:
@@ -9703,14 +9975,12 @@ class Wire:
         whole = self._send(connection, request.body or ())
         seconds = ANSWER_S + request.length / SLOWEST
 
-        response = _response(connection, seconds)
+        most = request.most or self._most or ANSWER_BYTES
+        response = _response(connection, seconds, most)
         fields = {name.lower(): value for name, value in response.getheaders()}
-        text = self._read(response, fields)
+        text = self._read(response, fields, most)
         if response.will_close or not whole or not response.isclosed():
             self.hang_up()
-        secret = request.headers.get("Authorization", "").rpartition(" ")[2]
-        if secret:  # Graph says "Malformed access token <the token>"
-            text = text.replace(secret.encode("ascii"), b"...")
         row = parsed(text)
         return Answer(response.status, fields, text, row if isinstance(row, dict) else {})
 
@@ -9727,9 +9997,9 @@ class Wire:
             self.pace.add(len(piece))
         return True
 
-    def _read(self, response: Any, fields: Mapping[str, str]) -> bytes:
+    def _read(self, response: Any, fields: Mapping[str, str], most: int) -> bytes:
         """The body of an answer, as far as it may be long; raises Cut when it breaks off."""
-        size, most = response.length, self._most or ANSWER_BYTES
+        size = response.length
         text: bytes = response.read(most if size is None else min(size, most))
         told = text or "content-length" in fields or response.chunked
         if len(text) < min(size or 0, most) or not told:
@@ -9752,18 +10022,11 @@ class Server:
         self._lost_at: Optional[float] = None  # since when the service cannot be reached
         self._guard = threading.Lock()
 
-    def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: Optional[Iterable[bytes]] = None,
-        length: int = 0,
-    ) -> Answer:
+    def request(self, request: Request) -> Answer:
         """One try of one request; raises Unreachable, or Cut when the connection was there and
         broke.
         """
-        answer = self.wire.request(Request(method, url, headers, body, length))
+        answer = self.wire.request(request)
         self._lost_at = None
         return answer
 
@@ -9780,7 +10043,11 @@ class Server:
         if now - since >= limit:
             remedy = "check the network and run the same command again"
             raise UploadError(
-                "unreachable", "cannot be reached", file=self.graph, value=reason, remedy=remedy
+                "unreachable",
+                "cannot be reached",
+                file=public(self.graph),
+                value=reason,
+                remedy=remedy,
             )
         if first:
             waiting = f"waiting for it, up to {limit / 60:g} minutes"
@@ -9831,13 +10098,11 @@ class Server:
         """A small request, tried again until its JSON is good. Raises NotAuthorized, UploadError,
         Stopped.
         """
-        if row is None:
-            return self.repeated(url, lambda: self.request(method, url, headers), good)
-        body, fields = json.dumps(row).encode("utf-8"), {"Content-Type": "application/json"}
-        fields.update(headers)
-        return self.repeated(
-            url, lambda: self.request(method, url, fields, [body], len(body)), good
-        )
+        request = Request(method, url, headers, most=ANSWER_BYTES)
+        if row is not None:
+            body, fields = json.dumps(row).encode("utf-8"), {"Content-Type": "application/json"}
+            request = request._replace(headers={**fields, **headers}, body=[body], length=len(body))
+        return self.repeated(url, lambda: self.request(request), good)
 
 
 def _given_up(url: str, reason: str, attempt: int, later: bool) -> UploadError:
@@ -9845,9 +10110,7 @@ def _given_up(url: str, reason: str, attempt: int, later: bool) -> UploadError:
     times = "" if attempt == 1 else f" ({attempt} tries)"
     remedy = "run the same command again later" if later else "see the reason"
     wrong = "the service does not take it"
-    return UploadError(
-        "refused", wrong, file=url.split("?")[0], value=reason + times, remedy=remedy
-    )
+    return UploadError("refused", wrong, file=public(url), value=reason + times, remedy=remedy)
 
 
 # ---- Service ------------------------------------------------------------------------------------
@@ -9901,6 +10164,7 @@ def number_of(variable: str, default: int) -> int:
 
 def bearing_token(token: str) -> Dict[str, str]:
     """The headers of a request in somebody's name."""
+    keep_secret(token)
     return {"Authorization": "OAuth " + token}
 
 
@@ -9928,7 +10192,7 @@ def put_entity(server: Server, entity: Entity, token: str, ask_first: bool) -> s
     def send() -> Answer:
         fields = {"Offset": str(offset), "X-Entity-Name": entity.key}
         fields.update({"Content-Type": "application/octet-stream"}, **headers)
-        return server.request("POST", url, fields, entity.parts(offset), size - offset)
+        return server.request(Request("POST", url, fields, entity.parts(offset), size - offset))
 
     def got_further() -> bool:
         nonlocal most, offset
@@ -9979,18 +10243,30 @@ def check_organization(server: Server, key: str, token: str) -> None:
     import urllib.parse
 
     name = urllib.parse.quote(key, safe="")
-    server.ask("GET", f"{server.graph}/{name}?fields=slug,description,name", bearing_token(token))
+    url = f"{server.graph}/{name}?fields=slug,description,name"
+    server.ask("GET", url, bearing_token(token), good=lambda row: _plain(row.get("slug")))
+
+
+def _plain(value: object) -> str:
+    """A name or a number from a service as one short line that can be stored; "" = it is none."""
+    text = (
+        str(value)
+        if isinstance(value, str) or type(value) is int and value.bit_length() < 200
+        else ""
+    )
+    return "".join(one for one in text if one.isprintable())[:200].strip()
 
 
 def who_am_i(server: Server, token: str) -> Tuple[Optional[str], Optional[str]]:
     """(user name, user key) of the owner of a token, None where the service does not say."""
-    row = server.ask("GET", server.graph + "/me?fields=id,username", bearing_token(token)).row
-    name, key = row.get("username"), row.get("id")
-    return None if name is None else str(name), None if key is None else str(key)
+    url = server.graph + "/me?fields=id,username"
+    row = server.ask("GET", url, bearing_token(token), good=lambda row: _plain(row.get("id"))).row
+    return _plain(row.get("username")) or None, _plain(row["id"])
 
 
 def token_by_password(server: Server, client: str, email: str, password: str) -> str:
     """The access token of an account, "" where the answer has none."""
+    keep_secret(email, password)
     wish = {"email": email, "password": password, "locale": "en_US"}
     row = server.ask("POST", server.graph + "/login", bearing_token(client), wish).row
     return str(row.get("access_token", ""))
@@ -10015,9 +10291,10 @@ class Search(NamedTuple):
 
 def _shot(row: Dict[str, Any], size: str) -> Shot:
     lat = lon = when = ""
-    with contextlib.suppress(LookupError, TypeError, ValueError):
+    with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):
         place = (row.get("computed_geometry") or row["geometry"])["coordinates"]
-        lon, lat = (f"{part:.7f}" for part in place[:2])
+        if all(math.isfinite(part) for part in place[:2]):
+            lon, lat = (f"{part:.7f}" for part in place[:2])
     with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):
         when = format_time(row["captured_at"] / 1000.0)
     return Shot(str(row.get(size)), lat, lon, when)
@@ -10027,7 +10304,8 @@ def search_images(server: Server, url: str, token: str, size: str) -> Search:
     """The images that a search finds, with the address of the field that is named for
     their size.
     """
-    answer = server.ask("GET", url, bearing_token(token)).row
+    request = Request("GET", url, bearing_token(token), most=SEARCH_BYTES)
+    answer = server.repeated(url, lambda: server.request(request), bool).row
     rows, paging = answer.get("data"), answer.get("paging")
     good = [row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict)]
     following = str(paging.get("next")) if isinstance(paging, dict) else ""
@@ -10459,6 +10737,7 @@ class Sender:
                 journal.append([line], flush=False)
                 entity = Entity(key, ready.size, functools.partial(pieces_of, ready))
                 handle = put_entity(self.server, entity, self.tokens[batch.user], begun or again)
+                self._turns.check(handle, key)
         except ToolError as error:
             if _ends_run(error):
                 raise
@@ -10543,6 +10822,7 @@ class _Turns:
         self._guard = threading.Lock()
         self._locks: Dict[str, threading.Lock] = {}
         self._tried: Set[str] = set()
+        self._keys: Dict[str, str] = {}  # handle -> key of the bytes that it stands for
 
     @contextlib.contextmanager
     def take(self, key: str) -> Iterator[bool]:
@@ -10553,6 +10833,14 @@ class _Turns:
             again = key in self._tried
             self._tried.add(key)
             yield again
+
+    def check(self, handle: str, key: str) -> None:
+        """Raise UploadError where the service gave this handle for other bytes."""
+        with self._guard:
+            same = self._keys.setdefault(handle, key) == key
+        if not same:
+            wrong, remedy = "the service gives one handle for two images", "run it again later"
+            raise UploadError("bad_handle", wrong, value=handle[:80], remedy=remedy)
 
 
 class _Pulse:
@@ -10683,7 +10971,7 @@ class StandIn:
                 own = own_description(read_found(path))
                 return "the image has no description" if own is None else None
             except ToolError as error:
-                return error.problem.wrong
+                return str(error.problem._replace(file="", remedy=""))
         names = self._images_of(path)
         if not names:
             return "it is no manifest"
@@ -10765,8 +11053,13 @@ def _stand_in_handler(service: StandIn) -> Any:
             except OSError as error:
                 wrong = str(os_problem(service.folder, error))
                 status, row = 400, _fault("StandInCannotWrite", wrong, False)
+            except CannotWrite as error:
+                status, row = 400, _fault("StandInCannotWrite", str(error), False)
             self.close_connection = self.close_connection or status != 200
-            _send_row(self, status, row)
+            try:
+                _send_row(self, status, row)
+            except ConnectionError:
+                self.close_connection = True
 
         do_GET = do_POST
 
@@ -10910,7 +11203,8 @@ def log_in(options: Options, ui: Ui) -> Report:
     kept.update(MAPSettingsUserKey=key or "")
     kept[_TOKEN] = token
     config.keep(name, kept)
-    notes.say(f"stored credentials for {name} in {config.path}")
+    leads = f", a link to {os.path.realpath(config.path)}" if os.path.islink(config.path) else ""
+    notes.say(f"stored credentials for {name} in {config.path}{leads}")
     facts: Dict[str, object] = {"user_name": name, "user_key": key}
     return Report("authenticate", 1, told=Told("account stored", notes.lines, facts=facts))
 
@@ -11169,6 +11463,8 @@ def standings(top: str, service: str, trouble: List[Problem]) -> Iterator[Standi
             yield found
     if empty:
         wrong = "holds no images and no journal"
+        if trouble:
+            raise NotFound(**trouble[0]._asdict())
         raise NotFound("no_images", wrong, file=top, remedy="check --import_path")
 
 
@@ -12063,9 +12359,16 @@ def merge_list(path: str, fresh: Mapping[str, Shot]) -> None:
     import csv
 
     header, rows = _LIST_HEADER, []  # type: List[str], List[List[str]]
-    with contextlib.suppress(FileNotFoundError):
+    try:
         with open(path, newline="", encoding="utf-8", errors="replace") as stream:
             header, *rows = [row for row in csv.reader(stream) if row] or [_LIST_HEADER]
+    except FileNotFoundError:
+        pass
+    except (OSError, csv.Error) as error:
+        cause = getattr(error, "strerror", None) or str(error)
+        raise CannotWrite(
+            "cannot_write", "cannot be read", file=path, value=cause, remedy="move it away"
+        ) from error
     if header != _LIST_HEADER:
         wrong, value = "is not the list of a download", ",".join(header)[:80]
         raise CannotWrite("not_ours", wrong, file=path, value=value, remedy="move it away")
@@ -12134,6 +12437,8 @@ class _Searching:
             asked.add(url)
             search = self.ask(url)
             yield search
+            if not search.shots:
+                return  # a page without images is the last one
             url = search.following
 
 
@@ -12167,8 +12472,18 @@ class _Download:
             self.crew.end(error)
             return
         if body:
-            write_atomically(path, [body])
+            outcome = self._keep(path, body)
         self._count(path, outcome, len(body), search.shots[identity])
+
+    def _keep(self, path: str, body: bytes) -> Optional[Outcome]:
+        """Write an image; raises CannotWrite where no other can be written either."""
+        try:
+            write_atomically(path, [body])
+        except CannotWrite as error:
+            if getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return Outcome("failed", error.problem.code, error.problem)
+        return None
 
     def _count(self, path: str, outcome: Optional[Outcome], size: int, shot: Shot) -> None:
         with self.crew.guard:
@@ -12206,7 +12521,7 @@ class _Download:
     def _try(self, address: str) -> "_Tried":
         """One try to get an image."""
         try:
-            status, headers, body, _ = self.server.request("GET", address, {})
+            status, headers, body, _ = self.server.request(Request("GET", address, {}))
         except Unreachable as error:
             return _Tried(b"", str(error), lost=True)
         except Cut as error:
@@ -12334,6 +12649,10 @@ def _then_upload(tool: str, first: Report, options: Options, ui: Ui) -> Report:
     except ToolError as error:
         first.stopped = error
         return first
+    why = {problem.file: problem for problem in first.failed}
+    report.failed = [
+        why.get(one.file, one) if one.code == "not_processed" else one for one in report.failed
+    ]
     report.parts.append(first)
     return report
 
@@ -12738,7 +13057,8 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
         near = difflib.get_close_matches(unknown[0].partition("=")[0], list(options), 1)
         guess = f"did you mean {near[0]}? " if near else ""
         remedy = f"{guess}see {parser.prog} {arguments.tool or ''} --advanced -h"
-        raise UsageError("usage", "there is no such option", value=unknown[0], remedy=remedy)
+        named = unknown[0].partition("=")[0]
+        raise UsageError("usage", "there is no such option", value=named, remedy=remedy)
     if not arguments.tool:
         raise UsageError("usage", "a tool is missing", remedy=f"see {parser.prog} -h")
     return arguments
@@ -12808,6 +13128,7 @@ def _prepare() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupted)
 
+    hold_tokens()
     gc.set_threshold(200000, 20, 20)  # a run makes many small values and no cycles
     with contextlib.suppress(ImportError, OSError, ValueError):  # each folder keeps files open
         import resource

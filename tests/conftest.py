@@ -23,6 +23,9 @@ for _folder in (str(ROOT), str(TESTS)):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
 
+import guard  # noqa: E402
+from guard import pytest_pyfunc_call  # noqa: E402, F401
+
 try:
     import hypothesis
 
@@ -43,13 +46,16 @@ SLOW_FILES = {
     "test_cli.py",
     "test_download.py",
     "test_embedding.py",
+    "test_hostile.py",
     "test_http.py",
+    "test_keep.py",
     "test_making.py",
     "test_new_user.py",
     "test_piexif_edit.py",
     "test_piexif_exiftool.py",
     "test_piexif_parity.py",
     "test_readme.py",
+    "test_secrets.py",
     "test_tables.py",
     "test_upload.py",
     "test_upload_kill.py",
@@ -104,6 +110,8 @@ def _in_process(argv: List[str]) -> Ran:
             code = mapillary_tools.main(argv)
     finally:
         sys.stdin = before
+    guard.called(argv)
+    guard.printed("what a run printed", out.getvalue(), err.getvalue())
     return Ran(code, out.getvalue(), err.getvalue())
 
 

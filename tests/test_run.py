@@ -165,7 +165,7 @@ def traced(monkeypatch: Any) -> List[Tuple[str, ...]]:
     return seen
 
 
-def test_order_is_told_stale_written_flushed_journal(tmp_path, monkeypatch):
+def test_order_is_stale_told_written_flushed_journal(tmp_path, monkeypatch):
     """A power cut at any step leaves each photo old or new, and the journal never ahead of the disk."""
     folder = tmp_path / "p"
     making.drive(folder, count=2)
@@ -177,8 +177,9 @@ def test_order_is_told_stale_written_flushed_journal(tmp_path, monkeypatch):
         mt.process(mt.Input(str(folder)), mt.User("demo"), workers=mt.Workers(1))
     names = ["0001.jpg", "0002.jpg"]
     assert seen == [
-        *(("journal", name, "told") for name in names),
         *(("gone", name) for name in names),
+        ("flushed", "process_images"),
+        *(("journal", name, "told") for name in names),
         *(("renamed", name) for name in names),
         ("flushed", "p"),
         ("flushed", "process_images"),
@@ -191,8 +192,11 @@ def test_order_lives_in_one_function():
     source = (ROOT / "mapillary_tools.py").read_text("utf-8")
     run = source.split("# ---- A run ")[1].split("# ---- Tables ")[0]
     body = run.split("def carry_out(")[1].split("\ndef ")[0]
-    for call in ("journal.append(", " _remove_copy(_copy_of", "flush_folder("):
-        assert run.count(call) == body.count(call) > 0, call
+    stale = run.split("def _without_stale(")[1].split("\ndef ")[0]
+    assert run.count("journal.append(") == body.count("journal.append(") == 2
+    assert run.count("_without_stale(") == 2 and body.count("_without_stale(") == 1
+    assert run.count("flush_folder(") == (body + stale).count("flush_folder(") == 3
+    assert run.count("_remove_copy(") == 2 and stale.count("_remove_copy(") == 1
 
 
 def test_a_photo_that_another_program_changes_before_it_is_written_fails_and_stays(

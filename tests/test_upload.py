@@ -1446,7 +1446,7 @@ def test_the_token_does_not_go_to_the_stand_in(field):
     send = tool.Server.request
     field.monkeypatch.setenv("MAPILLARY_ACCESS_TOKEN", TOKEN)
     field.monkeypatch.setattr(
-        tool.Server, "request", lambda *args: seen.append(args[3]) or send(*args)
+        tool.Server, "request", lambda *args: seen.append(dict(args[1].headers)) or send(*args)
     )
     field.stand_in()
     assert seen and not any(TOKEN in json.dumps(headers) for headers in seen)
