@@ -1876,7 +1876,8 @@ def natural_key(name: str) -> Tuple[Tuple[int, int, str], ...]:
     """A sort key by which IMG_9 comes before IMG_10; the name itself decides between equals."""
     parts = re.split(r"(\d+)", name.lower())
     numbers = [part.isdigit() and part.isascii() for part in parts]
-    keys = [(0, int(p), "") if number else (1, 0, p) for p, number in zip(parts, numbers)]
+    bare = [p.lstrip("0") if number else p for p, number in zip(parts, numbers)]
+    keys = [(0, len(p), p) if number else (1, 0, p) for p, number in zip(bare, numbers)]
     return (*keys, (2, 0, name))
 
 
@@ -2865,7 +2866,7 @@ class Configuration:
 HEAD_BYTES = 65536  # bytes read at first from the head of a JPEG
 TAIL_BYTES = 65536  # bytes at the end of a JPEG of which all may be zeros behind EOI
 HEAD_LIMIT = 32 << 20  # bytes of segments before the scan that are still plausible
-STRAY_LIMIT = 65536  # bytes of no segment that are passed over between segments
+STRAY_LIMIT = 65536  # bytes of no segment that are passed over between all segments
 SCAN_BYTES = 1 << 18  # bytes of a scan that are looked through at a time
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that carry the picture's size
 _NO_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
@@ -2954,6 +2955,7 @@ class _Bytes:
     def __init__(self, stream: BinaryIO, path: str) -> None:
         self.stream, self.path = stream, path
         self.data = bytearray(stream.read(HEAD_BYTES))
+        self.stray = 0  # bytes of no segment so far
 
     def need(self, end: int) -> None:
         """Have so many bytes; raises BadExif where the file ends before, or no picture begins."""
@@ -2983,8 +2985,9 @@ class _Bytes:
             elif data[at + 1] in _NO_MARKERS:
                 at += 2
             else:
+                self.stray += at - start
                 return at
-            if at - start > STRAY_LIMIT:
+            if self.stray + at - start > STRAY_LIMIT:
                 raise _not_jpeg(self.path, "is damaged", f"no marker at byte {start}")
 
     def segments(self) -> Iterator[Tuple[int, int, int]]:
@@ -3109,6 +3112,7 @@ _DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL = 0x010E, 0x0112, 0x9213, 0x
 _GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME = 0, 1, 2, 3, 4, 5, 6, 7
 _DIR_REF, _DIR, _TRACK_REF, _TRACK, _GPS_DATE, _GPS_ERROR = 16, 17, 14, 15, 29, 31
 _WIDTH, _HEIGHT = 0x0100, 0x0101
+COUNTED = (("GPS", _ALT_REF), ("0th", _ORIENTATION))  # what can be no rational
 _POSITION = (_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT)
 # What we may write; everything else in an image is not ours.
 OWNED = {
@@ -3222,10 +3226,10 @@ def plain(value: Any) -> Any:
     return [plain(part) for part in value] if isinstance(value, (tuple, list)) else value
 
 
-def _unplain(value: Any) -> Any:
+def unplain(value: Any) -> Any:
     """The reverse of plain."""
     if isinstance(value, list):
-        return tuple([_unplain(part) for part in value])
+        return tuple([unplain(part) for part in value])
     return value.encode("latin-1") if isinstance(value, str) else value
 
 
@@ -3492,7 +3496,7 @@ def image_edits(
     found, given = image.found or NOTHING_FOUND, image.given or NOTHING_GIVEN
     raw = found.raw or {}
     edits: Edits = {
-        ifd: {tag: _unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags}
+        ifd: {tag: unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags}
         for ifd, tags in OWNED.items()
     }
     first = edits["0th"]
@@ -3505,7 +3509,7 @@ def image_edits(
     _gps_edits(image, edits["GPS"])
     clock, tag = _clock_edits(image, offset), str(_CAPTURED)
     if tag in raw.get("0th", {}) and tag not in raw.get("Exif", {}):
-        first[_CAPTURED] = clock.pop(_CAPTURED, _unplain(raw["0th"][tag]))
+        first[_CAPTURED] = clock.pop(_CAPTURED, unplain(raw["0th"][tag]))
     edits["Exif"].update(clock)
     return edits
 
@@ -3844,6 +3848,7 @@ def _set_tags(exif: Exif, edits: Edits) -> bool:
         held = dict(before)
         for tag, value in tags.items():
             whole = isinstance(value, int) and isinstance(before.get(tag), tuple)
+            whole = whole and (ifd, tag) not in COUNTED
             # found as a number where a rational ought to be
             held[tag] = (value, 1) if whole else value
         exif[ifd] = {tag: value for tag, value in held.items() if value is not None}
@@ -4225,6 +4230,7 @@ def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Trac
 
 LINE_CHARS = 4096  # characters; the longest real line of NMEA, a BlackVue one, has about 120
 _MAX_BOXES = 200_000  # a fragmented recording of a day has 172,800
+_MAX_SAMPLES = 1 << 18  # of a track: three days, one a second
 _MAX_BLOCK = 1 << 26  # bytes read at once: no telemetry table or sample comes near 64 MB
 _MOVIE_BOXES = {
     b"ftyp",
@@ -4414,7 +4420,7 @@ class Source:
         stsz, stts = self.child(table, b"stsz"), self.table(self.child(table, b"stts"), 8, 2)
         fixed, count = struct.unpack(">II", self.read(stsz)[4:12].ljust(8, b"\0"))
         sizes: Sequence[int] = range(0) if fixed else self.table(stsz, 12)
-        count = min(self.size // fixed if fixed else len(sizes), count)
+        count = min(self.size // fixed if fixed else len(sizes), count, _MAX_SAMPLES)
         runs = map(itertools.repeat, stts[1::2], stts[::2])
         last = itertools.repeat(stts[-1] if stts else 0)  # a short table: the last duration goes on
         deltas = itertools.chain(itertools.chain.from_iterable(runs), last)
@@ -4541,6 +4547,9 @@ _LAT_ATTRIBUTE, _LON_ATTRIBUTE, _ELE_CHILD, _TIME_CHILD, _COURSE_CHILD = (
 )
 
 
+_XML_BLOCK = 1 << 20  # bytes
+
+
 def iso_seconds(text: str) -> float:
     """Seconds UTC of an xsd:dateTime in any form seen in the field, NaN if it is none; a missing
     zone is UTC.
@@ -4656,7 +4665,7 @@ class _GpxFile:
         self.parts: AbstractSet[str] = frozenset()
         parser.buffer_text = True
         parser.StartElementHandler, parser.EndElementHandler = self.begin, self.end
-        parser.EntityDeclHandler = self.refuse
+        parser.EntityDeclHandler = parser.AttlistDeclHandler = self.refuse
 
     @property
     def found(self) -> Points:
@@ -4722,7 +4731,10 @@ def _parse_gpx(
         if isinstance(source, bytes):
             read.parser.Parse(source, True)
         else:
-            read.parser.ParseFile(source)
+            # what is one tag is looked at anew with each block that comes
+            for block in iter(lambda: source.read(_XML_BLOCK), b""):
+                read.parser.Parse(block, False)
+            read.parser.Parse(b"", True)
     # the last two: an encoding that Python cannot use
     except (expat.ExpatError, LookupError, ValueError) as error:
         read.fault = str(error)
@@ -5301,10 +5313,15 @@ def gpmf_name(block: bytes, key: bytes) -> str:
 _BLACKVUE_NAME = re.compile(r"([0-9]{8}_[0-9]{6}_[A-Z])([FRIO])(\.mp4)", re.IGNORECASE)
 
 
+TEXT_BYTES = 1 << 26  # of all texts of a recording; a day of sentences has 20 MB
+
+
 def blackvue_boxes(movie: Source, kind: bytes) -> List[bytes]:
     """The content of all boxes of a kind in all free boxes: there may be several of both."""
     rooms = [free for free in movie.top if free.kind in (b"free", b"skip")]
-    return [movie.read(box) for free in rooms for box in movie.boxes(free) if box.kind == kind]
+    boxes = [box for free in rooms for box in movie.boxes(free) if box.kind == kind]
+    reach = itertools.accumulate(box.end - box.start for box in boxes)
+    return [movie.read(box) for box, end in zip(boxes, reach) if end <= TEXT_BYTES]
 
 
 def blackvue_relative(path: Path) -> Optional[Path]:
@@ -5796,6 +5813,8 @@ def _read_raw(raw: Any) -> Raw:
     for tags in raw.values():
         if not all(isinstance(value, (str, int, float, list)) for value in tags.values()):
             raise TypeError("no such tag")
+        for value in tags.values():
+            unplain(value)  # raises ValueError for letters that are no bytes
     return dict(raw)
 
 
@@ -5877,7 +5896,7 @@ def _unpack_given(row: Row) -> Given:
     values["tags"] = _read_tags(row.get("tags"))
     if "filled" in row:
         values["filled"] = _pair_of((int, float), row["filled"])
-    return Given(**values)
+    return _real(Given(**values))
 
 
 def _pack_layer(layer: Layer) -> Row:
@@ -5904,12 +5923,26 @@ def _unpack_membership(row: Row) -> Membership:
     return Membership(**_read_plain(Membership, row), limits=limits)
 
 
+V = TypeVar("V", Geotag, Given, Found)
+
+
+def _real(layer: V) -> V:
+    """A layer whose time and place exist; raises ValueError for one that no run makes."""
+    when = layer.gps_time if isinstance(layer, Found) else layer.time
+    if when is not None:
+        format_time(when)
+    for value, limit in ((layer.lat, 90.0), (layer.lon, 180.0), (layer.alt, 1e9)):
+        if value is not None and not abs(value) <= limit:
+            raise ValueError("no such place")
+    return layer
+
+
 _LAYERS: Dict[
     str, Tuple[str, Callable[[Row], Layer]]
 ] = {  # step -> field of an Image, reader of its data
     USER: ("uploader", lambda row: Uploader(**_read_plain(Uploader, row))),
     META: ("device", _unpack_device),
-    GEOTAG: ("geotag", lambda row: Geotag(**_read_plain(Geotag, row))),
+    GEOTAG: ("geotag", lambda row: _real(Geotag(**_read_plain(Geotag, row)))),
     SEQUENCE: ("membership", _unpack_membership),
     PARAMS: ("terms", lambda row: Terms(**_read_plain(Terms, row))),
     DESCRIPTION: ("described", lambda row: Described(**_read_plain(Described, row))),
@@ -5960,6 +5993,8 @@ def unpack_image(path: Path, row: Row) -> Image:
             else:
                 name, read = _LAYERS[step]
                 values[name] = read(entry["data"])
+    if "described" in values and "geotag" not in values:
+        raise ValueError("a description without a place")
     return Image(path, capture=capture_time(found, path.name), **values)
 
 
@@ -6126,7 +6161,8 @@ class _Tail:
         make_folder(os.path.dirname(self.path))
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         stream = self.stream = io.FileIO(os.open(self.path, flags, 0o666), "r+b")
-        stream.truncate(self.end)
+        if os.fstat(stream.fileno()).st_size != self.end:  # FUSE may not know how
+            stream.truncate(self.end)
         stream.seek(self.end)
         if not self.end:
             header = journal_header()
@@ -6457,14 +6493,10 @@ def _lock_file(stream: io.FileIO) -> bool:
 
             fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            LOG.warning(
-                "this file system has no locks: do not start a second run on the same folder"
-            )
-            return True
-        if os.name == "nt" or error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+        busy = (errno.EACCES, errno.EDEADLK) if os.name == "nt" else (errno.EAGAIN,)
+        if error.errno in busy:  # somebody has it
             return False
-        raise
+        LOG.warning("this file system has no locks: do not start a second run on the same folder")
     return True
 
 
@@ -7822,6 +7854,8 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
             ours = ours._replace(ctime=changed_at(os.stat(path)))
         return known._replace(written=ours)
     before = known.found or NOTHING_FOUND
+    if before == found._replace(mtime=before.mtime):  # only its time is another
+        return known._replace(written=Written(*found.stamp, digest=found.digest))
     same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
     return image_of(path, found, known.given if same else None)
 
@@ -8112,6 +8146,7 @@ def _say_strays(images: Sequence[Image], notes: Notes) -> None:
 # Here: tables of rows, what a row gives an image (process_csv), and which image a row means.
 # Not here: writing images.
 
+TABLE_BYTES = 64 << 20  # of a table that is read: 500,000 rows
 DELIMITERS = {
     "tab": "\t",
     "\\t": "\t",
@@ -8129,11 +8164,15 @@ class TableRow(NamedTuple):
     cells: List[str]
 
 
+def _one_row(mark: str) -> Callable[[str], List[str]]:
+    return lambda line: line.rstrip("\r\n").split(mark)
+
+
 def _table_rows(lines: List[str], mark: str) -> Iterator[TableRow]:
     """The rows of a table. Quoting that goes wrong costs one line."""
     import csv
 
-    done = 0
+    done = spent = 0  # lines
     while done < len(lines):
         base = done
         rest = map(lines.__getitem__, range(done, len(lines)))
@@ -8143,6 +8182,11 @@ def _table_rows(lines: List[str], mark: str) -> Iterator[TableRow]:
                 yield TableRow(done + 1, cells)
                 done = base + reader.line_num
         except csv.Error:  # a quote that is never closed, or not at the end of a cell
+            spent += base + reader.line_num - done
+            if spent > 4 * len(lines) + 1000:  # quotes that open again and again
+                mend = map(_one_row(mark), lines[done:])
+                yield from map(TableRow, itertools.count(done + 1), mend)
+                return
             yield TableRow(done + 1, lines[done].rstrip("\r\n").split(mark))
             done += 1
 
@@ -8161,7 +8205,10 @@ def table_text(path: Union[str, Path]) -> Tuple[bytes, str, str]:
     """
     try:
         with open_file(path) as stream:
-            content = stream.read()
+            content = stream.read(TABLE_BYTES + 1)
+        if len(content) > TABLE_BYTES:
+            wrong, most = "is too large", f"more than {TABLE_BYTES >> 20} MB"
+            raise BadTrack("table_large", wrong, file=path, value=most, remedy="split it")
     except FileNotFoundError:
         wrong = "there is no such file"
         raise NotFound("table_missing", wrong, file=path, remedy="check its name") from None
@@ -8784,7 +8831,8 @@ def _spread_cells(timed: Sequence[_Stamped], options: Interpolation) -> Dict[int
 def _before_cell(delimiter: str, column: int) -> "re.Pattern[str]":
     """What stands in a row before a column, from 0."""
     mark = re.escape(DELIMITERS.get(delimiter, delimiter))
-    cell = f'(?:"(?:[^"]|"")*"(?={mark})|[^{mark}]*){mark}'
+    quoted = f'"(?:[^"]|"")*"{mark}'
+    cell = f"(?:{quoted}|(?!{quoted})[^{mark}]*{mark})"
     return re.compile(f"(?:{cell}){{{column}}}")
 
 
@@ -10869,9 +10917,10 @@ def stand_in_name(folder: str) -> str:
     folder.
     """
     try:
-        with open(os.path.join(folder, STAND_IN_FILE), encoding="ascii") as stream:
-            return str(json.load(stream)["name"])
-    except (OSError, ValueError, KeyError, TypeError):
+        with open(os.path.join(folder, STAND_IN_FILE), "rb") as stream:
+            row = parsed(stream.read(1 << 16))
+        return str(row.get("name") or "") if isinstance(row, dict) else ""
+    except OSError:
         return ""
 
 
@@ -11010,6 +11059,8 @@ def _answered(service: StandIn, key: str, asked: Any) -> Tuple[int, Dict[str, An
     is.
     """
     length = int(asked.headers.get("Content-Length") or 0)
+    if not 0 <= length < 1 << 40 or key == "finish_upload" and length > ANSWER_BYTES:
+        raise ValueError("no such length")
     if asked.command == "GET":
         if ENTITY.match(key):
             return 200, {"offset": service.offset(key)}
@@ -12234,7 +12285,8 @@ def _page_text(page: _Page) -> str:
 
     text = json.dumps(page.plain(), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     text = re.sub("[<>&\ud800-\udfff]", _escaped, text)
-    return PAGE.replace("@TITLE@", html.escape(page.title)).replace("@DATA@", text)
+    values = {"@TITLE@": html.escape(page.title), "@DATA@": text}
+    return re.sub("@TITLE@|@DATA@", lambda match: values[match.group()], PAGE)
 
 
 def write_report(options: Options) -> Report:
@@ -12364,10 +12416,15 @@ def merge_list(path: str, fresh: Mapping[str, Shot]) -> None:
             header, *rows = [row for row in csv.reader(stream) if row] or [_LIST_HEADER]
     except FileNotFoundError:
         pass
-    except (OSError, csv.Error) as error:
-        cause = getattr(error, "strerror", None) or str(error)
+    except csv.Error as error:
+        header = [str(error)]
+    except OSError as error:
         raise CannotWrite(
-            "cannot_write", "cannot be read", file=path, value=cause, remedy="move it away"
+            "cannot_write",
+            "cannot be read",
+            file=path,
+            value=error.strerror or str(error),
+            remedy="move it away",
         ) from error
     if header != _LIST_HEADER:
         wrong, value = "is not the list of a download", ",".join(header)[:80]
@@ -13103,6 +13160,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except ToolError as error:
         progress.clear()
         return _give_up(error, "--json" in words)
+    except MemoryError:
+        progress.clear()
+        wrong, remedy = "there is not enough memory", "give it less at a time"
+        return _give_up(ToolError("memory", wrong, remedy=remedy), "--json" in words)
     except KeyboardInterrupt:
         progress.clear()
         _print("mapillary_tools: interrupted; run the same command again to go on", sys.stderr)

@@ -147,27 +147,39 @@ def _with_moved_pictures(image, payload, head, kept):
     order = byte_order(payload[6:14])
     if not shift or order is None:
         return payload
+    note = kept[1].find(MAKER_NOTE[order])
+    note = LONG[order].unpack_from(kept[1], note + 8)[0] if 0 <= note < len(kept[1]) - 11 else 0
+    bases = dict.fromkeys((base, base + note, base + note + 10, base + note + 12, 0))
+
+    def leads(number):  # the first byte of the picture may be another: Minolta
+        places = [start + number for start in bases if start + number > end]
+        return any(image[place + 1 : place + 3] == b"\xd8\xff" for place in places)
+
+    found = {
+        (entry, index)
+        for entry, places in _long_fields(kept[1], order)
+        for index, place in enumerate(places)
+        if leads(LONG[order].unpack_from(kept[1], place)[0])
+    }
+    out = bytearray(payload)
+    for entry, places in _long_fields(payload, order) if found else ():
+        for index, place in enumerate(places):
+            if (entry, index) in found:
+                number = LONG[order].unpack_from(payload, place)[0]
+                LONG[order].pack_into(out, place, number + shift)
+    return bytes(out)
+
+
+def _long_fields(payload, order):
+    """(the twelve bytes of an entry, the places of its numbers) of whatever reads as a field of type LONG."""
     import re  # costs more than all the rest, and is needed only here
 
-    note = payload.find(MAKER_NOTE[order])
-    note = LONG[order].unpack_from(payload, note + 8)[0] if note >= 0 else 0
-    bases = dict.fromkeys((base, base + note, base + note + 10, base + note + 12, 0))
-    unpack, out = LONG[order].unpack_from, bytearray(payload)
     for match in re.finditer(LONG_FIELD[order], payload):
         count, place = match.group(1)[0], match.start(2)
+        entry = payload[match.start() - 2 : match.end(2)]
         if count > 1:
-            place = 6 + unpack(payload, place)[0]
-        for at in range(place, min(place + 4 * count, len(payload) - 3), 4):
-            number = unpack(payload, at)[0]
-            for start in bases if number + base > end or number > end else ():
-                # the first byte may be another: Minolta
-                if (
-                    start + number > end
-                    and image[start + number + 1 : start + number + 3] == b"\xd8\xff"
-                ):
-                    LONG[order].pack_into(out, at, number + shift)
-                    break
-    return bytes(out)
+            place = 6 + LONG[order].unpack_from(payload, place)[0]
+        yield entry, range(place, min(place + 4 * count, len(payload) - 3), 4)
 
 
 def _moved_images(image, mpf, edits):

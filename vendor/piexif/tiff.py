@@ -45,7 +45,7 @@ MAX_VALUE = (
 class Table:
     """One IFD as stored: offset, readable entries (tag, type, count, last four bytes as LONG), next-IFD offset.
 
-    miscounted says that it counts more entries than it has.
+    miscounted says that it counts more entries than it has, and so reaches into what is added behind it.
     """
 
     __slots__ = ("entries", "miscounted", "next", "offset")
@@ -73,19 +73,21 @@ def read_table(block, order, offset):
         entries = list(ENTRY[order].iter_unpack(raw[:-4]))
         table = Table(offset, entries, LONG[order].unpack(raw[-4:])[0])
         return _recounted(block, order, table)
-    return Table(offset, list(ENTRY[order].iter_unpack(raw[: min(len(raw) // 12, count) * 12])), 0)
+    entries = list(ENTRY[order].iter_unpack(raw[: min(len(raw) // 12, count) * 12]))
+    return Table(offset, entries, 0, len(entries) < count)
 
 
 def _recounted(block, order, table):
     """The same IFD; with fewer entries where its next-IFD field stands in the place of one of the last (Photoshop CS2).
 
-    That is so where what would be the entry has a type that is none, and its first four bytes are 0 or lead to an IFD,
-    unless it is one of the empty entries that some cameras write.  No reader followed that field, so nor does this one.
+    That is so where what would be the entry is out of order, has a type that is none, and its first four bytes are 0 or
+    lead to an IFD, unless it is one of the empty entries that some cameras write.  No reader followed that field, so nor does this one.
     """
     for surplus in range(1, min(4, len(table.entries) + 1)):
         tag, kind, count, field = table.entries[-surplus]
         following = tag << 16 | kind if order == ">" else kind << 16 | tag
-        if kind in WIDTH or not _is_table(block, order, following):
+        before = table.entries[-surplus - 1][0] if surplus < len(table.entries) else 0xFFFF
+        if kind in WIDTH or tag > before or not _is_table(block, order, following):
             continue
         if (count, field) == (0, 0) and _is_table(block, order, table.next):
             continue

@@ -94,10 +94,12 @@ def _picture(image, chunks):
     """(flags, width, height) of a simple WebP (RFC 6386, 9.1; WebP lossless bitstream specification, 3)."""
     for name, start, _ in chunks:
         lead = image[start + CHUNK.size : start + CHUNK.size + 10]
-        if name == b"VP8 " and lead[3:6] == b"\x9d\x01\x2a":
+        if name == b"VP8 " and len(lead) == 10 and lead[3:6] == b"\x9d\x01\x2a":
             width, height = struct.unpack("<HH", lead[6:10])
+            if not (width & 0x3FFF and height & 0x3FFF):
+                break
             return 0, width & 0x3FFF, height & 0x3FFF
-        if name == b"VP8L" and lead[:1] == b"\x2f":
+        if name == b"VP8L" and len(lead) >= 5 and lead[:1] == b"\x2f":
             bits = struct.unpack("<L", lead[1:5])[0]
             return (
                 HAS_ALPHA if bits >> 28 & 1 else 0,
