@@ -1395,6 +1395,65 @@ def with_courses(track: Track) -> Track:
     return track._replace(points=points)
 
 
+WILD = "that nothing could have driven or flown to"
+_NOISE_M = 30.0  # metres that two places may be apart by the noise of a receiver
+_MOST_PIECES = 400  # between jumps; a track with more of them is no track
+_KEPT = 5 / 6  # of the points of a real track
+
+
+def _too_fast(a: Fix, b: Fix, limit: float) -> bool:
+    """Whether the way from a to b is faster than limit (m/s), noise apart."""
+    return distance(a, b) - _NOISE_M > limit * max(0.1, b.time - a.time)
+
+
+def without_wild(track: Track, max_speed: float) -> Track:
+    """The track without the points that cannot be reached from the others, nor left for them, at
+    max_speed (km/h, 0 = any): single ones, runs, and those of the last trip. They are counted. A
+    track of which less than five in six would be left stays as it is, and that is noted.
+    """
+    points, limit = track.points, max_speed / 3.6
+    jumps = [
+        index
+        for index in range(1, len(points))
+        if limit and _too_fast(points[index - 1], points[index], limit)
+    ]
+    if not jumps:
+        return track
+    keep = _longest_way(points, [0, *jumps, len(points)], limit)
+    lost = len(points) - sum(end - start for start, end in keep)
+    if not keep or lost > (1 - _KEPT) * len(points):
+        note = f"the track jumps {len(jumps)} times faster than {max_speed:g} km/h"
+        return track._replace(notes=[*track.notes, note])
+    kept = [index for start, end in keep for index in range(start, end)]
+    starts = sorted({bisect.bisect_left(kept, start) for start in track.starts} - {len(kept)})
+    dropped = {**track.dropped, WILD: lost}
+    return track._replace(points=[points[index] for index in kept], starts=starts, dropped=dropped)
+
+
+def _longest_way(
+    points: Sequence[Fix], borders: Sequence[int], limit: float
+) -> List[Tuple[int, int]]:
+    """The pieces between jumps, as (start, end), that can follow each other and hold most points;
+    none where there are too many pieces.
+    """
+    pieces = list(zip(borders, borders[1:]))
+    if len(pieces) > _MOST_PIECES:
+        return []
+    best: List[Tuple[int, int]] = []  # of each piece: points up to its end, the piece before
+    for number, (start, end) in enumerate(pieces):
+        held, before = 0, -1
+        for other in range(number):
+            reachable = not _too_fast(points[pieces[other][1] - 1], points[start], limit)
+            if best[other][0] > held and reachable:
+                held, before = best[other][0], other
+        best.append((held + end - start, before))
+    way, number = [], max(range(len(pieces)), key=lambda index: best[index][0])
+    while number >= 0:
+        way.append(pieces[number])
+        number = best[number][1]
+    return way[::-1]
+
+
 def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
     """The place and course at a time in seconds UTC.
 
@@ -1563,6 +1622,11 @@ def calendar(seconds: float) -> Tuple[datetime.datetime, int]:
     """(date and time to the second, milliseconds), rounded to the millisecond."""
     whole, milli = divmod(int(round(seconds * 1000)), 1000)
     return datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole), milli
+
+
+def zoned_time(text: str) -> Optional[float]:
+    """Seconds UTC of a date and time that names its zone; None for any other text."""
+    return parse_time(text) if re.search(r"(Z|[+-]\d{2}:?\d{2})\s*$", text) else None
 
 
 def format_time(seconds: float, style: str = "iso") -> str:
@@ -4023,6 +4087,7 @@ ODD_TIME, OF_1970 = "with times that cannot be", "with times of 1970"
 _ONE_TIME = "at one and the same time"
 _OUTSIDE, _ZERO = "outside the range of latitude and longitude", "at exactly 0,0"
 NO_FIX, POOR = "without a GPS fix", "with a DOP over 10"
+BAD_RECEPTION = "with a DOP over 20, or fewer than three satellites"
 BAD_CHECKSUM, NO_DATE = "in lines with a wrong checksum", "without a date"
 TWICE = "at the time of another point"
 NO_POINTS, NO_GPS = "holds no track points", "has GoPro telemetry but no GPS data in it"
@@ -4034,6 +4099,7 @@ _REMEDIES = {
     OF_1970: _TIMELESS,
     _ONE_TIME: _TIMELESS,
     NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
+    BAD_RECEPTION: "reception was too poor; give a track from another device",
     POOR: "reception was too poor; give a track from another device as --geotag_source_path",
     NO_DATE: "put one line with the day on top, such as $GPZDA,120000,31,05,2024,,",
     NO_GPS: "switch GPS on in the camera, or give a GPX or NMEA log as --geotag_source_path",
@@ -4550,6 +4616,22 @@ _LAT_ATTRIBUTE, _LON_ATTRIBUTE, _ELE_CHILD, _TIME_CHILD, _COURSE_CHILD = (
 _XML_BLOCK = 1 << 20  # bytes
 
 
+_FIX_CHILD, _SAT_CHILD, _DOP_CHILDREN = "/fix", "/sat", ("/hdop", "/pdop")
+_UNUSUAL = frozenset([_COURSE_CHILD, _FIX_CHILD, _SAT_CHILD, *_DOP_CHILDREN])
+_WORST_DOP, _FEWEST_SATS = 20.0, 3.0  # with less a receiver guesses
+
+
+def _gpx_flaw(fields: Mapping[str, str]) -> str:
+    """Why a point is not used by what its receiver says of it; "" if it is."""
+    if fields.get(_FIX_CHILD, "").strip().lower() == "none":
+        return NO_FIX
+    satellites = decimal(fields.get(_SAT_CHILD))
+    poor = satellites is not None and satellites < _FEWEST_SATS
+    dops = [decimal(fields.get(name)) for name in _DOP_CHILDREN]
+    poor = poor or any(dop is not None and dop > _WORST_DOP for dop in dops)
+    return BAD_RECEPTION if poor else ""
+
+
 def iso_seconds(text: str) -> float:
     """Seconds UTC of an xsd:dateTime in any form seen in the field, NaN if it is none; a missing
     zone is UTC.
@@ -4633,7 +4715,7 @@ class _GpxPoint:
             time = self.times.seconds(text)
             lat, lon = float(fields[_LAT_ATTRIBUTE]), float(fields[_LON_ATTRIBUTE])
             alt = None if height is None else float(height)
-            plain_one = (alt is None or alt - alt == 0) and _COURSE_CHILD not in fields
+            plain_one = (alt is None or alt - alt == 0) and _UNUSUAL.isdisjoint(fields)
             if plain_one and time >= _YEAR_1970_S and not flaw_of(time, lat, lon):
                 # half of Fix()
                 self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))
@@ -4647,9 +4729,16 @@ class _GpxPoint:
         if 0 <= time < _YEAR_1970_S:
             self.found.drop(OF_1970)
             return
+        flaw = _gpx_flaw(fields)
+        if flaw:
+            self.found.drop(flaw)
+            return
         lat_text, lon_text = fields.get(_LAT_ATTRIBUTE), fields.get(_LON_ATTRIBUTE)
         place = decimal(lat_text), decimal(lon_text), decimal(height)
         self.found.add(time, *place, decimal(fields.get(_COURSE_CHILD)))
+
+
+_FIELDS = ("ele", "time", "course", "fix", "sat", "hdop", "pdop")
 
 
 class _GpxFile:
@@ -4693,7 +4782,7 @@ class _GpxFile:
             mark + "rtept": self.other,
             mark + "wpt": self.other,
         }
-        self.point.names.update({mark + field: "/" + field for field in ("ele", "time", "course")})
+        self.point.names.update({mark + field: "/" + field for field in _FIELDS})
         self.parts = {mark + part for part in ("trkseg", "trk", "rte", "wpt")}
         self.parser.StartElementHandler = self.start
 
@@ -6235,6 +6324,8 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._clear_parts()  # of a worker that ended after its run
         self.close()
 
     def close(self) -> None:
@@ -6732,15 +6823,18 @@ def say_zones(timed: List[Moment], notes: Notes) -> None:
     """One line for each way in which times were understood: source field, zone, how many, first and
     last in UTC.
     """
-    ways: Dict[Tuple[str, str], List[Tuple[float, float]]] = {}
-    for _, when, capture in timed:
+    ways: Dict[Tuple[str, str, str], List[Tuple[float, float]]] = {}
+    several = len({image.camera[:2] for image, _, _ in timed}) > 1
+    for image, when, capture in timed:
         if capture is not None:
-            ways.setdefault((capture.source, capture.zone), []).append((when, capture.offset))
-    for (source, zone), moments in sorted(ways.items()):
+            named = " ".join(filter(None, image.camera[:2])) or "a camera without a name"
+            way = (f" of {named}" if several else "", capture.source, capture.zone)
+            ways.setdefault(way, []).append((when, capture.offset))
+    for (camera, source, zone), moments in sorted(ways.items()):
         zones = "/".join(format_offset(offset) for offset in sorted({o for _, o in moments})[:3])
         guess = "; if the camera clock was not on UTC, give --timezone"
         notes.say(
-            f"capture times of {len(moments)} images from {source}, zone {zones} from {zone}, UTC "
+            f"capture times of {len(moments)} images{camera} from {source}, zone {zones} from {zone}, UTC "
             f"{format_time(min(moments)[0])} to {format_time(max(moments)[0])}"
             + (guess if zone == NO_ZONE else "")
         )
@@ -6967,6 +7061,16 @@ class Geotagging(Group):
             "which time of an image counts first: its EXIF, the time of its GPS, or its file name",
             advanced=True,
             choices=TIME_SOURCES,
+            newer=True,
+        ),
+    )
+    max_speed: float = opt(
+        400.0,
+        Rule(
+            "points of a track that nothing so fast could reach are left out; 0 = none",
+            "KM/H",
+            advanced=True,
+            at_least=0,
             newer=True,
         ),
     )
@@ -7933,7 +8037,8 @@ def gather_track(options: Geotagging, notes: Notes) -> Optional[Track]:
     path = options.geotag_source_path
     if options.geotag_source == "exif" or path is None:
         return None
-    track = with_courses(read_track(path, options.geotag_source))
+    track = read_track(path, options.geotag_source)
+    track = with_courses(without_wild(track, options.max_speed))
     points, name = track.points, os.path.basename(os.path.abspath(path))
     for line in track.notes:
         notes.say(line)
@@ -8892,6 +8997,7 @@ class Footage(NamedTuple):
     key_gap: Optional[float]  # seconds between key frames; None = seeking is not reliable
     camera: Camera
     created: Optional[float]  # seconds UTC as the camera wrote it
+    zoned: Optional[float] = None  # seconds UTC by a time that names its zone
 
 
 class Cutting(NamedTuple):
@@ -8987,6 +9093,7 @@ def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Mov
         key_gap=movie.key_gap,
         camera=Camera(make, model, width, height, _orientation(stream)),
         created=parse_time(tags.get("creation_time")) if created is None else created,
+        zoned=zoned_time(tags.get(apple + "creationdate", "")),
     )
 
 
@@ -9156,6 +9263,87 @@ def _walk(part: Sequence[Fix], start: float, end: float, metres: float) -> Itera
 # -- when and where --
 
 
+_FAST = 1.5  # a GPS clock that runs so much faster than the pictures is that of a time-lapse
+_CHAPTER = re.compile(r"(G[HXL])(\d{2})(\d{4})(\.\w+)$|GP(\d{2})(\d{4})(\.\w+)$", re.IGNORECASE)
+_END_S = 2.0  # seconds within which a time is that of a video's end
+
+
+def check_pace(own: Track, footage: Footage, ratio: float) -> None:
+    """Raise ToolError where the GPS clock of a video runs faster than its pictures, as in time-lapse
+    and TimeWarp, and ratio (real time / video time) does not say so.
+    """
+    points, length = own.points, footage.duration or 0.0
+    if len(points) < 8 or length <= 0:
+        return
+    first, last = points[len(points) // 4], points[3 * len(points) // 4]  # the ends may be odd
+    fast = (last.time - first.time) / (length / 2)
+    if fast > _FAST and not 0.9 < fast / ratio < 1.1:
+        raise ToolError(
+            "time_lapse",
+            "its GPS clock runs faster than its pictures: it is a time-lapse",
+            file=footage.path,
+            value=f"{fast:.3g} times as fast",
+            remedy=f"add --video_duration_ratio {round(fast, 1):g}",
+        )
+
+
+def _chapters_before(path: str) -> List[str]:
+    """The files of a GoPro recording before a chapter of it, as they are named; none for others."""
+    folder, name = os.path.split(path)
+    match = _CHAPTER.match(name)
+    if match is None:
+        return []
+    lead, number, recording, ending, old_number, old, old_ending = match.groups()
+    if lead:
+        names = [f"{lead}{k:02d}{recording}{ending}" for k in range(1, int(number))]
+    else:
+        later = [f"GP{k:02d}{old}{old_ending}" for k in range(1, int(old_number))]
+        names = [f"GOPR{old}{old_ending}", *later]
+    return [os.path.join(folder, one) for one in names]
+
+
+def _length_before(path: str, created: float) -> Optional[float]:
+    """Seconds that the chapters before a video last, which have its time; None where one is missing
+    or has another.
+    """
+    total = 0.0
+    for chapter in _chapters_before(path):
+        if not os.path.isfile(chapter):
+            return None
+        movie = read_movie(chapter)
+        if movie.duration is None or movie.creation_time is None:
+            return None
+        if abs(movie.creation_time - created) > _END_S:
+            return None
+        total += movie.duration
+    return total
+
+
+def recorded_at(footage: Footage, zone: Optional[str]) -> Tuple[Optional[float], str]:
+    """(seconds UTC of a video's begin as its camera tells, by what): a time that names its zone;
+    creation_time, which is the end where the file name says so, and that of the first chapter in
+    all chapters of a recording. zone is that of the camera, where it was given.
+    """
+    if footage.zoned is not None:
+        return footage.zoned, "its com.apple.quicktime.creationdate"
+    created, length = footage.created, footage.duration or 0.0
+    if created is None:
+        return None, ""
+    before = _length_before(footage.path, created)
+    local, _ = file_name_time(os.path.basename(footage.path))
+    told = "its creation_time" + (f", in zone {zone}" if zone else "")
+    begin = created - (zone_offset(zone, created) if zone else 0.0)
+    if before:
+        told += f", {before:.1f} s after the first chapter"
+        return begin + before, told
+    if local is not None and length > 2 * _END_S:
+        late = [created - local + offset for offset in OFFSETS_IN_USE]
+        if min(abs(seconds) for seconds in late) > _END_S:
+            if min(abs(seconds - length) for seconds in late) <= _END_S:
+                return begin - length, f"{told}, which is its end by its name"
+    return begin, told
+
+
 class Timing(NamedTuple):
     """When and where the frames of one video were taken."""
 
@@ -9198,33 +9386,34 @@ class Setup(NamedTuple):
         return [video.plain(), geotagging.plain(), track_stamps(path)]
 
     def clock(
-        self, created: Optional[float], zero: Optional[float], given: Optional[float]
+        self, recorded: Tuple[Optional[float], str], zero: Optional[float], given: Optional[float]
     ) -> Tuple[float, str]:
         """(seconds UTC of the first frame, which clock that is from): given, by GPS, or as the
         camera wrote it.
         """
-        zone = self.geotagging.clockwork.zone
+        created, told = recorded
         if given is not None:
             return given, "--video_start_time"
         if zero is not None:
             return zero, "its GPS time"
         if created is not None:
-            return created, "its creation_time" + (f", in zone {zone}" if zone else "")
+            return created, told
         return 0.0, "none: it has no clock, so time starts at 1970; give --video_start_time"
 
     def timing(self, footage: Footage, first: float, given: Optional[float]) -> Timing:
         """When and where frames were taken; first = the first frame's time on the time line that
         telemetry shares.
         """
-        own, created, zone = (
+        own, recorded = (
             movie_track(footage.path),
-            footage.created,
-            self.geotagging.clockwork.zone,
+            recorded_at(footage, self.geotagging.clockwork.zone),
         )
-        if created is not None and zone:
-            created -= zone_offset(zone, created)
+        created, ratio = recorded[0], self.video.video_duration_ratio
+        if own is not None:
+            own = without_wild(own, self.geotagging.max_speed)
+            check_pace(own, footage, ratio)
         zero = None if own is None or own.zero is None else own.zero + first
-        start, clock = self.clock(created, zero, given)
+        start, clock = self.clock(recorded, zero, given)
         if own is not None and clock == "its GPS time":
             clock = f"its GPS time ({own.clock})"
         if zero is not None:
@@ -9237,7 +9426,6 @@ class Setup(NamedTuple):
             track_start = track.points[0].time
         elif track is None and zero is not None:
             track, track_start = own, zero
-        ratio = self.video.video_duration_ratio
         return Timing(start, clock, ratio, track, track_start, self.geotagging.max_gap)
 
     def _compare(
@@ -12889,6 +13077,8 @@ def _add_option(group: Any, option: Option, show_all: bool) -> None:
         and option.default is not REQUIRED
     ):
         text += f" (default: {option.default})"
+    if rule.choices and rule.metavar:
+        text += "; one of " + ", ".join(map(str, rule.choices))
     text = text.replace("%", "%%")
     kind = _number_reader(option.kind) if option.kind in (int, float) else option.kind
     if rule.positional:
@@ -13104,18 +13294,40 @@ def _run(arguments: argparse.Namespace, progress: _Progress) -> Report:
     return tool(*groups, ui=Ui(progress, _ask if asks else None))
 
 
+def _flags_of(tool: Tool) -> List[str]:
+    """The options of a tool, as they are typed."""
+    kinds: List[Type[Group]] = [Showing, *tool.groups]
+    return [o.flag for kind in kinds for o in kind.options() if not o.rule.positional]
+
+
+def _unknown_option(named: str, tool: str, prog: str) -> UsageError:
+    """The error for an option that a tool does not have: what it may be, of this tool alone, or
+    whose option it is.
+    """
+    import difflib
+
+    own = (
+        _flags_of(TOOLS[tool])
+        if tool
+        else [flag for one in TOOLS.values() for flag in _flags_of(one)]
+    )
+    near = difflib.get_close_matches(named, own, 1)
+    others = [name for name, one in TOOLS.items() if named in _flags_of(one)]
+    see = f"see {prog} {tool} --advanced -h"
+    if tool and others:
+        whose = ", ".join(others[:4]) + (" ..." if len(others) > 4 else "")
+        wrong = f"{tool} has no such option"
+        return UsageError("usage", wrong, value=named, remedy=f"it is one of {whose}; {see}")
+    guess = f"did you mean {near[0]}? " if near else ""
+    return UsageError("usage", "there is no such option", value=named, remedy=guess + see)
+
+
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
     """The command line understood; raises UsageError, SystemExit after help."""
     parser, options = build_parser("--advanced" in words)
     arguments, unknown = parser.parse_known_args(joined(words, options))
     if unknown:
-        import difflib
-
-        near = difflib.get_close_matches(unknown[0].partition("=")[0], list(options), 1)
-        guess = f"did you mean {near[0]}? " if near else ""
-        remedy = f"{guess}see {parser.prog} {arguments.tool or ''} --advanced -h"
-        named = unknown[0].partition("=")[0]
-        raise UsageError("usage", "there is no such option", value=named, remedy=remedy)
+        raise _unknown_option(unknown[0].partition("=")[0], arguments.tool or "", parser.prog)
     if not arguments.tool:
         raise UsageError("usage", "a tool is missing", remedy=f"see {parser.prog} -h")
     return arguments

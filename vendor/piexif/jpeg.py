@@ -16,10 +16,10 @@ RESERVED = {0x00} | set(
     range(0x02, 0xC0)
 )  # of no segment: bytes that some makers leave between two
 MAX_PAYLOAD = 65533  # bytes of a segment behind its length field
-# A field of type LONG or IFD with at most 16 values, wherever it stands: their number, and value or offset.
-LONG_FIELD = {
-    "<": rb"(?s)(?=[\x04\x0d]\0([\x01-\x10])\0\0\0(.{4}))",
-    ">": rb"(?s)(?=\0[\x04\x0d]\0\0\0([\x01-\x10])(.{4}))",
+# Type LONG, or IFD, and a count of at most 16, wherever they stand; each begins with letters, by which it is found fast.
+LONG_FIELDS = {
+    "<": (rb"\x04\0([\x01-\x10])\0\0\0", rb"\x0d\0([\x01-\x10])\0\0\0"),
+    ">": (rb"\0\x04\0\0\0([\x01-\x10])", rb"\0\x0d\0\0\0([\x01-\x10])"),
 }
 MAKER_NOTE = {"<": b"\x7c\x92\x07\0", ">": b"\x92\x7c\0\x07"}  # tag and type
 MP_ENTRY = 0xB002  # CIPA DC-007, 5.2.3.3: 16 bytes for each image, its offset in the third word
@@ -174,12 +174,14 @@ def _long_fields(payload, order):
     """(the twelve bytes of an entry, the places of its numbers) of whatever reads as a field of type LONG."""
     import re  # costs more than all the rest, and is needed only here
 
-    for match in re.finditer(LONG_FIELD[order], payload):
-        count, place = match.group(1)[0], match.start(2)
-        entry = payload[match.start() - 2 : match.end(2)]
-        if count > 1:
-            place = 6 + LONG[order].unpack_from(payload, place)[0]
-        yield entry, range(place, min(place + 4 * count, len(payload) - 3), 4)
+    unpack, size = LONG[order].unpack_from, len(payload)
+    for pattern in LONG_FIELDS[order]:
+        for match in re.finditer(pattern, payload):
+            count, place = match.group(1)[0], match.end()
+            entry = payload[match.start() - 2 : place + 4]
+            if count > 1 and place + 4 <= size:
+                place = 6 + unpack(payload, place)[0]
+            yield entry, range(place, min(place + 4 * count, size - 3), 4)
 
 
 def _moved_images(image, mpf, edits):
