@@ -1811,20 +1811,23 @@ def _is_default(reading: Reading) -> bool:
     return format_time(reading.local, "exif").startswith(_DEFAULTS)
 
 
-def lacks_original(found: Found, capture: Optional[Capture]) -> bool:
-    """Whether a photo has no DateTimeOriginal, or one that was never set beside another time."""
-    clock = next((clock for clock in found.clocks if clock.name == EXIF_CLOCKS[0]), None)
-    local = None if clock is None else _local_of(clock)
-    if clock is None or local is None:
-        return True
-    other = capture is not None and capture.source != clock.name
-    return other and _is_default(Reading(clock.name, local))
-
-
 def has_set_clock(found: Found) -> bool:
     """Whether EXIF tells a time by a clock that was set."""
     readings = [reading for reading in _readings(found, "") if reading.source in EXIF_CLOCKS]
     return not all(map(_is_default, readings))
+
+
+_WRITTEN_OUT = re.compile(r"[1-9]\d{3}\D\d\d\D\d\d\D\d\d\D\d\d\D\d\d")
+
+
+def lacks_original(found: Found) -> bool:
+    """Whether a photo has no DateTimeOriginal, or blanks and zeros in its place; one that is
+    written out stays, right or wrong.
+    """
+    clock = next((clock for clock in found.clocks if clock.name == EXIF_CLOCKS[0]), None)
+    if clock is None or _local_of(clock) is None:
+        return clock is None or not _WRITTEN_OUT.match(clock.text)
+    return False
 
 
 TIME_SOURCES = ("exif", "gps", "name")  # what the option --time_source puts first
@@ -3538,7 +3541,7 @@ def _gps_edits(image: Image, gps: Dict[int, Any]) -> None:
 def _clock_edits(image: Image, offset: float) -> Dict[int, Any]:
     """The Exif tags of a capture time that was missing, given, or moved on."""
     found, given = image.found or NOTHING_FOUND, image.given or NOTHING_GIVEN
-    missing = lacks_original(found, image.capture)
+    missing = lacks_original(found)
     if image.time is not None and (missing or given.time is not None):
         return time_edits(image.time, offset)
     if not given.later or image.capture is None:
@@ -3663,7 +3666,7 @@ def xmp_values(packet: bytes) -> Dict[str, str]:
     first fault where it is not quite XML, none where it declares entities or is longer than 64 kB.
     """
     read = _Packet()
-    if len(packet) > XMP_LIMIT or b"<!" in packet:
+    if len(packet) > XMP_LIMIT or b"<!DOCTYPE" in packet:
         return {}
     try:
         read.parser.Parse(packet.strip(b"\0 \r\n\t"), True)

@@ -108,7 +108,8 @@ def test_odd_texts_of_times(text, right, tmp_path):
 def test_unknown_time_is_unknown_and_the_next_field_is_tried(text, tmp_path):
     digitized = {"Exif": {0x9004: (making.ASCII, "2021:03:04 05:06:07")}}
     assert one(tmp_path / "p", time=text, more=digitized) == UTC
-    assert making.read_exif(tmp_path / "p" / "a.jpg")["DateTimeOriginal"] == "2021:03:04 05:06:07"
+    kept = "2021:03:04 05:06:07" if "  " in text or "0000" in text else text
+    assert making.read_exif(tmp_path / "p" / "a.jpg")["DateTimeOriginal"] == kept
 
 
 def test_gps_time_beats_the_default_of_a_firmware(tmp_path):
