@@ -1748,7 +1748,7 @@ def _bare_text(text: str) -> str:
 
 
 def _own_parts(clock: Clock, clocks: Sequence[Clock]) -> Clock:
-    """A clock; with fraction and offset of DateTime where that is the same time, and it has none."""
+    """A clock; with fraction and offset of DateTime where that is the same time."""
     other = next((one for one in clocks if one.name == "DateTime"), clock)
     if _bare_text(other.text) != _bare_text(clock.text):
         return clock
@@ -1757,7 +1757,7 @@ def _own_parts(clock: Clock, clocks: Sequence[Clock]) -> Clock:
 
 
 def _local_of(clock: Clock) -> Optional[float]:
-    """Local seconds as if UTC by one clock, with its fraction of a second where its text has none."""
+    """Local seconds as if UTC by one clock, with its fraction where its text has none."""
     text = _bare_text(clock.text)
     match, local = DATE_TIME.match(text), parse_time(text)
     if match is None or local is None:
@@ -6837,7 +6837,8 @@ def say_zones(timed: List[Moment], notes: Notes) -> None:
         zones = "/".join(format_offset(offset) for offset in sorted({o for _, o in moments})[:3])
         guess = "; if the camera clock was not on UTC, give --timezone"
         notes.say(
-            f"capture times of {len(moments)} images{camera} from {source}, zone {zones} from {zone}, UTC "
+            f"capture times of {len(moments)} images{camera} from {source}, "
+            f"zone {zones} from {zone}, UTC "
             f"{format_time(min(moments)[0])} to {format_time(max(moments)[0])}"
             + (guess if zone == NO_ZONE else "")
         )
@@ -7559,7 +7560,7 @@ def is_final(image: Image) -> bool:
 
 
 def links_told(due: Sequence[Image], copies: bool) -> List[str]:
-    """What is said of photos to be written that have other names, which keep the photo as it was."""
+    """What is said of photos to be written that have other names."""
     linked = sum(bool(image.found and image.found.links) for image in due)
     if not linked or copies:
         return []
@@ -9272,8 +9273,8 @@ _END_S = 2.0  # seconds within which a time is that of a video's end
 
 
 def check_pace(own: Track, footage: Footage, ratio: float) -> None:
-    """Raise ToolError where the GPS clock of a video runs faster than its pictures, as in time-lapse
-    and TimeWarp, and ratio (real time / video time) does not say so.
+    """Raise ToolError where the GPS clock of a video runs faster than its pictures, as in a
+    time-lapse, and ratio (real time / video time) does not say so.
     """
     points, length = own.points, footage.duration or 0.0
     if len(points) < 8 or length <= 0:
@@ -9901,7 +9902,7 @@ def spellings(secret: str) -> List[str]:
 
 def hushed(text: str) -> str:
     """A text from outside without our secrets, however they are spelled."""
-    for secret in _SECRETS:
+    for secret in sorted(_SECRETS, key=len, reverse=True):
         for form in spellings(secret):
             text = re.sub(re.escape(form), "...", text, flags=re.IGNORECASE)
     return text
@@ -13319,7 +13320,7 @@ def _unknown_option(named: str, tool: str, prog: str) -> UsageError:
     see = f"see {prog} {tool} --advanced -h"
     if tool and others:
         whose = ", ".join(others[:4]) + (" ..." if len(others) > 4 else "")
-        wrong = f"{tool} has no such option"
+        wrong = f"there is no such option of {tool}"
         return UsageError("usage", wrong, value=named, remedy=f"it is one of {whose}; {see}")
     guess = f"did you mean {near[0]}? " if near else ""
     return UsageError("usage", "there is no such option", value=named, remedy=guess + see)

@@ -216,7 +216,13 @@ BROKEN: Dict[
         "journal",
     ),
     "temporary files stay": (
-        [("                self._clear_parts()\n", "")],
+        [
+            ("                self._clear_parts()\n", ""),
+            (
+                "            self._clear_parts()  # of a worker that ended after its run\n",
+                "            pass\n",
+            ),
+        ],
         "process_gpx",
         ["main/write part/2/middle/self"],
         "left",
