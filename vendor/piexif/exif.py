@@ -109,7 +109,7 @@ def dump(exif_dict, say=None):
     tags that load() does not show stay, unless their IFD is emptied.  Any other dict gives a new big-endian block.
     Values: see values.py; str is written as UTF-8.  The thumbnail is None or bytes, which are not looked into.  If the
     block outgrows a JPEG segment (65,533 bytes), a thumbnail that fitted before is left out with a warning.  Raises
-    ValueError for a value that its tag cannot hold, and for a thumbnail that is itself too large.  say is told, in words,
+    ValueError for a value that its tag cannot hold, and for a thumbnail that is itself too large.  say is told
     what else had to be done, such as leaving the thumbnail out; None = it becomes a Python warning.
     """
     say = _warn if say is None else say

@@ -113,7 +113,7 @@ def insert(exif_bytes, image, new_file=None):
 
 
 def insertion(exif_bytes, file):
-    """What insert() would change in a JPEG, open as a binary file: [(start, end, bytes)], in order, all before the scan.
+    """What insert() would change in a JPEG, open as a binary file: [(start, end, bytes)], all before the scan.
 
     Each is a stretch of the file and what takes its place.  Raises ValueError as insert() does, OSError.
     """

@@ -16,7 +16,7 @@ RESERVED = {0x00} | set(
     range(0x02, 0xC0)
 )  # of no segment: bytes that some makers leave between two
 MAX_PAYLOAD = 65533  # bytes of a segment behind its length field
-# Type LONG, or IFD, and a count of at most 16, wherever they stand; each begins with letters, by which it is found fast.
+# Type LONG, or IFD, and a count of at most 16, wherever they stand: found fast by their first bytes.
 LONG_FIELDS = {
     "<": (rb"\x04\0([\x01-\x10])\0\0\0", rb"\x0d\0([\x01-\x10])\0\0\0"),
     ">": (rb"\0\x04\0\0\0([\x01-\x10])", rb"\0\x0d\0\0\0([\x01-\x10])"),

@@ -81,7 +81,8 @@ def _recounted(block, order, table):
     """The same IFD; with fewer entries where its next-IFD field stands in the place of one of the last (Photoshop CS2).
 
     That is so where what would be the entry is out of order, has a type that is none, and its first four bytes are 0 or
-    lead to an IFD, unless it is one of the empty entries that some cameras write.  No reader followed that field, so nor does this one.
+    lead to an IFD, unless it is one of the empty entries that some cameras write.
+    No reader followed that field, so nor does this one.
     """
     for surplus in range(1, min(4, len(table.entries) + 1)):
         tag, kind, count, field = table.entries[-surplus]
