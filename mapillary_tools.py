@@ -1550,7 +1550,7 @@ _FILE_TIME = re.compile(  # a date, a time of day to the second or the milliseco
 _UTC_NAME = "PXL_"  # names that begin so are in UTC
 _OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d{2})$")
 GPS_TIMES_FROM = 915148800.0  # 1999-01-01 UTC in seconds; before that no receiver was in a camera
-GPSOF_1970 = 315964800  # 1980-01-06 UTC in seconds since 1970
+GPS_EPOCH = 315964800  # 1980-01-06 UTC in seconds since 1970
 QUARTER_S = 900.0  # seconds; zones are multiples of it
 AGREE_S = 450.0  # seconds within which a GPS time confirms a zone
 _PARTS_OF_HOURS = (-9.5, -3.5, -2.5, 3.5, 4.5, 5.5, 5.75, 6.5, 8.75, 9.5, 10.5, 12.75, 13.75)
@@ -1718,7 +1718,7 @@ _LEAP_DAYS = (
 
 def gps_to_utc(seconds: float) -> float:
     """Seconds since 1980-01-06 without leap seconds to seconds UTC since 1970."""
-    utc = seconds + GPSOF_1970
+    utc = seconds + GPS_EPOCH
     days = [parse_time(day + " 00:00") or 0.0 for day in _LEAP_DAYS]
     return utc - sum(utc - number >= day for number, day in enumerate(days, 1))
 
@@ -4314,7 +4314,7 @@ _MOVIE_BOXES = {
     b"junk",
     b"PICT",
 }
-_QUICKTIMEOF_1970 = 2082844800  # 1970-01-01 in seconds since 1904
+_QUICKTIME_EPOCH = 2082844800  # 1970-01-01 in seconds since 1904
 # camera clock in ms, name, values, checksum
 SENTENCE = re.compile(
     r"(?:\[([0-9]{9,14})\]\s*)?"
@@ -4385,7 +4385,7 @@ class Source:
 
     def _header(self) -> Header:
         created, timescale, units = self.times(self.child(self.moov, b"mvhd"))
-        seconds = float(created - _QUICKTIMEOF_1970)
+        seconds = float(created - _QUICKTIME_EPOCH)
         known = created and EARLIEST <= seconds < LATEST
         duration = units / timescale if units and timescale else None
         return Header(seconds if known else None, timescale, duration)
@@ -5210,7 +5210,7 @@ def read_nmea(source: Source) -> Track:
 # Not here: boxes of movies.
 
 _GPMF_NUMBERS = dict(zip("bBsSlLjJfd", "bBhHiIqQfd"))  # type letters as the struct module has them
-_GPS9OF_1970 = 946684800.0  # 2000-01-01
+_GPS9_EPOCH = 946684800.0  # 2000-01-01
 
 
 class _Klv(NamedTuple):
@@ -5274,7 +5274,7 @@ def _gpmf_rows(stream: _Stream, key: bytes, scaled: bool = True) -> List[Tuple[f
 
 def _gps9(video: float, row: Sequence[float], flaw: str) -> Sample:
     """lat, lon, alt, two speeds, days, seconds, DOP, fix."""
-    time = _GPS9OF_1970 + row[5] * 86400.0 + row[6]
+    time = _GPS9_EPOCH + row[5] * 86400.0 + row[6]
     return Sample(video, time, row[0], row[1], row[2], flaw=fix_flaw(row[8], row[7]))
 
 
@@ -5508,8 +5508,8 @@ def _camm_utc(samples: List[Sample], created: Optional[float]) -> List[Sample]:
     times = list(filter(math.isfinite, known))
     middle = median(times) if times else 0.0
     if created is None or created < _CAMM_BEFORE:
-        created = _CAMM_BEFORE + GPSOF_1970 / 2  # so that a time before 2017 is nearer as GPS time
-    if not times or abs(middle + GPSOF_1970 - created) >= abs(middle - created):
+        created = _CAMM_BEFORE + GPS_EPOCH / 2  # so that a time before 2017 is nearer as GPS time
+    if not times or abs(middle + GPS_EPOCH - created) >= abs(middle - created):
         return samples
     return [sample._replace(time=gps_to_utc(sample.time or 0.0)) for sample in samples]
 
@@ -9818,7 +9818,7 @@ BACKOFF_S, BACKOFF_MOST_S = 0.5, 16.0  # seconds before the second try, and at m
 WAIT_MOST_S = 3600.0  # seconds that a service can make us wait
 SEND_BYTES = 65536  # bytes sent at a time
 ANSWER_BYTES = 1 << 20  # bytes of an answer that are read at most
-HEAD_BYTES = 1 << 18  # of the heads, chunks and trailers of an answer, beside its body
+FRAMING_BYTES = 1 << 18  # of the heads, chunks and trailers of an answer, beside its body
 SEARCH_BYTES = 8 << 20  # of the answer to an image search
 
 
@@ -10039,7 +10039,7 @@ class _InTime(io.RawIOBase):
     def __init__(self, sock: Any, seconds: float, most: int) -> None:
         super().__init__()
         self._sock, self._raw = sock, sock.makefile("rb", 0)
-        self._due, self._left = time.monotonic() + seconds, most + HEAD_BYTES
+        self._due, self._left = time.monotonic() + seconds, most + FRAMING_BYTES
 
     def makefile(self, mode: str) -> Any:
         return io.BufferedReader(self)

@@ -67,7 +67,7 @@ class Watch:
                     continue
                 content = Path(path).read_bytes()[:SEARCHED]
                 for row in BELONGS.finditer(content):
-                    value = re.split(rb"[=:]", row.group(), 1)[1].strip()
+                    value = re.split(rb"[=:]", row.group(), maxsplit=1)[1].strip()
                     self.add(value.decode("utf-8", "replace"))
 
     def found(self, folders: Sequence[Path]) -> List[str]:

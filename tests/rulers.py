@@ -463,6 +463,20 @@ def tuple_errors(house: House) -> List[str]:
     return found
 
 
+def defined_twice(house: House) -> List[str]:
+    """Rule 5: a name of the module that two floors, or two lines, define: the last one wins everywhere."""
+    counts: Dict[str, int] = {}
+    for node in house.tree.body:
+        names = [node.name] if isinstance(node, (*Function, ast.ClassDef)) else []
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        for target in targets:
+            names += [part.id for part in ast.walk(target) if isinstance(part, ast.Name)]
+        for name in names:
+            counts[name] = counts.get(name, 0) + 1
+    return [name for name, count in counts.items() if count > 1]
+
+
 def shadowed_builtins(house: House) -> List[str]:
     return sorted(
         set(house.definitions) & {name for name in dir(builtins) if not name.startswith("_")}
@@ -488,6 +502,7 @@ RULES = {
         nested_conditionals,
         tuple_errors,
         shadowed_builtins,
+        defined_twice,
     )
 }
 

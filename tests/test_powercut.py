@@ -63,7 +63,7 @@ def test_it_sees_a_folder_that_is_not_flushed_before_the_journal_says_written(
         "flush_folder",
         lambda folder: plain(folder) if str(folder).endswith(".mapillary") else None,
     )
-    assert "p/0001.jpg is told as written, and is not" in wrong_in(name, tmp_path)
+    assert "is told as written, and is not" in wrong_in(name, tmp_path)
 
 
 def test_it_sees_a_state_folder_whose_own_name_is_not_flushed(tmp_path, monkeypatch):
