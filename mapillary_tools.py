@@ -400,6 +400,8 @@ SKIP_HEIC = (
 SKIP_OTHER = "PNG, WebP or the like (save as JPEG)"
 SKIP_RAW = "a raw photo (export as JPEG)"
 SKIP_VIDEO = "a video (video_process takes it)"
+SKIP_OTHER_VIDEO = "a video of another kind (turn it into an MP4)"
+SKIP_PREVIEW = "a camera's small preview of a video"
 SKIP_LINK = "a link (process the folder that the photo itself is in)"
 UNREADABLE = "unreadable"  # the code of a problem of the medium, which may pass
 STAND_IN_FILE = "stand_in.json"  # tells a folder in which a stand-in service keeps what it received
@@ -2137,31 +2139,21 @@ def is_jpeg_name(path: Union[str, Path]) -> bool:
 
 def check_folder(path: str, option: str) -> Path:
     """The path as a folder that exists; raises NotFound."""
-    folder = Path(path)
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        is_folder = None
+        remedy = f"check {option}"
+        raise NotFound("no_folder", "there is no such folder", file=path, remedy=remedy) from None
     except OSError as error:
-        cause = error.strerror or str(error)
-        raise NotFound(
-            "unreadable", "cannot be searched", file=path, value=cause, remedy="check its rights"
-        ) from error
-    if is_folder is False:
+        raise NotFound(**unsearchable(error)._asdict()) from error
+    if not is_folder:
         raise NotFound(
             "not_a_folder",
             "is a file, not a folder",
             file=path,
             remedy=f"give {option} the folder it is in",
         )
-    if not is_folder:
-        raise NotFound("no_folder", "there is no such folder", file=path, remedy=f"check {option}")
-    return folder
-
-
-def is_ours(name: str) -> bool:
-    """Whether a name is one of our temporary files or one of the Finder's shadow files."""
-    return name.startswith(("._", PART_PREFIX))
+    return Path(path)
 
 
 def unsearchable(error: OSError) -> Problem:
@@ -2183,10 +2175,13 @@ _REASONS = {  # extension -> why a picture or video is left alone, and what to d
         "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 raw pef srw gpr x3f 3fr iiq".split(),
         SKIP_RAW,
     ),
-    **dict.fromkeys(
-        "avi m4v mp4 mov 360 mts m2ts mkv 3gp wmv mpg mpeg insv lrv lrf webm".split(), SKIP_VIDEO
-    ),
+    **dict.fromkeys("lrv lrf thm".split(), SKIP_PREVIEW),
+    **dict.fromkeys("mts m2ts mkv 3gp wmv mpg mpeg insv webm".split(), SKIP_OTHER_VIDEO),
+    **dict.fromkeys(VIDEO_KINDS, SKIP_VIDEO),
 }
+PICTURE_KINDS = frozenset(IMAGE_KINDS).union(
+    kind for kind, why in _REASONS.items() if why in (SKIP_HEIC, SKIP_OTHER, SKIP_RAW)
+)
 # what disks, phones and network drives keep deleted files, copies and thumbnails in; and all hidden
 _CLOSED = (
     "$recycle.bin",
@@ -2205,15 +2200,23 @@ def is_closed(folder: str) -> bool:
     return folder.startswith(".") or folder.lower() in _CLOSED
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file is an image that takes part, by its name; a hidden one is deleted, or not yet
+    written whole.
+    """
+    return kind_of(name) in IMAGE_KINDS and not name.startswith(".")
+
+
 def _why_left_alone(name: str) -> str:
-    """Why a file is not looked into, of what looks like a picture or a video; "" for others."""
-    kind = kind_of(name) if name.count(".") > name.startswith(".") else ""
-    reason = SKIP_KIND if kind in IMAGE_KINDS else _REASONS.get(kind, "")
-    if name.startswith(PART_PREFIX) or not reason:
+    """Why a file that is no image for us is left alone, of what looks like a picture or a video; ""
+    for others.
+    """
+    kind = kind_of(name)
+    if name.startswith(PART_PREFIX) or kind not in _REASONS and kind not in IMAGE_KINDS:
         return ""
     if name.startswith("._"):
         return SKIP_SHADOW
-    return SKIP_HIDDEN if name.startswith(".") else reason
+    return SKIP_HIDDEN if name.startswith(".") else _REASONS[kind]
 
 
 class Inventory(NamedTuple):
@@ -2248,10 +2251,11 @@ def look_below(folder: Union[str, Path], skip_subfolders: bool = False) -> Inven
         found.closed.extend(os.path.join(place, name) for name in shut)
         parent = Path(place)  # parsed once
         for name in sorted(files, key=natural_key):
-            reason = _why_left_alone(name)
-            if reason == SKIP_KIND:
+            if is_image_name(name):
                 found.images.append(parent / name)
-            elif reason:
+                continue
+            reason = _why_left_alone(name)
+            if reason:
                 found.others.setdefault(reason, []).append(parent / name)
     if not found.images:
         raise _no_images(folder, found)
@@ -5565,7 +5569,6 @@ READERS = (  # of those that a file holds the first is tried first
     Reader("camm", lambda movie: bool(movie.tracks(b"camm")), read_camm),
 )
 _BY_KIND = {reader.kind: reader for reader in READERS}
-_NO_TRACKS = IMAGE_KINDS + ("png", "heic", "webp", "dng")  # kinds of files that are not looked into
 
 
 def _readers_of(source: Source, kind: str) -> List[Reader]:
@@ -5641,7 +5644,7 @@ def _track_files(folder: Path) -> List[Path]:
     for place, folders, names in os.walk(str(folder)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = [name for name in sorted(names) if not name.startswith(".")]
-        files += [Path(place, name) for name in here if kind_of(name) not in _NO_TRACKS]
+        files += [Path(place, name) for name in here if kind_of(name) not in PICTURE_KINDS]
     return [path for path in files if path.is_file()]
 
 
@@ -11699,7 +11702,7 @@ def standings(top: str, service: str, trouble: List[Problem]) -> Iterator[Standi
     for folder, folders, files in os.walk(
         top, onerror=lambda error: trouble.append(unsearchable(error))
     ):
-        folders[:] = sorted((name for name in folders if name != STATE_FOLDER), key=natural_key)
+        folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
         found = _standings_in(folder, files, top, service)
         if found is not None:
             empty = False
@@ -11720,7 +11723,7 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
         problem = error.problem
     sent = [name_key(one.image) for one in journal.all_sent() if one.service == service]
     known = {key: key for key in [*journal.names(), *sent]}
-    here = [name for name in files if kind_of(name) in IMAGE_KINDS and not is_ours(name)]
+    here = [name for name in files if is_image_name(name)]
     known.update((name_key(name), name) for name in here)
     if not known:
         return None

@@ -215,6 +215,25 @@ def test_everything_that_looks_like_a_picture_or_video_is_counted(tmp_path):
     assert (report.done, report.found, report.exit_code) == (1, 8, 0)
 
 
+@pytest.mark.parametrize(
+    "name, reason",
+    [("a.lrv", "SKIP_PREVIEW"), ("a.thm", "SKIP_PREVIEW"), ("a.MKV", "SKIP_OTHER_VIDEO")],
+)
+def test_video_that_video_process_does_not_take_is_not_said_to_be_taken(name, reason, tmp_path):
+    made(tmp_path / "p", placed())
+    made(tmp_path / "p", b"x", name)
+    assert list(process(tmp_path / "p").skipped) == [getattr(mt, reason)]
+
+
+def test_status_sees_what_process_sees(tmp_path):
+    made(tmp_path / "p", placed())
+    made(tmp_path / "p", placed(), ".trashed-1700000000-x.jpg")
+    made(tmp_path / "p" / ".Trash-1000", placed())
+    made(tmp_path / "p" / "@eaDir", placed())
+    process(tmp_path / "p")
+    assert mt.status(mt.Input(import_path=str(tmp_path / "p"))).found == 1
+
+
 CLOSED = [
     ".Trash-1000",
     ".Trashes",
