@@ -624,7 +624,7 @@ class Geotag(NamedTuple):
     source: Optional[str] = None  # as in Capture
     zone: Optional[str] = None
     offset: float = 0.0  # seconds that local time is ahead of UTC
-    place: Optional[str] = None  # what the position was read from; None = EXIF, or a track
+    placed_by: Optional[str] = None  # what told the position; None = EXIF, or a track
 
     @property
     def fix(self) -> Fix:
@@ -948,8 +948,10 @@ class Ui(NamedTuple):
 class Notes:
     """What the run says once, in order, whatever the number of images it is true of."""
 
-    def __init__(self, tell: Callable[[str], None] = lambda text: None) -> None:
-        self.lines: List[str] = []
+    def __init__(
+        self, tell: Callable[[str], None] = lambda text: None, lines: Optional[List[str]] = None
+    ) -> None:
+        self.lines = [] if lines is None else lines  # those of a Report, to go on with
         self._tell = tell
 
     def say(self, text: str) -> None:
@@ -1628,7 +1630,8 @@ def calendar(seconds: float) -> Tuple[datetime.datetime, int]:
 
 def zoned_time(text: str) -> Optional[float]:
     """Seconds UTC of a date and time that names its zone; None for any other text."""
-    return parse_time(text) if re.search(r"(Z|[+-]\d{2}:?\d{2})\s*$", text) else None
+    match = DATE_TIME.match(text.strip())
+    return parse_time(text) if match and match.group(8) else None
 
 
 def format_time(seconds: float, style: str = "iso") -> str:
@@ -2570,6 +2573,7 @@ def hold_tokens() -> None:
     """Take the tokens out of the environment that worker processes are to have."""
     for name in ("MAPILLARY_ACCESS_TOKEN", "MAPILLARY_CLIENT_TOKEN"):
         _HELD[name] = os.environ.pop(name, "")
+        keep_secret(_HELD[name])
 
 
 def worker_count(wanted: int) -> int:
@@ -2835,6 +2839,42 @@ def config_path(given: Optional[str] = None) -> str:
     )
 
 
+# -- secrets --
+
+_SECRETS: Set[str] = set()  # of this process; nothing that a service says may hold one
+_SECRET_NAME = re.compile("token|secret|hash", re.IGNORECASE)  # of an option of the configuration
+_SHORTEST = 6  # letters of a secret that is looked for; a shorter one is in half of all texts
+
+
+def keep_secret(*texts: str) -> None:
+    """Have texts masked in whatever comes from outside from now on."""
+    _SECRETS.update(text for text in texts if len(text) >= _SHORTEST)
+
+
+def spellings(secret: str) -> List[str]:
+    """How a secret may be spelled in a text, the longest first."""
+    import base64
+    import html
+    import urllib.parse
+
+    codes = [ord(letter) for letter in secret]
+    forms = {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}
+    forms |= {html.escape(secret), json.dumps(secret)[1:-1]}
+    forms.add(base64.b64encode(secret.encode("utf-8", "replace")).decode("ascii").rstrip("="))
+    forms.add("".join(f"\\u{code:04x}" for code in codes))
+    forms.add("".join(f"%{byte:02x}" for byte in secret.encode("utf-8", "replace")))
+    forms |= {"".join(f"&#{code};" for code in codes), "".join(f"&#x{code:x};" for code in codes)}
+    return sorted(forms, key=len, reverse=True)
+
+
+def hushed(text: str) -> str:
+    """A text from outside without our secrets, however they are spelled."""
+    for secret in sorted(_SECRETS, key=len, reverse=True):
+        for form in spellings(secret):
+            text = re.sub(re.escape(form), "...", text, flags=re.IGNORECASE)
+    return text
+
+
 CONFIG_BYTES = 1 << 20  # of a configuration at most
 CONFIG_UNREADABLE = "config_unreadable"  # the code of a problem of the medium
 
@@ -2878,7 +2918,10 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
         raise UsageError(
             "bad_config", "cannot be read", file=where, value=cause, remedy=remedy
         ) from None
-    return {section: dict(parser.items(section)) for section in parser.sections()}
+    sections = {section: dict(parser.items(section)) for section in parser.sections()}
+    for options in sections.values():
+        keep_secret(*(text for name, text in options.items() if _SECRET_NAME.search(name)))
+    return sections
 
 
 def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None) -> None:
@@ -3760,11 +3803,17 @@ def _with_receiver(found: Found, told: Dict[str, str]) -> Found:
     return found._replace(gps_time=receiver, gps_clock=None)
 
 
+def _other_clocks(told: Dict[str, str], iptc: bytes) -> List[Clock]:
+    """The clocks of XMP and IPTC that tell a date and a time of day."""
+    texts = [told.get(name, "") for name in OTHER_CLOCKS[:-1]] + [_iptc_time(iptc)]
+    clocks = [Clock(*pair) for pair in zip(OTHER_CLOCKS, texts)]
+    return [clock for clock in clocks if parse_time(clock.text) is not None]
+
+
 def with_more(found: Found, xmp: bytes, iptc: bytes, head: bytes) -> Found:
     """What EXIF gave, with what XMP and IPTC say of what it lacks."""
     told = xmp_values(xmp) if _WANTED.search(xmp) else {}
-    texts = [told.get(name, "") for name in OTHER_CLOCKS[:3]] + [_iptc_time(iptc) if iptc else ""]
-    clocks = [Clock(name, text) for name, text in zip(OTHER_CLOCKS, texts) if text]
+    clocks = _other_clocks(told, iptc)
     place = _xmp_place(told) if found.lat is None else Xmp()
     directed = found.heading is not None or found.magnetic is not None
     more = place._replace(
@@ -4186,6 +4235,14 @@ class Points:
         """Count points that are left out."""
         if count:
             self.dropped[reason] = self.dropped.get(reason, 0) + count
+
+    def take(self, more: "Points") -> None:
+        """Add what was gathered from another part of the file."""
+        self.segments += more.segments
+        self.notes += [note for note in more.notes if note not in self.notes]
+        self.bad_altitudes += more.bad_altitudes
+        for reason, count in more.dropped.items():
+            self.drop(reason, count)
 
     def drop_odd(self, text: str) -> None:
         """Count a point whose time, as it is written, cannot be."""
@@ -4869,8 +4926,8 @@ def _parse_documents(path: Path, data: bytes) -> _GpxFile:
     read = _parse_gpx(path, first, None if _DECLARED.search(data[:200]) else "utf-8")
     for document in others:
         more = _parse_gpx(path, document)
-        read.track.segments += more.track.segments
-        read.other.segments += more.other.segments
+        read.track.take(more.track)
+        read.other.take(more.other)
         read.fault = read.fault or more.fault
     return read
 
@@ -7307,7 +7364,7 @@ def geotag(
         say_ranges([moment.time for moment in timed], track, notes)
         say_own_places(timed, track, notes)
     placed = [_placed(moment, track, options, angle) for moment in timed]
-    sources = [image.geotag.place for image in placed if image.geotag and image.geotag.place]
+    sources = [one.geotag.placed_by for one in placed if one.geotag and one.geotag.placed_by]
     for source in dict.fromkeys(sources):
         notes.say(f"positions of {sources.count(source)} images from {source}")
     return replaced(images, [*done, *placed])
@@ -7352,7 +7409,7 @@ def _placed(moment: Moment, track: Optional[Track], options: Geotagging, angle: 
         return failed(image, GEOTAG, _no_position(image))
     place = Geotag(*fix._replace(time=when), heading, magnetic, source="given")
     if track is None and not has_own_place(image):
-        place = place._replace(place="XMP")
+        place = place._replace(placed_by="XMP")
     if capture is not None:
         place = place._replace(source=capture.source, zone=capture.zone, offset=capture.offset)
     return image._replace(geotag=place)
@@ -8694,8 +8751,8 @@ def _given_run(
     """Load the images below a folder, change what is given to them in place of what was found,
     journal and write it.
     """
-    options, config = course.options, Configuration()
-    paths = account_for(look_below(options[Input].import_path), report, Notes(say))
+    options, config, notes = course.options, Configuration(), Notes(say, report.notes)
+    paths = account_for(look_below(options[Input].import_path), report, notes)
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
         before = gathered.images
@@ -8705,6 +8762,8 @@ def _given_run(
         new = [_as_given(image) for image, old in zip(images, before) if _is_new(image, old)]
         due = [image for image in new if not _stands(image, options[Keep])]
         told = [*due, *_not_yet_told(before, due, gathered)]
+        for line in links_told(due, options[Keep].keep_original):
+            notes.say(line)
         if not options[Dry].dry_run:
             images = carry_out(Work(images, told, due, due, []), places, course, None, ui)
     for image in images:
@@ -9326,6 +9385,16 @@ def _length_before(path: str, created: float) -> Optional[float]:
     return total
 
 
+def _is_end(late: float, length: float) -> bool:
+    """Whether a time that is so many seconds later than that of a file name, zones apart, is the
+    end of a video of this length, and not its begin.
+    """
+    lates = [late + offset for offset in OFFSETS_IN_USE]
+    begins = min(abs(seconds) for seconds in lates) <= _END_S
+    ends = min(abs(seconds - length) for seconds in lates) <= _END_S
+    return ends and not begins and length > 2 * _END_S
+
+
 def recorded_at(footage: Footage, zone: Optional[str]) -> Tuple[Optional[float], str]:
     """(seconds UTC of a video's begin as its camera tells, by what): a time that names its zone;
     creation_time, which is the end where the file name says so, and that of the first chapter in
@@ -9343,11 +9412,10 @@ def recorded_at(footage: Footage, zone: Optional[str]) -> Tuple[Optional[float],
     if before:
         told += f", {before:.1f} s after the first chapter"
         return begin + before, told
-    if local is not None and length > 2 * _END_S:
-        late = [created - local + offset for offset in OFFSETS_IN_USE]
-        if min(abs(seconds) for seconds in late) > _END_S:
-            if min(abs(seconds - length) for seconds in late) <= _END_S:
-                return begin - length, f"{told}, which is its end by its name"
+    if before is None:
+        told += ", which may be that of the first chapter: not all before it are here"
+    if local is not None and _is_end(created - local, length):
+        return begin - length, f"{told}, which is its end by its name"
     return begin, told
 
 
@@ -9876,41 +9944,6 @@ class Stopped(Exception):
     """The run is ending; nothing more is sent."""
 
 
-# -- secrets --
-
-_SECRETS: Set[str] = set()  # of this process; nothing that a service says may hold one
-_SHORTEST = 6  # letters of a secret that is looked for; a shorter one is in half of all texts
-
-
-def keep_secret(*texts: str) -> None:
-    """Have texts masked in whatever a service says from now on."""
-    _SECRETS.update(text for text in texts if len(text) >= _SHORTEST)
-
-
-def spellings(secret: str) -> List[str]:
-    """How a secret may be spelled in a text, the longest first."""
-    import base64
-    import html
-    import urllib.parse
-
-    codes = [ord(letter) for letter in secret]
-    forms = {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}
-    forms |= {html.escape(secret), json.dumps(secret)[1:-1]}
-    forms.add(base64.b64encode(secret.encode("utf-8", "replace")).decode("ascii").rstrip("="))
-    forms.add("".join(f"\\u{code:04x}" for code in codes))
-    forms.add("".join(f"%{byte:02x}" for byte in secret.encode("utf-8", "replace")))
-    forms |= {"".join(f"&#{code};" for code in codes), "".join(f"&#x{code:x};" for code in codes)}
-    return sorted(forms, key=len, reverse=True)
-
-
-def hushed(text: str) -> str:
-    """A text from outside without our secrets, however they are spelled."""
-    for secret in sorted(_SECRETS, key=len, reverse=True):
-        for form in spellings(secret):
-            text = re.sub(re.escape(form), "...", text, flags=re.IGNORECASE)
-    return text
-
-
 # -- what an answer means --
 
 
@@ -10201,7 +10234,10 @@ class Wire:
                     remedy="check the clock and the certificates of this computer",
                 ) from error
             if isinstance(error, (OSError, http.client.HTTPException, ValueError, Cut)):
-                raise broken(hushed(str(error)) or type(error).__name__) from error
+                # of an answer that is none nothing is told: there may be anything in it
+                odd = isinstance(error, http.client.HTTPException)
+                told = "" if odd else hushed(str(error))
+                raise broken(told or type(error).__name__) from error
             raise
 
     def _exchange(self, line: _Line, request: Request) -> Answer:
@@ -10492,11 +10528,8 @@ def check_organization(server: Server, key: str, token: str) -> None:
 
 def _plain(value: object) -> str:
     """A name or a number from a service as one short line that can be stored; "" = it is none."""
-    text = (
-        str(value)
-        if isinstance(value, str) or type(value) is int and value.bit_length() < 200
-        else ""
-    )
+    number = type(value) is int and value.bit_length() < 200
+    text = str(value) if isinstance(value, str) or number else ""
     return "".join(one for one in text if one.isprintable())[:200].strip()
 
 
@@ -10980,7 +11013,6 @@ class Sender:
                 journal.append([line], flush=False)
                 entity = Entity(key, ready.size, functools.partial(pieces_of, ready))
                 handle = put_entity(self.server, entity, self.tokens[batch.user], begun or again)
-                self._turns.check(handle, key)
         except ToolError as error:
             if _ends_run(error):
                 raise
@@ -10996,22 +11028,27 @@ class Sender:
         """Journal what came of an image, and finish its sequence when it was the last and all have
         arrived.
         """
-        journal, problem = batch.place.journal, line.problem
-        lines: List[Line] = [line]
         with self.crew.guard:  # manifests are read, changed and told by one thread at a time
-            manifest = journal.manifest(self.shipment.service, batch.identity)
-            if problem is None and manifest and manifest.cluster and parcel.name in manifest.images:
-                others = tuple(name for name in manifest.images if name != parcel.name)
-                lines.insert(0, manifest._replace(images=others))  # another photo of this name
-            journal.append(lines, flush=problem is None and self._pulse.due())
-            parcel.state = SENT if problem is None else FAILED
-            parcel.handle, parcel.problem = line.handle or "", problem
-            self._pulse.settled += 1
+            for told in self._turns.told(batch, parcel, line):
+                self._note(*told)
             sent = self.server.wire.pace.sent
             self.ui.progress("uploading", self._pulse.settled, self._pulse.total, sent)
             complete = batch.complete
         if complete:
             self.try_finish(batch)
+
+    def _note(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
+        """Journal what came of an image."""
+        journal, problem = batch.place.journal, line.problem
+        lines: List[Line] = [line]
+        manifest = journal.manifest(self.shipment.service, batch.identity)
+        if problem is None and manifest and manifest.cluster and parcel.name in manifest.images:
+            others = tuple(name for name in manifest.images if name != parcel.name)
+            lines.insert(0, manifest._replace(images=others))  # another photo of this name
+        journal.append(lines, flush=problem is None and self._pulse.due())
+        self._pulse.settled += parcel.state == DUE
+        parcel.state = SENT if problem is None else FAILED
+        parcel.handle, parcel.problem = line.handle or "", problem
 
     def try_finish(self, batch: Batch) -> None:
         """Finish a sequence, unless it is to be held; one that cannot be finished is recorded."""
@@ -11058,14 +11095,31 @@ class Sender:
         batch.place.journal.append([line._replace(cluster=cluster)])
 
 
+_Told = Tuple[Batch, Parcel, Sent]  # what came of an image
+
+
+def _of_two(parcel: Parcel, line: Sent) -> Sent:
+    """An image as failed, by a handle that the service gave for two."""
+    problem = Problem(
+        "bad_handle",
+        "the service gives one handle for two images",
+        file=parcel.path,
+        value=(line.handle or "")[:80],
+        remedy="run it again later",
+    )
+    return line._replace(status="failed", photo=None, handle=None, problem=problem)
+
+
 class _Turns:
-    """The very same bytes, in two files, are sent one after the other."""
+    """The very same bytes, in two files, are sent one after the other; other bytes have other
+    handles.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._locks: Dict[str, threading.Lock] = {}
         self._tried: Set[str] = set()
-        self._keys: Dict[str, str] = {}  # handle -> key of the bytes that it stands for
+        self._owners: Dict[str, _Told] = {}  # handle -> what it was first given for
 
     @contextlib.contextmanager
     def take(self, key: str) -> Iterator[bool]:
@@ -11077,13 +11131,15 @@ class _Turns:
             self._tried.add(key)
             yield again
 
-    def check(self, handle: str, key: str) -> None:
-        """Raise UploadError where the service gave this handle for other bytes."""
-        with self._guard:
-            same = self._keys.setdefault(handle, key) == key
-        if not same:
-            wrong, remedy = "the service gives one handle for two images", "run it again later"
-            raise UploadError("bad_handle", wrong, value=handle[:80], remedy=remedy)
+    def told(self, batch: Batch, parcel: Parcel, line: Sent) -> List[_Told]:
+        """What is to be noted of an image: what came of it; or, where the service gave it the
+        handle of other bytes, that both have failed, for nobody knows whose it is.
+        """
+        mine = (batch, parcel, line)
+        theirs = self._owners.setdefault(line.handle, mine) if line.handle else mine
+        if theirs[2].key == line.key:
+            return [mine]
+        return [(place, one, _of_two(one, sent)) for place, one, sent in (theirs, mine)]
 
 
 class _Pulse:
