@@ -1541,7 +1541,8 @@ def _course(track: Track, index: int, here: Fix, max_gap: Optional[float]) -> Op
 # Here: text, EXIF, GPS and MAP time to seconds and back; zones. Pure.
 # Not here: images, options, tracks.
 
-DATE_TIME = re.compile(
+BLANKS = " \0\t\r\n"  # what may stand around a time
+DATE_TIME = re.compile(  # group 7 is a fraction of a second, group 8 a zone
     r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})[ T]+(\d{1,2})[:\-.](\d{1,2})"
     r"(?:[:\-.](\d{1,2})(?:[.,](\d+))?)?"
     r" *(Z|[+-]\d{2}:?\d{2})?$",
@@ -1595,17 +1596,24 @@ def parse_time(text: Optional[str]) -> Optional[float]:
     else as if UTC. None when it is no date and time. Tolerates :60, fractions, `-`, `.`, `/`,
     trailing NULs, and 24:10:11, which cameras write after midnight with the new date.
     """
-    match = DATE_TIME.match((text or "").strip(" \0\t\r\n"))
-    if not match:
-        return None
+    match = DATE_TIME.match((text or "").strip(BLANKS))
+    seconds = None if match is None else seconds_of(match)
+    return seconds if match is None or seconds is None else seconds - zone_of(match)
+
+
+def seconds_of(match: "re.Match[str]") -> Optional[float]:
+    """Seconds since 1970-01-01, as if UTC, of what DATE_TIME matches; None for no real date."""
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
     try:
         seconds = utc_seconds((year, month, day), (0 if hour == 24 else hour, minute, second))
     except ValueError:
         return None
-    if match.group(7):
-        seconds += float("0." + match.group(7))
-    return seconds - (parse_offset(match.group(8)) or 0.0)
+    return seconds + float("0." + match.group(7)) if match.group(7) else seconds
+
+
+def zone_of(match: "re.Match[str]") -> float:
+    """Seconds ahead of UTC of the zone in what DATE_TIME matches, 0 where it names none."""
+    return parse_offset(match.group(8)) or 0.0
 
 
 def file_name_time(name: str) -> Tuple[Optional[float], Optional[float]]:
@@ -1630,7 +1638,7 @@ def calendar(seconds: float) -> Tuple[datetime.datetime, int]:
 
 def zoned_time(text: str) -> Optional[float]:
     """Seconds UTC of a date and time that names its zone; None for any other text."""
-    match = DATE_TIME.match(text.strip())
+    match = DATE_TIME.match(text.strip(BLANKS))
     return parse_time(text) if match and match.group(8) else None
 
 
@@ -1732,9 +1740,6 @@ def gps_to_utc(seconds: float) -> float:
 # Here: which of the times that an image tells counts, and the zone of it. Pure.
 # Not here: tracks, options, reading images.
 
-_ZONE_AT_END = re.compile(r"(Z|[+-]\d{2}:?\d{2})[\s\0]*$")
-
-
 EXIF_CLOCKS = ("DateTimeOriginal", "DateTimeDigitized", "DateTime")  # the first usable one counts
 # behind the GPS time
 OTHER_CLOCKS = (
@@ -1747,33 +1752,22 @@ CLOCK_NAMES = (*EXIF_CLOCKS, *OTHER_CLOCKS)
 GPS_SOURCE, _NAME_SOURCE = "GPS time", "file name"
 
 
-def _bare_text(text: str) -> str:
-    """A date and time without its zone."""
-    return _ZONE_AT_END.sub("", text).strip(" \0")
-
-
 def _own_parts(clock: Clock, clocks: Sequence[Clock]) -> Clock:
     """A clock; with fraction and offset of DateTime where that is the same time."""
+    if clock.fraction and clock.offset:
+        return clock
     other = next((one for one in clocks if one.name == "DateTime"), clock)
-    if _bare_text(other.text) != _bare_text(clock.text):
+    if other.text.strip(BLANKS) != clock.text.strip(BLANKS):
         return clock
     fraction, offset = clock.fraction or other.fraction, clock.offset or other.offset
     return clock._replace(fraction=fraction, offset=offset)
 
 
-def _local_of(clock: Clock) -> Optional[float]:
-    """Local seconds as if UTC by one clock, with its fraction where its text has none."""
-    text = _bare_text(clock.text)
-    match, local = DATE_TIME.match(text), parse_time(text)
-    if match is None or local is None:
-        return None
-    digits = re.match(r"\d+", clock.fraction.strip(" \0"))
-    whole = digits is None or match.group(7) is not None
-    return local if digits is None or whole else local + float("0." + digits.group())
-
-
-# Times that a camera or receiver shows that was never set, as dates or whole texts.
-_DEFAULTS = ("1970:01:01", "1980:01:06", "1980:01:01", "2000:01:01", "2002:12:08 12:00:00")
+# What a camera or receiver shows that was never set: days, and a time.
+_DEFAULT_DAYS = frozenset(
+    utc_seconds(day) for day in ((1970, 1, 1), (1980, 1, 6), (1980, 1, 1), (2000, 1, 1))
+)
+_DEFAULT_TIME = utc_seconds((2002, 12, 8), (12, 0, 0))
 
 
 class Reading(NamedTuple):
@@ -1785,25 +1779,37 @@ class Reading(NamedTuple):
     teller: str = ""  # who says so
 
 
+def _reading(clock: Clock) -> Optional[Reading]:
+    """What one clock tells, with its fraction of a second where its text has none; None = it is no
+    time.
+    """
+    match = DATE_TIME.match(clock.text.strip(BLANKS))
+    local = None if match is None else seconds_of(match)
+    if match is None or local is None:
+        return None
+    digits = re.match(r"\d+", clock.fraction.strip(BLANKS))
+    if digits is not None and match.group(7) is None:
+        local += float("0." + digits.group())
+    offset = parse_offset(clock.offset)
+    if offset is not None:
+        return Reading(clock.name, local, offset, clock.name.replace("DateTime", "OffsetTime"))
+    if match.group(8):
+        return Reading(clock.name, local, zone_of(match), clock.name)
+    return Reading(clock.name, local)
+
+
 def _readings(found: Found, name: str) -> Iterator[Reading]:
     """The times that an image tells, in the order in which they count."""
-    late: List[Reading] = []
     for clock in found.clocks:
-        clock = _own_parts(clock, found.clocks)
-        local, zone = _local_of(clock), _ZONE_AT_END.search(clock.text.strip(" \0"))
-        if local is None:
-            continue
-        offset, teller = parse_offset(clock.offset), clock.name.replace("DateTime", "OffsetTime")
-        if offset is None and zone is not None:
-            offset, teller = parse_offset(zone.group()), clock.name
-        reading = Reading(clock.name, local, offset, "" if offset is None else teller)
-        if clock.name in OTHER_CLOCKS:
-            late.append(reading)
-        else:
+        reading = _reading(_own_parts(clock, found.clocks)) if clock.name in EXIF_CLOCKS else None
+        if reading is not None:
             yield reading
     if found.gps_time is not None:
         yield Reading(GPS_SOURCE, None)
-    yield from late
+    for clock in found.clocks:
+        reading = _reading(clock) if clock.name in OTHER_CLOCKS else None
+        if reading is not None:
+            yield reading
     local, offset = file_name_time(name)
     if local is not None:
         yield Reading(_NAME_SOURCE, local, offset, "" if offset is None else _NAME_SOURCE)
@@ -1813,12 +1819,13 @@ def _is_default(reading: Reading) -> bool:
     """Whether a time is what a device shows whose clock was never set."""
     if reading.local is None or reading.source == _NAME_SOURCE:
         return False
-    return format_time(reading.local, "exif").startswith(_DEFAULTS)
+    whole = reading.local // 1
+    return whole - whole % DAY_S in _DEFAULT_DAYS or whole == _DEFAULT_TIME
 
 
 def has_set_clock(found: Found) -> bool:
     """Whether EXIF tells a time by a clock that was set."""
-    readings = [reading for reading in _readings(found, "") if reading.source in EXIF_CLOCKS]
+    readings = (reading for reading in _readings(found, "") if reading.source in EXIF_CLOCKS)
     return not all(map(_is_default, readings))
 
 
@@ -1830,7 +1837,7 @@ def lacks_original(found: Found) -> bool:
     written out stays, right or wrong.
     """
     clock = next((clock for clock in found.clocks if clock.name == EXIF_CLOCKS[0]), None)
-    if clock is None or _local_of(clock) is None:
+    if clock is None or parse_time(clock.text) is None:
         return clock is None or not _WRITTEN_OUT.match(clock.text)
     return False
 
@@ -1840,12 +1847,17 @@ TIME_SOURCES = ("exif", "gps", "name")  # what the option --time_source puts fir
 
 def _reading_of(found: Found, name: str, first: str) -> Optional[Reading]:
     """The time of an image that counts; None when it tells none."""
-    readings = list(_readings(found, name))
-    if not readings:
-        return None
+    default = None
     asked = {"gps": GPS_SOURCE, "name": _NAME_SOURCE}.get(first)
-    set_ones = [reading for reading in readings if not _is_default(reading)]
-    return next((one for one in readings if one.source == asked), (set_ones or readings)[0])
+    if asked is not None:
+        chosen = next((one for one in _readings(found, name) if one.source == asked), None)
+        if chosen is not None:
+            return chosen
+    for reading in _readings(found, name):
+        if not _is_default(reading):
+            return reading
+        default = default or reading
+    return default
 
 
 def local_time_of(found: Found, name: str) -> Tuple[Optional[float], str]:
@@ -2986,6 +2998,7 @@ _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that carry t
 _NO_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
 _NO_MARKERS = frozenset([0x00, *range(0x02, 0xC0)])  # what behind FF makes no marker
 _SOI, _EOI, _SOS, _APP1, _APP13, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0xED, 0xFF
+_ODD = _NO_MARKERS | {_FILL}
 # markers of what may stand between two scans, all with a length: tables, DNL, COM, APPn
 _BETWEEN = frozenset([0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
 _XMP, _IPTC = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
@@ -3108,7 +3121,9 @@ class _Bytes:
         """(marker, start, end) of each segment behind SOI; raises BadExif."""
         at, data = 2, self.data
         while True:
-            at = self._marker(at)
+            self.need(at + 2)
+            if data[at] != 0xFF or data[at + 1] in _ODD:
+                at = self._marker(at)
             marker = data[at + 1]
             if marker in _NO_LENGTH:
                 at += 2
@@ -3813,6 +3828,8 @@ def _other_clocks(told: Dict[str, str], iptc: bytes) -> List[Clock]:
 def with_more(found: Found, xmp: bytes, iptc: bytes, head: bytes) -> Found:
     """What EXIF gave, with what XMP and IPTC say of what it lacks."""
     told = xmp_values(xmp) if _WANTED.search(xmp) else {}
+    if not told and not iptc and has_set_clock(found):
+        return found
     clocks = _other_clocks(told, iptc)
     place = _xmp_place(told) if found.lat is None else Xmp()
     directed = found.heading is not None or found.magnetic is not None
@@ -3987,17 +4004,18 @@ def edited(stream: BinaryIO, path: str, edits: Edits) -> Edited:
     if not _set_tags(exif, edits):
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     try:
-        edits_of_head = piexif().insertion(piexif().dump(exif, LOG.debug), stream)
+        block = piexif().dump(exif, LOG.debug)
+        edits_of_head = piexif().insertion(block, head.data, stream)
     except ValueError as error:
         cause, remedy = str(error).split("\n")[0], "use --skip_EXIF_insert, or leave it out"
         raise BadExif(
             "cannot_describe", "its EXIF cannot be rewritten", file=path, value=cause, remedy=remedy
         ) from error
-    data, block = bytearray(head.data), head.exif
+    data, written = bytearray(head.data), head.exif
     for start, end, new in reversed(edits_of_head):
         data[start:end] = new
-        block = new[10:] if new[4:8] == b"Exif" else block
-    return Edited(bytes(data), len(head.data), exif_digest(block), True)
+        written = new[10:] if new[4:8] == b"Exif" else written
+    return Edited(bytes(data), len(head.data), exif_digest(written), True)
 
 
 _CHANGED = "was changed by another program during this run"

@@ -29,6 +29,19 @@ class _File:
         return piece
 
 
+class _Begun(_File):
+    """An open file whose begin is at hand."""
+
+    def __init__(self, head, file):
+        super().__init__(file)
+        self.head = head
+
+    def __getitem__(self, stretch):
+        if stretch.stop is not None and stretch.stop <= len(self.head):
+            return self.head[stretch]
+        return super().__getitem__(stretch)
+
+
 def _source(image):
     """Image bytes as they are, or the opened file of a path; bytes are never a path."""
     if isinstance(image, (bytes, bytearray, memoryview)):
@@ -112,14 +125,15 @@ def insert(exif_bytes, image, new_file=None):
     _rewrite(image, new_file, bytes(exif_bytes), "Give a 3rd argument to 'insert' to output file")
 
 
-def insertion(exif_bytes, file):
+def insertion(exif_bytes, head, file):
     """What insert() would change in a JPEG, open as a binary file: [(start, end, bytes)], all before the scan.
 
-    Each is a stretch of the file and what takes its place.  Raises ValueError as insert() does, OSError.
+    Each is a stretch of the file and what takes its place.  head is the begin of the file, at least up to the
+    scan.  Raises ValueError as insert() does, OSError.
     """
     if bytes(exif_bytes[:6]) != exif.HEADER:
         raise ValueError("Given data is not exif data")
-    return jpeg.plan(_File(file), bytes(exif_bytes), add_empty=False)
+    return jpeg.plan(_Begun(head, file), bytes(exif_bytes), add_empty=False)
 
 
 def remove(src, new_file=None):

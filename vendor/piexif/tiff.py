@@ -86,9 +86,11 @@ def _recounted(block, order, table):
     """
     for surplus in range(1, min(4, len(table.entries) + 1)):
         tag, kind, count, field = table.entries[-surplus]
+        if kind in WIDTH:
+            continue
         following = tag << 16 | kind if order == ">" else kind << 16 | tag
         before = table.entries[-surplus - 1][0] if surplus < len(table.entries) else 0xFFFF
-        if kind in WIDTH or tag > before or not _is_table(block, order, following):
+        if tag > before or not _is_table(block, order, following):
             continue
         if (count, field) == (0, 0) and _is_table(block, order, table.next):
             continue
