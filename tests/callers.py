@@ -26,15 +26,6 @@ WAYS = {  # call -> (path, method)
 }
 
 
-def hurry(monkeypatch: Any) -> None:
-    """Two tries, no pauses."""
-    import mapillary_tools
-
-    monkeypatch.setattr(mapillary_tools, "BACKOFF_S", 0.001)
-    monkeypatch.setattr(mapillary_tools, "BACKOFF_MOST_S", 0.002)
-    monkeypatch.setenv("MAX_ATTEMPTS", "2")
-
-
 class World:
     """A folder of processed photos, and every command that talks to a service."""
 

@@ -214,3 +214,21 @@ def as_nobody() -> Iterator[Path]:
             if path.is_dir():
                 path.chmod(0o755)
         shutil.rmtree(str(folder))
+
+
+@pytest.fixture
+def quick(monkeypatch: Any) -> None:
+    """Two tries of a request, no pauses."""
+    import mapillary_tools
+
+    monkeypatch.setattr(mapillary_tools, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(mapillary_tools, "BACKOFF_MOST_S", 0.002)
+    monkeypatch.setenv("MAX_ATTEMPTS", "2")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: Any) -> Any:
+    """A folder of processed photos, and every command that talks to a service."""
+    from callers import World
+
+    return World(tmp_path, monkeypatch)

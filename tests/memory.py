@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -210,37 +210,39 @@ def _with_one_photo(top: Path) -> Path:
     return folder
 
 
+Sizes = Sequence[Tuple[int, int]]  # megabytes of a file, the limit in bytes; 0 = that of the run
+
+
+def _growing(
+    name: str, path: Path, fill: Callable[[Path, int], Any], sizes: Sizes, limits: Tuple[int, float]
+) -> Iterator[Tuple[str, int, int, float]]:
+    """(what, size, limit, seconds) of a file that is made larger and larger."""
+    limit, part = limits
+    for megabytes, most in sizes:
+        fill(path, max(1, int(megabytes * part)))
+        allowed = max(60 * MB, int(most * part)) if most else limit
+        what = f"{name}, limit {allowed // MB} MB" if most else name
+        yield what, path.stat().st_size, allowed, megabytes / 2
+
+
 def gpx_rows(top: Path, limit: int, part: float) -> Iterator[Row]:
     """Tracks that are read whole; the last does not fit."""
     path = top / "a.gpx"
-    for megabytes, allowed in ((30, limit), (100, limit), (300, limit), (300, 400 * MB)):
-        large_gpx(path, max(1, int(megabytes * part)))
-        size = path.stat().st_size
-        allowed = allowed if allowed == limit else max(60 * MB, int(allowed * part))
-        argv = [
-            "process",
-            "--import_path",
-            _with_one_photo(top),
-            "--user_name",
-            "demo",
-            "--advanced",
-        ]
-        argv += ["--geotag_source", "gpx", "--geotag_source_path", path]
-        name = "gpx" if allowed == limit else f"gpx, limit {allowed // MB} MB"
-        yield Row(name, size, run(allowed, top, *argv), None, megabytes / 2)
+    sizes = ((30, 0), (100, 0), (300, 0), (300, 400 * MB))
+    for name, size, allowed, seconds in _growing("gpx", path, large_gpx, sizes, (limit, part)):
+        argv = ["process", "--import_path", _with_one_photo(top), "--user_name", "demo"]
+        argv += ["--advanced", "--geotag_source", "gpx", "--geotag_source_path", path]
+        yield Row(name, size, run(allowed, top, *argv), None, seconds)
 
 
 def csv_rows(top: Path, limit: int, part: float) -> Iterator[Row]:
     """Tables that are read whole; the last does not fit."""
     path = top / "a.csv"
-    for megabytes, allowed in ((30, limit), (100, limit), (300, limit), (100, 300 * MB)):
-        large_csv(path, max(1, int(megabytes * part)))
-        size = path.stat().st_size
-        allowed = allowed if allowed == limit else max(60 * MB, int(allowed * part))
+    sizes = ((30, 0), (60, 0), (60, 300 * MB))  # a table may have 64 MB
+    for name, size, allowed, seconds in _growing("csv", path, large_csv, sizes, (limit, part)):
         argv = ["process_csv", "--import_path", _with_one_photo(top), "--csv_path", path]
         argv += ["--filename_column", 1, "--latitude_column", 2, "--longitude_column", 3]
-        name = "csv" if allowed == limit else f"csv, limit {allowed // MB} MB"
-        yield Row(name, size, run(allowed, top, *argv), None, megabytes / 2)
+        yield Row(name, size, run(allowed, top, *argv), None, seconds)
 
 
 def many_rows(top: Path, limit: int, part: float) -> Iterator[Row]:

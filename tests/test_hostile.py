@@ -12,21 +12,11 @@ import pytest
 from conftest import in_process, soon, tree
 
 import mapillary_tools as tool
-from callers import SHOTS, WAYS, World, civil, hurry
+from callers import SHOTS, WAYS, civil
 from hostile import HEAD, NAMES, ODD, Rude, Started, answer, bodies, endless, once, raw, storm, well
 from service import CLIENT_TOKEN, END, PASSWORD, TOKEN, USER, Service, status
 
-pytestmark = in_process
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    hurry(monkeypatch)
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch):
-    return World(tmp_path, monkeypatch)
+pytestmark = [in_process, pytest.mark.usefixtures("quick")]
 
 
 # ---- Wrong types

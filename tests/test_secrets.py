@@ -16,24 +16,14 @@ from conftest import ROOT, in_process, real, run, tree
 import guard
 import making
 import mapillary_tools as tool
-from callers import SHOTS, WAYS, World, civil, hurry, spelled, spellings
+from callers import SHOTS, WAYS, civil, spelled, spellings
 from hostile import HEAD, Rude, raw
 from service import CLIENT_TOKEN, EMAIL, PASSWORD, TOKEN, Service, status, write_config
 
-pytestmark = in_process
+pytestmark = [in_process, pytest.mark.usefixtures("quick")]
 posix = pytest.mark.skipif(os.name != "posix", reason="modes, links and pipes of POSIX")
 SECRETS = (TOKEN, CLIENT_TOKEN, EMAIL, PASSWORD)
 BY_TOKEN = ("authenticate", "--user_name", "demo", "--user_access_token", TOKEN)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    hurry(monkeypatch)
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch):
-    return World(tmp_path, monkeypatch)
 
 
 @pytest.fixture
