@@ -12,6 +12,7 @@ import builtins
 import io
 import os
 import threading
+import weakref
 from contextlib import ExitStack
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 from unittest import mock
@@ -239,11 +240,22 @@ def picture(root: Any) -> Dict[str, Kept]:
     return found
 
 
-def restore(root: Any, wanted: Dict[str, Kept]) -> None:
-    """Make a folder hold exactly this; what is right already is not touched."""
-    for thread in threading.enumerate():  # a stand-in that still answers a line that broke
+# Threads that are none of a run's: those of the test runner live as long as it does.
+BYSTANDERS = weakref.WeakSet(threading.enumerate())
+
+
+def wait_for_helpers() -> None:
+    """A stand-in may still answer a line that broke: its threads end first. Once for each that does not end."""
+    for thread in set(threading.enumerate()) - set(BYSTANDERS):
         if thread.daemon and thread is not threading.current_thread():
             thread.join(5)
+            if thread.is_alive():
+                BYSTANDERS.add(thread)
+
+
+def restore(root: Any, wanted: Dict[str, Kept]) -> None:
+    """Make a folder hold exactly this; what is right already is not touched."""
+    wait_for_helpers()
     here = picture(root)
     for name in reversed(list(here)):
         kept, path = here[name], os.path.join(str(root), name)
