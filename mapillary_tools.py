@@ -38,6 +38,7 @@ step gives back as many images as it got.
                 Frames                 their way into the folder
     Service     HTTP, Connections      answers and when to try again; sockets
                 Service                the requests of the API
+                History                what went to which service from this computer
                 Parcels, Upload        what there is to send; sending it
                 Stand-in               a service on this computer
                 Accounts, Sending      tokens; one run of an upload
@@ -2113,6 +2114,19 @@ def photo_id(name: str, found: Found) -> str:
     width, height = found.pixels or (0, 0)
     rest = f"|{width}x{height}|{round(when * 1000)}"
     return uuid_of(composed(name).encode("utf-8", "surrogateescape") + rest.encode("ascii"))
+
+
+def fix_id(fix: Fix) -> str:
+    """A short name of a time and position, at the precision that is written."""
+    return text_hash(f"{round(fix.time * 1000)}|{fix.lat:.7f}|{fix.lon:.7f}")
+
+
+def picture_id(digest: str, found: Found) -> str:
+    """The id of a photo whatever its name: from the digest of its picture and its capture time as
+    found.
+    """
+    when = "|".join(found.clocks[0][1:3]) if found.clocks else str(found.gps_time)
+    return text_hash(f"{digest}|{when}")
 
 
 def composed(name: str) -> str:
@@ -5888,11 +5902,18 @@ class Sent(NamedTuple):
 
     image: str  # file name
     service: str
-    status: str  # "started", "sent" or "failed"
+    status: str  # "started", "sent", "elsewhere" (from another folder, in whose sequence), "failed"
     photo: Optional[str] = None  # id of the photo, so that another of this name is told from it
     key: Optional[str] = None  # under which the service has, or gets, its bytes
     handle: Optional[str] = None  # what the service gave for it
     problem: Optional[Problem] = None
+    picture: Optional[str] = None  # by which the history of uploads knows it
+    fix: Optional[str] = None  # fix_id() of the time and position that it was sent with
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the service has it."""
+        return self.status in ("sent", "elsewhere")
 
 
 class Manifest(NamedTuple):
@@ -5915,6 +5936,16 @@ class Sampling(NamedTuple):
     digest: str  # of the video
     frames: Mapping[str, Stamp] = MappingProxyType({})  # name -> size and time
     done: Optional[str] = None  # hash of the settings, once all frames are there
+
+
+class Arrival(NamedTuple):
+    """A photo that a service has: a line of the history of uploads."""
+
+    picture: str  # picture_id()
+    service: str
+    folder: str  # that it was sent from
+    image: str  # file name there
+    at: str  # time, UTC
 
 
 Line = Union[Image, Sent, Manifest, Sampling]
@@ -6170,7 +6201,7 @@ def unpack_image(path: Path, row: Row) -> Image:
 
 def _pack_sent(sent: Sent) -> Row:
     if sent.problem is None:
-        names = ("image", "service", "photo", "status", "key", "handle")
+        names = ("image", "service", "photo", "status", "key", "handle", "picture", "fix")
         values = sent._asdict()
         return known_values(**{name: values[name] for name in names})
     row = {"image": sent.image, "service": sent.service, "status": sent.status}
@@ -6188,6 +6219,11 @@ def unpack_manifest(row: Row) -> Manifest:
     """What is known of a sequence; raises one of DAMAGED."""
     images = tuple([str(name) for name in row.get("images") or ()])
     return Manifest(**_read_plain(Manifest, row), images=images)
+
+
+def unpack_arrival(row: Row) -> Arrival:
+    """What is known of a photo that a service has; raises one of DAMAGED."""
+    return Arrival(**_read_plain(Arrival, row))
 
 
 def _pack_sampling(sampling: Sampling) -> Row:
@@ -7613,6 +7649,8 @@ class Gathered(NamedTuple):
     read: AbstractSet[Path] = frozenset()  # those whose file was read in this run
     # folder -> keys of its described copies
     copies: Mapping[str, FrozenSet[str]] = MappingProxyType({})
+    # images that the service has -> how they were sent
+    sent: Mapping[Path, Sent] = MappingProxyType({})
     known: Known = Known()
 
     def has_copy(self, image: Image) -> bool:
@@ -7635,6 +7673,34 @@ def is_final(image: Image) -> bool:
     """Whether no step can change anything about an image: skipped, or unreadable."""
     set_aside = image.aside is not None and image.aside.status == "skipped"
     return set_aside or image.found is None or image.found.error is not None
+
+
+def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Found]) -> bool:
+    """Whether the journal says that this very image, not another of its name, has arrived at a
+    service.
+    """
+    sent = journal.sent(service, name)
+    if sent is None or not sent.arrived:
+        return False
+    return found is None or not sent.photo or sent.photo == photo_id(name, found)
+
+
+def is_outdated(image: Image, sent: Sent) -> bool:
+    """Whether an image has another time or position than it was sent with; no where that is not
+    known.
+    """
+    if sent.fix is None or image.geotag is None:
+        return False
+    return sent.fix != fix_id(image.geotag.fix)
+
+
+def say_outdated(count: int, notes: Notes) -> None:
+    """Say that what is known of images now is not what they were sent with."""
+    if count:
+        notes.say(
+            f"{count} were sent with another time or position than they have now: upload "
+            "--reupload sends them again"
+        )
 
 
 def links_told(due: Sequence[Image], copies: bool) -> List[str]:
@@ -7772,6 +7838,43 @@ class _Planner:
         """The settings hash of each step of an image when it is up to date."""
         return _expected(image, self.hashes, self.digests[os.path.dirname(str(image.path))])
 
+    def leave_out_sent(self) -> int:
+        """Leave out what the service has, but for images that would now get another time or
+        position; returns how many of all of them were sent with another one.
+        """
+        gathered, sent, outdated = self.gathered, self.gathered.sent, 0
+        images = []
+        for group in by_folder(gathered.images).values() if sent else ():
+            moved = self._moved([one for one in group if not is_final(one)])
+            for image in group:
+                how = sent.get(image.path)
+                if how is not None and image.path not in moved:
+                    outdated += is_outdated(image, how)
+                    image = leave_out(image, SKIP_UPLOADED)
+                outdated += image.path in moved
+                images.append(image)
+        if sent:
+            self.gathered = gathered._replace(images=replaced(gathered.images, images))
+        return outdated
+
+    def _moved(self, group: Sequence[Image]) -> Set[Path]:
+        """The images of a folder that the service has and that get another time or position by the
+        options of this run.
+        """
+        doubtful = [one for one in group if self._by_others(one)]
+        if not doubtful:
+            return set()
+        fresh = [without_stale(one, self.course.steps) for one in group]
+        placed = run_step(GEOTAG, fresh, self.gathered.known, self.course, Notes())
+        sent = self.gathered.sent
+        return {one.path for one in placed if one.path in sent and is_outdated(one, sent[one.path])}
+
+    def _by_others(self, image: Image) -> bool:
+        """Whether an image that the service has was placed by other options, or other images."""
+        if image.path not in self.gathered.sent or GEOTAG not in self.course.steps:
+            return False
+        return image.settings.get(GEOTAG) != self.expected(image)[GEOTAG]
+
     def sort_out(self) -> Tuple[List[Image], List[Image]]:
         """(images that are due, those of folders in which all is settled)."""
         due: List[Image] = []
@@ -7824,11 +7927,13 @@ def plan(gathered: Gathered, course: Course) -> Work:
     where nothing is.
     """
     notes, planner = Notes(), _Planner(gathered, course)
+    outdated = planner.leave_out_sent()
     due, done = planner.sort_out()
     for step in course.steps:
         due = run_step(step, due, gathered.known, course, notes)
     done.extend(map(planner.with_settings, due))
-    return planner.work(replaced(gathered.images, done), notes.lines)
+    say_outdated(outdated, notes)
+    return planner.work(replaced(planner.gathered.images, done), notes.lines)
 
 
 # ---- A run --------------------------------------------------------------------------------------
@@ -7916,16 +8021,6 @@ def open_places(
     return places, {folder: error.problem for folder, error in errors.items()}
 
 
-def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Found]) -> bool:
-    """Whether the journal says that this very image, not another of its name, has arrived at a
-    service.
-    """
-    sent = journal.sent(service, name)
-    if sent is None or sent.status != "sent":
-        return False
-    return found is None or not sent.photo or sent.photo == photo_id(name, found)
-
-
 def _why_skipped(path: Path, was_uploaded: bool) -> str:
     """Why an image is not even read; "" if it is."""
     if not is_jpeg_name(path):
@@ -7989,12 +8084,16 @@ class _Reading:
             self.read.add(path)
             ui.progress("reading", count, total, 0)
 
-    def leave_out_uploaded(self, places: Mapping[str, Place]) -> None:
-        """Leave out what the service of the run has."""
+    def uploaded(self, places: Mapping[str, Place]) -> Dict[Path, Sent]:
+        """The images that the service of the run has, and how they were sent."""
+        found = {}
         for path, image in self.images.items() if self.course.service else ():
             home = places.get(os.path.dirname(str(path)))
             if home and is_uploaded(home.journal, self.course.service, path.name, image.found):
-                self.images[path] = leave_out(image, SKIP_UPLOADED)
+                sent = home.journal.sent(self.course.service, path.name)
+                if sent is not None:
+                    found[path] = sent
+        return found
 
 
 def gather_images(
@@ -8016,9 +8115,9 @@ def gather_images(
             problem = problems[folder]._replace(file="")
             reading.images.update((path, fail_now(Image(path), problem)) for path in group)
     reading.read_all(places, ui)
-    reading.leave_out_uploaded(places)
     copies = {folder: place.journal.copies() for folder, place in places.items()}
-    return Gathered([reading.images[path] for path in paths], reading.read, copies), places
+    images, sent = [reading.images[path] for path in paths], reading.uploaded(places)
+    return Gathered(images, reading.read, copies, sent), places
 
 
 def as_read(path: Path, known: Optional[Image], found: Found, config: Configuration) -> Image:
@@ -10606,6 +10705,97 @@ def search_images(server: Server, url: str, token: str, size: str) -> Search:
     return Search(url, {str(row.get("id")): _shot(row, size) for row in good}, following)
 
 
+# ---- History ------------------------------------------------------------------------------------
+# Here: what went from this computer to which service, by the picture, beside the configuration.
+# Not here: sending; what the journal of a folder knows.
+
+
+class History:
+    """The arrivals at one service, of all folders and runs of this computer; only ever added to.
+
+    Where it cannot be read or kept, that is said once, and there is none.
+    """
+
+    def __init__(self, service: str, tell: Callable[[str], None]) -> None:
+        self.service, self._tell = service, tell
+        self.path = os.path.join(os.path.dirname(config_path()), "history.jsonl")
+        self._before: Dict[str, Arrival] = {}  # of earlier runs
+        self._fresh: List[Arrival] = []  # of this run, not written yet
+        self._guard = threading.Lock()
+        try:
+            with open_file(self.path) as stream:
+                for text in stream:
+                    self._take(text)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._cannot("read", error)
+
+    def _take(self, text: bytes) -> None:
+        """Remember what a line says; one that is damaged, or of another service, is left out."""
+        with contextlib.suppress(*DAMAGED):
+            one = unpack_arrival(json.loads(text))
+            if one.service == self.service:
+                self._before.setdefault(one.picture, one)
+
+    def _cannot(self, what: str, error: OSError) -> None:
+        cause = error.strerror or str(error)
+        self._tell(
+            f"the history of uploads, {self.path}, cannot be {what} ({cause}): a card that is "
+            "copied into two folders would go up twice"
+        )
+
+    def before(self, picture: str, path: str) -> Optional[Arrival]:
+        """How a photo that is found at a path arrived before this run; None where it did not, or
+        where it is a twin, with the same picture and time, of one that is still beside it.
+        """
+        one = self._before.get(picture)
+        if one is None or one.folder != _folder_of(path):
+            return one
+        first = os.path.join(one.folder, one.image)
+        with contextlib.suppress(OSError):
+            return one if os.path.samefile(first, path) else None
+        return one
+
+    def add(self, picture: str, path: str) -> None:
+        """Note a photo that has arrived; keep() writes it."""
+        if picture in self._before:
+            return
+        at = format_time(time.time())
+        one = Arrival(picture, self.service, _folder_of(path), os.path.basename(path), at)
+        with self._guard:
+            self._fresh.append(one)
+
+    def keep(self) -> None:
+        """Write what has arrived; the journals of its folders are on disk by now."""
+        with self._guard:
+            fresh, self._fresh = self._fresh, []
+        if not fresh:
+            return
+        lines = b"".join(canonical(one._asdict()).encode("ascii") + b"\n" for one in fresh)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        try:
+            make_folder(os.path.dirname(self.path), 0o700)
+            with io.FileIO(os.open(self.path, flags, 0o600), "a+b") as stream:
+                if stream.seek(0, os.SEEK_END) and _torn(stream):
+                    lines = b"\n" + lines
+                write_all(stream, lines)
+                flush_file(stream.fileno())
+        except (OSError, ToolError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            self._cannot("kept", cause if isinstance(cause, OSError) else OSError(str(error)))
+
+
+def _folder_of(path: str) -> str:
+    return os.path.realpath(os.path.dirname(path))
+
+
+def _torn(stream: io.FileIO) -> bool:
+    """Whether the last line of a file was not written whole."""
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) != b"\n"
+
+
 # ---- Parcels ------------------------------------------------------------------------------------
 # Here: images and sequences on their way to a service: what there is to do, by the journal.
 # Not here: sending, requests, sockets.
@@ -10635,10 +10825,21 @@ class UploadOptions(Group):
     max_rate: Optional[float] = opt(
         None, Rule("upload at most so fast (default: no limit)", "KB/S", advanced=True, above=0)
     )
+    reupload: bool = opt(
+        False,
+        rare(
+            "send again what was sent with another time or position, or from another folder",
+        ),
+    )
+    accept_failed: bool = opt(
+        False, Rule("send and finish sequences without their images that failed")
+    )
 
 
 # How far a parcel is.
 DUE, THERE, SENT, FAILED, LEFT = "due", "there before", "sent", "failed", "failed before"
+OUTDATED, ELSEWHERE = "there with another time or position", "there from another folder"
+_ARRIVED = (THERE, OUTDATED, SENT)  # in the sequence that it is in here
 
 
 @dataclass
@@ -10646,11 +10847,13 @@ class Parcel:
     """One image on its way."""
 
     path: str
+    found: Found
     photo: str  # id of the photo
-    time: float = 0.0  # seconds UTC, by which its sequence is ordered
+    fix: Optional[Fix] = None  # its time, by which its sequence is ordered, and position
     state: str = DUE  # of those above
     handle: str = ""  # what the service gave for it
     problem: Optional[Problem] = None  # why it failed; of one that is due: in an earlier run
+    arrival: Optional[Arrival] = None  # how the service got it from another folder
 
     @property
     def name(self) -> str:
@@ -10664,7 +10867,11 @@ class Parcel:
             return None
         if self.state in (FAILED, LEFT) and self.problem is not None:
             return Outcome("failed", self.problem.code, self.problem)
-        return Outcome("skipped", SKIP_UPLOADED if self.state == THERE else SKIP_LEFT)
+        there = self.state in (THERE, OUTDATED, ELSEWHERE)
+        return Outcome("skipped", SKIP_UPLOADED if there else SKIP_LEFT)
+
+
+OPEN, HELD, FINISHED = "open", "held", "finished"  # held: complete, and waits for somebody's word
 
 
 @dataclass
@@ -10676,14 +10883,15 @@ class Batch:
     user: Optional[str]
     organization: Optional[str]
     parcels: List[Parcel] = dataclasses.field(default_factory=list)
-    finished: bool = False
-    held: bool = False  # complete, but it waits for somebody's word
+    stage: str = OPEN  # or HELD, FINISHED
+    lenient: bool = False  # whether it is complete without those that failed
     problem: Optional[Problem] = None  # why it could not be finished
 
     @property
     def complete(self) -> bool:
-        """Whether all of its images are at the service."""
-        return all(parcel.state in (THERE, SENT) for parcel in self.parcels)
+        """Whether all of its images are at the service, those apart that may be missing."""
+        good = (*_ARRIVED, ELSEWHERE) + ((FAILED, LEFT) if self.lenient else ())
+        return all(parcel.state in good for parcel in self.parcels)
 
     @property
     def waiting(self) -> bool:
@@ -10696,9 +10904,18 @@ class Batch:
         return [parcel.name for parcel in self.parcels]
 
     def left(self, manifest: Optional[Manifest]) -> List[Parcel]:
-        """The images that a manifest does not name."""
+        """The images at the service that a manifest does not name."""
         there = set(manifest.images if manifest else ())
-        return [parcel for parcel in self.parcels if parcel.name not in there]
+        mine = [parcel for parcel in self.parcels if parcel.state in _ARRIVED]
+        return [parcel for parcel in mine if parcel.name not in there]
+
+    def open_by(self, manifest: Optional[Manifest]) -> bool:
+        """Whether the service has not finished it yet, by what is known of it there."""
+        if self.waiting or self.left(manifest):
+            return True
+        if manifest is not None:
+            return manifest.cluster is None
+        return any(parcel.state != ELSEWHERE for parcel in self.parcels)
 
 
 class Shipment:
@@ -10706,8 +10923,11 @@ class Shipment:
     in none.
     """
 
-    def __init__(self, service: str, top: str, config: Configuration) -> None:
-        self.service, self.top, self.config = service, top, config
+    def __init__(
+        self, history: History, top: str, config: Configuration, asked: UploadOptions
+    ) -> None:
+        self.service, self.history = history.service, history
+        self.top, self.config, self.asked = top, config, asked
         self.batches: Dict[Tuple[str, str], Batch] = {}
         self.outcomes: Dict[str, Outcome] = {}  # path -> why it is not sent
 
@@ -10731,7 +10951,7 @@ class Shipment:
                     self.outcomes[path] = outcome
         for batch in self.batches.values():
             if batch.place is place:  # names come in natural order, and sort keeps it among equals
-                batch.parcels.sort(key=lambda parcel: parcel.time)
+                batch.parcels.sort(key=lambda parcel: parcel.fix.time if parcel.fix else 0.0)
 
     def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
         """Put an image into its sequence; gives the outcome of one that is not to be sent."""
@@ -10749,7 +10969,7 @@ class Shipment:
         with contextlib.suppress(OSError, ToolError):
             if not is_same_file(image, os.stat(path)):
                 found = as_read(Path(path), image, read_found(path), self.config).found or found
-        self._sort_in(batch, path, found, image.geotag.time)
+        self._sort_in(batch, path, found, image.geotag.fix)
         return None
 
     def _take_described(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
@@ -10765,23 +10985,41 @@ class Shipment:
             return _not_processed(path)
         folder = os.path.basename(place.folder).encode("utf-8", "replace")
         batch = Batch(own.sequence or uuid_of(folder), place, own.user, own.organization)
-        self._sort_in(batch, path, found, 0.0)
+        self._sort_in(batch, path, found, None)
         return None
 
-    def _sort_in(self, batch: Batch, path: str, found: Found, time: float) -> None:
+    def _sort_in(self, batch: Batch, path: str, found: Found, fix: Optional[Fix]) -> None:
         """Add an image to its sequence, new or known, with its handle when it has
         arrived before.
         """
+        batch.lenient = self.asked.accept_failed
         batch = self.batches.setdefault((batch.place.folder, batch.identity), batch)
-        parcel = Parcel(path, photo_id(os.path.basename(path), found), time)
+        parcel = Parcel(path, found, photo_id(os.path.basename(path), found), fix)
         batch.parcels.append(parcel)
         sent = batch.place.journal.sent(self.service, parcel.name)
         if sent is None or sent.photo not in (None, parcel.photo):
             return  # nothing yet, or another photo that had the same name
-        if sent.status == "sent":
-            parcel.state, parcel.handle = THERE, sent.handle or ""
+        if sent.arrived:
+            self._there(parcel, sent)
         elif sent.problem is not None:
             parcel.problem = sent.problem._replace(file=path)
+
+    def _there(self, parcel: Parcel, sent: Sent) -> None:
+        """Note that an image has arrived before, unless it is to be sent again."""
+        state = THERE
+        if sent.status == "elsewhere":
+            state = ELSEWHERE
+        elif sent.fix and (parcel.fix is None or sent.fix != fix_id(parcel.fix)):
+            state = OUTDATED
+        if state != THERE and self.asked.reupload:
+            return
+        parcel.state, parcel.handle = state, sent.handle or ""
+        if sent.picture and state != ELSEWHERE:
+            self.history.add(sent.picture, parcel.path)
+
+    def outdated(self) -> int:
+        """How many images the service has with another time or position."""
+        return sum(parcel.state == OUTDATED for parcel in self.parcels)
 
     def failed_before(self) -> List[Parcel]:
         """The images that could not be sent in an earlier run."""
@@ -10796,9 +11034,7 @@ class Shipment:
         """The sequences that the service has not finished yet."""
         found = []
         for batch in self.batches.values():
-            manifest = batch.place.journal.manifest(self.service, batch.identity)
-            done = manifest is not None and manifest.cluster is not None
-            if batch.waiting or not done or batch.left(manifest):
+            if batch.open_by(batch.place.journal.manifest(self.service, batch.identity)):
                 found.append(batch)
         return found
 
@@ -10838,18 +11074,23 @@ class Ready(NamedTuple):
     size: int  # bytes in all
     md5: str  # of all of them
     stamp: Tuple[int, int]  # size and time in ns of the file, to notice a change
+    picture: str  # digest of the scans, which no description changes
 
 
 def digest_of(stream: BinaryIO, path: str, head: bytes = b"", start: int = 0) -> Ready:
-    """What goes out of an open file: head, then the file from start on. Raises OSError."""
-    digest, size = hashlib.md5(head), len(head)
+    """What goes out of an open file: head, then the file from start on, where its scan begins if
+    it is a JPEG with a head of its own. Raises OSError.
+    """
     status = os.fstat(stream.fileno())
+    end = end_of_scan(stream, start) if start else None
+    digest, picture, at = hashlib.md5(head), hashlib.sha256(), start
     stream.seek(start)
     for piece in iter(lambda: stream.read(COPY_BYTES), b""):
         digest.update(piece)
-        size += len(piece)
-    stamp = (status.st_size, status.st_mtime_ns)
-    return Ready(path, head, start, size, digest.hexdigest(), stamp)
+        picture.update(piece if end is None else piece[: max(0, end - at)])
+        at += len(piece)
+    stamp, size = (status.st_size, status.st_mtime_ns), len(head) + at - start
+    return Ready(path, head, start, size, digest.hexdigest(), stamp, picture.hexdigest())
 
 
 def ready_image(place: Place, name: str, config: Configuration) -> Ready:
@@ -10863,7 +11104,8 @@ def ready_image(place: Place, name: str, config: Configuration) -> Ready:
     try:
         if image is None or image.described is None:
             with open(path, "rb") as stream:
-                return digest_of(stream, path)
+                head = read_head(stream, path).data
+                return digest_of(stream, path, head, len(head))
         if not is_same_file(image, os.stat(path)):
             if as_read(Path(path), image, read_found(path), config).described is None:
                 wrong = "was changed since it was processed"
@@ -10996,15 +11238,21 @@ class Sender:
         try:
             self.crew.run(itertools.chain(sending, finishing), count)
         finally:
-            for place in {id(batch.place): batch.place for batch in batches}.values():
-                place.journal.flush()
+            self._flush()
+
+    def _flush(self) -> None:
+        """Have all that has arrived on disk, first in the journals, then in the history."""
+        places = {id(batch.place): batch.place for batch in self.shipment.batches.values()}
+        for place in places.values():
+            place.journal.flush()
+        self.shipment.history.keep()
 
     def finish_held(self) -> None:
         """Finish the sequences that a run with hold left open."""
         self.server.wire.stop.clear()
         self.hold = False
         for batch in self.held:
-            batch.held = False
+            batch.stage = OPEN
             self.crew.guarded(functools.partial(self.try_finish, batch))
         self.server.wire.hang_up()
         self.crew.raise_crash()
@@ -11012,7 +11260,7 @@ class Sender:
     @property
     def held(self) -> List[Batch]:
         """The sequences that could be finished now."""
-        return [batch for batch in self.shipment.batches.values() if batch.held]
+        return [batch for batch in self.shipment.batches.values() if batch.stage == HELD]
 
     def send(self, batch: Batch, parcel: Parcel) -> None:
         """Send one image and journal it; one that cannot be sent is recorded, and its sequence
@@ -11024,8 +11272,11 @@ class Sender:
             ready = ready_image(batch.place, parcel.name, self.shipment.config)
             key = f"mly_tools_{ready.md5}.jpg"
             before = journal.sent(service, parcel.name)
-            begun = before is not None and before.status != "sent" and before.key == key
-            line = Sent(parcel.name, service, "started", parcel.photo, key)
+            begun = before is not None and not before.arrived and before.key == key
+            line = self._line_of(parcel, ready)
+            if not begun and self._arrived(parcel, line.picture or ""):
+                self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
+                return
             with self._turns.take(key) as again:
                 self.server.wait(0.0)
                 journal.append([line], flush=False)
@@ -11041,6 +11292,25 @@ class Sender:
             )
         else:
             self._settle(batch, parcel, line._replace(status="sent", handle=handle))
+
+    def _line_of(self, parcel: Parcel, ready: Ready) -> Sent:
+        """The line of an image that is about to be sent."""
+        fix = None if parcel.fix is None else fix_id(parcel.fix)
+        return Sent(
+            parcel.name,
+            self.shipment.service,
+            "started",
+            parcel.photo,
+            f"mly_tools_{ready.md5}.jpg",
+            picture=picture_id(ready.picture, parcel.found),
+            fix=fix,
+        )
+
+    def _arrived(self, parcel: Parcel, picture: str) -> bool:
+        """Whether a photo came to the service from elsewhere, and is not to be sent again."""
+        if not self.shipment.asked.reupload:
+            parcel.arrival = self.shipment.history.before(picture, parcel.path)
+        return parcel.arrival is not None
 
     def _settle(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image, and finish its sequence when it was the last and all have
@@ -11063,15 +11333,20 @@ class Sender:
         if problem is None and manifest and manifest.cluster and parcel.name in manifest.images:
             others = tuple(name for name in manifest.images if name != parcel.name)
             lines.insert(0, manifest._replace(images=others))  # another photo of this name
-        journal.append(lines, flush=problem is None and self._pulse.due())
+        journal.append(lines, flush=False)
         self._pulse.settled += parcel.state == DUE
-        parcel.state = SENT if problem is None else FAILED
+        state = ELSEWHERE if line.status == "elsewhere" else SENT
+        parcel.state = state if problem is None else FAILED
         parcel.handle, parcel.problem = line.handle or "", problem
+        if parcel.state == SENT and line.picture:
+            self.shipment.history.add(line.picture, parcel.path)
+            if self._pulse.due():
+                self._flush()
 
     def try_finish(self, batch: Batch) -> None:
         """Finish a sequence, unless it is to be held; one that cannot be finished is recorded."""
         if self.hold and not self.server.wire.stop.is_set():
-            batch.held = True
+            batch.stage = HELD
             return
         try:
             self._finish(batch)
@@ -11104,7 +11379,7 @@ class Sender:
             line = Manifest(batch.identity, service, names, entity.key, handle)
             journal.append([line])
             self._confirm(batch, line)
-        batch.finished = True
+        batch.stage = FINISHED
 
     def _confirm(self, batch: Batch, line: Manifest) -> None:
         """Have the service finish the manifest of a sequence, and journal that it did."""
@@ -11599,14 +11874,17 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
         service = _open_service(options, stack)
-        shipment = Shipment(service.name, top, Configuration())
+        history = History(service.name, notes.say)
+        shipment = Shipment(history, top, Configuration(), asked)
         _take_on_board(shipment, paths, *open_places(paths, not dry, stack))
         offline_s = options[Patience].offline_limit * 60
         limits = Limits(offline_s, number_of("MAX_ATTEMPTS", 10), asked.max_rate)
         server = Server(service.graph, service.upload, limits, notes.say)
         sender = Sender(shipment, server, asked.manual_done, ui)
+        _check_placed(shipment, asked)
         if not dry:
             _send(sender, service, asked)
+            history.keep()
         elif asked.retry_failed == "no":
             _leave_failed(shipment)
         _count_sent(report, paths, sender, dry)
@@ -11627,6 +11905,29 @@ def _take_on_board(
             shipment.add_place(places[folder], [path.name for path in group])
         else:
             shipment.outcomes.update(_in_use(group, problems[folder]))
+
+
+_NOT_PLACED = ("no_position", "no_time", "outside_track", "in_gap", "position_jump")
+
+
+def _check_placed(shipment: Shipment, asked: UploadOptions) -> None:
+    """Raise UploadError where more than half of the images could not be placed for one cause: what
+    is left would be finished as a sequence, though the mistake is not theirs.
+    """
+    lost = [one for one in shipment.outcomes.values() if one.status == "failed"]
+    causes = collections.Counter(one.reason for one in lost if one.reason in _NOT_PLACED)
+    due = len(shipment.jobs())
+    if not causes or not due or asked.accept_failed:
+        return
+    cause, count = causes.most_common(1)[0]
+    total = len(lost) + sum(len(batch.parcels) for batch in shipment.batches.values())
+    if 2 * count <= total:
+        return
+    problem = next(one.problem for one in lost if one.reason == cause and one.problem)
+    wrong = f"nothing is sent, since {count} of {total} images could not be placed"
+    mend = f"{problem.remedy}; then process again, or " if problem.remedy else "process again, or "
+    remedy = f"{mend}add --accept_failed to send the other {due}"
+    raise UploadError("mostly_failed", wrong, value=problem.wrong, remedy=remedy)
 
 
 def _in_use(paths: Sequence[Path], problem: Problem) -> Iterator[Tuple[str, Outcome]]:
@@ -11679,12 +11980,19 @@ def _count_sent(report: Report, paths: Sequence[Path], sender: Sender, dry: bool
     known = {parcel.path: parcel for parcel in shipment.parcels}
     for path in paths:
         report.count(path, shipment.outcome(str(path), known, dry))
-    facts.update(sequences_finished=sum(batch.finished for batch in batches))
+    facts.update(sequences_finished=sum(one.stage == FINISHED for one in batches))
     facts.update(sequences_waiting=len(sender.held), bytes_sent=sender.server.wire.pace.sent)
+    facts.update(outdated=shipment.outdated())
 
 
 def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes) -> None:
     """Say what is left to do, and whether the pictures may leave the card."""
+    arrivals = [parcel.arrival for parcel in sender.shipment.parcels if parcel.arrival]
+    places = collections.Counter((arrival.folder, arrival.at[:10]) for arrival in arrivals)
+    for (folder, day), count in sorted(places.items()):
+        again = "--reupload sends them again"
+        notes.say(f"{count} were sent from {folder} on {day} and are not sent again; {again}")
+    say_outdated(sender.shipment.outdated(), notes)
     held = len(sender.held)
     tried = [parcel for parcel in sender.shipment.parcels if parcel.state == FAILED]
     left = len(report.skipped.get(SKIP_LEFT, ())) + len(tried)
@@ -11718,6 +12026,11 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
 # Not here: opening images, changing anything.
 
 SKIP_WAITING, SKIP_UNPROCESSED, SKIP_HERE = "waiting", "not processed", "already downloaded"
+SKIP_GONE, SKIP_OUTDATED = "gone", "outdated"
+_MORE = {
+    SKIP_GONE: "was processed, and is no longer in the folder",
+    SKIP_OUTDATED: "was sent with another time or position than it has now",
+}
 
 
 @dataclass(frozen=True)
@@ -11730,7 +12043,7 @@ class StatusOptions(Group):
         Rule(
             "name the images in this state, with the reason",
             flag="list",
-            choices=("failed", SKIP_WAITING, SKIP_DUPLICATE),
+            choices=("failed", SKIP_WAITING, SKIP_DUPLICATE, SKIP_OUTDATED, SKIP_GONE),
         ),
     )
 
@@ -11755,7 +12068,7 @@ class Standing(NamedTuple):
             return ""
         repeats, problem = self.outcome.repeats, self.outcome.problem
         if repeats is None:
-            return str(problem._replace(file="")) if problem else ""
+            return str(problem._replace(file="")) if problem else _MORE.get(self.word, "")
         turned = "" if repeats.turn is None else f", turned by {repeats.turn:.1f} degrees"
         return f"repeats {repeats.partner}, {repeats.distance:.2f} m away{turned}"
 
@@ -11802,15 +12115,21 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
     if not known:
         return None
     names, earlier = sorted(known.values(), key=natural_key), old_uploads(folder, top)
-    paths = [Path(folder, name) for name in names]
-    images = zip(paths, journal.images(names))
-    return Standings(
-        journal,
-        (
-            _standing(journal, service, image or Image(path), problem, earlier(path.name))
-            for path, image in images
-        ),
-    )
+    paths, there = [Path(folder, name) for name in names], set(map(name_key, here))
+
+    def of_each() -> Iterator[Standing]:
+        for path, image in zip(paths, journal.images(names)):
+            one = _standing(journal, service, image or Image(path), problem, earlier(path.name))
+            yield one if name_key(path.name) in there else _without_file(one)
+
+    return Standings(journal, of_each())
+
+
+def _without_file(standing: Standing) -> Standing:
+    """An image of the journal that is no longer in its folder."""
+    if standing.word in ("uploaded", SKIP_OUTDATED):
+        return standing._replace(outcome=None)
+    return standing._replace(outcome=Outcome("skipped", SKIP_GONE))
 
 
 def _failed_upload(image: Image, sent: Optional[Sent]) -> Optional[Problem]:
@@ -11835,7 +12154,8 @@ def _standing(
     if not is_jpeg_name(name):
         return Standing(image, Outcome("skipped", SKIP_KIND))
     if earlier or is_uploaded(journal, service, name, image.found):
-        return Standing(image, None)
+        outdated = sent is not None and is_outdated(image, sent)
+        return Standing(image, Outcome("skipped", SKIP_OUTDATED) if outdated else None)
     problem = _failed_upload(image, sent) if problem is None else problem
     if problem is not None and (before is None or before.status != "failed"):
         problem = problem._replace(file=str(image.path))
@@ -11862,18 +12182,29 @@ class SequenceCounts:
     def __init__(self, journal: Journal, service: str) -> None:
         self.journal, self.service = journal, service
         self.rows: Dict[str, SequenceCount] = {}
+        self._there: Dict[str, Set[str]] = {}  # sequence -> keys of the images it is finished with
 
     def add(self, standing: Standing) -> None:
         """Count an image in its sequence."""
-        identity = standing.image.sequence
-        if identity:
-            row = self.rows.setdefault(identity, SequenceCount(identity))
-            row.images += 1
-            row.uploaded += standing.outcome is None
-            sent = self.journal.manifest(self.service, identity)
-            row.finished = (
-                sent is not None and sent.cluster is not None and row.images <= len(sent.images)
-            )
+        identity, word = standing.image.sequence, standing.word
+        if not identity or word == SKIP_GONE:
+            return
+        row = self.rows.setdefault(identity, SequenceCount(identity, finished=True))
+        row.images += 1
+        row.uploaded += word in ("uploaded", SKIP_OUTDATED)
+        row.finished = row.finished and self._is_in(standing.image, identity)
+
+    def _is_in(self, image: Image, identity: str) -> bool:
+        """Whether an image is at the service, in its sequence that is finished, or in another."""
+        sent = self.journal.sent(self.service, image.path.name)
+        if sent is not None and sent.status == "elsewhere":
+            return True
+        there = self._there.get(identity)
+        if there is None:
+            manifest = self.journal.manifest(self.service, identity)
+            names = manifest.images if manifest and manifest.cluster is not None else ()
+            there = self._there[identity] = set(map(name_key, names))
+        return name_key(image.path.name) in there
 
 
 class _Figures:
@@ -12509,7 +12840,7 @@ class _Page:
                 placed.append(standing.image)
         folder = self.title if where == "." else where
         for identity, row in page_sequences(in_order(placed), folder).items():
-            self.sequences.append((row, counts.rows[identity]))
+            self.sequences.append((row, counts.rows.get(identity) or SequenceCount(identity)))
 
     def _take(self, standing: Standing) -> None:
         """Count an image, and show it by itself where it is in no sequence; its failure is none of

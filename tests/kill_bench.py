@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 
 import making
 import service
+from door import arrivals
 from kill_child import HUNG, ORPHAN_S, Child, Ended, Kill, Tool, clean, outlived, words_of
 from kill_fields import Scenario
 
@@ -103,6 +104,8 @@ def look(field: Path, hidden: Sequence[str] = ()) -> Seen:
             elif name == "steps.json":
                 row = json.loads(path.read_bytes())
                 seen.logs[short] = without(row, ("at", "written", "reason", "outcome", *hidden))
+            elif name == "history.jsonl":
+                seen.logs[short] = {"arrivals": arrivals(path.read_bytes())}
             elif name == "stand_in.json":
                 json.loads(path.read_bytes())
             elif name != "lock":

@@ -24,7 +24,7 @@ import mapillary_tools as mt
 import service as stand_ins
 import walker
 from conftest import Ran, run
-from door import Door, Kept, Watcher, picture, restore
+from door import Door, Kept, Watcher, arrivals, picture, restore
 
 LIMIT_S = 120  # against hanging, on a loaded machine too
 START = 1714979281.0  # when the first photo was taken
@@ -262,6 +262,8 @@ def state_of(kept: Dict[str, Kept]) -> Dict[str, Any]:
         found[name] = re.sub(rb"stand-in-[0-9a-f]{16}", b"stand-in", one.content)
         if base == "journal.jsonl":
             found[name] = told(found[name])
+        elif base == "history.jsonl":
+            found[name] = arrivals(one.content)
     return found
 
 

@@ -171,7 +171,10 @@ def newer_rows() -> Iterator[Row]:
     yield Row("user_access_token", ["authenticate"])
     yield Row("output_path", ["download_images"], "text", "downloaded")
     yield Row("output_path", ["report"], "text", "report.html")
-    yield Row("list", ["status"], "text", None, ["failed", "waiting", "duplicate"])
+    states = ["failed", "waiting", "duplicate", "outdated", "gone"]
+    yield Row("list", ["status"], "text", None, states)
+    yield Row("reupload", UPLOADING, "flag", advanced=True)
+    yield Row("accept_failed", UPLOADING, "flag")
     yield Row("json", EVERY, "flag")
 
 

@@ -328,7 +328,6 @@ def test_times_that_change_at_the_rename_are_no_change_by_another_program(tmp_pa
     whole_runs(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="the history of uploads goes by names, not by pictures")
 def test_a_photo_whose_name_changes_its_letters_is_sent_once(tmp_path):
     """A card that goes through another computer comes back with other letters."""
     before = outing(tmp_path / "p")
