@@ -33,6 +33,7 @@ step gives back as many images as it got.
                 Steps, Description     the options of each step, what it makes of images; pure
                 Plan                   from all that was gathered to the work to be done; pure
                 A run                  gather, plan, carry out
+                Restore                photos as they were found
                 Tables, Given          process_csv and interpolate
                 Probe, Sampling        ffmpeg; which frames of a video, when and where
                 Frames                 their way into the folder
@@ -42,7 +43,9 @@ step gives back as many images as it got.
                 Parcels, Upload        what there is to send; sending it
                 Stand-in               a service on this computer
                 Accounts, Sending      tokens; one run of an upload
-                Status, The page, Report data, Download
+                Status, The page, Report data
+                Story, Export          one photo explained; files for other programs
+                Download
     Front door  Tools                  the table of subcommands
                 Command line           parser, progress, exit codes
 
@@ -143,6 +146,7 @@ __all__ = [
     "CannotWrite",
     "CsvColumns",
     "Dry",
+    "ExportOptions",
     "Fix",
     "Geotagging",
     "Image",
@@ -178,6 +182,7 @@ __all__ = [
     "bearing",
     "distance",
     "exif_insert",
+    "export",
     "extract_geotag_data",
     "extract_import_meta_data",
     "extract_sequence_data",
@@ -195,6 +200,7 @@ __all__ = [
     "process_csv",
     "read_image",
     "read_track",
+    "restore",
     "retry_delay",
     "split",
     "spread_subseconds",
@@ -543,6 +549,7 @@ class Found(NamedTuple):
     reader: Optional[str] = None  # the library that read it where our own reader could not
     pixels: Optional[Tuple[Optional[int], Optional[int]]] = None  # width, height
     digest: Optional[str] = None  # of its Exif block
+    thumbnail: Optional[str] = None  # base64, of a block in which it may have to make room
     links: Optional[int] = None  # names of the file; None = one
     size: int = -1  # bytes
     mtime: int = -1  # milliseconds since 1970
@@ -626,6 +633,8 @@ class Geotag(NamedTuple):
     zone: Optional[str] = None
     offset: float = 0.0  # seconds that local time is ahead of UTC
     placed_by: Optional[str] = None  # what told the position; None = EXIF, or a track
+    track: Optional[str] = None  # name of the track that told the position
+    around: Optional[Tuple[float, float]] = None  # seconds UTC of its points before and behind
 
     @property
     def fix(self) -> Fix:
@@ -858,6 +867,7 @@ class Told:
     notes: List[str] = dataclasses.field(default_factory=list)  # said while it ran
     lines: List[str] = dataclasses.field(default_factory=list)  # what else the summary shows
     facts: Dict[str, object] = dataclasses.field(default_factory=dict)  # figures, for --json
+    output: Optional[str] = None  # what was asked for on standard output, instead of the summary
 
 
 @dataclass
@@ -1491,6 +1501,16 @@ def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
     return _beyond(
         track, when, index - 1 if before <= after else index, -1 if before <= after else 1
     )
+
+
+def points_around(track: Track, when: float) -> Tuple[float, float]:
+    """The times, seconds UTC, of the points of a track before and behind a time; of the nearest
+    one, twice, at its ends.
+    """
+    points = track.points
+    index = bisect.bisect_right(points, (when, math.inf))
+    first, last = points[max(0, index - 1)], points[min(index, len(points) - 1)]
+    return (first.time, first.time) if first.time == when else (first.time, last.time)
 
 
 def _beyond(track: Track, when: float, nearest: int, step: int) -> Fix:
@@ -3627,6 +3647,18 @@ def _clock_edits(image: Image, offset: float) -> Dict[int, Any]:
     return {tag: moved[tag] for tag in (0x9003, 0x9291)}
 
 
+def edits_as_found(found: Found) -> Edits:
+    """Every tag that is ours as the file had it before us; None = it had none."""
+    raw = found.raw or {}
+    edits: Edits = {
+        ifd: {tag: unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags}
+        for ifd, tags in OWNED.items()
+    }
+    if str(_CAPTURED) in raw.get("0th", {}):  # written only where it was
+        edits["0th"][_CAPTURED] = unplain(raw["0th"][str(_CAPTURED)])
+    return edits
+
+
 def image_edits(
     image: Image, description: Optional[str], orientation: Optional[int] = None, offset: float = 0.0
 ) -> Edits:
@@ -3637,12 +3669,8 @@ def image_edits(
     a DateTimeOriginal that was missing.
     """
     found, given = image.found or NOTHING_FOUND, image.given or NOTHING_GIVEN
-    raw = found.raw or {}
-    edits: Edits = {
-        ifd: {tag: unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags}
-        for ifd, tags in OWNED.items()
-    }
-    first = edits["0th"]
+    edits = edits_as_found(found)
+    first, raw = edits["0th"], found.raw or {}
     if description is not None:
         first[_DESCRIPTION] = description.encode("ascii")
     if orientation is not None and orientation != found.orientation:
@@ -3650,9 +3678,11 @@ def image_edits(
     if given.tags:
         first[_HISTORY] = canonical([tag._asdict() for tag in given.tags]).encode("ascii")
     _gps_edits(image, edits["GPS"])
-    clock, tag = _clock_edits(image, offset), str(_CAPTURED)
-    if tag in raw.get("0th", {}) and tag not in raw.get("Exif", {}):
-        first[_CAPTURED] = clock.pop(_CAPTURED, unplain(raw["0th"][tag]))
+    clock = _clock_edits(image, offset)
+    if _CAPTURED in first and str(_CAPTURED) not in raw.get("Exif", {}):
+        first[_CAPTURED] = clock.pop(_CAPTURED, first[_CAPTURED])
+    else:
+        first.pop(_CAPTURED, None)
     edits["Exif"].update(clock)
     return edits
 
@@ -3918,6 +3948,9 @@ def is_same_picture(path: str, other: str) -> bool:
                 return True
 
 
+TIGHT_BYTES = 57344  # of a head, from which on its Exif block may have no room for our tags
+
+
 def read_found(path: Union[str, Path]) -> Found:
     """What an image file carries: see found_in; with pixels, size, time and digest.
     Raises BadExif.
@@ -3954,7 +3987,14 @@ def _found_or_second(source: Union[str, bytes], path: str) -> Found:
         if library is None:
             raise
         return _by_exifread(library, path)._replace(reader="exifread", raw=None)
-    return found_in(exif)._replace(pixels=size_in(exif) if isinstance(source, str) else None)
+    found = found_in(exif)
+    if isinstance(source, str):
+        return found._replace(pixels=size_in(exif))
+    if len(source) > TIGHT_BYTES and exif.get("thumbnail"):
+        import base64
+
+        found = found._replace(thumbnail=base64.b64encode(exif["thumbnail"]).decode("ascii"))
+    return found
 
 
 def _by_exifread(library: Any, path: str) -> Found:
@@ -4007,15 +4047,20 @@ def _set_tags(exif: Exif, edits: Edits) -> bool:
     return changed
 
 
-def edited(stream: BinaryIO, path: str, edits: Edits) -> Edited:
-    """What an image, open at its begin, becomes by the edits; raises BadExif."""
+def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes] = None) -> Edited:
+    """What an image, open at its begin, becomes by the edits; a thumbnail is put in where it has
+    none. Raises BadExif.
+    """
     head = read_head(stream, path)
     exif = (
         _load(head.data, path)
         if head.exif
         else {n: {} for n in ("0th", "Exif", "GPS", "Interop", "1st")}
     )
-    if not _set_tags(exif, edits):
+    without = thumbnail is not None and not exif.get("thumbnail")
+    if without:
+        exif["thumbnail"] = thumbnail
+    if not (_set_tags(exif, edits) or without):
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     try:
         block = piexif().dump(exif, LOG.debug)
@@ -4057,6 +4102,7 @@ def write_edits(
     edits: Edits,
     to: Optional[str] = None,
     known: Optional[Stamp] = None,
+    thumbnail: Optional[bytes] = None,
 ) -> Written:
     """Carry out the edits in a file, or in a copy of it; returns how what was written is known
     again.
@@ -4064,14 +4110,14 @@ def write_edits(
     Whole and atomically, by one open of the file; one that the edits do not change is not written,
     and the time of its last change stays that of the photo.
     known is the size and time that the file must have; it must be the same file until it is
-    replaced. Raises BadExif, CannotWrite.
+    replaced. A thumbnail is put in where the file has none. Raises BadExif, CannotWrite.
     """
     try:
         with open_file(path) as stream:
             status = os.fstat(stream.fileno())
             if known is not None and stamp_by(status) != known:
                 raise _changed(path)
-            new = edited(stream, path, edits)
+            new = edited(stream, path, edits, thumbnail)
             if to is not None or new.changed:
                 rest = _rest_of(stream, new.start, status.st_size, path)
                 parts = itertools.chain([new.head], rest)
@@ -5046,10 +5092,17 @@ def check_gpx_target(path: Union[str, Path]) -> None:
         raise CannotWrite("not_ours", wrong, file=path, remedy="choose another file name")
 
 
-def _trkpt(fix: Fix) -> str:
+def trkpt(fix: Fix) -> str:
+    """A point of a track as GPX has it."""
     height = "" if fix.alt is None else f"<ele>{fix.alt:.3f}</ele>"
     time = f"<time>{format_time(fix.time)}</time>"
     return f'<trkpt lat="{fix.lat:.9f}" lon="{fix.lon:.9f}">{height}{time}</trkpt>\n'
+
+
+GPX_BEGIN = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="mapillary_tools"'
+    ' xmlns="http://www.topografix.com/GPX/1/1">\n'
+)
 
 
 def write_gpx(track: Track, path: Union[str, Path]) -> None:
@@ -5058,12 +5111,9 @@ def write_gpx(track: Track, path: Union[str, Path]) -> None:
     """
 
     def chunks() -> Iterator[bytes]:
-        yield (
-            b'<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="mapillary_tools"'
-            b' xmlns="http://www.topografix.com/GPX/1/1">\n<trk>\n'
-        )
+        yield (GPX_BEGIN + "<trk>\n").encode("ascii")
         for part in track.segments():
-            yield "".join(["<trkseg>\n", *map(_trkpt, part), "</trkseg>\n"]).encode("ascii")
+            yield "".join(["<trkseg>\n", *map(trkpt, part), "</trkseg>\n"]).encode("ascii")
         yield b"</trk>\n</gpx>\n"
 
     check_gpx_target(path)
@@ -6105,6 +6155,8 @@ def _pack_layer(layer: Layer) -> Row:
     row = known_values(**layer._asdict())
     if isinstance(layer, Device) and layer.tags is not None:
         row["tags"] = _tags_row(layer.tags)
+    if isinstance(layer, Geotag) and layer.around is not None:
+        row["around"] = list(layer.around)
     if isinstance(layer, Membership):
         if layer.repeats is not None:
             return known_values(**layer.repeats._asdict())
@@ -6115,6 +6167,11 @@ def _pack_layer(layer: Layer) -> Row:
 
 def _unpack_device(row: Row) -> Device:
     return Device(**_read_plain(Device, row), tags=_read_tags(row.get("tags")))
+
+
+def _unpack_geotag(row: Row) -> Geotag:
+    around = _pair_of((int, float), row["around"]) if "around" in row else None
+    return _real(Geotag(**_read_plain(Geotag, row), around=around))
 
 
 def _unpack_membership(row: Row) -> Membership:
@@ -6143,7 +6200,7 @@ _LAYERS: Dict[
 ] = {  # step -> field of an Image, reader of its data
     USER: ("uploader", lambda row: Uploader(**_read_plain(Uploader, row))),
     META: ("device", _unpack_device),
-    GEOTAG: ("geotag", lambda row: _real(Geotag(**_read_plain(Geotag, row)))),
+    GEOTAG: ("geotag", lambda row: _unpack_geotag(row)),
     SEQUENCE: ("membership", _unpack_membership),
     PARAMS: ("terms", lambda row: Terms(**_read_plain(Terms, row))),
     DESCRIPTION: ("described", lambda row: Described(**_read_plain(Described, row))),
@@ -6534,6 +6591,15 @@ class Journal:
             return text, unpack_image(Path(self.folder, name), row)
         except DAMAGED:
             return None
+
+    def told_at(self, name: str) -> Optional[str]:
+        """When the last line of an image was written; None where it has none."""
+        if name_key(name) not in self._index.images:
+            return None
+        with open(self.path, "rb") as stream:
+            found = self._line(stream, name)
+        row = parsed(found[0]) if found else None
+        return str(row.get("at")) if isinstance(row, dict) else None
 
     def names(self) -> List[str]:
         """The keys of all images that have a line."""
@@ -7462,7 +7528,10 @@ def _placed(moment: Moment, track: Optional[Track], options: Geotagging, angle: 
     if fix is None:
         return failed(image, GEOTAG, _no_position(image))
     place = Geotag(*fix._replace(time=when), heading, magnetic, source="given")
-    if track is None and not has_own_place(image):
+    if track is not None:
+        name = Path(options.geotag_source_path or "").name
+        place = place._replace(track=name, around=points_around(track, when))
+    elif not has_own_place(image):
         place = place._replace(placed_by="XMP")
     if capture is not None:
         place = place._replace(source=capture.source, zone=capture.zone, offset=capture.offset)
@@ -8297,7 +8366,7 @@ def carry_out(
 def _task(image: Image, places: Mapping[str, Place], copies: bool, secret: Optional[str]) -> Task:
     """What a worker is to write of an image."""
     to = _copy_of(image, places) if copies else None
-    return Task(str(image.path), edits_of(image, secret), to, _last_seen(image), image.copied)
+    return Task(str(image.path), edits_of(image, secret), to, last_seen(image), image.copied)
 
 
 def _without_stale(stale: Sequence[Image], places: Mapping[str, Place]) -> List[Image]:
@@ -8337,7 +8406,8 @@ def _copy_of(image: Image, places: Mapping[str, Place]) -> str:
     return places[os.path.dirname(str(image.path))].journal.copy_path(image.path.name)
 
 
-def _last_seen(image: Image) -> Stamp:
+def last_seen(image: Image) -> Stamp:
+    """The size and time that a photo had when the journal last heard of it."""
     seen = image.written or image.found
     return NO_STAMP if seen is None else seen.stamp
 
@@ -8426,6 +8496,97 @@ def _say_strays(images: Sequence[Image], notes: Notes) -> None:
             f"{strays} images carry a description, but no journal tells what they carried before "
             "it: what they carry now is taken as found"
         )
+
+
+# ---- Restore ------------------------------------------------------------------------------------
+# Here: photos back as they were found: what carry_out did, undone.
+# Not here: what a photo carried; the journal keeps that.
+
+SKIP_AS_FOUND = "as it was found: nothing of ours is in it"
+
+
+def _restorable(image: Optional[Image], path: Path) -> Union[Image, Outcome]:
+    """The image, if it carries our writing and nobody has changed it since; else why not."""
+    if image is None or image.written is None:
+        return Outcome("skipped", SKIP_AS_FOUND)
+    try:
+        now = read_found(path)
+    except ToolError as error:
+        return Outcome("failed", error.problem.code, error.problem)
+    if now.digest != image.written.digest:
+        wrong, remedy = "was changed by another program since", "restore it from your own copy"
+        problem = Problem("changed", wrong, file=str(path), remedy=remedy)
+        return Outcome("failed", problem.code, problem)
+    return image._replace(written=image.written._replace(size=now.size, mtime=now.mtime))
+
+
+def restore_job(image: Image) -> Union[Image, ToolError]:
+    """A photo put back as it was found, and read again; or why that could not be done."""
+    import base64
+
+    path, found = str(image.path), image.found or NOTHING_FOUND
+    picture = base64.b64decode(found.thumbnail) if found.thumbnail else None
+    try:
+        write_edits(path, edits_as_found(found), None, last_seen(image), picture)
+        return image_of(image.path, read_found(path))
+    except ToolError as error:
+        return error
+
+
+def restore_images(options: Options, ui: Ui) -> Report:
+    """Put photos back as they were found; raises what stops a run before any image."""
+    top, dry = options[Input].import_path, options[Dry].dry_run
+    notes = Notes(say)
+    report = Report("restore", told=Told("would be restored" if dry else "restored", notes.lines))
+    found = look_below(top, options[Selection].skip_subfolders)
+    paths = account_for(found, report, notes)
+    with contextlib.ExitStack() as stack:
+        places, problems = open_places(paths, not dry, stack)
+        for folder, group in by_folder(paths).items():
+            if folder in places:
+                _restore_folder(places[folder], group, report, dry, ui)
+            else:
+                for path in group:
+                    report.failed.append(problems[folder]._replace(file=str(path)))
+        _say_sent(places, report, notes)
+    return report
+
+
+def _restore_folder(place: Place, paths: Sequence[Path], report: Report, dry: bool, ui: Ui) -> None:
+    """Restore the photos of a folder: the journal forgets what was made of them, then each is
+    put back, the folder flushed, and the journal told what it carries now.
+    """
+    ready: List[Image] = []
+    for path, image in zip(paths, place.journal.images([path.name for path in paths])):
+        one = _restorable(image, path)
+        if isinstance(one, Image):
+            ready.append(one)
+        else:
+            report.count(path, one)
+    if dry:
+        report.done += len(ready)
+        return
+    for batch in cut(ready, WRITE_BATCH):
+        plain_ones = [one.without(set(STEPS))._replace(given=None) for one in batch]
+        place.journal.append(plain_ones)
+        restored = []
+        for image in plain_ones:
+            result = restore_job(image)
+            if isinstance(result, Image):
+                restored.append(result)
+                report.done += 1
+            else:
+                report.failed.append(result.problem)
+            ui.progress("restoring", report.done, len(ready), 0)
+        flush_folder(place.folder)
+        place.journal.append(restored)
+
+
+def _say_sent(places: Mapping[str, Place], report: Report, notes: Notes) -> None:
+    """Say that restoring changes nothing at a service."""
+    sent = sum(one.arrived for place in places.values() for one in place.journal.all_sent())
+    if sent and report.done:
+        notes.say(f"{sent} of the photos here were sent: that stays as it is")
 
 
 # ---- Tables -------------------------------------------------------------------------------------
@@ -12046,6 +12207,9 @@ class StatusOptions(Group):
             choices=("failed", SKIP_WAITING, SKIP_DUPLICATE, SKIP_OUTDATED, SKIP_GONE),
         ),
     )
+    image: Optional[str] = opt(
+        None, Rule("explain every decision about this one photo (its name, or its path)", "FILE")
+    )
 
 
 class Standing(NamedTuple):
@@ -12771,7 +12935,7 @@ def _spot(image: Image, fix: Fix, more: Tuple[object, ...] = (), start: float = 
     )
 
 
-def _cut_reason(before: Image, image: Image, count: int) -> str:
+def cut_reason(before: Image, image: Image, count: int) -> str:
     """Why a sequence begins at an image; count is how many images the sequence before it has."""
     here, there, membership = before.geotag, image.geotag, image.membership
     if here is None or there is None:
@@ -12799,7 +12963,7 @@ def page_sequences(images: Sequence[Image], folder: str) -> Dict[str, PageSequen
                 row = rows[identity] = PageSequence(identity, place.time, folder)
                 if before is not None and before.fix is not None:
                     known = rows.get(before.sequence or "")
-                    row.cut = _cut_reason(before, image, len(known.points) if known else 0)
+                    row.cut = cut_reason(before, image, len(known.points) if known else 0)
                     row.before = _spot(before, before.fix)
             rows[identity].add(image, place.fix)
         before = image
@@ -12908,6 +13072,424 @@ def write_report(options: Options) -> Report:
     write_atomically(path, [_page_text(page).encode("utf-8", "backslashreplace")])
     report.told.facts.update(page=path, sequences=len(page.sequences))
     report.told.lines.append("the page is " + path)
+    return report
+
+
+# ---- Story --------------------------------------------------------------------------------------
+# Here: every decision about one photo in words and as plain values, from what the journal keeps.
+# Not here: deciding anything.
+
+
+class Teller:
+    """Tells the story of one image; others are the images of its folder, in order."""
+
+    def __init__(self, journal: Journal, standing: Standing, others: Sequence[Image]) -> None:
+        self.journal, self.standing, self.image = journal, standing, standing.image
+        self.others = others
+        self.values: Dict[str, object] = {}  # for --json
+        self.lines: List[str] = []
+
+    def tell(self) -> None:
+        """Fill in lines and values."""
+        self._line("state", f"{self.standing.word} {self.standing.reason}".strip())
+        self._note(image=str(self.image.path), state=self.standing.word)
+        for topic, words in (
+            ("time", self._time()),
+            ("other times", self._other_times()),
+            ("place", self._place()),
+            ("direction", self._direction()),
+            ("camera", " ".join(filter(None, self.image.camera[:2])) or "not known"),
+            ("sequence", self._sequence()),
+            ("written", self._written()),
+            ("sent", self._sent()),
+        ):
+            self._line(topic, words)
+
+    def _line(self, topic: str, words: str) -> None:
+        if words:
+            self.lines.append(f"{topic + ':':13}{words}")
+
+    def _note(self, **values: object) -> None:
+        self.values.update(values)
+
+    def _time(self) -> str:
+        """Its capture time, which field has it and which zone, and why."""
+        image, place = self.image, self.image.geotag
+        capture, given = image.capture, image.given or NOTHING_GIVEN
+        when = image.time
+        if when is None:
+            self._note(time=None)
+            return "none"
+        source, zone, offset = "given", None, 0.0
+        if place is not None and place.source is not None:
+            source, zone, offset = place.source, place.zone, place.offset
+        elif capture is not None and given.time is None:
+            source, zone, offset = capture.source, capture.zone, capture.offset
+        told = format_time(when)
+        self._note(time=told, time_source=source, zone=format_offset(offset), zone_source=zone)
+        words = f"{told}, from " + ("process_csv or interpolate" if source == "given" else source)
+        words += _clock_words(image.found or NOTHING_FOUND, source)
+        if zone:
+            words += f"; zone {format_offset(offset)} from {zone}"
+        moved = 0.0 if capture is None else round(when - capture.time, 3)
+        return words + (f"; moved by {moved:+g} s" if moved and source != "given" else "")
+
+    def _other_times(self) -> str:
+        """What its other clocks say."""
+        found, place = self.image.found or NOTHING_FOUND, self.image.geotag
+        used = place.source if place is not None else None
+        told = [f"{one.name} {one.text}" for one in found.clocks if one.name != used and one.text]
+        if found.gps_time is not None and used != "GPS time":
+            told.append(f"GPS time {format_time(found.gps_time)}")
+        return ", ".join(told)
+
+    def _place(self) -> str:
+        """Its position, what told it, and between which points of a track."""
+        image, fix = self.image, self.image.fix
+        if fix is None:
+            self._note(latitude=None, longitude=None)
+            return "none"
+        place, given = image.geotag, image.given or NOTHING_GIVEN
+        source = "EXIF" if given.lat is None else "process_csv or interpolate"
+        words = f"{fix.lat:.7f}, {fix.lon:.7f}"
+        words += "" if fix.alt is None else f", {fix.alt:.1f} m high"
+        if place is not None and place.track is not None and place.around is not None:
+            source = f"the track {place.track}"
+            first, last = (format_time(time) for time in place.around)
+            where = f"between its points of {first} and {last}"
+            words += f", from {source}, " + (where if first != last else f"at its point of {first}")
+            self._note(between=[first, last])
+        else:
+            source = place.placed_by if place and place.placed_by else source
+            words += f", from {source}"
+        self._note(latitude=fix.lat, longitude=fix.lon, altitude=fix.alt, placed_by=source)
+        return words
+
+    def _direction(self) -> str:
+        """Its direction, and what told it."""
+        image, place, heading = self.image, self.image.geotag, self.image.heading
+        self._note(heading=heading)
+        if heading is None:
+            return "none"
+        given, found = image.given or NOTHING_GIVEN, image.found or NOTHING_FOUND
+        source = "the way to its neighbours"
+        if place is not None and place.heading == heading:
+            source = "EXIF" if given.heading is None else "process_csv"
+            if place.track is not None and found.heading != heading:
+                source = f"the course of the track {place.track}"
+        return f"{heading:.1f} degrees, from {source}"
+
+    def _sequence(self) -> str:
+        """Its sequence, its place in it and why it begins there; or what it repeats."""
+        image, membership = self.image, self.image.membership
+        identity = image.sequence
+        repeats = membership.repeats if membership else None
+        self._note(sequence=identity, duplicate_of=repeats.partner if repeats else None)
+        if repeats is not None:
+            return f"none: it {self.standing.reason}"
+        if identity is None:
+            return "none"
+        mine = [one.path for one in self.others if one.sequence == identity]
+        number, row = mine.index(image.path) + 1, page_sequences(self.others, "").get(identity)
+        cut_by = row.cut if row is not None else ""
+        self._note(number=number, of=len(mine), begins_because=cut_by or None)
+        begins = f"; it begins {cut_by}" if cut_by else ""
+        return f"{identity}, number {number} of {len(mine)}{begins}"
+
+    def _written(self) -> str:
+        """Where its description is, and since when."""
+        image, at = self.image, self.journal.told_at(self.image.path.name)
+        into = image.described.into if image.described is not None else None
+        words = "nothing"
+        if image.written is not None:
+            into, words = "image", "into the photo"
+        elif into == "copy" and image.copied is not None:
+            words = "into a copy under .mapillary/process_images"
+        elif into == "stream":
+            words = "nothing: the description is added while it is sent"
+        self._note(written_into=into, known_since=at)
+        return words + (f"; what is known of it is of {at}" if at else "")
+
+    def _sent(self) -> str:
+        """Which services have it, or why they do not."""
+        name, told, rows = self.image.path.name, [], []
+        for one in self.journal.all_sent():
+            if name_key(one.image) == name_key(name):
+                cause = f" ({one.problem})" if one.problem else ""
+                told.append(f"{_SENT_WORDS.get(one.status, one.status)} {one.service}{cause}")
+                rows.append(known_values(service=one.service, status=one.status, key=one.key))
+        self._note(sent=rows)
+        return "; ".join(told) or "not sent"
+
+
+_SENT_WORDS = {
+    "sent": "to",
+    "elsewhere": "before, from another folder, to",
+    "started": "in part, since the upload broke off, to",
+    "failed": "in vain to",
+}
+
+
+def _clock_words(found: Found, source: str) -> str:
+    """What a clock of the file says as it stands there."""
+    for clock in found.clocks:
+        if clock.name == source:
+            fraction = f", fraction {clock.fraction}" if clock.fraction else ""
+            return f" {clock.text}{fraction}"
+    return ""
+
+
+def image_story(options: Options) -> Report:
+    """Explain every decision about the images of one name; raises NotFound where there is none."""
+    top, service = options[Input].import_path, service_name(graph_root())
+    wanted = options[StatusOptions].image or ""
+    report, stories = Report("status", told=Told("explained")), []
+    names: List[str] = []
+    for found in standings(top, service, report.trouble):
+        images = list(found.images)
+        names.extend(standing.image.path.name for standing in images)
+        mine = [standing for standing in images if _is_meant(wanted, standing.image.path)]
+        others = in_order(one.image for one in images if one.image.geotag is not None)
+        for standing in mine:
+            teller = Teller(found.journal, _as_it_is(standing), others)
+            teller.tell()
+            stories.append(teller.values)
+            report.told.lines += [str(standing.image.path), *(f"  {row}" for row in teller.lines)]
+            report.done += 1
+    if not stories:
+        raise _no_such_image(wanted, names)
+    report.told.facts.update(service=service, images=stories)
+    return report
+
+
+def _no_such_image(wanted: str, names: Sequence[str]) -> NotFound:
+    """The error for a name that no image has, with those that are near."""
+    import difflib
+
+    typed, known = os.path.basename(wanted).lower(), {name.lower(): name for name in names}
+    near = [known[name] for name in difflib.get_close_matches(typed, list(known), 3)]
+    remedy = f"did you mean {', '.join(near)}?" if near else "check --image and --import_path"
+    return NotFound("no_image", "there is no such image here", file=wanted, remedy=remedy)
+
+
+def _is_meant(wanted: str, path: Path) -> bool:
+    """Whether a name, or a path, means an image."""
+    if name_key(wanted) == name_key(path.name):
+        return True
+    return os.path.realpath(wanted) == os.path.realpath(str(path))
+
+
+def _as_it_is(standing: Standing) -> Standing:
+    """An image of which the journal knows nothing, as its file has it."""
+    if standing.image.found is not None:
+        return standing
+    path = standing.image.path
+    try:
+        return standing._replace(image=image_of(path, read_found(path)))
+    except ToolError as error:
+        return Standing(standing.image, Outcome("failed", error.problem.code, error.problem))
+
+
+# ---- Export -------------------------------------------------------------------------------------
+# Here: what the journals know of all images, as GeoJSON, GPX, CSV and image descriptions.
+# Not here: the page.
+
+
+@dataclass(frozen=True)
+class ExportOptions(Group):
+    """export"""
+
+    word: ClassVar[str] = "out"
+    output_path: str = opt(
+        REQUIRED,
+        Rule(
+            "file to write: .geojson, .gpx, .csv, or .json for the descriptions that the official "
+            "tool can upload; - prints these",
+            "FILE",
+        ),
+    )
+
+
+class Exported(NamedTuple):
+    """An image that has a place, and how far it has come."""
+
+    image: Image
+    fix: Fix
+    state: str
+
+    def values(self, top: str) -> Dict[str, object]:
+        """Its properties, by name; None = unknown."""
+        image, place = self.image, self.image.geotag
+        camera, repeats = image.camera, image.membership and image.membership.repeats
+        return {
+            "filename": os.path.relpath(str(image.path), top).replace(os.sep, "/"),
+            "time": format_time(self.fix.time),
+            "latitude": round(self.fix.lat, 7),
+            "longitude": round(self.fix.lon, 7),
+            "altitude": None if self.fix.alt is None else round(self.fix.alt, 3),
+            "heading": None if image.heading is None else round(image.heading, 3),
+            "sequence": image.sequence,
+            "state": self.state,
+            "duplicate_of": repeats.partner if repeats else None,
+            "make": camera.make,
+            "model": camera.model,
+            "time_source": place.source if place else None,
+            "placed_by": (place.track or place.placed_by or "EXIF") if place else None,
+        }
+
+
+def official_description(image: Image) -> Dict[str, object]:
+    """An image as the official tool describes it: the keys of its schema (0.14), with the path."""
+    row = parsed(description_of(image))
+    assert isinstance(row, dict)
+    kept = {key: value for key, value in row.items() if key in _OFFICIAL}
+    heading = kept.get(_COMPASS)
+    if isinstance(heading, dict):
+        kept[_COMPASS] = {name: heading.get(name, *heading.values()) for name in _HEADINGS}
+    return dict(
+        kept,
+        MAPFilename=image.path.name,
+        filename=os.path.abspath(str(image.path)),
+        filesize=stamp_of(image.path).size,
+        filetype="image",
+    )
+
+
+_COMPASS, _HEADINGS = "MAPCompassHeading", ("TrueHeading", "MagneticHeading")
+_OFFICIAL = (
+    "MAPLatitude",
+    "MAPLongitude",
+    "MAPAltitude",
+    "MAPCaptureTime",
+    _COMPASS,
+    "MAPSequenceUUID",
+    "MAPMetaTags",
+    "MAPDeviceMake",
+    "MAPDeviceModel",
+    "MAPGPSAccuracyMeters",
+    "MAPCameraUUID",
+    "MAPOrientation",
+)
+
+
+def _as_geojson(rows: Sequence[Exported], top: str) -> str:
+    """A point an image with every property, and a line a sequence (RFC 7946)."""
+    features: List[Dict[str, object]] = []
+    for one in rows:
+        where = [round(one.fix.lon, 7), round(one.fix.lat, 7)]
+        if one.fix.alt is not None:
+            where.append(round(one.fix.alt, 3))
+        features.append(_feature("Point", where, one.values(top)))
+    for identity, part in _by_sequence(rows).items():
+        line = [[round(one.fix.lon, 7), round(one.fix.lat, 7)] for one in part]
+        if len(line) > 1:
+            features.append(_feature("LineString", line, {"sequence": identity}))
+    return json.dumps({"type": "FeatureCollection", "features": features}, indent=1) + "\n"
+
+
+def _feature(kind: str, where: object, properties: Dict[str, object]) -> Dict[str, object]:
+    shape = {"type": kind, "coordinates": where}
+    return {"type": "Feature", "geometry": shape, "properties": properties}
+
+
+def _by_sequence(rows: Sequence[Exported]) -> Dict[str, List[Exported]]:
+    """The images of each sequence, in order."""
+    found: Dict[str, List[Exported]] = {}
+    for one in sorted(rows, key=lambda one: (one.fix.time, natural_key(one.image.path.name))):
+        if one.image.sequence:
+            found.setdefault(one.image.sequence, []).append(one)
+    return found
+
+
+def _as_gpx(rows: Sequence[Exported], top: str) -> str:
+    """A track a sequence (GPX 1.1)."""
+    lines = [GPX_BEGIN]
+    for identity, part in _by_sequence(rows).items():
+        points = "".join(trkpt(one.fix) for one in part)
+        lines.append(f"<trk>\n<name>{identity}</name>\n<trkseg>\n{points}</trkseg>\n</trk>\n")
+    return "".join([*lines, "</gpx>\n"])
+
+
+def _as_csv(rows: Sequence[Exported], top: str) -> str:
+    """A row an image, with a heading line; process_csv reads it."""
+    import csv
+
+    out = io.StringIO()
+    table = [one.values(top) for one in rows]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table[0])
+    writer.writerows([safe_cell(value) for value in row.values()] for row in table)
+    return out.getvalue()
+
+
+def safe_cell(value: object) -> object:
+    """A cell of a CSV file that no spreadsheet takes for a formula."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return "" if value is None else value
+
+
+def _as_descriptions(rows: Sequence[Exported], top: str) -> str:
+    """The descriptions of the images that can go up."""
+    good = [one.image for one in rows if one.image.outcome is None and one.image.sequence]
+    return json.dumps([official_description(image) for image in good], indent=1) + "\n"
+
+
+_WRITERS: Dict[str, Callable[[Sequence[Exported], str], str]] = {
+    "geojson": _as_geojson,
+    "gpx": _as_gpx,
+    "csv": _as_csv,
+    "json": _as_descriptions,
+}
+
+
+def _exported(top: str, report: Report) -> List[Exported]:
+    """All images that have a place; the others are counted in the report."""
+    rows = []
+    for found in standings(top, service_name(graph_root()), report.trouble):
+        for standing in found.images:
+            image, place = standing.image, standing.image.geotag
+            if place is not None and standing.word != SKIP_GONE:
+                rows.append(Exported(image, place.fix, standing.word))
+                report.done += 1
+            elif image.problem is not None:
+                report.failed.append(image.problem)
+            else:
+                reason = standing.word if standing.outcome else SKIP_UNPROCESSED
+                report.skipped.setdefault(reason, []).append(str(image.path))
+    return rows
+
+
+def _write_export(text: str, path: str) -> None:
+    """Write an export; raises CannotWrite where another file is in its place."""
+    begin = begin_of(path)
+    if begin and not begin.startswith(text[:16].encode("utf-8")):
+        wrong, remedy = "was not written by export", "choose another --output_path"
+        raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
+    write_atomically(path, [text.encode("utf-8", "backslashreplace")])
+
+
+def export_images(options: Options) -> Report:
+    """Write what the journals know of all images that have a place; raises UsageError, NotFound,
+    CannotWrite.
+    """
+    top, path = options[Input].import_path, options[ExportOptions].output_path
+    kind = "json" if path == "-" else kind_of(path)
+    if kind not in _WRITERS:
+        wrong = "an export is a file named " + ", ".join(f".{name}" for name in _WRITERS)
+        raise UsageError("bad_option", wrong, value=path, remedy="or - to print descriptions")
+    report = Report("export", told=Told("exported"))
+    rows = _exported(top, report)
+    if not rows:
+        wrong = "has no processed images"
+        raise NotFound("nothing_processed", wrong, file=top, remedy="run process first")
+    text = _WRITERS[kind](rows, top)
+    if path == "-":
+        report.told.output = text
+    else:
+        _write_export(text, path)
+        report.told.lines.append("written to " + path)
+    report.told.facts.update(output=path, sequences=len(_by_sequence(rows)))
     return report
 
 
@@ -13408,7 +13990,17 @@ def _download_images(options: Options, ui: Ui) -> Report:
 
 def _status(options: Options, ui: Ui) -> Report:
     """Say from the journal what is processed, uploaded, failed and waiting."""
-    return journal_status(options)
+    return image_story(options) if options[StatusOptions].image else journal_status(options)
+
+
+def _restore(options: Options, ui: Ui) -> Report:
+    """Put photos back as they were found: time, position, direction, caption, thumbnail."""
+    return restore_images(options, ui)
+
+
+def _export(options: Options, ui: Ui) -> Report:
+    """Write what is known of all images as GeoJSON, GPX, CSV, or descriptions in JSON."""
+    return export_images(options)
 
 
 def _report(options: Options, ui: Ui) -> Report:
@@ -13463,6 +14055,8 @@ authenticate = Tool("authenticate", (Login,), _authenticate)
 download_images = Tool("download_images", (Box, Patience, Verbose), _download_images)
 status = Tool("status", (Input, StatusOptions), _status)
 report = Tool("report", (Input, PageOptions), _report)
+export = Tool("export", (Input, ExportOptions), _export)
+restore = Tool("restore", (Input, Selection, Dry), _restore)
 
 TOOLS = {name: one for name, one in list(globals().items()) if isinstance(one, Tool)}
 
@@ -13747,6 +14341,9 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
 
 def _show(told: Report, arguments: argparse.Namespace) -> None:
     """Print what a tool did, as it was asked for."""
+    if told.told.output is not None:
+        _print(told.told.output.rstrip("\n"), sys.stdout)
+        return
     if getattr(arguments, "json", False):
         _print(json.dumps(told.as_json(), sort_keys=True), sys.stdout)
     else:

@@ -33,7 +33,7 @@ ADVANCED = [
     "authenticate",
     "download_images",
 ]
-OWN = ["status", "report"]
+OWN = ["status", "report", "export", "restore"]
 FAMILY = ["process", "process_and_upload", "video_process", "video_process_and_upload"]
 UPLOADING = ["upload", "process_and_upload", "video_process_and_upload"]
 VIDEO = ["sample_video", "video_process", "video_process_and_upload"]
@@ -62,7 +62,8 @@ def rows() -> Iterator[Row]:
     yield Row("import_path", ["interpolate"])
     yield Row("verbose", [tool for tool in EVERY if tool != "authenticate"], "flag")
     yield Row("rerun", FAMILY + EXTRACT + ["exif_insert"], "flag")
-    yield Row("skip_subfolders", FAMILY + ["upload"] + EXTRACT + ["exif_insert"], "flag")
+    below = FAMILY + ["upload"] + EXTRACT + ["exif_insert", "restore"]
+    yield Row("skip_subfolders", below, "flag")
     yield Row("user_name", FAMILY + ["extract_user_data", "extract_upload_params"], required=True)
     yield Row("user_name", ["authenticate"])
     for option in ("organization_username", "organization_key"):
@@ -161,7 +162,7 @@ def newer_rows() -> Iterator[Row]:
     yield Row("time_source", GEOTAG, "text", "exif", advanced=True, choices=("exif", "gps", "name"))
     yield Row("write_gpx", ["extract_geotag_data"], advanced=True)
     yield Row("workers", FAMILY + ["exif_insert"], "whole", 0, advanced=True)
-    yield Row("dry_run", FAMILY + ["upload", "process_csv", "interpolate"], "flag")
+    yield Row("dry_run", FAMILY + ["upload", "process_csv", "interpolate", "restore"], "flag")
     yield Row("stand_in", UPLOADING)
     yield Row("retry_failed", UPLOADING, "text", None, ["yes", "no", "ask"])
     yield Row("max_rate", UPLOADING, "number", advanced=True)
@@ -173,6 +174,8 @@ def newer_rows() -> Iterator[Row]:
     yield Row("output_path", ["report"], "text", "report.html")
     states = ["failed", "waiting", "duplicate", "outdated", "gone"]
     yield Row("list", ["status"], "text", None, states)
+    yield Row("image", ["status"])
+    yield Row("output_path", ["export"], required=True)
     yield Row("reupload", UPLOADING, "flag", advanced=True)
     yield Row("accept_failed", UPLOADING, "flag")
     yield Row("json", EVERY, "flag")

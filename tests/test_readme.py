@@ -92,6 +92,7 @@ def test_the_main_job_leaves_the_sample_drive_as_it_was(checkout):
             "upload",
             "status",
             "report",
+            "export",
         )
         and "VIDEO" not in row[1]
     ],
@@ -158,7 +159,7 @@ def test_the_example_of_a_video_tool_ends_well(checkout, name, command):
     assert len(list((checkout / "FRAMES").glob("*.jpg"))) == 3
 
 
-@pytest.mark.parametrize("name", ["status", "report"])
+@pytest.mark.parametrize("name", ["status", "report", "export"])
 def test_the_example_that_looks_at_a_processed_folder_ends_well(checkout, name):
     run("process --import_path PHOTOS --user_name NAME")
     done = run(dict(TOOL_ROWS)[name])

@@ -190,7 +190,7 @@ def test_order_is_stale_told_written_flushed_journal(tmp_path, monkeypatch):
 def test_order_lives_in_one_function():
     """Nothing else on the floor of a run appends image lines, unlinks copies or flushes folders of photos."""
     source = (ROOT / "mapillary_tools.py").read_text("utf-8")
-    run = source.split("# ---- A run ")[1].split("# ---- Tables ")[0]
+    run = source.split("# ---- A run ")[1].split("# ---- Restore ")[0]
     body = run.split("def carry_out(")[1].split("\ndef ")[0]
     stale = run.split("def _without_stale(")[1].split("\ndef ")[0]
     assert run.count("journal.append(") == body.count("journal.append(") == 2
