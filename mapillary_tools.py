@@ -2923,6 +2923,8 @@ def hushed(text: str) -> str:
 
 CONFIG_BYTES = 1 << 20  # of a configuration at most
 CONFIG_UNREADABLE = "config_unreadable"  # the code of a problem of the medium
+# configparser takes minutes over many lines that are none
+_CONFIG_LINE = re.compile(r"\s|[#;]|\[[^\]]+\]|[^\s=:\[][^=:]*[=:]|\Z")
 
 
 def _make_private(where: str, handle: int) -> None:
@@ -2951,7 +2953,10 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
             content = stream.read(CONFIG_BYTES + 1)
         if len(content) > CONFIG_BYTES:
             raise OSError(errno.EFBIG, "it is too large for a configuration")
-        parser.read_string(content.decode("utf-8-sig"))
+        text = content.decode("utf-8-sig")
+        if not all(map(_CONFIG_LINE.match, text.splitlines())):
+            raise configparser.ParsingError(where)
+        parser.read_string(text)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -8513,7 +8518,9 @@ def _restorable(image: Optional[Image], path: Path) -> Union[Image, Outcome]:
         now = read_found(path)
     except ToolError as error:
         return Outcome("failed", error.problem.code, error.problem)
-    if now.digest != image.written.digest:
+    # a run before put it back, and did not come to tell
+    is_back = carries(now, edits_as_found(image.found or NOTHING_FOUND))
+    if now.digest != image.written.digest and not is_back:
         wrong, remedy = "was changed by another program since", "restore it from your own copy"
         problem = Problem("changed", wrong, file=str(path), remedy=remedy)
         return Outcome("failed", problem.code, problem)
@@ -12242,6 +12249,7 @@ class Standings(NamedTuple):
 
     journal: Journal
     images: Iterator[Standing]
+    problem: Optional[Problem]  # why its journal cannot be read
 
 
 def standings(top: str, service: str, trouble: List[Problem]) -> Iterator[Standings]:
@@ -12286,7 +12294,7 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
             one = _standing(journal, service, image or Image(path), problem, earlier(path.name))
             yield one if name_key(path.name) in there else _without_file(one)
 
-    return Standings(journal, of_each())
+    return Standings(journal, of_each(), problem)
 
 
 def _without_file(standing: Standing) -> Standing:
@@ -13444,9 +13452,13 @@ _WRITERS: Dict[str, Callable[[Sequence[Exported], str], str]] = {
 
 
 def _exported(top: str, report: Report) -> List[Exported]:
-    """All images that have a place; the others are counted in the report."""
+    """All images that have a place; the others are counted in the report. Raises BadJournal where
+    an export would lack a whole folder.
+    """
     rows = []
     for found in standings(top, service_name(graph_root()), report.trouble):
+        if found.problem is not None:
+            raise BadJournal(**found.problem._asdict())
         for standing in found.images:
             image, place = standing.image, standing.image.geotag
             if place is not None and standing.word != SKIP_GONE:

@@ -272,6 +272,8 @@ _ALL = [
     ),
     Scenario("upload_stand_in", to_send, "upload --import_path {}/photos --stand_in {}/received"),
     Scenario("report", reported, REPORT),
+    Scenario("export", reported, "export --import_path {}/photos --output_path {}/all.geojson"),
+    Scenario("restore", processed("--offset_angle", "90"), "restore --import_path {}/photos"),
     Scenario("write_gpx", written_track, GPX),
     Scenario(
         "download_images",

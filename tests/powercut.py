@@ -33,7 +33,8 @@ from scenes import SCENES, Stage, differing, rows_of, state_of, told  # noqa: E4
 
 TOOLS = ["process, threads", "process, copies", "process, changed", "process, compacted"]
 TOOLS += ["process", "process_csv", "process_csv, processed", "interpolate times"]
-TOOLS += ["interpolate places", "sample_video", "sample_video, again", "upload"]
+TOOLS += ["interpolate places", "sample_video", "sample_video, again", "upload", "restore"]
+OF_THE_FILE = ("digest", "size")  # of what was found: a photo put back has its tags elsewhere in it
 KINDS = ("flushed", "empty", "zeros", "all", "some")
 LOTS = 3  # disks of the kind "some" a moment
 JOURNAL = os.path.join(".mapillary", "journal.jsonl")
@@ -300,14 +301,19 @@ class Judge:
 
     def _behind(self, disk: Dict[str, Kept], rows: List[Dict[str, Any]]) -> Iterator[str]:
         """Whether a photo was changed before the journal told what it carried."""
-        found = {row["image"]: row.get("found") for row in rows if "image" in row}
+        found = {row["image"]: carried(row) for row in rows if "image" in row}
         for key, row in self.told.items():
             name = os.path.join("p", key[1])
             content = self._content(disk, name)
             is_new = content is not None and content != self._content(self.before, name)
             if key[0] == "image" and is_new and not key[1].startswith("ride_"):
-                if found.get(key[1]) != row.get("found"):
+                if found.get(key[1]) != carried(row):
                     yield f"{name} is changed, and what it carried is not told"
+
+
+def carried(row: Dict[str, Any]) -> Dict[str, Any]:
+    """What a photo carried before us, by its line."""
+    return {name: value for name, value in row["found"].items() if name not in OF_THE_FILE}
 
 
 class Tally(NamedTuple):

@@ -201,6 +201,8 @@ SCENES: Dict[str, Scene] = {
     ),
     "status": Scene("status --import_path @/p", mixed, (PROCESS,)),
     "report": Scene("report --import_path @/p --output_path @/r.html", mixed, (PROCESS,)),
+    "export": Scene("export --import_path @/p --output_path @/e.csv", mixed, (PROCESS,)),
+    "restore": Scene("restore --import_path @/p", mixed, (PROCESS,)),
     "download_images": Scene(
         "download_images 57.69 57.74 11.85 11.95 --output_path @/out", plain, online=True
     ),
