@@ -32,7 +32,7 @@ step gives back as many images as it got.
     Processing  Moments                zones, ties and starts among the images of a folder; pure
                 Steps, Description     the options of each step, what it makes of images; pure
                 Plan                   from all that was gathered to the work to be done; pure
-                A run                  gather, plan, carry out
+                Gather, A run          all that is read; gather, plan, carry out
                 Restore                photos as they were found
                 Tables, Given          process_csv and interpolate
                 Probe, Sampling        ffmpeg; which frames of a video, when and where
@@ -47,7 +47,9 @@ step gives back as many images as it got.
                 Story, Export          one photo explained; files for other programs
                 Download
     Front door  Tools                  the table of subcommands
-                Command line           parser, progress, exit codes
+                Advice, Lessons        what was meant; the short help of each tool
+                Summary                lines for a person, one JSON object for a program
+                Command line           parser, progress, signals, exit codes
 
 A photo on its way: find_images finds it; read_job reads its head and tail in one open and gives
 Found; image_of makes an Image of that and its own clock; plan lets each step (STEP_FUNCTIONS) lay
@@ -58,7 +60,7 @@ ready_image gives; what the service acknowledges becomes a line Sent, the sequen
 
 Exit codes: 0 all good, 1 some images failed (each is listed), 2 usage, 3 input not found, 4 bad
 EXIF, 5 bad track, 6 outside the track, 7 program missing, 8 upload, 9 not authorized, 10 journal,
-11 cannot write, 12 other, 130 interrupted.
+11 cannot write, 12 other, 75 in use by another run, 129, 130, 143 ended by a signal.
 
 For embedding: `import mapillary_tools`; what `__all__` names is kept stable. Every tool is a
 function of option groups that returns a Report and raises ToolError; nothing here calls sys.exit,
@@ -142,6 +144,7 @@ __all__ = [
     "BadExif",
     "BadJournal",
     "BadTrack",
+    "Box",
     "Camera",
     "CannotWrite",
     "CsvColumns",
@@ -150,6 +153,7 @@ __all__ = [
     "Fix",
     "Geotagging",
     "Image",
+    "InUse",
     "Input",
     "Insert",
     "Interpolation",
@@ -162,12 +166,14 @@ __all__ = [
     "NotFound",
     "Outcome",
     "OutsideTrack",
+    "PageOptions",
     "Patience",
     "Problem",
     "ProgramMissing",
     "Report",
     "Selection",
     "SequenceOptions",
+    "StatusOptions",
     "Table",
     "ToolError",
     "Track",
@@ -177,10 +183,15 @@ __all__ = [
     "UploadOptions",
     "UsageError",
     "User",
+    "Verbose",
+    "Video",
+    "Waiting",
+    "Whose",
     "Workers",
     "authenticate",
     "bearing",
     "distance",
+    "download_images",
     "exif_insert",
     "export",
     "extract_geotag_data",
@@ -200,12 +211,17 @@ __all__ = [
     "process_csv",
     "read_image",
     "read_track",
+    "report",
     "restore",
     "retry_delay",
+    "sample_video",
     "split",
     "spread_subseconds",
+    "status",
     "turn",
     "upload",
+    "video_process",
+    "video_process_and_upload",
     "write_gpx",
     "write_image",
 ]
@@ -375,12 +391,17 @@ class BadJournal(ToolError, exit_code=10):
     """The journal of a folder is in use, damaged, or from a newer version."""
 
 
+class InUse(BadJournal, exit_code=75):
+    """Another run works on a folder: later the same command succeeds (EX_TEMPFAIL, sysexits.h)."""
+
+
 class CannotWrite(ToolError, exit_code=11):
     """A folder is read-only or the disk is full."""
 
 
 EXIT_SOME_FAILED = 1  # some images failed; each is listed
-EXIT_INTERRUPTED = 130  # Ctrl-C
+EXIT_SIGNAL = 128  # and the number of the signal that ended the run
+EXIT_INTERRUPTED = EXIT_SIGNAL + 2  # Ctrl-C
 
 JPEG_KINDS = ("jpg", "jpeg", "jpe", "36p", "insp")  # that can be described and uploaded
 IMAGE_KINDS = (*JPEG_KINDS, "tif", "tiff", "pgm", "pnm", "gif")
@@ -394,22 +415,43 @@ HOLE_S = 60.0  # seconds; a longer hole in a track is said
 DAY_S = 86400.0  # seconds
 PROCESS_IMAGES = 2000  # images from which worker processes are worth their start
 ID_NAMESPACE = "8d3e7e7b-6a0b-5c5e-9c5b-3c1f0c1a7d11"  # namespace of the UUIDv5 ids, chosen once
-SKIP_KIND = "not a JPEG (Mapillary takes only JPEG)"
-SKIP_UPLOADED = "already uploaded"
-SKIP_PROCESSED = "already processed"
-SKIP_DUPLICATE = "duplicate"
-SKIP_LEFT = "still to be sent"
-SKIP_HIDDEN = "hidden: deleted by a phone, or not yet written whole"
-SKIP_SHADOW = "a shadow file of macOS, without a picture"
-SKIP_HEIC = (
-    "HEIC, HEIF or AVIF (export as JPEG; on an iPhone: Settings, Camera, Formats, Most Compatible)"
-)
-SKIP_OTHER = "PNG, WebP or the like (save as JPEG)"
-SKIP_RAW = "a raw photo (export as JPEG)"
-SKIP_VIDEO = "a video (video_process takes it)"
-SKIP_OTHER_VIDEO = "a video of another kind (turn it into an MP4)"
-SKIP_PREVIEW = "a camera's small preview of a video"
-SKIP_LINK = "a link (process the folder that the photo itself is in)"
+# Why something is skipped: a stable code, and in SKIP_WORDS what it means and what to do.
+SKIP_KIND, SKIP_UPLOADED, SKIP_PROCESSED = "not_jpeg", "already_uploaded", "already_processed"
+SKIP_DUPLICATE, SKIP_LEFT, SKIP_HIDDEN, SKIP_SHADOW = "duplicate", "not_sent", "hidden", "shadow"
+SKIP_HEIC, SKIP_OTHER, SKIP_RAW, SKIP_LINK = "heic", "other_picture", "raw_photo", "link"
+SKIP_VIDEO, SKIP_OTHER_VIDEO, SKIP_PREVIEW = "video", "other_video", "preview_video"
+SKIP_WAITING, SKIP_UNPROCESSED, SKIP_GONE = "waiting", "not_processed", "gone"
+SKIP_OUTDATED, SKIP_AS_FOUND, SKIP_HERE = "outdated", "as_found", "already_downloaded"
+SKIP_NO_ROW, SKIP_PLACED, SKIP_ALONE = "no_row", "has_position", "no_other_of_its_time"
+SKIP_SAMPLED = "already_sampled"
+SKIP_WORDS = {
+    SKIP_KIND: "not a JPEG (Mapillary takes only JPEG)",
+    SKIP_LEFT: "still to be sent",
+    SKIP_HIDDEN: "hidden: deleted by a phone, or not yet written whole",
+    SKIP_SHADOW: "a shadow file of macOS, without a picture",
+    SKIP_HEIC: "HEIC, HEIF or AVIF (export as JPEG; on an iPhone: Settings, Camera, Formats, Most "
+    "Compatible)",
+    SKIP_OTHER: "PNG, WebP or the like (save as JPEG)",
+    SKIP_RAW: "a raw photo (export as JPEG)",
+    SKIP_LINK: "a link (process the folder that the photo itself is in)",
+    SKIP_VIDEO: "a video (video_process takes it)",
+    SKIP_OTHER_VIDEO: "a video of another kind (turn it into an MP4)",
+    SKIP_PREVIEW: "a camera's small preview of a video",
+    SKIP_GONE: "gone: processed, and no longer in the folder",
+    SKIP_OUTDATED: "outdated: sent with another time or position than it has now",
+    SKIP_AS_FOUND: "as it was found: nothing of ours is in it",
+    SKIP_NO_ROW: "no row in the table",
+    SKIP_PLACED: "has a position",
+    SKIP_ALONE: "no other image or row has its time",
+    SKIP_SAMPLED: "already sampled with these settings",
+}
+
+
+def skip_words(code: str) -> str:
+    """Why something is skipped, in words."""
+    return SKIP_WORDS.get(code, code.replace("_", " "))
+
+
 UNREADABLE = "unreadable"  # the code of a problem of the medium, which may pass
 STAND_IN_FILE = "stand_in.json"  # tells a folder in which a stand-in service keeps what it received
 
@@ -693,7 +735,7 @@ class Outcome(NamedTuple):
     """Why an image goes no further."""
 
     status: str  # "skipped", "duplicate" or "failed"
-    reason: str  # skipped: the reason in words; else the Problem's code
+    reason: str  # skipped: one of SKIP_...; else the Problem's code
     problem: Optional[Problem] = None
     repeats: Optional[Repeat] = None
 
@@ -868,6 +910,12 @@ class Told:
     lines: List[str] = dataclasses.field(default_factory=list)  # what else the summary shows
     facts: Dict[str, object] = dataclasses.field(default_factory=dict)  # figures, for --json
     output: Optional[str] = None  # what was asked for on standard output, instead of the summary
+    seconds: Optional[float] = None  # how long it took
+    next: Tuple[str, ...] = ()  # words of the command that comes next; none = nothing is left to do
+    images: Sequence[Image] = ()  # those of a run that processed any
+
+
+AGAIN = ("the same command",)  # as the command that comes next
 
 
 @dataclass
@@ -876,7 +924,7 @@ class Report:
 
     tool: str
     done: int = 0
-    skipped: Dict[str, List[str]] = dataclasses.field(default_factory=dict)  # reason -> paths
+    skipped: Dict[str, List[str]] = dataclasses.field(default_factory=dict)  # SKIP_... -> paths
     failed: List[Problem] = dataclasses.field(default_factory=list)
     trouble: List[Problem] = dataclasses.field(default_factory=list)  # wrong with no single image
     stopped: Optional[ToolError] = None  # why the run ended before its time; None = it did not
@@ -893,6 +941,11 @@ class Report:
     def notes(self) -> List[str]:
         """What was said while it ran."""
         return self.told.notes
+
+    @property
+    def images(self) -> Sequence[Image]:
+        """The images of a run that processed any: path, time, fix, heading, sequence, problem."""
+        return self.told.images
 
     @property
     def word(self) -> str:
@@ -928,23 +981,32 @@ class Report:
 
     def as_json(self) -> Dict[str, object]:
         """The same as plain values."""
+        codes = sorted(self.skipped)
         row: Dict[str, object] = {
             "tool": self.tool,
+            "version": __version__,
             "exit_code": self.exit_code,
             "found": self.found,
             "done": self.done,
-            "skipped": {reason: len(names) for reason, names in sorted(self.skipped.items())},
+            "skipped": {code: len(self.skipped[code]) for code in codes},
+            "words": {code: skip_words(code) for code in codes},
             "failed": [problem._asdict() for problem in self.failed],
+            "trouble": [problem._asdict() for problem in self.trouble],
             "notes": self.notes,
+            "stopped": None if self.stopped is None else self.stopped.problem._asdict(),
+            "sequences": None,
+            "seconds": self.told.seconds,
+            "safe_to_delete": None,
+            "next": list(self.told.next) or None,
+            "parts": [part.as_json() for part in self.parts],
         }
-        if self.trouble:
-            row.update(trouble=[problem._asdict() for problem in self.trouble])
-        if self.stopped is not None:
-            row.update(stopped=self.stopped.problem._asdict())
         row.update(self.told.facts)
-        if self.parts:
-            row.update(parts=[part.as_json() for part in self.parts])
         return row
+
+
+def plural(count: int, word: str) -> str:
+    """A count with its word: 1 camera, 2 cameras."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 class Ui(NamedTuple):
@@ -1002,6 +1064,8 @@ class Rule(NamedTuple):
     at_most: Optional[float] = None
     flag: Optional[str] = None  # its name on the command line, where that is no Python name
     positional: bool = False
+    many: bool = False  # may be given several times: a tuple
+    key: bool = False  # one of the options that the short help shows
     newer: bool = False  # came after the first journals: enters a hash only where it is used
 
     def wrong_with(self, value: object) -> Optional[str]:
@@ -1048,6 +1112,16 @@ class Option(NamedTuple):
         return "--" + (self.rule.flag or self.name)
 
 
+def user_name_of(typed: str) -> str:
+    """A user name without blanks around it; raises UsageError for an e-mail address."""
+    name = typed.strip()
+    if re.match(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z", name):
+        wrong = "--user_name is an e-mail address, which the service does not know as a name"
+        remedy = "give the name that stands on your Mapillary profile"
+        raise UsageError("bad_user_name", wrong, value=name, remedy=remedy)
+    return name
+
+
 @dataclass(frozen=True)
 class Group:
     """options"""
@@ -1058,6 +1132,9 @@ class Group:
         """Check every field by what opt() says of it; raises UsageError."""
         for option in self.options():
             value = getattr(self, option.name)
+            if option.name == "user_name" and isinstance(value, str):
+                value = user_name_of(value)
+                object.__setattr__(self, option.name, value)  # frozen from here on
             missing = value is None or value == "" and not option.rule.choices
             if value is REQUIRED or missing and option.default is REQUIRED:
                 word = option.rule.metavar or option.name.upper()
@@ -1081,6 +1158,7 @@ class Group:
         return tuple(
             Option(field.name, _plain_type(hints[field.name]), field.default, field.metadata[_RULE])
             for field in dataclasses.fields(cls)
+            if _RULE in field.metadata
         )
 
     @classmethod
@@ -1177,6 +1255,7 @@ class Showing(Group):
 
     advanced: bool = opt(False, Rule("show advanced options in the help"))
     json: bool = opt(False, Rule("print the summary as one JSON object"))
+    quiet: bool = opt(False, Rule("print nothing where all went well"))
 
 
 _VERBOSE = Rule("say more, and keep a log of every image")
@@ -1195,8 +1274,21 @@ class Input(Group):
     """input"""
 
     word: ClassVar[str] = "source"
-    import_path: str = opt(REQUIRED, Rule("folder with the images", "FOLDER"))
+    import_path: str = opt(
+        REQUIRED,
+        Rule(
+            "folder with the images; several, or @LIST for a file with one a line, are one run",
+            "FOLDER",
+            key=True,
+        ),
+    )
     verbose: bool = opt(False, _VERBOSE)
+    also: Tuple[str, ...] = ()  # further folders, for the same run
+
+    @property
+    def folders(self) -> List[str]:
+        """All folders of the run."""
+        return [str(folder) for folder in (self.import_path, *self.also)]
 
 
 @dataclass(frozen=True)
@@ -1232,6 +1324,17 @@ class Workers(Group):
     word: ClassVar[str] = "workers"
     workers: int = opt(
         0, rare("workers that read and write images (0 = as many as CPUs, at most 8)", "N", 0)
+    )
+
+
+@dataclass(frozen=True)
+class Waiting(Group):
+    """other runs"""
+
+    word: ClassVar[str] = "waiting"
+    wait: float = opt(
+        0.0,
+        Rule("wait so long for a folder that another run works on", "SECONDS", at_least=0),
     )
 
 
@@ -1684,11 +1787,18 @@ def format_offset(seconds: float) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
+_SHORT_ZONE = re.compile(r"(?:UTC|GMT)?\s*([+-]?)(\d{1,2})(?::?(\d\d))?\Z", re.IGNORECASE)
+
+
 def zone_offset(zone: str, local: float) -> float:
     """Seconds ahead of UTC at a local time (seconds as if UTC) in a zone: "local" (this computer's,
     by its rule then), `+02:00` or an IANA name. Raises UsageError for a zone that this Python does
     not know.
     """
+    short = _SHORT_ZONE.match(zone.strip())
+    if short:  # 2, +2, +0200, UTC+2
+        sign, hours, minutes = short.groups()
+        zone = f"{sign or '+'}{int(hours):02d}:{minutes or '00'}"
     fixed = parse_offset(zone)
     if fixed is not None:
         return fixed
@@ -2191,17 +2301,16 @@ def check_folder(path: str, option: str) -> Path:
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        remedy = f"check {option}"
-        raise NotFound("no_folder", "there is no such folder", file=path, remedy=remedy) from None
+        remedy, wrong = f"check {option}", "there is no such file or folder"
+        raise NotFound("no_folder", wrong, file=path, remedy=remedy) from None
     except OSError as error:
         raise NotFound(**unsearchable(error)._asdict()) from error
     if not is_folder:
-        raise NotFound(
-            "not_a_folder",
-            "is a file, not a folder",
-            file=path,
-            remedy=f"give {option} the folder it is in",
-        )
+        where = os.path.dirname(path) or os.curdir
+        remedy = f"give {option} the folder it is in: {where}"
+        if kind_of(path) in VIDEO_KINDS and option == "--import_path":
+            remedy = f"a video is sampled: video_process --video_path {path} --import_path FRAMES"
+        raise NotFound("not_a_folder", "is a file, not a folder", file=path, remedy=remedy)
     return Path(path)
 
 
@@ -2314,9 +2423,42 @@ def look_below(folder: Union[str, Path], skip_subfolders: bool = False) -> Inven
 def _no_images(folder: Union[str, Path], found: Inventory) -> NotFound:
     """The error for a folder without an image, with what is there instead."""
     there = {reason: len(paths) for reason, paths in found.others.items()}
-    value = "; ".join(f"{count} times {reason}" for reason, count in there.items())
+    value = "; ".join(f"{count} times {skip_words(code)}" for code, count in there.items())
     kinds = "images are files named ." + ", .".join(IMAGE_KINDS)
     return NotFound("no_images", "holds no images", file=folder, value=value, remedy=kinds)
+
+
+def look_below_all(folders: Sequence[str], skip_subfolders: bool = False) -> Inventory:
+    """Everything below several folders, each file once; of one that is not there, or holds no
+    image, the others are not held back. Raises NotFound where none has an image.
+    """
+    if len(folders) == 1:
+        return look_below(folders[0], skip_subfolders)
+    whole, errors = Inventory([], {}, [], []), []
+    seen: Set[str] = set()
+    for folder in folders:
+        try:
+            found = look_below(folder, skip_subfolders)
+        except NotFound as error:
+            errors.append(error)
+            continue
+        mine = {os.path.realpath(str(path.parent)) for path in found.images} - seen
+        whole.images.extend(p for p in found.images if os.path.realpath(str(p.parent)) in mine)
+        seen |= mine
+        whole.closed.extend(found.closed)
+        whole.trouble.extend(found.trouble)
+        for code, paths in found.others.items():
+            whole.others.setdefault(code, []).extend(paths)
+    if not whole.images:
+        raise errors[0]
+    whole.trouble.extend(error.problem for error in errors)
+    return whole
+
+
+def top_of(folder: str, tops: Sequence[str]) -> str:
+    """Which of the folders of a run a folder lies below."""
+    inside = [top for top in tops if (folder + os.sep).startswith(top.rstrip(os.sep) + os.sep)]
+    return max(inside, key=len) if inside else tops[0]
 
 
 def find_images(folder: Union[str, Path], skip_subfolders: bool = False) -> List[Path]:
@@ -3017,6 +3159,11 @@ class Configuration:
                 "no_secret", wrong, file=self.path, remedy="add it, or leave --master_upload out"
             )
         return found
+
+    def forget(self, section: str) -> None:
+        """Take a section out, and write the rest; raises CannotWrite."""
+        self.sections.pop(section, None)
+        write_config(self.sections, self.path)
 
     def keep(self, section: str, options: Mapping[str, str]) -> None:
         """Put options into a section, and write the whole; raises CannotWrite."""
@@ -6474,8 +6621,9 @@ class Journal:
     Names are file names.
     """
 
-    def __init__(self, folder: Union[str, Path], write: bool = True) -> None:
+    def __init__(self, folder: Union[str, Path], write: bool = True, wait: float = 0.0) -> None:
         self.folder = str(folder)
+        self.wait = wait  # seconds for another run that has the lock
         self.state = os.path.join(self.folder, STATE_FOLDER)
         self._write = write
         self._lock: Optional[io.FileIO] = None
@@ -6489,7 +6637,7 @@ class Journal:
 
     def __enter__(self) -> "Journal":
         if self._write:
-            self._lock = _take_lock(self.folder, self.state)
+            self._lock = _wait_for_lock(self.folder, self.state, self.wait)
         try:
             self._read()
             if self._write:
@@ -6727,6 +6875,18 @@ def _refuse_links(state: str) -> None:
             raise BadJournal("state_link", wrong, file=path, remedy=remedy)
 
 
+def _wait_for_lock(folder: str, state: str, seconds: float) -> io.FileIO:
+    """Lock a folder for this process, once another run that has it ends in so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return _take_lock(folder, state)
+        except InUse:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.2)
+
+
 def _take_lock(folder: str, state: str) -> io.FileIO:
     """Lock a folder for this process; the operating system frees it whatever happens. Raises
     BadJournal, CannotWrite.
@@ -6749,8 +6909,9 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
         with lock, contextlib.suppress(OSError):
             lock.seek(0)
             owner = lock.read(200).decode("utf-8", "replace").strip()
-        wrong, remedy = "is being worked on by another run", "wait until it has ended"
-        raise BadJournal("in_use", wrong, file=folder, value=owner, remedy=remedy)
+        wrong = "is being worked on by another run"
+        remedy = "run it again when that has ended, or add --wait SECONDS"
+        raise InUse("in_use", wrong, file=folder, value=owner, remedy=remedy)
     import platform
 
     with contextlib.suppress(OSError):  # who holds it is a courtesy: a disk may be full
@@ -7027,6 +7188,14 @@ def say_zones(timed: List[Moment], notes: Notes) -> None:
             f"{format_time(min(moments)[0])} to {format_time(max(moments)[0])}"
             + (guess if zone == NO_ZONE else "")
         )
+
+
+def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
+    """Say in which direction an offset of the camera's clock counts."""
+    if ahead and timed:
+        first = min(moment.time for moment in timed)
+        before, after = format_time(first + ahead), format_time(first)
+        notes.say(f"{ahead:g} s subtracted: {before} becomes {after}")
 
 
 ERA_S = 1024 * 7 * DAY_S  # seconds after which the week number of GPS begins anew
@@ -7485,6 +7654,7 @@ def geotag(
     track = in_this_era(found, track, notes)
     timed = settled(found, track, options.clockwork, notes)
     say_zones(timed, notes)
+    say_offset(timed, options.offset_time, notes)
     if track is not None:
         say_ranges([moment.time for moment in timed], track, notes)
         say_own_places(timed, track, notes)
@@ -8010,9 +8180,9 @@ def plan(gathered: Gathered, course: Course) -> Work:
     return planner.work(replaced(planner.gathered.images, done), notes.lines)
 
 
-# ---- A run --------------------------------------------------------------------------------------
-# Here: gather (one read pass, one configuration, one track), then plan, then carry out.
-# Not here: what steps make of images.
+# ---- Gather -------------------------------------------------------------------------------------
+# Here: all that a run reads: images, places, the track, the configuration.
+# Not here: what steps make of images; writing.
 
 WRITE_BATCH = 256  # images written between two batches of the journal
 
@@ -8074,20 +8244,19 @@ def write_job(task: Task) -> Union[Written, ToolError]:
         return error
 
 
-# -- gather --
-
-
 def open_places(
-    paths: Sequence[Path], write: bool, stack: contextlib.ExitStack
+    paths: Sequence[Path], write: bool, stack: contextlib.ExitStack, wait: float = 0.0
 ) -> Tuple[Dict[str, Place], Dict[str, Problem]]:
     """(folders of images, their journals open; problems of the others). Raises the ToolError when
     none can be open.
     """
     places: Dict[str, Place] = {}
     errors: Dict[str, ToolError] = {}
+    deadline = time.monotonic() + wait
     for folder in by_folder(paths):
         try:
-            places[folder] = Place(folder, stack.enter_context(Journal(folder, write)))
+            journal = Journal(folder, write, deadline - time.monotonic())
+            places[folder] = Place(folder, stack.enter_context(journal))
         except ToolError as error:
             errors[folder] = error
     if errors and not places:
@@ -8178,13 +8347,13 @@ def gather_images(
     stack: contextlib.ExitStack,
 ) -> Tuple[Gathered, Dict[str, Place]]:
     """(images found below a folder as the journal or the file has them, their open folders)."""
-    top = course.options[Input].import_path
-    places, problems = open_places(paths, not course.options[Dry].dry_run, stack)
+    tops, wait = course.options[Input].folders, course.options[Waiting].wait
+    places, problems = open_places(paths, not course.options[Dry].dry_run, stack, wait)
     piexif()  # missing, that is said once and not for every image
     reading = _Reading(course, config)
     for folder, group in by_folder(paths).items():
         if folder in places:
-            reading.look(places[folder], group, top)
+            reading.look(places[folder], group, top_of(folder, tops))
         else:
             problem = problems[folder]._replace(file="")
             reading.images.update((path, fail_now(Image(path), problem)) for path in group)
@@ -8248,19 +8417,13 @@ def _gather_uploader(user: User, course: Course, config: Configuration, notes: N
     name, key = user.organization_username, user.organization_key
     if name:
         key = _organization_key(name, key, config, course.options[Dry].dry_run)
-    user_key = token = None
+    user_key = None
     try:
         user_key = config.told(user.user_name, "MAPSettingsUserKey")
-        token = config.told(user.user_name, "user_upload_token")
     except UsageError as error:  # processing needs no credentials
         if error.problem.code == CONFIG_UNREADABLE:
             raise
         notes.say(str(error))
-    if not course.rehearsal and not token and not environment("MAPILLARY_ACCESS_TOKEN"):
-        notes.say(
-            f"no stored credentials for {user.user_name}: upload to Mapillary will need "
-            "authenticate"
-        )
     return Uploader(user.user_name, user_key, key, user.private or None)
 
 
@@ -8283,6 +8446,14 @@ def _organization_key(name: str, key: Optional[str], config: Configuration, dry:
     if known != key and not dry:
         config.keep("organizations", {name: key})
     return key
+
+
+def check_track_paths(options: Geotagging) -> None:
+    """Raise NotFound for a track that is not there, before anything is read or said."""
+    path = options.geotag_source_path
+    if path and not os.path.exists(path):
+        wrong, remedy = "there is no such file or folder", "check --geotag_source_path"
+        raise NotFound("no_track", wrong, file=path, remedy=remedy)
 
 
 def gather_track(options: Geotagging, notes: Notes) -> Optional[Track]:
@@ -8335,7 +8506,9 @@ def gather_known(
     return known
 
 
-# -- carry out --
+# ---- A run --------------------------------------------------------------------------------------
+# Here: gather, then plan, then carry out: the one order in which photos and journal are written.
+# Not here: what steps make of images.
 
 
 def carry_out(
@@ -8465,7 +8638,8 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     options, notes, config = course.options, Notes(say), Configuration()
     source, dry = options[Input], options[Dry].dry_run
     report = Report(tool, told=Told("would be processed" if dry else "processed", notes.lines))
-    found = look_below(source.import_path, options[Selection].skip_subfolders)
+    check_track_paths(options[Geotagging])
+    found = look_below_all(source.folders, options[Selection].skip_subfolders)
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
@@ -8480,16 +8654,54 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
             results = carry_out(work, places, course, known.secret, ui)
             _write_logs(results, places, source.verbose)
     _count_results(results, report)
+    _say_account(course, config, report)
     return report, gathered
 
 
 def _count_results(results: Sequence[Image], report: Report) -> None:
-    """Account for every image of a run."""
+    """Account for every image of a run, and say what there is of them."""
     for image in results:
         outcome = image.outcome
         report.count(image.path, outcome)
         LOG.debug("%s: %s", image.path, outcome.reason if outcome else report.told.word)
-    report.told.facts.update(sequences=len({image.sequence for image in results if image.sequence}))
+    report.told.images = results
+    good = in_order(image for image in results if image.geotag and image.sequence)
+    pairs = [(a.geotag, b.geotag) for a, b in zip(good, good[1:]) if a.sequence == b.sequence]
+    metres = sum(distance(a.fix, b.fix) for a, b in pairs if a is not None and b is not None)
+    cameras = {image.camera[:2] for image in good}
+    sequences = {image.sequence for image in results if image.sequence}
+    report.told.facts.update(
+        sequences=len(sequences), kilometres=round(metres / 1000, 3), cameras=len(cameras)
+    )
+    if good:
+        first, last = good[0].time or 0.0, good[-1].time or 0.0
+        words = [
+            plural(len(cameras), "camera"),
+            plural(len(sequences), "sequence"),
+            f"{metres / 1000:.1f} km",
+            f"{format_time(first)} to {format_time(last)}",
+        ]
+        report.told.lines.append(", ".join(words))
+
+
+def _say_account(course: Course, config: Configuration, report: Report) -> None:
+    """Say once, at the end, that upload will need an account; and what comes next."""
+    options, ready = course.options, report.done + len(report.skipped.get(SKIP_PROCESSED, ()))
+    where = tuple(word for top in options[Input].folders for word in ("--import_path", top))
+    if not ready or report.exit_code and not report.done:
+        report.told.next = ("status", *where, "--list", "failed") if report.failed else ()
+        return
+    report.told.next = ("upload", *where)
+    if USER not in course.steps or course.rehearsal or environment("MAPILLARY_ACCESS_TOKEN"):
+        return
+    name = options[User].user_name
+    with contextlib.suppress(UsageError):
+        if config.told(name, "user_upload_token"):
+            return
+    report.told.lines.append(
+        f"no stored credentials for {name}: upload to Mapillary will need authenticate"
+    )
+    report.told.next = ("authenticate", "--user_name", name)
 
 
 def _say_strays(images: Sequence[Image], notes: Notes) -> None:
@@ -8506,8 +8718,6 @@ def _say_strays(images: Sequence[Image], notes: Notes) -> None:
 # ---- Restore ------------------------------------------------------------------------------------
 # Here: photos back as they were found: what carry_out did, undone.
 # Not here: what a photo carried; the journal keeps that.
-
-SKIP_AS_FOUND = "as it was found: nothing of ours is in it"
 
 
 def _restorable(image: Optional[Image], path: Path) -> Union[Image, Outcome]:
@@ -8542,13 +8752,13 @@ def restore_job(image: Image) -> Union[Image, ToolError]:
 
 def restore_images(options: Options, ui: Ui) -> Report:
     """Put photos back as they were found; raises what stops a run before any image."""
-    top, dry = options[Input].import_path, options[Dry].dry_run
+    source, dry = options[Input], options[Dry].dry_run
     notes = Notes(say)
     report = Report("restore", told=Told("would be restored" if dry else "restored", notes.lines))
-    found = look_below(top, options[Selection].skip_subfolders)
+    found = look_below_all(source.folders, options[Selection].skip_subfolders)
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
-        places, problems = open_places(paths, not dry, stack)
+        places, problems = open_places(paths, not dry, stack, options[Waiting].wait)
         for folder, group in by_folder(paths).items():
             if folder in places:
                 _restore_folder(places[folder], group, report, dry, ui)
@@ -9008,7 +9218,7 @@ def _with_row(image: Image, row: Optional[TableRow], options: CsvColumns) -> Ima
     if image.outcome is not None:
         return image
     if row is None:
-        return leave_out(image, "no row in the table")
+        return leave_out(image, SKIP_NO_ROW)
     try:
         return image._replace(given=_laid_over(image.given, row_values(row.cells, options)))
     except (ValueError, IndexError, KeyError, OverflowError) as error:
@@ -9037,7 +9247,7 @@ def _given_run(
     journal and write it.
     """
     options, config, notes = course.options, Configuration(), Notes(say, report.notes)
-    paths = account_for(look_below(options[Input].import_path), report, notes)
+    paths = account_for(look_below_all(options[Input].folders), report, notes)
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
         before = gathered.images
@@ -9156,7 +9366,7 @@ def _spread_given(images: List[Image]) -> List[Image]:
     for image in images:
         given, when = image.given or NOTHING_GIVEN, new.get(image.path)
         if when is None:
-            out.append(_unchanged(image, "no other image has its time"))
+            out.append(_unchanged(image, SKIP_ALONE))
         elif given.time is not None:
             out.append(image._replace(given=given._replace(time=when)))
         else:
@@ -9190,7 +9400,7 @@ class _Between:
         """An image with a position from those before and behind."""
         when, times = image.time, self.times
         if image.outcome is None and image.fix is not None:
-            return leave_out(image, "has a position")
+            return leave_out(image, SKIP_PLACED)
         if image.outcome is not None or when is None:
             return _unchanged(image, "")
         beyond = max(times[0] - when, when - times[-1]) if len(times) > 1 else math.inf
@@ -9262,7 +9472,7 @@ def interpolate_table(options: Options, ui: Ui) -> Report:
     changed = _spread_cells(timed, asked)
     report.done, left = len(changed), len(timed) - len(changed)
     if left:
-        report.skipped.setdefault("no other row has its time", []).extend([""] * left)
+        report.skipped.setdefault(SKIP_ALONE, []).extend([""] * left)
     if changed and not dry:
         stem, extension = os.path.splitext(path)
         to = stem + "_interpolated" + extension if options[Keep].keep_original else path
@@ -9834,7 +10044,6 @@ class Setup(NamedTuple):
 
 _MIXED_UP_MS = 10**11  # a start time below (March 1973) was probably given in seconds
 _DIGEST_BYTES = 1 << 16  # at both ends of a video, by which it is known again
-SAMPLED_BEFORE = "already sampled with these settings"
 
 
 def _take(
@@ -10047,7 +10256,7 @@ def sample_one(
     settings = short_hash(digest, setup.settings(), given)
     there = record.there(record.of(path, digest), settings)
     if there:
-        report.skipped.setdefault(SAMPLED_BEFORE, []).extend(map(record.place, there))
+        report.skipped.setdefault(SKIP_SAMPLED, []).extend(map(record.place, there))
         return
     footage = setup.ffmpeg.probe(path)
     try:
@@ -10138,7 +10347,8 @@ def sample_videos(options: Options, ui: Ui) -> Report:
         return report
     track = gather_track(geotagging, notes)
     setup = Setup(video, geotagging, track, Ffmpeg(video.ffmpeg_path), notes, ui)
-    with Journal(os.path.abspath(options[Input].import_path)) as journal:
+    folder = os.path.abspath(options[Input].import_path)
+    with Journal(folder, wait=options[Waiting].wait) as journal:
         _sample_each(paths, SampleRecord(journal), setup, report)
     return report
 
@@ -11004,6 +11214,16 @@ class UploadOptions(Group):
     )
 
 
+@dataclass(frozen=True)
+class Whose(Group):
+    """whose account"""
+
+    word: ClassVar[str] = "whose"
+    user_name: Optional[str] = opt(
+        None, Rule("refuse images that were processed for another user name", "NAME")
+    )
+
+
 # How far a parcel is.
 DUE, THERE, SENT, FAILED, LEFT = "due", "there before", "sent", "failed", "failed before"
 OUTDATED, ELSEWHERE = "there with another time or position", "there from another folder"
@@ -11092,10 +11312,10 @@ class Shipment:
     """
 
     def __init__(
-        self, history: History, top: str, config: Configuration, asked: UploadOptions
+        self, history: History, tops: Sequence[str], config: Configuration, asked: UploadOptions
     ) -> None:
         self.service, self.history = history.service, history
-        self.top, self.config, self.asked = top, config, asked
+        self.tops, self.config, self.asked = tops, config, asked
         self.batches: Dict[Tuple[str, str], Batch] = {}
         self.outcomes: Dict[str, Outcome] = {}  # path -> why it is not sent
 
@@ -11106,7 +11326,7 @@ class Shipment:
 
     def add_place(self, place: Place, names: Sequence[str]) -> None:
         """Sort the images of a folder into sequences, or note why they are not sent."""
-        was_uploaded = old_uploads(place.folder, self.top)
+        was_uploaded = old_uploads(place.folder, top_of(place.folder, self.tops))
         for name, image in zip(names, place.journal.images(names)):
             path = os.path.join(place.folder, name)
             if not is_jpeg_name(name):
@@ -11858,6 +12078,8 @@ class Login(Group):
     force_overwrite: bool = opt(
         False, Rule("replace stored credentials of the same user name without asking")
     )
+    list_accounts: bool = opt(False, Rule("list the accounts that are stored", flag="list"))
+    delete: bool = opt(False, Rule("forget the account of --user_name"))
 
 
 _TOKEN = "user_upload_token"  # the options of a user's section in the configuration
@@ -11880,14 +12102,30 @@ def token_of(user: Optional[str], config: Configuration) -> str:
     single = stored[0] if len(stored) == 1 else ""  # of several nobody knows which
     token = (environment("MAPILLARY_ACCESS_TOKEN") or single).strip()
     if not token:
-        wrong, name = f"there is no access token for {whose}", user or "NAME"
-        remedy = f"run authenticate --user_name {name} first, or try it with --stand_in FOLDER"
-        raise NotAuthorized("no_token", wrong, remedy=remedy)
+        raise _no_token(user, whose, config)
     if not _FORM.match(token):
         wrong = f"the access token for {whose} has characters that no token has"
         remedy = "paste it again: authenticate --force_overwrite"
         raise NotAuthorized("bad_token", wrong, remedy=remedy)
     return token
+
+
+def accounts(config: Configuration) -> List[str]:
+    """The user names whose credentials are stored."""
+    return [name for name in config.sections if config.told(name, _TOKEN)]
+
+
+def _no_token(user: Optional[str], whose: str, config: Configuration) -> NotAuthorized:
+    """The error for a user without credentials: a name that is stored may be meant."""
+    import difflib
+
+    wrong, name, stored = f"there is no access token for {whose}", user or "NAME", accounts(config)
+    near = difflib.get_close_matches(name, stored, 1) if user else []
+    remedy = f"run authenticate --user_name {name} first, or try it with --stand_in FOLDER"
+    if near:
+        remedy = f"stored: {', '.join(stored)}. Did you mean {near[0]}? process with --user_name "
+        remedy += f"{near[0]}, then upload; or authenticate --user_name {name}"
+    return NotAuthorized("no_token", wrong, remedy=remedy)
 
 
 def search_token(config: Configuration) -> str:
@@ -11951,6 +12189,8 @@ def log_in(options: Options, ui: Ui) -> Report:
     """
     login = options[Login]
     config, notes = Configuration(login.config_file), Notes(say)
+    if login.list_accounts or login.delete:
+        return _list_accounts(config) if login.list_accounts else _forget(login, config, ui)
     name = _section_for(login, config, ui)
     server = Server(graph_root(), UPLOAD_ROOT, Limits(offline_s=0.0, attempts=3))
     kept: Dict[str, str] = {}
@@ -11962,6 +12202,7 @@ def log_in(options: Options, ui: Ui) -> Report:
     token = _clean(token, "access token")
     user_name, key = who_am_i(server, token)
     server.wire.hang_up()
+    _check_owner(user_name, name)
     kept.update(MAPSettingsUsername=name if user_name is None else user_name)
     kept.update(MAPSettingsUserKey=key or "")
     kept[_TOKEN] = token
@@ -11970,6 +12211,33 @@ def log_in(options: Options, ui: Ui) -> Report:
     notes.say(f"stored credentials for {name} in {config.path}{leads}")
     facts: Dict[str, object] = {"user_name": name, "user_key": key}
     return Report("authenticate", 1, told=Told("account stored", notes.lines, facts=facts))
+
+
+def _check_owner(owner: Optional[str], name: str) -> None:
+    """Raise NotAuthorized for a token that is of another account than the one named."""
+    if owner is not None and owner.casefold() != name.casefold():
+        wrong = f"this token belongs to {owner}, not to {name}"
+        remedy = f"authenticate --user_name {owner}, or give the token of {name}"
+        raise NotAuthorized("other_account", wrong, remedy=remedy)
+
+
+def _list_accounts(config: Configuration) -> Report:
+    """Name the accounts that are stored, without their tokens."""
+    names = accounts(config)
+    report = Report("authenticate", len(names), told=Told("accounts stored", lines=names))
+    report.told.facts.update(accounts=names)
+    return report
+
+
+def _forget(login: Login, config: Configuration, ui: Ui) -> Report:
+    """Forget an account; raises UsageError where it is not stored."""
+    name = _answer(ui, login.user_name, "Mapillary user name", "--user_name")
+    if name not in accounts(config):
+        stored = ", ".join(accounts(config)) or "none"
+        wrong = "there are no stored credentials of this user name"
+        raise UsageError("not_stored", wrong, value=name, remedy=f"stored: {stored}")
+    config.forget(name)
+    return Report("authenticate", 1, told=Told("account forgotten"))
 
 
 def _token_by_password(
@@ -12034,22 +12302,24 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
 
     Raises what stops the run before any image; what stops it later is in the Report.
     """
-    asked, top, dry = options[UploadOptions], options[Input].import_path, options[Dry].dry_run
+    asked, tops, dry = options[UploadOptions], options[Input].folders, options[Dry].dry_run
     notes = Notes(say)
-    check_stand_in(asked.stand_in, top)
+    for top in tops:
+        check_stand_in(asked.stand_in, top)
     report = Report(tool, told=Told("would be uploaded" if dry else "uploaded", notes.lines))
-    found = look_below(top, options[Selection].skip_subfolders)
+    found = look_below_all(tops, options[Selection].skip_subfolders)
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
         service = _open_service(options, stack)
         history = History(service.name, notes.say)
-        shipment = Shipment(history, top, Configuration(), asked)
-        _take_on_board(shipment, paths, *open_places(paths, not dry, stack))
+        shipment = Shipment(history, tops, Configuration(), asked)
+        wait = options[Waiting].wait
+        _take_on_board(shipment, paths, *open_places(paths, not dry, stack, wait))
         offline_s = options[Patience].offline_limit * 60
         limits = Limits(offline_s, number_of("MAX_ATTEMPTS", 10), asked.max_rate)
         server = Server(service.graph, service.upload, limits, notes.say)
         sender = Sender(shipment, server, asked.manual_done, ui)
-        _check_placed(shipment, asked)
+        _check_shipment(shipment, options[Whose].user_name)
         if not dry:
             _send(sender, service, asked)
             history.keep()
@@ -12073,6 +12343,18 @@ def _take_on_board(
             shipment.add_place(places[folder], [path.name for path in group])
         else:
             shipment.outcomes.update(_in_use(group, problems[folder]))
+
+
+def _check_shipment(shipment: Shipment, name: Optional[str]) -> None:
+    """Raise UsageError for images that were processed for another user than the one named;
+    UploadError where most of them could not be placed.
+    """
+    _check_placed(shipment, shipment.asked)
+    for batch in shipment.batches.values():
+        if name is not None and batch.user not in (None, name):
+            wrong = f"these images were processed for {batch.user}"
+            remedy = f"leave --user_name out, or process again with --user_name {name}"
+            raise UsageError("other_user", wrong, value=name, remedy=remedy)
 
 
 _NOT_PLACED = ("no_position", "no_time", "outside_track", "in_gap", "position_jump")
@@ -12153,23 +12435,29 @@ def _count_sent(report: Report, paths: Sequence[Path], sender: Sender, dry: bool
     facts.update(outdated=shipment.outdated())
 
 
-def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes) -> None:
-    """Say what is left to do, and whether the pictures may leave the card."""
-    arrivals = [parcel.arrival for parcel in sender.shipment.parcels if parcel.arrival]
+def _say_there(shipment: Shipment, notes: Notes) -> None:
+    """Say what the service has from other folders, or with another time or position."""
+    arrivals = [parcel.arrival for parcel in shipment.parcels if parcel.arrival]
     places = collections.Counter((arrival.folder, arrival.at[:10]) for arrival in arrivals)
     for (folder, day), count in sorted(places.items()):
         again = "--reupload sends them again"
         notes.say(f"{count} were sent from {folder} on {day} and are not sent again; {again}")
-    say_outdated(sender.shipment.outdated(), notes)
+    say_outdated(shipment.outdated(), notes)
+
+
+def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes) -> None:
+    """Say what is left to do, and whether the pictures may leave the card."""
+    _say_there(sender.shipment, notes)
     held = len(sender.held)
     tried = [parcel for parcel in sender.shipment.parcels if parcel.state == FAILED]
     left = len(report.skipped.get(SKIP_LEFT, ())) + len(tried)
+    unfinished = len(sender.shipment.open_batches()) - held
+    report.told.next = AGAIN if left or unfinished else ()
     if held:
         notes.say(
             f"{held} sequences are complete but not finalized: run upload without --manual_done to "
             "finalize them"
         )
-    unfinished = len(sender.shipment.open_batches()) - held
     if left:
         notes.say(f"run the same command again: {left} images left")
     elif unfinished:
@@ -12178,10 +12466,12 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
             "finished"
         )
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, ()))
+    done = report.exit_code == 0 and not (left or unfinished or held) and not asked.stand_in
+    report.told.facts.update(safe_to_delete=done and arrived == report.found)
     if asked.stand_in:
         place = f"at the stand-in service in {asked.stand_in}"
         notes.say(f"{arrived} images are {place}; nothing went to Mapillary")
-    elif arrived and report.exit_code == 0 and not (left or unfinished or held):
+    elif arrived and done:
         rest = "; skipped ones are only here" if arrived < report.found else ""
         notes.say(
             f"all {arrived} images that can be uploaded are acknowledged by the service: they may "
@@ -12192,13 +12482,6 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
 # ---- Status -------------------------------------------------------------------------------------
 # Here: what the journals say of each image, as figures.
 # Not here: opening images, changing anything.
-
-SKIP_WAITING, SKIP_UNPROCESSED, SKIP_HERE = "waiting", "not processed", "already downloaded"
-SKIP_GONE, SKIP_OUTDATED = "gone", "outdated"
-_MORE = {
-    SKIP_GONE: "was processed, and is no longer in the folder",
-    SKIP_OUTDATED: "was sent with another time or position than it has now",
-}
 
 
 @dataclass(frozen=True)
@@ -12217,6 +12500,15 @@ class StatusOptions(Group):
     image: Optional[str] = opt(
         None, Rule("explain every decision about this one photo (its name, or its path)", "FILE")
     )
+
+
+def named_below(path: str, tops: Sequence[str]) -> str:
+    """A path as it is named: relative to the one folder of a run, else as it is."""
+    if len(tops) > 1:
+        return path
+    with contextlib.suppress(ValueError):  # another drive of Windows, or a name that it reserves
+        return os.path.relpath(path, tops[0])
+    return path
 
 
 class Standing(NamedTuple):
@@ -12239,7 +12531,7 @@ class Standing(NamedTuple):
             return ""
         repeats, problem = self.outcome.repeats, self.outcome.problem
         if repeats is None:
-            return str(problem._replace(file="")) if problem else _MORE.get(self.word, "")
+            return str(problem._replace(file="")) if problem else SKIP_WORDS.get(self.word, "")
         turned = "" if repeats.turn is None else f", turned by {repeats.turn:.1f} degrees"
         return f"repeats {repeats.partner}, {repeats.distance:.2f} m away{turned}"
 
@@ -12252,10 +12544,25 @@ class Standings(NamedTuple):
     problem: Optional[Problem]  # why its journal cannot be read
 
 
-def standings(top: str, service: str, trouble: List[Problem]) -> Iterator[Standings]:
-    """Each folder with images or a journal; raises NotFound, adds folders that cannot be listed to
-    trouble.
+def standings(tops: Sequence[str], service: str, trouble: List[Problem]) -> Iterator[Standings]:
+    """Each folder with images or a journal below some, once; raises NotFound, adds what cannot be
+    listed to trouble.
     """
+    seen: Set[str] = set()
+    for top in tops:
+        try:
+            for found in _standings_below(top, service, trouble):
+                where = os.path.realpath(found.journal.folder)
+                if where not in seen:
+                    seen.add(where)
+                    yield found
+        except NotFound as error:
+            if len(tops) == 1:
+                raise
+            trouble.append(error.problem)
+
+
+def _standings_below(top: str, service: str, trouble: List[Problem]) -> Iterator[Standings]:
     check_folder(top, "--import_path")
     empty = True
     for folder, folders, files in os.walk(
@@ -12384,12 +12691,18 @@ class _Figures:
 
     def __init__(self) -> None:
         self.elsewhere: Counter[str] = collections.Counter()  # other service -> images that it has
+        self.sequences, self.all_finished = 0, True
         self.folders: List[Dict[str, object]] = []
         self.listed: List[Tuple[str, str]] = []  # file, reason
         self.lines: List[str] = []
 
     def add(
-        self, found: Standings, service: str, top: str, wanted: Optional[str], report: Report
+        self,
+        found: Standings,
+        service: str,
+        tops: Sequence[str],
+        wanted: Optional[str],
+        report: Report,
     ) -> None:
         """Count the images of a folder; those in a state that is wanted are listed."""
         counts: Counter[str] = collections.Counter()
@@ -12402,7 +12715,9 @@ class _Figures:
                 self.listed.append((str(standing.image.path), standing.reason))
         sent = [one.service for one in found.journal.all_sent() if one.status == "sent"]
         self.elsewhere.update(place for place in sent if place != service)
-        name, rows = os.path.relpath(found.journal.folder, top), list(sequences.rows.values())
+        name, rows = named_below(found.journal.folder, tops), list(sequences.rows.values())
+        self.sequences += len(rows)
+        self.all_finished = self.all_finished and all(row.finished for row in rows)
         told = [dataclasses.asdict(row) for row in rows]
         self.folders.append({"folder": name, "counts": counts, "sequences": told})
         parts = " + ".join(f"{count} {word}" for word, count in sorted(counts.items()))
@@ -12417,13 +12732,19 @@ def journal_status(options: Options) -> Report:
     """What is uploaded to a service, waiting, duplicate, failed and not processed, by folder and
     sequence.
     """
-    top, service = options[Input].import_path, service_name(graph_root())
+    tops, service = options[Input].folders, service_name(graph_root())
     wanted = options[StatusOptions].list_images
     report, figures = Report("status", told=Told("uploaded")), _Figures()
-    for found in standings(top, service, report.trouble):
-        figures.add(found, service, top, wanted, report)
+    for found in standings(tops, service, report.trouble):
+        figures.add(found, service, tops, wanted, report)
     reasons = collections.Counter(f"{one.code}: {one.wrong}" for one in report.failed)
+    sent = report.done + len(report.skipped.get(SKIP_OUTDATED, ()))
+    waiting = report.skipped.get(SKIP_WAITING)
+    where = tuple(word for top in tops for word in ("--import_path", top))
+    report.told.next = ("upload", *where) if waiting else ()
     report.told.facts.update(
+        safe_to_delete=sent == report.found and figures.all_finished,
+        sequences=figures.sequences,
         service=service,
         reasons=reasons,
         elsewhere=figures.elsewhere,
@@ -12993,16 +13314,17 @@ def join_longitudes(spots: Sequence[Spot]) -> None:
 class _Page:
     """What the page shows, as it is gathered from the folders."""
 
-    def __init__(self, top: str, service: str, report: Report) -> None:
-        self.top, self.service, self.report = top, service, report
-        self.title = os.path.basename(os.path.abspath(top)) or top
+    def __init__(self, tops: Sequence[str], service: str, report: Report) -> None:
+        self.tops, self.service, self.report = tops, service, report
+        names = [os.path.basename(os.path.abspath(top)) or top for top in tops]
+        self.title = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         self.sequences: List[Tuple[PageSequence, SequenceCount]] = []
         self.others: List[Spot] = []  # in no sequence, or failed
         self.lost: List[Tuple[str, str]] = []  # file and reason of those without a position
 
     def add(self, found: Standings) -> None:
         """Take in the images of a folder."""
-        where = os.path.relpath(found.journal.folder, self.top)
+        where = named_below(found.journal.folder, self.tops)
         placed: List[Image] = []
         counts = SequenceCounts(found.journal, self.service)
         for standing in found.images:
@@ -13022,10 +13344,10 @@ class _Page:
         left_out = standing.outcome or Outcome("skipped", SKIP_UPLOADED)
         self.report.count(image.path, None if image.found else left_out)
         if image.found and fix is None:
-            file = os.path.relpath(str(image.path), self.top)
+            file = named_below(str(image.path), self.tops)
             self.lost.append((file, standing.reason))
         elif fix is not None and (not image.sequence or standing.word == "failed"):
-            more = (standing.word, standing.reason or standing.word)
+            more = (standing.word, standing.reason or skip_words(standing.word))
             self.others.append(_spot(image, fix, more))
 
     def plain(self) -> Dict[str, object]:
@@ -13065,14 +13387,14 @@ def write_report(options: Options) -> Report:
     """Write one HTML page from the journals: map, speeds and table of all sequences; raises
     NotFound, CannotWrite.
     """
-    top, path = options[Input].import_path, options[PageOptions].output_path
+    tops, path = options[Input].folders, options[PageOptions].output_path
     report, service = Report("report", told=Told("shown")), service_name(graph_root())
-    page = _Page(top, service, report)
-    for found in standings(top, service, report.trouble):
+    page = _Page(tops, service, report)
+    for found in standings(tops, service, report.trouble):
         page.add(found)
     if not report.done:
         wrong = "has no processed images"
-        raise NotFound("nothing_processed", wrong, file=top, remedy="run process first")
+        raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
     begin = begin_of(path)
     if begin is not None and not begin.startswith(PAGE[:50].encode("ascii")):
         wrong, remedy = "was not written by report", "choose another --output_path"
@@ -13099,7 +13421,8 @@ class Teller:
 
     def tell(self) -> None:
         """Fill in lines and values."""
-        self._line("state", f"{self.standing.word} {self.standing.reason}".strip())
+        word = self.standing.word.replace("_", " ")
+        self._line("state", f"{word}: {self.standing.reason}".rstrip(": "))
         self._note(image=str(self.image.path), state=self.standing.word)
         for topic, words in (
             ("time", self._time()),
@@ -13249,11 +13572,11 @@ def _clock_words(found: Found, source: str) -> str:
 
 def image_story(options: Options) -> Report:
     """Explain every decision about the images of one name; raises NotFound where there is none."""
-    top, service = options[Input].import_path, service_name(graph_root())
+    tops, service = options[Input].folders, service_name(graph_root())
     wanted = options[StatusOptions].image or ""
     report, stories = Report("status", told=Told("explained")), []
     names: List[str] = []
-    for found in standings(top, service, report.trouble):
+    for found in standings(tops, service, report.trouble):
         images = list(found.images)
         names.extend(standing.image.path.name for standing in images)
         mine = [standing for standing in images if _is_meant(wanted, standing.image.path)]
@@ -13325,12 +13648,12 @@ class Exported(NamedTuple):
     fix: Fix
     state: str
 
-    def values(self, top: str) -> Dict[str, object]:
+    def values(self, tops: Sequence[str]) -> Dict[str, object]:
         """Its properties, by name; None = unknown."""
         image, place = self.image, self.image.geotag
         camera, repeats = image.camera, image.membership and image.membership.repeats
         return {
-            "filename": os.path.relpath(str(image.path), top).replace(os.sep, "/"),
+            "filename": named_below(str(image.path), tops).replace(os.sep, "/"),
             "time": format_time(self.fix.time),
             "latitude": round(self.fix.lat, 7),
             "longitude": round(self.fix.lon, 7),
@@ -13380,14 +13703,14 @@ _OFFICIAL = (
 )
 
 
-def _as_geojson(rows: Sequence[Exported], top: str) -> str:
+def _as_geojson(rows: Sequence[Exported], tops: Sequence[str]) -> str:
     """A point an image with every property, and a line a sequence (RFC 7946)."""
     features: List[Dict[str, object]] = []
     for one in rows:
         where = [round(one.fix.lon, 7), round(one.fix.lat, 7)]
         if one.fix.alt is not None:
             where.append(round(one.fix.alt, 3))
-        features.append(_feature("Point", where, one.values(top)))
+        features.append(_feature("Point", where, one.values(tops)))
     for identity, part in _by_sequence(rows).items():
         line = [[round(one.fix.lon, 7), round(one.fix.lat, 7)] for one in part]
         if len(line) > 1:
@@ -13409,7 +13732,7 @@ def _by_sequence(rows: Sequence[Exported]) -> Dict[str, List[Exported]]:
     return found
 
 
-def _as_gpx(rows: Sequence[Exported], top: str) -> str:
+def _as_gpx(rows: Sequence[Exported], tops: Sequence[str]) -> str:
     """A track a sequence (GPX 1.1)."""
     lines = [GPX_BEGIN]
     for identity, part in _by_sequence(rows).items():
@@ -13418,12 +13741,12 @@ def _as_gpx(rows: Sequence[Exported], top: str) -> str:
     return "".join([*lines, "</gpx>\n"])
 
 
-def _as_csv(rows: Sequence[Exported], top: str) -> str:
+def _as_csv(rows: Sequence[Exported], tops: Sequence[str]) -> str:
     """A row an image, with a heading line; process_csv reads it."""
     import csv
 
     out = io.StringIO()
-    table = [one.values(top) for one in rows]
+    table = [one.values(tops) for one in rows]
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table[0])
     writer.writerows([safe_cell(value) for value in row.values()] for row in table)
@@ -13437,13 +13760,13 @@ def safe_cell(value: object) -> object:
     return "" if value is None else value
 
 
-def _as_descriptions(rows: Sequence[Exported], top: str) -> str:
+def _as_descriptions(rows: Sequence[Exported], tops: Sequence[str]) -> str:
     """The descriptions of the images that can go up."""
     good = [one.image for one in rows if one.image.outcome is None and one.image.sequence]
     return json.dumps([official_description(image) for image in good], indent=1) + "\n"
 
 
-_WRITERS: Dict[str, Callable[[Sequence[Exported], str], str]] = {
+_WRITERS: Dict[str, Callable[[Sequence[Exported], Sequence[str]], str]] = {
     "geojson": _as_geojson,
     "gpx": _as_gpx,
     "csv": _as_csv,
@@ -13451,12 +13774,12 @@ _WRITERS: Dict[str, Callable[[Sequence[Exported], str], str]] = {
 }
 
 
-def _exported(top: str, report: Report) -> List[Exported]:
+def _exported(tops: Sequence[str], report: Report) -> List[Exported]:
     """All images that have a place; the others are counted in the report. Raises BadJournal where
     an export would lack a whole folder.
     """
     rows = []
-    for found in standings(top, service_name(graph_root()), report.trouble):
+    for found in standings(tops, service_name(graph_root()), report.trouble):
         if found.problem is not None:
             raise BadJournal(**found.problem._asdict())
         for standing in found.images:
@@ -13485,17 +13808,19 @@ def export_images(options: Options) -> Report:
     """Write what the journals know of all images that have a place; raises UsageError, NotFound,
     CannotWrite.
     """
-    top, path = options[Input].import_path, options[ExportOptions].output_path
+    tops, path = options[Input].folders, options[ExportOptions].output_path
     kind = "json" if path == "-" else kind_of(path)
     if kind not in _WRITERS:
         wrong = "an export is a file named " + ", ".join(f".{name}" for name in _WRITERS)
         raise UsageError("bad_option", wrong, value=path, remedy="or - to print descriptions")
     report = Report("export", told=Told("exported"))
-    rows = _exported(top, report)
+    rows = _exported(tops, report)
+    if report.trouble:
+        raise NotFound(**report.trouble[0]._asdict())
     if not rows:
         wrong = "has no processed images"
-        raise NotFound("nothing_processed", wrong, file=top, remedy="run process first")
-    text = _WRITERS[kind](rows, top)
+        raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
+    text = _WRITERS[kind](rows, tops)
     if path == "-":
         report.told.output = text
     else:
@@ -13858,6 +14183,7 @@ PROCESSING: Tuple[Type[Group], ...] = (
     Keep,
     Workers,
     Dry,
+    Waiting,
 )
 UPLOADING: Tuple[Type[Group], ...] = (UploadOptions, Patience)
 
@@ -13878,7 +14204,7 @@ def _upload(options: Options, ui: Ui) -> Report:
 
 
 def _target(options: Options) -> str:
-    return target_of(options[UploadOptions], options[Input].import_path)
+    return [target_of(options[UploadOptions], top) for top in options[Input].folders][0]
 
 
 def _process_and_upload(options: Options, ui: Ui) -> Report:
@@ -14023,14 +14349,16 @@ def _report(options: Options, ui: Ui) -> Report:
 # The table of tools; each is also a function for programs that embed this one:
 # mt.process(mt.Input(...), mt.User(...)). Groups stand in the order of the help.
 process = Tool("process", (Input, *PROCESSING), _process, advanced=False)
-upload = Tool("upload", (Input, Selection, *UPLOADING, Dry), _upload, advanced=False)
+upload = Tool(
+    "upload", (Input, Selection, Whose, *UPLOADING, Dry, Waiting), _upload, advanced=False
+)
 process_and_upload = Tool(
     "process_and_upload",
     (Input, *PROCESSING, *UPLOADING),
     _process_and_upload,
     advanced=False,
 )
-sample_video = Tool("sample_video", (Input, Video), _sample_video)
+sample_video = Tool("sample_video", (Input, Video, Waiting), _sample_video)
 video_process = Tool("video_process", (Input, Video, *PROCESSING), _video_process)
 video_process_and_upload = Tool(
     "video_process_and_upload",
@@ -14038,43 +14366,481 @@ video_process_and_upload = Tool(
     _video_process_and_upload,
 )
 extract_user_data = Tool(
-    "extract_user_data", (Input, User, Selection, Again, Master), _extract_user_data
+    "extract_user_data", (Input, User, Selection, Again, Master, Waiting), _extract_user_data
 )
 extract_import_meta_data = Tool(
     "extract_import_meta_data",
-    (Input, Selection, Again, MetaData),
+    (Input, Selection, Again, MetaData, Waiting),
     _extract_import_meta_data,
 )
 extract_geotag_data = Tool(
     "extract_geotag_data",
-    (Input, Selection, Again, Geotagging, Angle, TrackOut),
+    (Input, Selection, Again, Geotagging, Angle, TrackOut, Waiting),
     _extract_geotag_data,
 )
 extract_sequence_data = Tool(
     "extract_sequence_data",
-    (Input, Selection, Again, SequenceOptions, Angle),
+    (Input, Selection, Again, SequenceOptions, Angle, Waiting),
     _extract_sequence_data,
 )
 extract_upload_params = Tool(
-    "extract_upload_params", (Input, Account, Selection, Again, Master), _extract_upload_params
+    "extract_upload_params",
+    (Input, Account, Selection, Again, Master, Waiting),
+    _extract_upload_params,
 )
 exif_insert = Tool(
-    "exif_insert", (Input, Selection, Again, Master, Insert, Keep, Workers), _exif_insert
+    "exif_insert", (Input, Selection, Again, Master, Insert, Keep, Workers, Waiting), _exif_insert
 )
-process_csv = Tool("process_csv", (Input, CsvColumns, Table, Keep, Dry), _process_csv)
-interpolate = Tool("interpolate", (Interpolation, Table, Keep, Dry), _interpolate)
+process_csv = Tool("process_csv", (Input, CsvColumns, Table, Keep, Dry, Waiting), _process_csv)
+interpolate = Tool("interpolate", (Interpolation, Table, Keep, Dry, Waiting), _interpolate)
 authenticate = Tool("authenticate", (Login,), _authenticate)
 download_images = Tool("download_images", (Box, Patience, Verbose), _download_images)
 status = Tool("status", (Input, StatusOptions), _status)
 report = Tool("report", (Input, PageOptions), _report)
 export = Tool("export", (Input, ExportOptions), _export)
-restore = Tool("restore", (Input, Selection, Dry), _restore)
+restore = Tool("restore", (Input, Selection, Dry, Waiting), _restore)
 
 TOOLS = {name: one for name, one in list(globals().items()) if isinstance(one, Tool)}
 
 
+# ---- Advice -------------------------------------------------------------------------------------
+# Here: what a command line means that is not quite right, as words to the person who typed it.
+# Not here: parsing.
+
+PROGRAM = "mapillary_tools.py"
+_UNITS = {  # a word for a value -> what it is a number of, and an example
+    "SECONDS": ("seconds", "90"),
+    "METRES": ("metres", "100"),
+    "DEGREES": ("degrees", "-90"),
+    "KM/H": ("km/h", "100"),
+    "KB/S": ("kB/s", "500"),
+    "MINUTES": ("minutes", "30"),
+}
+_SIDES = {"left": "-90", "right": "90", "back": "180", "rear": "180", "front": "0"}
+_OTHER_WORDS = {  # of the official tool and of older ones -> what it is here
+    "--filetypes": "nothing takes its place: photos and videos are told by their content",
+    "--num_processes": "here it is --workers",
+    "--num_upload_workers": "here it is NUMBER_THREADS in the environment",
+    "--skip_process_errors": "leave it out: a photo that fails never stops the others",
+    "--desc_path": "descriptions are written by: export --output_path FILE.json",
+    "--interpolation_offset_time": "here it is --offset_time, which is subtracted",
+    "--interpolation_use_gpx_start_time": "here it is --use_gps_start_time",
+    "--overwrite_all_EXIF_tags": "leave it out: time, place and direction are always written",
+    "--overwrite_EXIF_gps_tag": "leave it out: time, place and direction are always written",
+    "--skip_subfolder": "here it is --skip_subfolders",
+    "--video_geotag_source": "here it is --geotag_source",
+    "--video_import_path": "here it is --video_path",
+    "--noresample": "leave it out: frames that are there are not sampled again",
+    "--reprocess": "here it is --rerun",
+    "--skip_upload": "use process instead of process_and_upload",
+    "--user_token": "here it is: authenticate --user_access_token",
+}
+_OTHER_TOOLS = {
+    "zip": "upload sends the photos as they are",
+    "process_video": "here it is video_process",
+    "video_upload": "here it is video_process_and_upload",
+    "sample": "here it is sample_video",
+    "send_videos_for_processing": "here it is video_process_and_upload",
+    "remove_duplicates": "here it is process --flag_duplicates",
+    "login": "here it is authenticate",
+    "gui": "there is none; report makes a page to look at",
+}
+_OTHER_VALUES = {"gps": "gpx", "native": "exif", "gopro": "gopro_video", "camm_video": "camm"}
+
+
+def near_to(typed: str, known: Sequence[str], count: int = 1) -> List[str]:
+    """Those of some words that are spelled almost like one."""
+    import difflib
+
+    small = {word.lower(): word for word in known}
+    found = difflib.get_close_matches(typed.lower(), list(small), count, 0.6)
+    return [small[word] for word in found]
+
+
+def unknown_tool(typed: str) -> UsageError:
+    """The error for a tool that is none."""
+    near = near_to(typed, list(TOOLS))
+    remedy = _OTHER_TOOLS.get(typed, f"did you mean {near[0]}?" if near else "")
+    remedy = f"{remedy}; " if remedy else ""
+    see = f"{PROGRAM} --advanced -h lists all tools"
+    return UsageError("usage", f"there is no tool '{typed}'", remedy=remedy + see)
+
+
+def unknown_option(typed: str, tool: Tool) -> UsageError:
+    """The error for an option that a tool does not have: what it may be, of this tool alone, or
+    whose option it is.
+    """
+    own = flags_of(tool)
+    see = f"see {PROGRAM} {tool.name} --advanced -h"
+    others = [name for name, one in TOOLS.items() if typed in flags_of(one)]
+    if others:
+        whose = ", ".join(others[:4]) + (" ..." if len(others) > 4 else "")
+        wrong = f"there is no such option of {tool.name}"
+        return UsageError("usage", wrong, value=typed, remedy=f"it is one of {whose}; {see}")
+    near = near_to(typed, own)
+    guess = _OTHER_WORDS.get(typed, f"did you mean {near[0]}?" if near else "")
+    guess = f"{guess}; " if guess else ""
+    return UsageError("usage", "there is no such option", value=typed, remedy=guess + see)
+
+
+def loose_word(word: str, tool: Tool) -> UsageError:
+    """The error for a word that belongs to no option."""
+    wrong = f"'{word}' belongs to no option"
+    remedy = "put quotes around a path that has blanks in it"
+    if os.path.isfile(word):
+        remedy = f"process the folder that it is in: {os.path.dirname(word) or os.curdir}"
+    elif not any(option.name == "import_path" for kind in tool.groups for option in kind.options()):
+        remedy = f"see {PROGRAM} {tool.name} -h"
+    return UsageError("usage", wrong, remedy=remedy)
+
+
+def swallowed(value: str) -> UsageError:
+    """The error for a value that took the options behind it along."""
+    wrong = "a path took the options behind it along"
+    remedy = "leave out the backslash at its end, before the quote"
+    return UsageError("usage", wrong, value=value, remedy=remedy)
+
+
+def _number_meant(text: str, unit: str) -> str:
+    """A number that a text may mean."""
+    clock = re.match(r"(\d+):(\d\d)(?::(\d\d))?\Z", text)
+    if clock and unit == "SECONDS":
+        parts = [int(part) for part in clock.groups() if part]
+        return str(sum(part * 60**power for power, part in enumerate(reversed(parts))))
+    if text.lower() in _SIDES and unit == "DEGREES":
+        return _SIDES[text.lower()]
+    number = re.match(r"[-+]?\d+(?:[.,]\d+)?", text)
+    if number:
+        return number.group().replace(",", ".")
+    return _UNITS.get(unit, ("", "4"))[1]
+
+
+def no_number(option: Option, text: str) -> UsageError:
+    """The error for a value that is no number."""
+    unit = option.rule.metavar or ""
+    of_what = f" of {_UNITS[unit][0]}" if unit in _UNITS else ""
+    whole = "whole " if option.kind is int else ""
+    wrong = f"{option.flag} must be a {whole}number{of_what}"
+    remedy = f"for example {option.flag} {_number_meant(text, unit)}"
+    return UsageError("bad_option", wrong, value=text, remedy=remedy)
+
+
+def no_choice(option: Option, text: str) -> UsageError:
+    """The error for a value that is none of those that there are."""
+    choices = [str(choice) for choice in option.rule.choices or ()]
+    near = [_OTHER_VALUES[text]] if _OTHER_VALUES.get(text) in choices else near_to(text, choices)
+    remedy = f"did you mean {near[0]}?" if near else f"for example {option.flag} {choices[0]}"
+    wrong = f"{option.flag} must be one of {', '.join(choices)}"
+    return UsageError("bad_option", wrong, value=text, remedy=remedy)
+
+
+def missing_options(missing: Sequence[Option], tool: Tool) -> UsageError:
+    """The error for options that must be given."""
+    names = " and ".join(option.flag for option in missing)
+    wrong = f"{names} {'is' if len(missing) == 1 else 'are'} missing"
+    words = " ".join(f"{one.flag} {one.rule.metavar or one.name.upper()}" for one in missing)
+    return UsageError("missing_option", wrong, remedy=f"add {words}; see {PROGRAM} {tool.name} -h")
+
+
+def flags_of(tool: Tool) -> List[str]:
+    """The options of a tool, as they are typed."""
+    return [one.flag for one in options_of(tool) if not one.rule.positional]
+
+
+def options_of(tool: Tool) -> List[Option]:
+    """The options of a tool, those of its output first."""
+    kinds: List[Type[Group]] = [Showing, *tool.groups]
+    return [option for kind in kinds for option in kind.options()]
+
+
+# ---- Lessons ------------------------------------------------------------------------------------
+# Here: the short help of a tool: what it is for, the options that matter, two examples.
+# Not here: the long help, which argparse makes.
+
+
+class Lesson(NamedTuple):
+    """What the short help of a tool shows."""
+
+    options: str  # the few that matter, beside those that must be given
+    examples: Tuple[str, ...]  # words behind the tool
+
+
+_HERE_OR_SAFE = "--import_path PHOTOS --user_name NAME"
+_ALONG = "--geotag_source gpx --geotag_source_path DRIVE.gpx"
+_FILM = "--import_path FRAMES --video_path VIDEO.mp4"
+_TABLE = "--filename_column 1 --latitude_column 2 --longitude_column 3"
+LESSONS = {
+    "process": Lesson(
+        "dry_run geotag_source geotag_source_path timezone",
+        (f"{_HERE_OR_SAFE} --dry_run", f"{_HERE_OR_SAFE} {_ALONG} --timezone +02:00"),
+    ),
+    "upload": Lesson(
+        "stand_in dry_run manual_done retry_failed",
+        ("--import_path PHOTOS", "--import_path PHOTOS --stand_in RECEIVED"),
+    ),
+    "process_and_upload": Lesson(
+        "dry_run keep_original stand_in timezone",
+        (_HERE_OR_SAFE, f"{_HERE_OR_SAFE} --keep_original --stand_in RECEIVED"),
+    ),
+    "sample_video": Lesson(
+        "video_sample_interval video_sample_distance video_start_time",
+        (f"{_FILM} --video_sample_interval 1", f"{_FILM} --video_sample_distance 3"),
+    ),
+    "video_process": Lesson(
+        "geotag_source geotag_source_path video_sample_interval",
+        (f"{_FILM} --user_name NAME {_ALONG}", f"{_FILM} --user_name NAME --dry_run"),
+    ),
+    "video_process_and_upload": Lesson(
+        "geotag_source geotag_source_path stand_in",
+        (f"{_FILM} --user_name NAME {_ALONG}", f"{_FILM} --user_name NAME --stand_in RECEIVED"),
+    ),
+    "extract_user_data": Lesson(
+        "organization_key private",
+        (_HERE_OR_SAFE, f"{_HERE_OR_SAFE} --organization_key KEY --private"),
+    ),
+    "extract_import_meta_data": Lesson(
+        "device_make device_model orientation",
+        ("--import_path PHOTOS", "--import_path PHOTOS --device_make Sony --orientation 180"),
+    ),
+    "extract_geotag_data": Lesson(
+        "geotag_source geotag_source_path timezone write_gpx",
+        (f"--import_path PHOTOS {_ALONG}", "--import_path PHOTOS --timezone +02:00"),
+    ),
+    "extract_sequence_data": Lesson(
+        "cutoff_distance cutoff_time flag_duplicates",
+        ("--import_path PHOTOS", "--import_path PHOTOS --cutoff_distance 300 --flag_duplicates"),
+    ),
+    "extract_upload_params": Lesson("rerun", (_HERE_OR_SAFE, f"{_HERE_OR_SAFE} --rerun")),
+    "exif_insert": Lesson(
+        "keep_original skip_EXIF_insert",
+        ("--import_path PHOTOS", "--import_path PHOTOS --keep_original"),
+    ),
+    "process_csv": Lesson(
+        "header filename_column latitude_column longitude_column",
+        (
+            f"--import_path PHOTOS --csv_path T.csv {_TABLE}",
+            f"--import_path PHOTOS --csv_path T.csv --header {_TABLE} --dry_run",
+        ),
+    ),
+    "interpolate": Lesson(
+        "import_path file_in_path max_time_delta",
+        (
+            "--data missing_gps --import_path PHOTOS",
+            "--data identical_timestamps --import_path PHOTOS",
+        ),
+    ),
+    "authenticate": Lesson(
+        "user_name user_access_token force_overwrite",
+        ("--user_name NAME", "--user_name NAME --user_access_token TOKEN"),
+    ),
+    "download_images": Lesson(
+        "max_results image_size output_path",
+        ("57.70 57.71 11.96 11.98", "57.70 57.71 11.96 11.98 --max_results 100"),
+    ),
+    "status": Lesson(
+        "list_images image",
+        ("--import_path PHOTOS --list failed", "--import_path PHOTOS --image IMG_0001.jpg"),
+    ),
+    "report": Lesson(
+        "output_path", ("--import_path PHOTOS", "--import_path PHOTOS --output_path map.html")
+    ),
+    "export": Lesson(
+        "output_path",
+        (
+            "--import_path PHOTOS --output_path photos.geojson",
+            "--import_path PHOTOS --output_path photos.csv",
+        ),
+    ),
+    "restore": Lesson("dry_run", ("--import_path PHOTOS --dry_run", "--import_path PHOTOS")),
+}
+COLUMNS = 80  # of the screen that a lesson fits on
+
+
+def option_help(option: Option) -> str:
+    """What an option is for, with its default and choices."""
+    text = option.rule.help
+    if option.default not in (None, False, REQUIRED, ()):
+        text += f" (default: {option.default})"
+    if option.rule.choices and option.rule.metavar:
+        text += "; one of " + ", ".join(map(str, option.rule.choices))
+    return text
+
+
+def _worded(option: Option) -> str:
+    """An option as it is typed, with a word for its value."""
+    if option.kind is bool:
+        return option.flag
+    choices = "{" + ",".join(map(str, option.rule.choices or ())) + "}"
+    word = option.rule.metavar or (choices if option.rule.choices else option.name.upper())
+    return option.name if option.rule.positional else f"{option.flag} {word}"
+
+
+def lesson_of(tool: Tool) -> str:
+    """The short help of a tool: it fits on one screen of 80 columns."""
+    import textwrap
+
+    lesson, own = LESSONS[tool.name], options_of(tool)
+    needed = [option for option in own if option.default is REQUIRED]
+    wanted = lesson.options.split()
+    few = needed + [one for name in wanted for one in own if one.name == name]
+    rest = [one.flag for one in own if one not in few and not one.rule.advanced]
+    usage = " ".join([PROGRAM, tool.name, *map(_worded, needed), "[options]"])
+    lines = textwrap.wrap("usage: " + usage, COLUMNS, subsequent_indent="    ")
+    lines += ["", *textwrap.wrap(tool.help.split("\n\n")[0].replace("\n", " "), COLUMNS), ""]
+    for option in dict.fromkeys(few):
+        word = _worded(option)
+        word = word if len(word) < 40 else option.flag
+        text = f"  {word:22}  {option_help(option)}"
+        lines += textwrap.wrap(text, COLUMNS, subsequent_indent=" " * 26)[:3]
+    also = f"also: {', '.join(rest)}; -h --advanced explains every option"
+    lines += textwrap.wrap(also, COLUMNS, subsequent_indent="    ")
+    return "\n".join([*lines, "", *_examples(tool)]) + "\n"
+
+
+def _examples(tool: Tool) -> List[str]:
+    """The examples of a tool, each on as many lines as it takes."""
+    import textwrap
+
+    lines = ["examples:"]
+    more = " ^" if os.name == "nt" else " \\"  # how a shell is told that a line goes on
+    for words in LESSONS[tool.name].examples:
+        parts = textwrap.wrap(
+            f"  python {PROGRAM} {tool.name} {words}",
+            COLUMNS - len(more),
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+        )
+        lines += [part + more for part in parts[:-1]] + parts[-1:]
+    return lines
+
+
+# ---- Summary ------------------------------------------------------------------------------------
+# Here: what a run did, as lines for a person and as the one JSON object for a program.
+# Not here: printing.
+
+NAMES_SHOWN = 3  # of the files that fail for one cause
+_CAUSES_ALONE = 3  # files that fail for one cause, up to which each has a line of its own
+
+
+def _value_range(problems: Sequence[Problem]) -> str:
+    """The values of several problems of one cause: from the smallest to the largest, or the one
+    that all have.
+    """
+    values = [problem.value for problem in problems]
+    if len(set(values)) == 1:
+        return values[0]
+    numbers = [re.match(r"(-?\d+(?:\.\d+)?)(\D.*)\Z", value) for value in values]
+    rests = {match.group(2) for match in numbers if match}
+    if not all(numbers) or len(rests) != 1:
+        return ""
+    found = sorted((match.group(1) for match in numbers if match), key=float)
+    return f"{found[0]} to {found[-1]}{rests.pop()}"
+
+
+def cause_lines(problems: Sequence[Problem], verbose: bool) -> List[str]:
+    """A line a cause, with how many files fail by it and the first of them; a line a file where
+    they are few, or with verbose.
+    """
+    groups: Dict[Tuple[str, str, str], List[Problem]] = {}
+    for problem in problems:
+        groups.setdefault((problem.code, problem.wrong, problem.remedy), []).append(problem)
+    lines: List[str] = []
+    for group in groups.values():
+        if verbose or len(group) <= _CAUSES_ALONE:
+            lines.extend(f"  failed {problem}" for problem in group)
+            continue
+        whole = group[0]._replace(file="", value=_value_range(group))
+        names = ", ".join(os.path.basename(one.file) for one in group[:NAMES_SHOWN])
+        lines.append(f"  failed {len(group)}: {whole}")
+        lines.append(f"    {names} ...; status --list failed, or --verbose, names all")
+    return lines
+
+
+def summary_of(told: Report, verbose: bool, failed_count: Optional[int] = None) -> List[str]:
+    """The lines of a summary; found is always done plus skipped plus failed."""
+    lines: List[str] = []
+    listed = {problem.file for problem in told.failed}
+    for part in told.parts:  # what fails there fails here too, and is named once
+        rest = [problem for problem in part.failed if problem.file not in listed]
+        lines.extend(summary_of(dataclasses.replace(part, failed=rest), verbose, len(part.failed)))
+    count = len(told.failed) if failed_count is None else failed_count
+    left_out = sum(map(len, told.skipped.values()))
+    found, word = told.done + left_out + count, told.told.word
+    ending = f"{told.done} {word} + {left_out} skipped + {count} failed"
+    lines.append(f"{told.tool}: {found} found = {ending}")
+    for reason, names in sorted(told.skipped.items()):
+        lines.append(f"  skipped {len(names)}: {skip_words(reason)}")
+        if verbose or reason == SKIP_KIND:
+            lines.extend("    " + name for name in names)
+    lines.extend(cause_lines(told.failed, verbose))
+    lines.extend(f"  {line}" for line in [*told.trouble, *told.told.lines])
+    return lines
+
+
+def last_lines(told: Report, program: str) -> List[str]:
+    """What a summary ends with: how long it took, and the next command, ready to paste."""
+    import shlex
+
+    lines = [] if told.told.seconds is None else [f"  took {told.told.seconds:.1f} s"]
+    if told.told.next and program:
+        words = list(map(str, told.told.next))
+        quoted = subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+        lines.append(f"next: {program} {quoted}")
+    return lines
+
+
+_TYPES = {  # of --json: name -> type and meaning
+    "tool": ("string", "which tool ran"),
+    "version": ("string", "of mapillary_tools"),
+    "exit_code": ("integer", "as of the process"),
+    "found": ("integer", "done + skipped + failed"),
+    "done": ("integer", "how many images, or other things, are done"),
+    "skipped": ("object", "code -> how many"),
+    "words": ("object", "code -> what it means"),
+    "failed": ("array", "problems, one an image"),
+    "trouble": ("array", "problems of no single image"),
+    "notes": ("array", "what was said"),
+    "stopped": ("object or null", "the problem that ended the run before its time"),
+    "sequences": ("integer or null", "how many sequences"),
+    "seconds": ("number or null", "how long it took"),
+    "safe_to_delete": ("boolean or null", "true: every photo found is acknowledged"),
+    "next": ("array or null", "words of the command that comes next"),
+    "parts": ("array", "tools that ran before, in order, each with the same keys"),
+}
+
+
+def json_schema() -> Dict[str, object]:
+    """The JSON Schema (draft 2020-12) of what --json prints, whichever tool runs."""
+    problem = {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in Problem._fields},
+        "required": list(Problem._fields),
+        "additionalProperties": False,
+    }
+    properties: Dict[str, object] = {}
+    for name, (kinds, meaning) in _TYPES.items():
+        types = kinds.split(" or ")
+        properties[name] = {"type": types if len(types) > 1 else types[0], "description": meaning}
+    properties.update(
+        skipped={"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+        words={"type": "object", "additionalProperties": {"type": "string"}},
+        failed={"type": "array", "items": {"$ref": "#/$defs/problem"}},
+        trouble={"type": "array", "items": {"$ref": "#/$defs/problem"}},
+        notes={"type": "array", "items": {"type": "string"}},
+        stopped={"oneOf": [{"type": "null"}, {"$ref": "#/$defs/problem"}]},
+        parts={"type": "array", "items": {"$ref": "#/$defs/report"}},
+    )
+    report_ = {"type": "object", "properties": properties, "required": list(_TYPES)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"what mapillary_tools {__version__} prints with --json",
+        "$ref": "#/$defs/report",
+        "$defs": {"report": report_, "problem": problem},
+    }
+
+
 # ---- Command line -------------------------------------------------------------------------------
-# Here: the parser, the progress line, logging, exceptions to exit codes, the only print.
+# Here: the parser, the progress line, logging, signals, exceptions to exit codes, the only print.
 # Not here: anything that a host program might want to call, but for main().
 
 
@@ -14086,45 +14852,43 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError("usage", message, remedy=f"see {self.prog} -h")
 
 
+def _reader(option: Option) -> Callable[[str], Any]:
+    """What makes a value of its text; raises UsageError with what is wanted, and an example."""
+
+    def read(text: str) -> Any:
+        if '" --' in text:
+            raise swallowed(text)
+        try:
+            value = option.kind(text)
+        except ValueError:
+            raise no_number(option, text) from None
+        if option.rule.choices and value not in option.rule.choices:
+            raise no_choice(option, text)
+        return value
+
+    return read
+
+
 def _add_option(group: Any, option: Option, show_all: bool) -> None:
     """One field of an option group as an option of a parser."""
-    rule, text = option.rule, option.rule.help
-    if (
-        option.default is not None
-        and option.default is not False
-        and option.default is not REQUIRED
-    ):
-        text += f" (default: {option.default})"
-    if rule.choices and rule.metavar:
-        text += "; one of " + ", ".join(map(str, rule.choices))
-    text = text.replace("%", "%%")
-    kind = _number_reader(option.kind) if option.kind in (int, float) else option.kind
+    rule, text = option.rule, option_help(option).replace("%", "%%")
     if rule.positional:
-        group.add_argument(option.name, type=kind, help=text, metavar=option.name)
+        group.add_argument(option.name, type=_reader(option), help=text, metavar=option.name)
         return
-    hidden = rule.advanced and not show_all
-    shown_text = argparse.SUPPRESS if hidden else text
     arguments: Dict[str, Any] = {
         "dest": option.name,
         "default": argparse.SUPPRESS,
-        "help": shown_text,
+        "help": argparse.SUPPRESS if rule.advanced and not show_all else text,
     }
     if option.kind is bool:
         arguments["action"] = "store_true"
     else:
-        required = option.default is REQUIRED
-        arguments.update(type=kind, choices=rule.choices, metavar=rule.metavar, required=required)
+        choices = ",".join(map(str, rule.choices or ()))
+        word = rule.metavar or (f"{{{choices}}}" if choices else None)
+        arguments.update(type=_reader(option), metavar=word)
+    if option.name == "import_path" or rule.many:
+        arguments["action"] = "append"
     group.add_argument(option.flag, **arguments)
-
-
-def _number_reader(kind: Any) -> Callable[[str], Any]:
-    """A converter whose error names the kind of number that was expected."""
-
-    def number(text: str) -> Any:
-        return kind(text)
-
-    number.__name__ = "whole number" if kind is int else "number"
-    return number
 
 
 def _add_tool(subparsers: Any, tool: Tool, show_all: bool) -> Dict[str, bool]:
@@ -14139,13 +14903,7 @@ def _add_tool(subparsers: Any, tool: Tool, show_all: bool) -> Dict[str, bool]:
         section = one.add_argument_group(kind.title())
         for option in kind.options():
             _add_option(section, option, show_all)
-    groups: List[Type[Group]] = [Showing, *tool.groups]
-    takes = {
-        o.flag: o.kind is not bool
-        for kind in groups
-        for o in kind.options()
-        if not o.rule.positional
-    }
+    takes = {o.flag: o.kind is not bool for o in options_of(tool) if not o.rule.positional}
     return dict(takes, **{"-h": False, "--help": False})
 
 
@@ -14153,17 +14911,18 @@ def build_parser(show_all: bool) -> Tuple[argparse.ArgumentParser, Dict[str, boo
     """The parser, and for every option whether it takes a value; show_all lists advanced tools and
     options too.
     """
-    prog = "mapillary_tools.py"
     parser = _Parser(
-        prog=prog,
+        prog=PROGRAM,
         description=(__doc__ or "").split("\n\n")[0],
         allow_abbrev=False,
-        epilog=f"{prog} TOOL -h explains a tool; {prog} --advanced -h lists every tool and option.",
+        epilog=f"{PROGRAM} TOOL -h explains a tool; {PROGRAM} --advanced -h lists every tool.",
     )
     version = "mapillary_tools " + __version__
     parser.add_argument("--version", action="version", version=version)
     more = "show advanced tools and options in the help"
     parser.add_argument("--advanced", action="store_true", help=more)
+    schema = "print the JSON Schema of what --json prints"
+    parser.add_argument("--json_schema", action="store_true", help=schema)
     subparsers = parser.add_subparsers(
         dest="tool", metavar="TOOL", parser_class=_Parser, title="tools"
     )
@@ -14196,6 +14955,70 @@ def joined(argv: Sequence[str], options: Dict[str, bool]) -> List[str]:
     return out
 
 
+_FIRST = ("--verbose", "--json", "--quiet", "--advanced")  # may stand before the tool
+
+
+def arranged(words: Sequence[str]) -> List[str]:
+    """The words with the tool first, and folders that no option names behind --import_path; raises
+    UsageError for a tool, an option or a word that means nothing.
+    """
+    rest = list(words)
+    before = []
+    while rest and rest[0] in _FIRST:
+        before.append(rest.pop(0))
+    if not rest or rest[0].startswith("-"):
+        return [*before, *rest]
+    if rest[0] not in TOOLS:
+        raise unknown_tool(rest[0])
+    tool = TOOLS[rest.pop(0)]
+    takes = {o.flag: o.kind is not bool for o in options_of(tool)}
+    places = sum(option.rule.positional for option in options_of(tool))
+    out: List[str] = [tool.name, *before]
+    rest = joined(rest, dict(_all_options(), **takes))
+    while rest:
+        word = rest.pop(0)
+        name = word.partition("=")[0]
+        if re.match(r"--?[A-Za-z]", word):
+            if name not in takes:
+                raise unknown_option(name, tool)
+            out.append(word)
+            if takes[name] and word == name and rest:
+                out.append(rest.pop(0))
+        elif places or not os.path.isdir(word) or "--import_path" not in takes:
+            if not places:
+                raise loose_word(word, tool)
+            out.append(word)
+        else:
+            out.extend(["--import_path", word])
+    return out
+
+
+@functools.lru_cache(maxsize=None)
+def _all_options() -> Mapping[str, bool]:
+    """Every option of any tool, and whether it takes a value."""
+    return {one.flag: one.kind is not bool for tool in TOOLS.values() for one in options_of(tool)}
+
+
+def listed_folders(given: Sequence[str]) -> List[str]:
+    """The folders that --import_path names: @LIST stands for those in a file, one a line. Raises
+    NotFound.
+    """
+    found: List[str] = []
+    for word in given:
+        if not word.startswith("@") or os.path.isdir(word):
+            found.append(word)
+            continue
+        try:
+            text = Path(word[1:]).read_text("utf-8-sig", "surrogateescape")
+        except OSError as error:
+            cause, remedy = error.strerror or "", "a list has one folder a line"
+            raise NotFound(
+                "no_list", "cannot be read", file=word[1:], value=cause, remedy=remedy
+            ) from error
+        found.extend(line.strip() for line in text.splitlines() if line.strip())
+    return found
+
+
 def _printable(text: str, stream: Any) -> str:
     """The text as the stream's encoding can show it."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -14218,23 +15041,26 @@ def _print(text: str, stream: Any) -> None:
 class _Progress:
     """One line on a terminal that is rewritten; in a pipe a plain line now and then."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, words: Sequence[str]) -> None:
         self._stream, self._terminal = stream, hasattr(stream, "isatty") and stream.isatty()
         self._start = self._last = time.monotonic()
-        self._what, self._width = "", 0
+        self.what, self._width = "", 0
+        self.reached = (0, 0)  # how many, of how many
+        self.quiet = "--quiet" in words
 
     def __call__(self, what: str, done: int, total: int, size: int) -> None:
+        self.reached = (done, total)
         with contextlib.suppress(OSError, ValueError, ToolError):  # a closed terminal ends no run
-            self._show(what, done, total, size)
+            self._show(what, size)
 
-    def _show(self, what: str, done: int, total: int, size: int) -> None:
+    def _show(self, what: str, size: int) -> None:
         now = time.monotonic()
-        if what != self._what:
+        if what != self.what:
             self.clear()
-            self._what, self._start, self._last = what, now, now
-        if now - self._last < (0.1 if self._terminal else 10.0):
+            self.what, self._start, self._last = what, now, now
+        if self.quiet or now - self._last < (0.1 if self._terminal else 10.0):
             return
-        self._last = now
+        self._last, (done, total) = now, self.reached
         spent = max(0.001, now - self._start)
         rate = f"{size / spent / 1000000.0:.2f} MB/s" if size else f"{done / spent:.0f}/s"
         left = f"{int(spent / done * (total - done))} s left" if done else ""
@@ -14256,17 +15082,28 @@ class _Progress:
 
 
 class _Handler(logging.Handler):
-    """Narration to standard error, not on top of the progress line."""
+    """Narration to standard error, not on top of the progress line; kept back while it is quiet."""
 
     def __init__(self, progress: _Progress) -> None:
         super().__init__()
         self._progress = progress
+        self._kept: List[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
+        text = shown(record.getMessage())
+        if self._progress.quiet:
+            self._kept.append(text)
+            return
         with contextlib.suppress(OSError, ValueError, ToolError):  # a closed terminal ends no run
             self._progress.clear()
-            _print(shown(record.getMessage()), sys.stderr)
+            _print(text, sys.stderr)
+
+    def speak(self) -> None:
+        """Print what was kept back."""
+        self._progress.quiet = False
+        for text in self._kept:
+            _print(text, sys.stderr)
 
 
 def _ask(question: str, secret: bool) -> str:
@@ -14280,148 +15117,190 @@ def _ask(question: str, secret: bool) -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _summary(told: Report, verbose: bool, failed_count: Optional[int] = None) -> List[str]:
-    """The lines of a summary; found is always done plus skipped plus failed."""
-    lines: List[str] = []
-    listed = {problem.file for problem in told.failed}
-    for part in told.parts:  # what fails there fails here too, and is named once
-        rest = [problem for problem in part.failed if problem.file not in listed]
-        lines.extend(_summary(dataclasses.replace(part, failed=rest), verbose, len(part.failed)))
-    count = len(told.failed) if failed_count is None else failed_count
-    left_out = sum(map(len, told.skipped.values()))
-    found, word = told.done + left_out + count, told.told.word
-    ending = f"{told.done} {word} + {left_out} skipped + {count} failed"
-    lines.append(f"{told.tool}: {found} found = {ending}")
-    for reason, names in sorted(told.skipped.items()):
-        lines.append(f"  skipped {len(names)}: {reason}")
-        if verbose or reason == SKIP_KIND:
-            lines.extend("    " + name for name in names)
-    lines.extend(f"  failed {problem}" for problem in told.failed)
-    lines.extend(f"  {line}" for line in [*told.trouble, *told.told.lines])
-    return lines
-
-
 def _run(arguments: argparse.Namespace, progress: _Progress) -> Report:
     """Call a tool with its option groups filled in."""
     tool, given = TOOLS[arguments.tool], vars(arguments)
+    missing = [o for o in options_of(tool) if o.default is REQUIRED and o.name not in given]
+    if missing:
+        raise missing_options(missing, tool)
+    folders = listed_folders(given.pop("import_path", ()))
+    if len(folders) > 1 and not _takes_many(tool):
+        wrong, remedy = f"{tool.name} takes one --import_path", "run it once for each"
+        raise UsageError("one_folder", wrong, value=folders[1], remedy=remedy)
+    if folders:
+        given.update(import_path=folders[0])
     groups = []
     for kind in tool.groups:
         named = {o.name: given[o.name] for o in kind.options() if o.name in given}
+        if kind is Input:
+            named.update(also=tuple(folders[1:]))
         groups.append(kind(**named))
     asks = sys.stdin is not None and sys.stdin.isatty()
     return tool(*groups, ui=Ui(progress, _ask if asks else None))
 
 
-def _flags_of(tool: Tool) -> List[str]:
-    """The options of a tool, as they are typed."""
-    kinds: List[Type[Group]] = [Showing, *tool.groups]
-    return [o.flag for kind in kinds for o in kind.options() if not o.rule.positional]
-
-
-def _unknown_option(named: str, tool: str, prog: str) -> UsageError:
-    """The error for an option that a tool does not have: what it may be, of this tool alone, or
-    whose option it is.
-    """
-    import difflib
-
-    own = (
-        _flags_of(TOOLS[tool])
-        if tool
-        else [flag for one in TOOLS.values() for flag in _flags_of(one)]
-    )
-    near = difflib.get_close_matches(named, own, 1)
-    others = [name for name, one in TOOLS.items() if named in _flags_of(one)]
-    see = f"see {prog} {tool} --advanced -h"
-    if tool and others:
-        whose = ", ".join(others[:4]) + (" ..." if len(others) > 4 else "")
-        wrong = f"there is no such option of {tool}"
-        return UsageError("usage", wrong, value=named, remedy=f"it is one of {whose}; {see}")
-    guess = f"did you mean {near[0]}? " if near else ""
-    return UsageError("usage", "there is no such option", value=named, remedy=guess + see)
+def _takes_many(tool: Tool) -> bool:
+    return Input in tool.groups and Video not in tool.groups
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
     """The command line understood; raises UsageError, SystemExit after help."""
-    parser, options = build_parser("--advanced" in words)
-    arguments, unknown = parser.parse_known_args(joined(words, options))
-    if unknown:
-        raise _unknown_option(unknown[0].partition("=")[0], arguments.tool or "", parser.prog)
+    parser, _ = build_parser("--advanced" in words)
+    arguments = parser.parse_args(arranged(words))
     if not arguments.tool:
         raise UsageError("usage", "a tool is missing", remedy=f"see {parser.prog} -h")
     return arguments
 
 
-def _show(told: Report, arguments: argparse.Namespace) -> None:
+def _help(words: Sequence[str]) -> str:
+    """The help that was asked for: of a tool, or of all; long with --advanced."""
+    parser, _ = build_parser("--advanced" in words)
+    named = [word for word in words if word in TOOLS][:1]
+    if named and "--advanced" not in words:
+        return lesson_of(TOOLS[named[0]])
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        parser.parse_args([*named, "-h"])
+    return out.getvalue()
+
+
+def _program() -> str:
+    """How this program is started, as it would be typed."""
+    import shlex
+
+    script = sys.argv[0] if os.path.basename(sys.argv[0]) == PROGRAM else PROGRAM
+    if os.name == "nt":
+        return "python " + subprocess.list2cmdline([script])
+    return "python3 " + shlex.quote(script)
+
+
+_SPEAKING = ("status",)  # tools whose summary is what was asked for
+
+
+def _show(told: Report, arguments: argparse.Namespace, handler: _Handler) -> None:
     """Print what a tool did, as it was asked for."""
-    if told.told.output is not None:
+    as_json, quiet = getattr(arguments, "json", False), getattr(arguments, "quiet", False)
+    if quiet and told.exit_code and not as_json:
+        handler.speak()
+    if told.told.output is not None and not as_json:
         _print(told.told.output.rstrip("\n"), sys.stdout)
-        return
-    if getattr(arguments, "json", False):
+    elif as_json:
         _print(json.dumps(told.as_json(), sort_keys=True), sys.stdout)
-    else:
-        lines = _summary(told, getattr(arguments, "verbose", False))
+    elif not quiet or told.exit_code or told.tool in _SPEAKING:
+        lines = summary_of(told, getattr(arguments, "verbose", False))
+        lines += last_lines(told, _program())
         _print("\n".join(map(shown, lines)), sys.stdout)
-    if told.stopped is not None:
+    if told.stopped is not None and not (quiet and as_json):
         _print(f"mapillary_tools: {told.stopped}", sys.stderr)
 
 
-def _give_up(error: ToolError, as_json: bool) -> int:
-    """Say why a run could not begin; returns its exit code."""
-    if as_json:
-        row = {"exit_code": error.exit_code, "stopped": error.problem._asdict()}
+def _give_up(error: ToolError, words: Sequence[str], exit_code: Optional[int] = None) -> int:
+    """Say why a run could not begin, or end; returns its exit code."""
+    code = error.exit_code if exit_code is None else exit_code
+    if "--json" in words:
+        tool = next((word for word in words if word in TOOLS), "")
+        row = Report(tool, stopped=error).as_json()
+        _print(json.dumps(dict(row, exit_code=code), sort_keys=True), sys.stdout)
+    if not {"--quiet", "--json"} <= set(words):
+        _print(f"mapillary_tools: {error}", sys.stderr)
+    return code
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to end."""
+
+    number = 2  # of the signal
+
+
+def _interrupted(error: KeyboardInterrupt, progress: _Progress, words: Sequence[str]) -> int:
+    """Say how far a run was when it was interrupted; returns its exit code."""
+    number = error.number if isinstance(error, Interrupted) else Interrupted.number
+    done, total = progress.reached
+    far = f"while {progress.what} {done} of {total}" if progress.what else ""
+    wrong = "interrupted " + far if far else "interrupted"
+    left = max(0, total - done)
+    value = f"{left} left" if far else ""
+    stopped = ToolError("interrupted", wrong, value=value, remedy="run the same command again")
+    code = EXIT_SIGNAL + number
+    if "--json" in words:
+        tool = next((word for word in words if word in TOOLS), "")
+        row = dict(Report(tool, stopped=stopped).as_json(), exit_code=code)
+        row.update(interrupted_while=progress.what or None, left=left if far else None)
+        row.update(interrupted_at=done if far else None)
         _print(json.dumps(row, sort_keys=True), sys.stdout)
-    _print(f"mapillary_tools: {error}", sys.stderr)
-    return error.exit_code
+    _print(f"mapillary_tools: {stopped}", sys.stderr)
+    return code
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit code and never calls sys.exit."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help"} & set(words):  # help wherever it stands, even behind an option with a value
-        named = [word for word in words if word in TOOLS][:1]
-        words = named + ["--advanced"] * ("--advanced" in words) + ["-h"]
-    progress, level = _Progress(sys.stderr), LOG.level
+    words = _SYNONYMS.get(words[0].lower(), [words[0]]) + words[1:] if words else words
+    if set(_TELLING) & set(words):  # wherever it stands, even behind an option with a value
+        return _tell(words)
+    progress, level, start = _Progress(sys.stderr, words), LOG.level, time.monotonic()
     handler = _Handler(progress)
     LOG.addHandler(handler)
     try:
         arguments = _parsed(words)
         LOG.setLevel(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
         told = _run(arguments, progress)
+        told.told.seconds = round(time.monotonic() - start, 3)
+        if told.told.next == AGAIN or getattr(arguments, "dry_run", False):
+            told.told.next = tuple(word for word in words if word not in _DRY)
         progress.clear()
-        _show(told, arguments)
+        _show(told, arguments, handler)
         return told.exit_code
-    except ToolError as error:
-        progress.clear()
-        return _give_up(error, "--json" in words)
-    except MemoryError:
-        progress.clear()
-        wrong, remedy = "there is not enough memory", "give it less at a time"
-        return _give_up(ToolError("memory", wrong, remedy=remedy), "--json" in words)
-    except KeyboardInterrupt:
-        progress.clear()
-        _print("mapillary_tools: interrupted; run the same command again to go on", sys.stderr)
-        return EXIT_INTERRUPTED
-    except SystemExit as leaving:  # argparse after --help and --version
+    except SystemExit as leaving:  # argparse after --version
         return leaving.code if isinstance(leaving.code, int) else 0
+    except (ToolError, MemoryError, KeyboardInterrupt) as error:
+        progress.clear()
+        return _ended_by(error, progress, words)
     finally:
         LOG.removeHandler(handler)
         LOG.setLevel(level)
 
 
+def _tell(words: Sequence[str]) -> int:
+    """Print the help, or the schema; returns the exit code."""
+    text = json.dumps(json_schema(), indent=1) if "--json_schema" in words else _help(words)
+    _print(text.rstrip("\n"), sys.stdout)
+    return 0
+
+
+_TELLING = ("-h", "--help", "--json_schema")  # only something is told
+_DRY = ("--dry_run", "--dry-run")
+_SYNONYMS = {"help": ["-h"], "version": ["--version"]}
+
+
+def _ended_by(error: BaseException, progress: _Progress, words: Sequence[str]) -> int:
+    """Say what ended a run before its time; returns the exit code."""
+    if isinstance(error, ToolError):
+        return _give_up(error, words)
+    if isinstance(error, KeyboardInterrupt):
+        return _interrupted(error, progress, words)
+    wrong, remedy = "there is not enough memory", "give it less at a time"
+    return _give_up(ToolError("memory", wrong, remedy=remedy), words)
+
+
+def _on_signal(number: int, _: Any) -> None:
+    """End the run in order; from the second signal on at once, which the atomic writes allow."""
+    import signal
+
+    signal.signal(number, lambda number, _: os._exit(EXIT_SIGNAL + number))
+    error = Interrupted()
+    error.number = number
+    raise error
+
+
 def _prepare() -> None:
-    """What suits this program, but not a host: fewer sweeps of memory, many open files; from the
-    second Ctrl-C on it ends at once, which the atomic writes allow.
-    """
+    """What suits this program, but not a host: fewer sweeps of memory, many open files, signals."""
     import gc
     import signal
 
-    def interrupted(*_: Any) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
-        raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, interrupted)
-
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _on_signal)
     hold_tokens()
     gc.set_threshold(200000, 20, 20)  # a run makes many small values and no cycles
     with contextlib.suppress(ImportError, OSError, ValueError):  # each folder keeps files open

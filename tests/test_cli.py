@@ -141,7 +141,7 @@ def mixed(tmp_path: Path) -> Path:
         (
             ["process", "--import_path", "nowhere", "--user_name", "demo"],
             3,
-            "nowhere: there is no such folder",
+            "nowhere: there is no such file or folder",
         ),
         (
             ["process", "--import_path", "drive/0001.jpg", "--user_name", "demo"],
@@ -152,7 +152,7 @@ def mixed(tmp_path: Path) -> Path:
         (
             ["upload", "--import_path", "nowhere", "--dry_run"],
             3,
-            "nowhere: there is no such folder",
+            "nowhere: there is no such file or folder",
         ),
         (["exif_insert", "--import_path", "bare"], 3, "bare: holds no images"),
         ([], 2, "a tool is missing"),
@@ -613,7 +613,7 @@ def test_full_disk_while_images_are_written_ends_in_1_and_names_them(drive, monk
         raise mapillary_tools.os_problem(path, OSError(errno.ENOSPC, "No space left on device"))
 
     monkeypatch.setattr(mapillary_tools, "write_atomically", full)
-    ran = process(drive)
+    ran = process(drive, "--verbose")
     assert ran.code == 1 and counts(ran) == (5, 0, 0, 5)
     assert all(
         re.search(

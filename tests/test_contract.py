@@ -65,7 +65,9 @@ def rows() -> Iterator[Row]:
     below = FAMILY + ["upload"] + EXTRACT + ["exif_insert", "restore"]
     yield Row("skip_subfolders", below, "flag")
     yield Row("user_name", FAMILY + ["extract_user_data", "extract_upload_params"], required=True)
-    yield Row("user_name", ["authenticate"])
+    yield Row("user_name", ["authenticate", "upload"])
+    yield Row("list", ["authenticate"], "flag")
+    yield Row("delete", ["authenticate"], "flag")
     for option in ("organization_username", "organization_key"):
         yield Row(option, FAMILY + ["extract_user_data"])
     yield Row("private", FAMILY + ["extract_user_data"], "flag")
@@ -174,6 +176,9 @@ def newer_rows() -> Iterator[Row]:
     yield Row("output_path", ["report"], "text", "report.html")
     states = ["failed", "waiting", "duplicate", "outdated", "gone"]
     yield Row("list", ["status"], "text", None, states)
+    locking = set(EVERY) - {"authenticate", "download_images", "status", "report", "export"}
+    yield Row("wait", sorted(locking), "number", 0.0)
+    yield Row("quiet", EVERY, "flag")
     yield Row("image", ["status"])
     yield Row("output_path", ["export"], required=True)
     yield Row("reupload", UPLOADING, "flag", advanced=True)
@@ -259,19 +264,21 @@ def test_option_is_as_published(row, tool):
     flag = action.nargs == 0
     assert flag == (row.kind == "flag"), "a flag takes no value"
     if row.kind in ("number", "whole"):
-        assert action.type is not None and action.type("2") == 2
-        with pytest.raises(ValueError):
+        good = "90" if row.option == "orientation" else "2"
+        assert action.type is not None and action.type(good) == int(good)
+        with pytest.raises(mt.UsageError):
             action.type("two")
     if row.kind == "number":
         assert action.type("2.5") == 2.5
-    assert bool(action.required) == row.required
+    option = _declared(row, tool)
+    assert (option is not None and option.default is mt.REQUIRED) == row.required
     if row.kind != "flag":
         assert _default(row, tool) == row.default
     if row.choices:
-        assert set(row.choices) <= set(action.choices) and (
-            row.option == "geotag_source" or set(action.choices) == set(row.choices)
+        choices = set(option.rule.choices)
+        assert set(row.choices) <= choices and (
+            row.option == "geotag_source" or choices == set(row.choices)
         )
-    option = _declared(row, tool)
     assert option is None or option.rule.advanced == row.advanced, "advanced"
 
 
@@ -318,8 +325,8 @@ def test_download_images_takes_its_box_as_four_words():
 
 def test_download_images_takes_the_published_sizes():
     _there("download_images")
-    action = _option(Row("image_size", []), "download_images")
-    assert set(map(str, action.choices)) == {"256", "320", "640", "1024", "2048", "original"}
+    option = _declared(Row("image_size", []), "download_images")
+    assert set(map(str, option.rule.choices)) == {"256", "320", "640", "1024", "2048", "original"}
     assert str(_default(Row("image_size", []), "download_images")) == "1024"
 
 
@@ -339,11 +346,25 @@ def test_advanced_help_lists_every_tool():
 def test_help_of_a_tool_shows_basic_options_and_advanced_ones_only_when_asked(tool):
     _there(tool)
     short, long = run(tool, "-h").stdout, run("--advanced", tool, "-h").stdout
+    known = short + "--" + " --".join(mt.LESSONS[tool].options.split())
     for row, name in CONTRACT:
         if name == tool:
             shown = re.compile(r"--%s(?![a-zA-Z_])" % row.option)
             assert shown.search(long), row.option
-            assert bool(shown.search(short)) == (not row.advanced), row.option
+            assert shown.search(short) or row.advanced, row.option
+            assert not row.advanced or not shown.search(short) or shown.search(known), row.option
+
+
+@pytest.mark.parametrize("tool", EVERY)
+def test_the_short_help_fits_on_one_screen_and_its_examples_parse(tool):
+    lines = run(tool, "-h").stdout.splitlines()
+    assert max(map(len, lines)) <= 80 and len(lines) <= 36
+    for words in mt.LESSONS[tool].examples:
+        arguments = mt.build_parser(True)[0].parse_args(mt.arranged([tool, *words.split()]))
+        assert arguments.tool == tool
+    assert set(mt.LESSONS[tool].options.split()) <= {
+        one.name for one in mt.options_of(mt.TOOLS[tool])
+    }
 
 
 def test_real_process_prints_its_version():

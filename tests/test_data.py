@@ -63,7 +63,7 @@ def test_fix_without_altitude_and_course_knows_that():
 def _images():
     outcomes = [
         None,
-        mt.Outcome("skipped", "already uploaded"),
+        mt.Outcome("skipped", "already_uploaded"),
         mt.Outcome("duplicate", "duplicate"),
         mt.Outcome("failed", "no_time", mt.Problem("no_time", "has no capture time", "d.jpg")),
         None,
@@ -90,7 +90,7 @@ def test_report_adds_up():
 
 
 def test_report_names_what_was_skipped_by_reason():
-    assert _counted().skipped == {"already uploaded": ["b.jpg"], "duplicate": ["c.jpg"]}
+    assert _counted().skipped == {"already_uploaded": ["b.jpg"], "duplicate": ["c.jpg"]}
 
 
 def test_report_is_plain_json():

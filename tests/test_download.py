@@ -347,7 +347,7 @@ def test_download_again_fetches_nothing_twice(world, fetch):
     report = fetch()
     assert (
         report.done,
-        len(report.skipped["already downloaded"]),
+        len(report.skipped["already_downloaded"]),
         len(one.requests(path="/thumb/")),
     ) == (0, 3, 3)
 

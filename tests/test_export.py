@@ -97,7 +97,7 @@ def test_a_photo_that_failed_says_why(card: Path):
     making.photo(card / "lost.jpg", time="2024:05:06 07:08:09")
     process(card)
     said = story(card, "lost.jpg")
-    assert "failed has no position" in said and "place:       none" in said
+    assert "failed: has no position" in said and "place:       none" in said
 
 
 def test_a_photo_that_nobody_processed_is_explained_by_its_file(card: Path):
@@ -253,7 +253,7 @@ def test_photos_are_restored(card: Path):
     for name, content in images_in(card).items():
         assert meant(content) == meant(before[name]), name
         assert making.without_exif(content) == making.without_exif(before[name])
-    assert told("status", "--import_path", card)["skipped"] == {"not processed": 8}
+    assert told("status", "--import_path", card)["skipped"] == {"not_processed": 8}
     assert told("restore", "--import_path", card)["done"] == 0
     process(card, "--offset_angle", "90")
     assert "57.7000000, 11.9700000, from EXIF" in story(card, "0001.jpg")

@@ -276,7 +276,7 @@ def test_a_lock_that_somebody_has_is_no_missing_lock(error, tmp_path, monkeypatc
 
     monkeypatch.setattr(fcntl, "flock", refusing(error))
     making.drive(tmp_path / "p", count=2)
-    ran = good("process", "--import_path", tmp_path / "p", USER, code=10)
+    ran = good("process", "--import_path", tmp_path / "p", USER, code=75)
     assert "another run" in ran.stderr
 
 

@@ -121,7 +121,7 @@ def test_link_to_a_folder_above_does_not_go_round(tmp_path):
 
 def test_import_path_that_is_missing_or_a_file(tmp_path):
     touch(tmp_path / "a.jpg")
-    with pytest.raises(mt.NotFound, match="no such folder"):
+    with pytest.raises(mt.NotFound, match="no such file or folder"):
         mt.find_images(tmp_path / "none")
     with pytest.raises(mt.NotFound, match="is a file"):
         mt.find_images(tmp_path / "a.jpg")

@@ -69,18 +69,18 @@ def test_a_card_in_two_folders_goes_up_once(card: Card):
     second = copied(card)
     assert card.process(second)["done"] == 3
     row = card.upload(second)
-    assert (row["exit_code"], row["done"], row["skipped"]) == (0, 0, {"already uploaded": 3})
+    assert (row["exit_code"], row["done"], row["skipped"]) == (0, 0, {"already_uploaded": 3})
     assert len(card.images()) == 3 and card.finished() == 1
     assert f"3 were sent from {card.base / 'a'} on 20" in row["said"]
     again = card.upload(second)
-    assert again["skipped"] == {"already uploaded": 3} and card.finished() == 1
+    assert again["skipped"] == {"already_uploaded": 3} and card.finished() == 1
 
 
 def test_they_count_as_uploaded_afterwards(card: Card):
     second = copied(card)
     card.process(second)
     card.upload(second)
-    assert card.process(second)["skipped"] == {"already uploaded": 3}
+    assert card.process(second)["skipped"] == {"already_uploaded": 3}
 
 
 def test_new_photos_beside_them_are_a_sequence_of_their_own(card: Card):
@@ -90,7 +90,7 @@ def test_new_photos_beside_them_are_a_sequence_of_their_own(card: Card):
         shutil.copy2(str(path), str(second / path.name))
     assert card.process(second)["done"] == 5
     row = card.upload(second)
-    assert (row["done"], row["skipped"]) == (2, {"already uploaded": 3})
+    assert (row["done"], row["skipped"]) == (2, {"already_uploaded": 3})
     assert len(card.images()) == 5 and card.finished() == 2
     said = run("status", "--import_path", second).stdout
     assert "not finished" not in said and "5 uploaded" in said, said
@@ -117,7 +117,7 @@ def test_a_folder_whose_state_was_removed_does_not_go_up_again(card: Card):
     card.upload(folder)
     shutil.rmtree(str(folder / ".mapillary"))
     card.process(folder, "--keep_original")
-    assert card.upload(folder)["skipped"] == {"already uploaded": 3}
+    assert card.upload(folder)["skipped"] == {"already_uploaded": 3}
     assert len(card.images()) == 3
 
 
@@ -129,7 +129,7 @@ def test_twins_in_one_folder_go_up_as_ever(card: Card):
     card.process(folder)
     assert card.upload(folder)["done"] == 3
     row = card.upload(folder)
-    assert row["skipped"] == {"already uploaded": 3}
+    assert row["skipped"] == {"already_uploaded": 3}
 
 
 def test_another_photo_with_the_same_picture_goes_up(card: Card):
@@ -164,7 +164,7 @@ def test_a_damaged_history_is_added_to(card: Card, own_home: Path, content: byte
     (own_home / "history.jsonl").write_bytes(content)
     second = copied(card)
     card.process(second)
-    assert card.upload(second)["skipped"] == {"already uploaded": 3}
+    assert card.upload(second)["skipped"] == {"already_uploaded": 3}
     assert (own_home / "history.jsonl").read_bytes().startswith(content)
 
 
@@ -198,7 +198,7 @@ def test_a_zone_that_is_mended_after_the_upload_is_said_and_can_be_sent(card: Ca
     row = card.process(folder, "--timezone", "+02:00")
     assert row["done"] == 3 and "3 were sent with another time or position" in row["said"]
     row = card.upload(folder)
-    assert row["skipped"] == {"already uploaded": 3} and row["outdated"] == 3
+    assert row["skipped"] == {"already_uploaded": 3} and row["outdated"] == 3
     assert "3 were sent with another time or position" in row["said"]
     said = run("status", "--import_path", folder, "--list", "outdated").stdout
     assert "skipped 3: outdated" in said and "3 uploaded, finished" in said, said
@@ -215,7 +215,7 @@ def test_the_same_options_again_do_nothing(card: Card):
         card.upload(folder)
     assert len(card.images()) == 3
     row = card.process(folder, "--timezone", "+02:00", "--rerun")
-    assert row["skipped"] == {"already uploaded": 3} and "another time" not in row["said"]
+    assert row["skipped"] == {"already_uploaded": 3} and "another time" not in row["said"]
 
 
 def test_other_options_that_move_nothing_send_nothing(card: Card):
@@ -223,7 +223,7 @@ def test_other_options_that_move_nothing_send_nothing(card: Card):
     card.process(folder)
     card.upload(folder)
     row = card.process(folder, "--cutoff_distance", "50", "--timezone", "+00:00")
-    assert row["skipped"] == {"already uploaded": 3} and "another time" not in row["said"]
+    assert row["skipped"] == {"already_uploaded": 3} and "another time" not in row["said"]
 
 
 def test_a_table_that_moves_one_photo_makes_that_one_outdated(card: Card):
@@ -235,7 +235,7 @@ def test_a_table_that_moves_one_photo_makes_that_one_outdated(card: Card):
     columns = "--filename_column 1 --latitude_column 2 --longitude_column 3".split()
     told("process_csv", "--import_path", folder, "--csv_path", card.base / "t.csv", *columns)
     row = card.process(folder)
-    assert row["done"] == 1 and row["skipped"] == {"already uploaded": 2}
+    assert row["done"] == 1 and row["skipped"] == {"already_uploaded": 2}
     assert card.upload(folder)["outdated"] == 1
     assert card.upload(folder, "--reupload")["done"] == 1
     assert len(card.images()) == 4

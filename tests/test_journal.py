@@ -260,7 +260,7 @@ def test_run_is_refused_while_another_process_works_and_free_after_kill_9(tmp_pa
     try:
         ran = run("process", "--import_path", tmp_path, "--user_name", "demo")
         assert (
-            ran.code == 10 and "process %d" % child.pid in ran.stderr and "wait until" in ran.stderr
+            ran.code == 75 and "process %d" % child.pid in ran.stderr and "--wait" in ran.stderr
         ), ran
         assert making.description(tmp_path / "0001.jpg") == {}
     finally:

@@ -215,8 +215,8 @@ def said(capsys: Any, *words: str) -> str:
 
 
 def test_only_options_of_that_tool_are_proposed(capsys):
-    told = said(capsys, "upload", "--import_path", "x", "--user_name", "y")
-    assert "there is no such option of upload: --user_name" in told and "process" in told
+    told = said(capsys, "upload", "--import_path", "x", "--timezone", "y")
+    assert "there is no such option of upload: --timezone" in told and "process" in told
     assert "did you mean" not in told
     assert "did you mean --import_path?" in said(
         capsys, "upload", "--import_path", "x", "--import_pat", "y"

@@ -129,7 +129,7 @@ def test_status_counts_described_images_that_were_not_sent_as_waiting(mixed):
 
 
 def test_status_counts_images_without_a_record_as_not_processed(mixed):
-    assert status(mixed).skipped["not processed"] == [str(mixed / "a" / "6.jpg")]
+    assert status(mixed).skipped["not_processed"] == [str(mixed / "a" / "6.jpg")]
 
 
 def test_status_gives_the_reason_of_a_failed_image(mixed):
@@ -479,7 +479,7 @@ def test_report_counts_unprocessed_images_as_skipped(drive, tmp_path):
     assert (report.found, report.done, report.skipped) == (
         10,
         9,
-        {"not processed": [str(drive / "new.jpg")]},
+        {"not_processed": [str(drive / "new.jpg")]},
     )
 
 

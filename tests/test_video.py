@@ -693,7 +693,7 @@ def test_a_video_that_is_cut_off_behind_its_index_gives_what_it_has_and_says_so(
 
 
 def test_nothing_to_sample(tmp_path):
-    with pytest.raises(mt.NotFound, match="no such folder"):
+    with pytest.raises(mt.NotFound, match="no such file or folder"):
         sample(tmp_path / "none", tmp_path)
     with pytest.raises(mt.NotFound, match="holds no videos"):
         sample(tmp_path, tmp_path)

@@ -123,7 +123,8 @@ class _Edit(Rows):
             parent, tag = CHILDREN[name]
             self.links[name] = self.put(parent, tag)
             rows = self.shared.get(self.tables[name].offset, ()) if name in self.tables else ()
-            self.more_links[name] = [self.cell(*row) for row in rows if row[0] != parent]
+            rows = [row for row in rows if row[0] != parent and self.has_cell(*row)]
+            self.more_links[name] = [self.cell(*row) for row in rows]
         elif name == "1st":
             self.touch("0th")
             self.resized.add("0th")
@@ -147,6 +148,8 @@ class _Edit(Rows):
             for item in survey.owned
             if item[0] < end and start < item[1] and not (item[2] in self.place and item[3] is None)
         ]
+        if any(item[2] not in NAMES for item in inside):
+            return False  # values of an IFD that is kept as it is
         met = [span for span in survey.used if span[0] < end and start < span[1]]
         if sorted(met) != sorted(item[:2] for item in inside) or survey.shared(table, start):
             return False

@@ -118,6 +118,12 @@ class Rows:
             self.rows[name] = list(self.cells[name])
         return self.rows[name]
 
+    def has_cell(self, name, index):
+        """Whether a stored entry is still there to be written."""
+        if name in self.rows:
+            return index < len(self.cells[name])
+        return name in self.tables
+
     def cell(self, name, index):
         """The row of one stored entry that is to be written."""
         if name in self.rows:
