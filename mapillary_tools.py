@@ -4199,6 +4199,16 @@ def _set_tags(exif: Exif, edits: Edits) -> bool:
     return changed
 
 
+def _block_of(exif: Exif, edits: Edits) -> bytes:
+    """The Exif block of a dict that has the edits; raises ValueError."""
+    block: bytes = piexif().dump(exif, LOG.debug)
+    if piexif().has_repeats(exif):  # a tag of ours may have been right, and stand there again
+        again = piexif().load(block)
+        if _set_tags(again, edits):
+            return bytes(piexif().dump(again, LOG.debug))
+    return block
+
+
 def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes] = None) -> Edited:
     """What an image, open at its begin, becomes by the edits; a thumbnail is put in where it has
     none. Raises BadExif.
@@ -4215,7 +4225,7 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
     if not (_set_tags(exif, edits) or without):
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     try:
-        block = piexif().dump(exif, LOG.debug)
+        block = _block_of(exif, edits)
         edits_of_head = piexif().insertion(block, head.data, stream)
     except ValueError as error:
         cause, remedy = str(error).split("\n")[0], "use --skip_EXIF_insert, or leave it out"

@@ -1,8 +1,10 @@
 """What was tried against the promise that no picture is ever lost, and fell; named by the rows of the list of faults."""
 
 import errno
+import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ from typing import Any
 import making
 import mapillary_tools as mt
 import pytest
+import walker
 from conftest import ROOT, images_in, in_process, real, run, soon
 
 pytestmark = in_process
@@ -485,3 +488,31 @@ def test_no_worker_writes_on_when_the_run_gives_the_folder_back(tmp_path, monkey
     with pytest.raises(Killed):
         mt.run_steps("process", course, mt.Ui(progress=stopping))
     assert locked == [True]
+
+
+# ---- a tag that stands twice ---------------------------------------------------------------------
+
+
+@in_process
+def test_a_tag_that_stands_twice_is_written_once(tmp_path):
+    """Its second entry leads behind the block, until the block grows: then it was read there."""
+    block = bytearray(
+        making.exif_tiff(lat=57.7, lon=11.97, heading=0.0, time="2024:05:06 07:08:09")
+    )
+    order = "<" if block[:2] == b"II" else ">"
+    entries = walker.Tiff(bytes(block)).ifds["GPS"]
+    at = walker.Tiff(bytes(block)).offsets["GPS"]
+    count = len(entries)
+    for number in range(count):
+        start = at + 2 + 12 * number
+        (tag,) = struct.unpack_from(order + "H", block, start)
+        if tag == 0x11:  # behind GPSImgDirectionRef: the same tag as a rational, far away
+            struct.pack_into(order + "HHII", block, start, 0x10, 5, 1, len(block) + 200)
+    path = making.photo(tmp_path / "a.jpg", exif=bytes(block))
+    edits = {"GPS": {0x10: b"T", 0x11: (9000, 100)}, "0th": {0x010E: b"x" * 3000}}
+    for changes in (True, False):
+        content = path.read_bytes()
+        new = mt.edited(io.BytesIO(content), "a.jpg", edits)
+        assert new.changed == changes
+        path.write_bytes(new.head + content[new.start :])
+    assert mt.piexif().load(path.read_bytes())["GPS"][0x10] == b"T"

@@ -102,6 +102,13 @@ def origin_of(exif):
     return None
 
 
+def has_repeats(exif_dict):
+    """Whether the block of a dict from load() has a tag twice in an IFD: readers differ on which of them counts."""
+    origin = origin_of(exif_dict)
+    tables = origin.tables.values() if origin is not None else ()
+    return any(len({row[0] for row in t.entries}) < len(t.entries) for t in tables)
+
+
 def dump(exif_dict, say=None):
     """Exif bytes ("Exif", two NULs, a TIFF block) of a dict in load()'s form, which stays as it is (EXIF 2.32, 4.5).
 
