@@ -43,7 +43,11 @@ step gives back as many images as it got.
                 Parcels, Upload        what there is to send; sending it
                 Stand-in               a service on this computer
                 Accounts, Sending      tokens; one run of an upload
-                Status, The page, Report data
+                Status                 what the journals say, as figures
+                The page               what the report shows
+                Page script            its map and filters
+                Page tables            its chosen photo, marks and tables
+                Report data            what it shows it of
                 Story, Export          one photo explained; files for other programs
                 Download
     Front door  Tools                  the table of subcommands
@@ -171,6 +175,7 @@ __all__ = [
     "Problem",
     "ProgramMissing",
     "Report",
+    "RunPage",
     "Selection",
     "SequenceOptions",
     "StatusOptions",
@@ -423,7 +428,7 @@ SKIP_VIDEO, SKIP_OTHER_VIDEO, SKIP_PREVIEW = "video", "other_video", "preview_vi
 SKIP_WAITING, SKIP_UNPROCESSED, SKIP_GONE = "waiting", "not_processed", "gone"
 SKIP_OUTDATED, SKIP_AS_FOUND, SKIP_HERE = "outdated", "as_found", "already_downloaded"
 SKIP_NO_ROW, SKIP_PLACED, SKIP_ALONE = "no_row", "has_position", "no_other_of_its_time"
-SKIP_SAMPLED = "already_sampled"
+SKIP_SAMPLED, SKIP_LEFT_OUT = "already_sampled", "left_out"
 SKIP_WORDS = {
     SKIP_KIND: "not a JPEG (Mapillary takes only JPEG)",
     SKIP_LEFT: "still to be sent",
@@ -444,6 +449,7 @@ SKIP_WORDS = {
     SKIP_PLACED: "has a position",
     SKIP_ALONE: "no other image or row has its time",
     SKIP_SAMPLED: "already sampled with these settings",
+    SKIP_LEFT_OUT: "left out, by the mark that somebody set",
 }
 
 
@@ -621,6 +627,8 @@ class Given(NamedTuple):
     tags: Optional[Tuple[MetaTag, ...]] = None
     later: Optional[float] = None  # seconds to add to the capture time, in whatever zone it is
     filled: Optional[Tuple[float, float]] = None  # the position as interpolated, not to go on from
+    turn: Optional[float] = None  # degrees to add to the direction, whatever tells it
+    left_out: Optional[bool] = None  # whether it is not to go up
 
 
 class Written(NamedTuple):
@@ -838,12 +846,19 @@ class Image(NamedTuple):
         """Why it goes no further; None = it does."""
         if self.aside is not None:
             return self.aside
+        if self.is_left_out:
+            return Outcome("skipped", SKIP_LEFT_OUT)
         problem = self.problem
         if problem is not None:
             return Outcome("failed", problem.code, problem)
         if self.membership is not None and self.membership.repeats is not None:
             return Outcome("duplicate", SKIP_DUPLICATE, None, self.membership.repeats)
         return None
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether somebody marked it as not to go up."""
+        return bool(self.given is not None and self.given.left_out)
 
     @property
     def layers(self) -> Tuple[Optional[Layer], ...]:
@@ -4098,6 +4113,17 @@ def is_same_picture(path: str, other: str) -> bool:
                 return False
             if not piece:
                 return True
+
+
+def thumbnail_of(path: Path) -> str:
+    """The small picture in a photo's EXIF, in base64; "" where there is none."""
+    import base64
+
+    with contextlib.suppress(ToolError, OSError, ValueError), open_file(path) as stream:
+        picture = piexif().load(read_head(stream, str(path)).data).get("thumbnail")
+        if picture and picture[:2] == b"\xff\xd8":
+            return base64.b64encode(picture).decode("ascii")
+    return ""
 
 
 TIGHT_BYTES = 57344  # of a head, from which on its Exif block may have no room for our tags
@@ -7702,7 +7728,8 @@ def _placed(moment: Moment, track: Optional[Track], options: Geotagging, angle: 
     image, when, capture = moment
     heading, magnetic, fix = image.heading, image.magnetic, image.fix
     heading = None if heading is None else (heading + angle) % 360.0
-    magnetic = None if magnetic is None else (magnetic + angle) % 360.0
+    more = (image.given or NOTHING_GIVEN).turn or 0.0
+    magnetic = None if magnetic is None else (magnetic + angle + more) % 360.0
     if track is not None:
         try:
             fix = fix_at(track, when, options.max_gap)
@@ -7749,7 +7776,13 @@ def _parts(piece: List[Image], options: SequenceOptions, angle: float) -> Iterat
         identity = sequence_id(photo_id(first.path.name, first.found or NOTHING_FOUND), told)
         for image in part:  # the first one keeps what the cut before it was judged by
             limits = (options.cutoff_distance, options.cutoff_time) if image is first else None
-            yield image._replace(membership=Membership(identity, image.heading, limits))
+            yield image._replace(membership=Membership(identity, _turned(image), limits))
+
+
+def _turned(image: Image) -> Optional[float]:
+    """The direction of an image, turned by what was given for it."""
+    more, heading = (image.given or NOTHING_GIVEN).turn, image.heading
+    return (heading + more) % 360.0 if more and heading is not None else heading
 
 
 def _sequenced(images: List[Image], options: SequenceOptions, angle: float) -> Iterator[Image]:
@@ -7926,7 +7959,7 @@ class Work(NamedTuple):
 def is_final(image: Image) -> bool:
     """Whether no step can change anything about an image: skipped, or unreadable."""
     set_aside = image.aside is not None and image.aside.status == "skipped"
-    return set_aside or image.found is None or image.found.error is not None
+    return set_aside or image.is_left_out or image.found is None or image.found.error is not None
 
 
 def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Found]) -> bool:
@@ -8971,13 +9004,13 @@ class CsvColumns(Group):
             raise UsageError("two_clocks", wrong)
         if self.gps_week_column and not self.convert_gps_time:
             raise UsageError("week_alone", "--gps_week_column needs --convert_gps_time")
+        self.meta()
+
+    @property
+    def names_any(self) -> bool:
+        """Whether a column with anything to write is named."""
         places = (self.timestamp_column, self.latitude_column, self.heading_column)
-        if not (self.meta() or any(places) or self.altitude_column):
-            raise UsageError(
-                "no_columns",
-                "no column with anything to write is named",
-                remedy="add --timestamp_column, --latitude_column and so on",
-            )
+        return bool(self.meta() or any(places) or self.altitude_column)
 
     def meta(self) -> List[Tuple[int, str, str]]:
         """(column from 1, name, type) of each piece of meta data; raises UsageError."""
@@ -9103,6 +9136,35 @@ def row_values(cells: List[str], options: CsvColumns) -> Given:
     return given._replace(tags=_row_tags(cells, options))
 
 
+CORRECTIONS = ["filename", "leave_out", "turn_by"]  # the heading of what the report's page saves
+
+
+def corrections_in(rows: List[TableRow], path: str) -> List[TableRow]:
+    """The rows of a table of corrections; raises UsageError for another one, whose columns must be
+    named.
+    """
+    if rows and [cell.strip().lower() for cell in rows[0].cells] == CORRECTIONS:
+        return rows[1:]
+    raise UsageError(
+        "no_columns",
+        "no column with anything to write is named",
+        file=path,
+        remedy="add --timestamp_column, --latitude_column and so on; the corrections that a report "
+        "saves need none",
+    )
+
+
+def correction_of(cells: List[str], options: CsvColumns) -> Given:
+    """What a row of corrections gives an image: whether it is left out, how far it is turned.
+    Raises ValueError.
+    """
+    _, out, by = [*cells, "", ""][:3]
+    word = out.strip().lower()
+    if word not in ("", "yes", "no", "1", "0", "true", "false", "x"):
+        raise ValueError(f"leave_out is {out}, not yes or no")
+    return Given(left_out=word in ("yes", "1", "true", "x"), turn=_number_in(by, 360.0) or 0.0)
+
+
 def _number_in(text: str, limit: float = math.inf) -> Optional[float]:
     """The number in a cell, None in an empty one; raises ValueError."""
     return finite(text, limit) if text.strip() else None
@@ -9221,16 +9283,22 @@ def match_rows(
 # Not here: how a table is read, how an image is written.
 
 
-def _with_row(image: Image, row: Optional[TableRow], options: CsvColumns) -> Image:
+def _with_row(
+    image: Image,
+    row: Optional[TableRow],
+    options: CsvColumns,
+    parse: Callable[[List[str], CsvColumns], Given],
+) -> Image:
     """An image with what its row gives, skipped without a row, failed with a row that does not
     parse.
     """
-    if image.outcome is not None:
+    if image.outcome is not None and not image.is_left_out:
         return image
     if row is None:
-        return leave_out(image, SKIP_NO_ROW)
+        return image if image.is_left_out else leave_out(image, SKIP_NO_ROW)
     try:
-        return image._replace(given=_laid_over(image.given, row_values(row.cells, options)))
+        given = _laid_over(image.given, parse(row.cells, options))
+        return image._replace(given=given._replace(left_out=given.left_out or None))
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         wrong = f"line {row.line} of {options.csv_path} does not parse"
         return fail_now(image, Problem("bad_row", wrong, value=str(error), remedy="mend that line"))
@@ -9266,7 +9334,7 @@ def _given_run(
         images = list(map(_resumed, change(fresh), before, copied))
         new = [_as_given(image) for image, old in zip(images, before) if _is_new(image, old)]
         due = [image for image in new if not _stands(image, options[Keep])]
-        told = [*due, *_not_yet_told(before, due, gathered)]
+        told = [*due, *_marked(images, before), *_not_yet_told(before, due, gathered)]
         for line in links_told(due, options[Keep].keep_original):
             notes.say(line)
         if not options[Dry].dry_run:
@@ -9274,6 +9342,12 @@ def _given_run(
     for image in images:
         report.count(image.path, image.outcome)
     return report
+
+
+def _marked(images: Sequence[Image], before: Sequence[Image]) -> List[Image]:
+    """The images that are left out from now on: the journal is told, their files stay."""
+    pairs = zip(images, before)
+    return [_as_given(new) for new, old in pairs if new.is_left_out and not old.is_left_out]
 
 
 def _not_yet_told(before: Sequence[Image], due: Sequence[Image], gathered: Gathered) -> List[Image]:
@@ -9314,7 +9388,13 @@ def process_table(options: Options, ui: Ui) -> Report:
     notes = Notes(say)
     word = "would be written" if options[Dry].dry_run else "written"
     report = Report("process_csv", told=Told(word, notes.lines))
-    rows = read_table(columns.csv_path, table.delimiter, table.header)
+    rows, parse = read_table(columns.csv_path, table.delimiter, table.header), row_values
+    if not columns.names_any:
+        rows, parse = (
+            rows if table.header else corrections_in(rows, columns.csv_path),
+            correction_of,
+        )
+        columns = dataclasses.replace(columns, filename_column=1)
     converted = columns.convert_gps_time or columns.convert_utc_time
     if columns.timestamp_column and "%z" not in columns.time_format and not converted:
         notes.say("capture times of the table are taken as UTC")
@@ -9322,7 +9402,7 @@ def process_table(options: Options, ui: Ui) -> Report:
     def change(images: List[Image]) -> List[Image]:
         matched, unclear = match_rows(rows, images, columns)
         report.trouble.extend(unclear)
-        return [_with_row(image, matched.get(image.path), columns) for image in images]
+        return [_with_row(image, matched.get(image.path), columns, parse) for image in images]
 
     return _given_run(Course((), options), ui, report, change)
 
@@ -12772,27 +12852,28 @@ def journal_status(options: Options) -> Report:
 
 
 # ---- The page -----------------------------------------------------------------------------------
-# Here: the report's page, which draws a map and a table from its data without any network.
-# Not here: what the data are.
+# Here: the report's page but for its script: what stands on it, and how it looks.
+# Not here: what the data are; what the page does.
 
-PAGE = r"""<!DOCTYPE html>
-<!-- mapillary_tools report -->
-<html lang="en">
+PAGE_BEGIN = "<!DOCTYPE html>\n<!-- mapillary_tools report -->\n"
+PAGE_HEAD = r"""<html lang="en">
   <head>
     <meta charset="utf-8" />
     <meta name="viewport" content="width=device-width,initial-scale=1" />
     <meta
       http-equiv="Content-Security-Policy"
-      content="default-src 'none'; style-src 'unsafe-inline'; script-src
- 'unsafe-inline'"
+      content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';
+ img-src 'self' file: data: @TILES@"
     />
     <title>@TITLE@</title>
     <style>
       :root {
         color-scheme: light dark;
+        --line: #8886;
+        --bad: light-dark(#b3261e, #ff8a80);
       }
       body {
-        max-width: 1200px;
+        max-width: 1400px;
         margin: auto;
         padding: 16px;
         font:
@@ -12809,66 +12890,116 @@ PAGE = r"""<!DOCTYPE html>
       }
       p,
       small,
-      th {
-        color: GrayText;
+      th,
+      label {
+        color: light-dark(#555, #bbb);
         font-size: 13px;
       }
       section,
-      #tip,
-      button {
+      button,
+      select,
+      input {
         background: Canvas;
         color: CanvasText;
-        border: 1px solid #8886;
-        border-radius: 9px;
+        border: 1px solid var(--line);
+        border-radius: 8px;
+        font: inherit;
+      }
+      button,
+      select,
+      input {
+        min-height: 34px;
+        padding: 3px 10px;
+        max-width: 100%;
+      }
+      input[type="number"] {
+        width: 5.5em;
+      }
+      :focus-visible {
+        outline: 3px solid #0072b2;
+        outline-offset: 2px;
+      }
+      #tools {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 8px 14px;
+        margin: 10px 0;
+        align-items: end;
+      }
+      #tools label {
+        display: grid;
+        gap: 2px;
+      }
+      #view {
+        display: grid;
+        grid-template-columns: minmax(0, 1fr) 330px;
+        gap: 12px;
       }
       #map {
         position: relative;
-        height: 62vh;
+        height: 64vh;
         min-height: 320px;
         overflow: hidden;
       }
-      #zoom {
-        position: absolute;
-        top: 10px;
-        right: 10px;
-      }
-      #map svg {
+      #map canvas {
         width: 100%;
         height: 100%;
         display: block;
         touch-action: none;
         cursor: grab;
-        fill: none;
-        stroke-linecap: round;
+        border-radius: 8px;
       }
-      button {
-        display: block;
-        width: 36px;
-        height: 34px;
-        margin-bottom: 4px;
-      }
-      text {
-        fill: GrayText;
-        font-size: 12px;
-      }
-      #tip {
+      #zoom {
         position: absolute;
-        pointer-events: none;
-        max-width: 290px;
-        width: max-content;
-        padding: 7px 10px;
-        font-size: 13px;
-        white-space: pre-line;
+        top: 10px;
+        right: 10px;
+        display: grid;
+        gap: 4px;
+      }
+      #photo {
+        padding: 12px;
         overflow-wrap: anywhere;
+      }
+      #photo img {
+        width: 100%;
+        max-height: 240px;
+        object-fit: contain;
+        border-radius: 6px;
+        background: #8882;
+      }
+      #photo dl {
+        display: grid;
+        grid-template-columns: max-content 1fr;
+        gap: 2px 10px;
+        margin: 8px 0;
+        font-size: 13px;
+      }
+      dt {
+        color: light-dark(#555, #bbb);
+      }
+      dd {
+        margin: 0;
+      }
+      .bad {
+        color: var(--bad);
+      }
+      .row {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 6px 8px;
+        align-items: center;
+        margin: 6px 0;
       }
       ul {
         list-style: none;
         margin: 0;
         padding: 8px 14px;
         overflow-wrap: anywhere;
+        max-height: 40vh;
+        overflow-y: auto;
       }
-      .wide {
-        overflow-x: auto;
+      li {
+        padding: 2px 0;
       }
       table {
         border-collapse: collapse;
@@ -12885,7 +13016,7 @@ PAGE = r"""<!DOCTYPE html>
         padding: 7px 10px;
         text-align: left;
         white-space: nowrap;
-        border-bottom: 1px solid #8884;
+        border-bottom: 1px solid var(--line);
       }
       small {
         display: block;
@@ -12894,42 +13025,111 @@ PAGE = r"""<!DOCTYPE html>
         display: block;
         width: 200px;
         height: 44px;
+        fill: none;
+      }
+      text {
+        fill: light-dark(#555, #bbb);
+        font-size: 12px;
       }
       td:last-child {
         white-space: normal;
         min-width: 170px;
         font-size: 13px;
       }
+      .wide {
+        overflow-x: auto;
+      }
+      @media (max-width: 800px) {
+        #view {
+          grid-template-columns: minmax(0, 1fr);
+        }
+        #map {
+          height: 52vh;
+        }
+      }
+      @media (max-width: 600px) {
+        body {
+          padding: 10px;
+        }
+        thead {
+          display: none;
+        }
+        tr {
+          display: block;
+          padding: 8px 4px;
+          border-bottom: 1px solid var(--line);
+        }
+        td {
+          display: grid;
+          grid-template-columns: 112px 1fr;
+          white-space: normal;
+          border: 0;
+          padding: 2px 8px;
+        }
+        td:empty {
+          display: none;
+        }
+        td::before {
+          content: attr(data-name);
+          color: light-dark(#555, #bbb);
+          font-size: 13px;
+        }
+      }
+      @media print {
+        #tools,
+        #zoom,
+        #photo,
+        #marks {
+          display: none;
+        }
+        #view {
+          display: block;
+        }
+        ul {
+          max-height: none;
+        }
+      }
     </style>
   </head>
   <body>
     <h1>@TITLE@</h1>
     <p id="words"></p>
-    <section id="map">
-      <svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="Map of the sequences"></svg>
-      <div id="zoom"><button>+</button><button>&minus;</button><button>All</button></div>
-      <div id="tip"></div>
-    </section>
+    <div id="tools" role="group" aria-label="Filters">
+      <label>Show <select id="state"></select></label>
+      <label>Sequence <select id="sequence"></select></label>
+      <label>Day <select id="day"></select></label>
+      <label>Camera <select id="camera"></select></label>
+      <span id="shown" role="status"></span>
+    </div>
+    <div id="view">
+      <section id="map">
+        <canvas tabindex="0" role="application" aria-label="Map: arrow keys walk through the photos,
+ plus and minus zoom, 0 shows all, L leaves a photo out"></canvas>
+        <div id="zoom">
+          <button id="in" aria-label="Zoom in">+</button>
+          <button id="out" aria-label="Zoom out">&minus;</button>
+          <button id="all">All</button>
+        </div>
+      </section>
+      <section id="photo" aria-live="polite"></section>
+    </div>
     <p>
-      &#9679;&ndash; image and camera direction &ensp; &#9675; duplicate &ensp; &#10005; failed
-      &ensp; &#9633; in no sequence &ensp; &#9671; cut. Point at a dot for its photo; click a
-      sequence to go there. North is up.
+      &#9679;&ndash; photo and camera direction &ensp; &#9675; duplicate &ensp; &#10005; failed or
+      left out &ensp; &#9633; in no sequence &ensp; &#9671; cut. Choose a dot, or walk with the
+      arrow keys. North is up.
     </p>
+    <section id="marks" hidden>
+      <div class="row" style="padding: 8px 12px">
+        <span id="marked"></span>
+        <button id="save">Save corrections.csv</button>
+        <small id="how"></small>
+      </div>
+    </section>
     <h2>Sequences</h2>
     <section class="wide">
       <table>
         <thead>
-          <tr>
-            <th>Sequence</th>
-            <th>Images</th>
-            <th>Start (UTC)</th>
-            <th>Length</th>
-            <th>Duration</th>
-            <th>Mean speed</th>
-            <th>Speed along the way</th>
-            <th>Uploaded</th>
-            <th>Cut because</th>
-          </tr>
+          <tr id="names"></tr>
         </thead>
         <tbody></tbody>
       </table>
@@ -12938,264 +13138,496 @@ PAGE = r"""<!DOCTYPE html>
     <noscript>The map needs JavaScript; nothing is loaded from anywhere.</noscript>
     <script type="application/json" id="data">@DATA@</script>
     <script>
-      "use strict";
-      const one = (s) => document.querySelector(s),
-        D = JSON.parse(one("#data").textContent),
-        svg = one("#map svg"),
-        tip = one("#tip");
-      const el = (tag, ...inside) => {
-        const e = document.createElement(tag);
-        e.append(...inside);
-        return e;
-      };
-      const hue = (n) => `hsl(${[212, 28, 152, 280, 338, 88, 186, 48][n % 8]} 70% 44%)`,
-        length = (m) => (m / 1e3).toFixed(m < 1e4 ? 2 : 1) + " km";
-      const when = (t) =>
-        new Date(Math.round(t * 1e3)).toISOString().replace("T", " ").replace("Z", " UTC");
-      const path = (d, stroke, width = 2, more = "") =>
-        `<path d="${d}" stroke="${stroke}" stroke-width="${width}" ${more}/>`;
-      one("#words").textContent = D.words;
-      // every dot p = [name, latitude, longitude, seconds, heading, ...] at x metres east and
-      // y metres south of the middle
-      const dots = [],
-        cuts = [],
-        spots = [...D.sequences.flatMap((s) => s.points), ...D.others];
-      const range = (list, of) =>
-        list.reduce(([a, b], o) => [Math.min(a, of(o)), Math.max(b, of(o))], [1 / 0, -1 / 0]);
-      const middle = (n) => range(spots, (p) => p[n]).reduce((a, b) => a + b) / 2 || 0,
-        lat0 = middle(1),
-        lon0 = middle(2),
-        M = 111320;
-      const K = Math.max(0.01, Math.cos((lat0 * Math.PI) / 180)),
-        put = (p, more) => ({ p, x: (p[2] - lon0) * K * M, y: (lat0 - p[1]) * M, ...more });
-      const words = (p, t) =>
-        p[0] +
-        "\n" +
-        (t === null ? "time unknown" : when(t)) +
-        "\n" +
-        p[1].toFixed(6) +
-        ", " +
-        (((((p[2] + 540) % 360) + 360) % 360) - 180).toFixed(6) +
-        (p[4] === null ? "" : "\nheading " + p[4] + "°");
-      for (const s of D.sequences) {
-        s.dots = s.points.map((p) =>
-          put(p, {
-            tip: () =>
-              words(p, s.start + p[3]) +
-              (p[5] === null ? "" : " · " + p[5] + " km/h") +
-              "\nsequence " +
-              s.id.slice(0, 8) +
-              " in " +
-              s.folder,
-          }),
-        );
-        dots.push(...s.dots);
-        if (s.before) {
-          const a = s.dots[0],
-            b = put(s.before[0]);
-          cuts.push({
-            a,
-            b,
-            x: (a.x + b.x) / 2,
-            y: (a.y + b.y) / 2,
-            kind: "cut",
-            tip: () => "Cut before " + a.p[0] + "\n" + s.cut,
-          });
-        }
-      }
-      D.others.forEach((p) =>
-        dots.push(put(p, { kind: p[5], tip: () => words(p, p[3]) + "\n" + p[5] + ": " + p[6] })),
-      );
-      // the map is drawn anew for each view, in pixels: dots keep their size, and far places
-      // their precision
-      const marks = {
-          duplicate: ["GrayText", "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0"],
-          failed: ["#e5383b", "m-4-4l8 8m0-8l-8 8"],
-          cut: ["#d9730d", "m0-6l6 6l-6 6l-6-6z"],
-        },
-        loose = ["GrayText", "m-3-3h6v6h-6z"];
-      let W = 0,
-        H = 0,
-        view = { x: 0, y: 0, s: 1 },
-        chosen = null,
-        due = 0;
-      const X = (o) => Math.round(((o.x - view.x) * view.s + W / 2) * 10) / 10,
-        Y = (o) => Math.round(((o.y - view.y) * view.s + H / 2) * 10) / 10;
-      const seen = (o) => X(o) > -20 && Y(o) > -20 && X(o) < W + 20 && Y(o) < H + 20;
-      function draw() {
-        due = 0;
-        const gaps = cuts.map((c) => `M${X(c.b)} ${Y(c.b)}L${X(c.a)} ${Y(c.a)}`).join("");
-        let out = path(gaps, marks.cut[0], 1.3, 'stroke-dasharray="3 5"');
-        D.sequences.forEach((s, n) => {
-          let line = "",
-            ticks = "",
-            round = "",
-            tx,
-            ty;
-          s.dots.forEach((d, i) => {
-            const x = X(d),
-              y = Y(d);
-            line += `${i ? "L" : "M"}${x} ${y}`;
-            if (!seen(d)) return;
-            round += `M${x} ${y}h.01`;
-            if (d.p[4] === null || Math.hypot(x - tx, y - ty) < 9) return;
-            tx = x;
-            ty = y;
-            const h = (d.p[4] * Math.PI) / 180;
-            const right = (13 * Math.sin(h)).toFixed(1), down = (-13 * Math.cos(h)).toFixed(1);
-            ticks += `M${x} ${y}l${right} ${down}`;
-          });
-          out +=
-            path(line, hue(n), 2, 'opacity=".5"') + path(ticks, hue(n)) + path(round, hue(n), 7);
-        });
-        for (const o of [...dots, ...cuts])
-          if (o.kind && seen(o)) {
-            const [stroke, d] = marks[o.kind] || loose;
-            out += path(`M${X(o)} ${Y(o)}${d}`, stroke);
-          }
-        let m = 10 ** Math.floor(Math.log10(140 / view.s));
-        m *= [5, 2, 1].find((f) => m * f * view.s <= 140) || 1;
-        const c = chosen && seen(chosen) ? chosen : null,
-          x = c && X(c),
-          y = c && Y(c);
-        svg.innerHTML =
-          out +
-          path(`M16 ${H - 20}v6h${m * view.s}v-6`, "CanvasText") +
-          `<text x="16" y="${H - 26}">${
-            m < 1 ? m * 100 + " cm" : m < 1e3 ? m + " m" : m / 1e3 + " km"
-          }</text>` +
-          (c ? path(`M${x - 8} ${y}a8 8 0 1 0 16 0a8 8 0 1 0-16 0`, "CanvasText") : "");
-        tip.hidden = !c;
-        if (!c) return;
-        tip.textContent = c.tip();
-        const w = tip.offsetWidth,
-          h = tip.offsetHeight;
-        tip.style.left = Math.max(4, x + w + 14 > W ? x - w - 14 : x + 14) + "px";
-        tip.style.top = Math.max(4, y + h + 14 > H ? y - h - 14 : y + 14) + "px";
-      }
-      const soon = () => {
-        due = due || requestAnimationFrame(draw);
-      };
-      function fit(list) {
-        const [a, b] = range(list, (o) => o.x),
-          [c, d] = range(list, (o) => o.y);
-        if (!list.length) return;
-        view = {
-          x: (a + b) / 2,
-          y: (c + d) / 2,
-          s: Math.min((W - 110) / Math.max(b - a, 20), (H - 90) / Math.max(d - c, 20)),
-        };
-        soon();
-      }
-      function zoom(f, x = W / 2, y = H / 2) {
-        const s = Math.min(400, Math.max(1e-5, view.s * f)),
-          g = 1 / view.s - 1 / s;
-        view = { x: view.x + (x - W / 2) * g, y: view.y + (y - H / 2) * g, s };
-        soon();
-      }
-      function choose(x, y, reach) {
-        chosen = null;
-        for (const o of [...dots, ...cuts]) {
-          const far = Math.hypot(X(o) - x, Y(o) - y);
-          if (far < reach) {
-            reach = far;
-            chosen = o;
-          }
-        }
-        soon();
-      }
-      const at = (e) => {
-        const r = svg.getBoundingClientRect();
-        return [e.clientX - r.left, e.clientY - r.top];
-      };
-      let drag = null,
-        moved = 0;
-      svg.onwheel = (e) => {
-        e.preventDefault();
-        zoom(Math.exp(-e.deltaY * (e.deltaMode ? 0.05 : 0.0018)), ...at(e));
-      };
-      svg.onpointerdown = (e) => {
-        if (e.isPrimary) {
-          drag = at(e);
-          moved = 0;
-          svg.setPointerCapture(e.pointerId);
-        }
-      };
-      svg.onpointermove = (e) => {
-        const p = at(e);
-        if (!drag) return choose(...p, 16);
-        if (!e.isPrimary) return;
-        const x = p[0] - drag[0],
-          y = p[1] - drag[1];
-        drag = p;
-        moved += Math.hypot(x, y);
-        view.x -= x / view.s;
-        view.y -= y / view.s;
-        soon();
-      };
-      svg.onpointerup = svg.onpointercancel = (e) => {
-        drag = null;
-        if (moved < 6) choose(...at(e), 26);
-      };
-      document.querySelectorAll("button").forEach((b, n) => {
-        b.onclick = [() => zoom(1.6), () => zoom(1 / 1.6), () => fit(dots)][n];
-      });
-      function chart(s, colour) {
-        const p = s.points.filter((p) => p[5] !== null),
-          top = Math.max(5, ...p.map((p) => p[5])),
-          cell = el("td");
-        if (!p.length) return cell;
-        const a = p[0][3],
-          long = Math.max(1e-3, s.seconds - a);
-        const line = p
-          .map(
-            (p) =>
-              (((p[3] - a) / long) * 198 + 1).toFixed(1) +
-              " " +
-              (42 - (p[5] / top) * 26).toFixed(1),
-          )
-          .join("L");
-        cell.innerHTML = `<svg viewBox="0 0 200 44">${
-          path(`M1 42L${line}V42z`, "none", 0, `fill="${colour}" opacity=".16"`) +
-          path("M" + line, colour, 1.5, 'fill="none"')
-        }<text x="1" y="11">up to ${top.toFixed(0)} km/h</text></svg>`;
-        return cell;
-      }
-      D.sequences.forEach((s, n) => {
-        const mean = s.seconds > 0 ? ((s.metres / s.seconds) * 3.6).toFixed(1) + " km/h" : "–";
-        const cells = [
-            el("td", s.id.slice(0, 8), el("small", s.folder)),
-            ...[
-              s.points.length,
-              when(s.start).slice(0, 19),
-              length(s.metres),
-              (s.seconds / 60).toFixed(1) + " min",
-              mean,
-            ].map((text) => el("td", text)),
-            chart(s, hue(n)),
-            el("td", s.sent),
-            el("td", s.cut),
-          ],
-          row = el("tr", ...cells);
-        one("tbody").append(row);
-        cells[0].style.boxShadow = "inset 5px 0 " + hue(n);
-        row.onclick = () => {
-          fit(s.dots);
-          one("#map").scrollIntoView({ block: "nearest" });
-        };
-      });
-      if (D.lost.length)
-        one("#lost").append(el("h2", "Without a position"), el("section", el("ul")));
-      for (const [name, why] of D.lost) one("ul").append(el("li", name, el("small", why)));
-      new ResizeObserver(() => {
-        const first = !W;
-        W = svg.clientWidth;
-        H = svg.clientHeight;
-        first ? fit(dots) : soon();
-      }).observe(svg);
+@SCRIPT@
     </script>
   </body>
 </html>
+"""
+
+
+# ---- Page script --------------------------------------------------------------------------------
+# Here: what the report's page does: map, filters, the chosen photo, marks, tables; no network.
+# Not here: what the data are.
+
+PAGE_SCRIPT = r"""
+"use strict";
+const one = (s) => document.querySelector(s);
+const D = JSON.parse(one("#data").textContent);
+const canvas = one("canvas");
+const pen = canvas.getContext("2d");
+const el = (tag, more, ...inside) => {
+  const e = Object.assign(document.createElement(tag), more);
+  e.append(...inside);
+  return e;
+};
+// told apart by people who see few colours (Okabe and Ito)
+const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
+const colour = (n) => COLOURS[n % COLOURS.length];
+const length = (m) => (m / 1e3).toFixed(m < 1e4 ? 2 : 1) + " km";
+const utc = (t) => {
+  if (t === null) return "unknown";
+  return new Date(Math.round(t * 1e3)).toISOString().slice(0, 23).replace("T", " ");
+};
+const local = (t, offset) => (t === null ? "unknown" : utc(t + offset).slice(0, 19));
+const zone = (s) => {
+  const m = Math.round(Math.abs(s) / 60);
+  const two = (n) => String(n).padStart(2, "0");
+  return (s < 0 ? "-" : "+") + two(Math.floor(m / 60)) + ":" + two(m % 60);
+};
+const plural = (n, word) => n + " " + word + (n === 1 ? "" : "s");
+one("#words").textContent = D.words;
+
+// ---- dots: p = [name, latitude, longitude, seconds, heading, ...], x metres east and y south
+const spots = D.sequences.flatMap((s) => s.points).concat(D.others);
+const range = (list, of) =>
+  list.reduce(([a, b], o) => [Math.min(a, of(o)), Math.max(b, of(o))], [1 / 0, -1 / 0]);
+const middle = (n) => range(spots, (p) => p[n]).reduce((a, b) => a + b) / 2 || 0;
+const lat0 = middle(1);
+const lon0 = middle(2);
+const M = 111320;
+const K = Math.max(0.01, Math.cos((lat0 * Math.PI) / 180));
+// Web Mercator, as map tiles have it, in degrees; near the poles degrees as they are
+const polar = range(spots, (p) => Math.abs(p[1]))[1] > 85;
+const mercator = (lat) =>
+  polar ? lat / K : (Math.log(Math.tan(Math.PI / 4 + (lat * Math.PI) / 360)) * 180) / Math.PI;
+const y0 = mercator(lat0);
+const put = (p, more) =>
+  Object.assign(more, { p, x: (p[2] - lon0) * K * M, y: (y0 - mercator(p[1])) * K * M });
+const dots = [];
+const cuts = [];
+D.sequences.forEach((s, n) => {
+  const same = { s, n, o: s.offset, f: s.place, c: s.camera, state: "good", why: "" };
+  s.dots = s.points.map((p) => put(p, { ...same, t: s.start + p[3] }));
+  dots.push(...s.dots);
+  if (s.before) for (const p of s.before) cuts.push(put(p, { why: "cut here: " + s.cut }));
+});
+for (const p of D.others)
+  dots.push(put(p, { n: -1, t: p[3], o: p[9], f: p[7], c: p[8], state: p[5], why: p[6] }));
+dots.forEach((d) => {
+  d.day = d.t === null ? "unknown" : local(d.t, d.o).slice(0, 10);
+  d.file = D.folders[d.f][0] + d.p[0];
+});
+dots.sort((a, b) => (a.t || 0) - (b.t || 0));
+
+// ---- filters
+const STATES = {
+  "": "everything",
+  good: "in a sequence",
+  failed: "failed",
+  duplicate: "duplicates",
+};
+for (const d of dots) STATES[d.state] = STATES[d.state] || d.state.replace(/_/g, " ");
+STATES.marked = "marked by you";
+const options = (id, pairs) => {
+  for (const [value, text] of pairs) one(id).append(el("option", { value }, text));
+  one(id).onchange = () => {
+    sift();
+    fit(seen);
+  };
+};
+options("#state", Object.entries(STATES));
+const titles = D.sequences.map((s, n) => [n, s.id.slice(0, 8) + " " + s.folder]);
+options("#sequence", [["", "all"], ...titles]);
+const days = [...new Set(dots.map((d) => d.day))].sort();
+options("#day", [["", "all"], ...days.map((day) => [day, day])]);
+options("#camera", [["", "all"], ...D.cameras.map((name, n) => [n, name])]);
+let seen = dots;
+const marks = new Map();
+function sift() {
+  const [state, sequence, day, camera] = ["#state", "#sequence", "#day", "#camera"].map(
+    (id) => one(id).value,
+  );
+  seen = dots.filter(
+    (d) =>
+      (state === "" || d.state === state || (state === "marked" && marks.has(d.file))) &&
+      (sequence === "" || d.n === +sequence) &&
+      (day === "" || d.day === day) &&
+      (camera === "" || d.c === +camera),
+  );
+  one("#shown").textContent = plural(seen.length, "photo");
+  if (chosen && !seen.includes(chosen)) choose(null);
+  soon();
+}
+
+// ---- the map
+let view = { x: 0, y: 0, s: 1 };
+let W = 0;
+let H = 0;
+let due = 0;
+let chosen = null;
+const X = (o) => (o.x - view.x) * view.s + W / 2;
+const Y = (o) => (o.y - view.y) * view.s + H / 2;
+const soon = () => {
+  due = due || requestAnimationFrame(draw);
+};
+function fit(list) {
+  if (!list.length) return;
+  const [a, b] = range(list, (o) => o.x);
+  const [c, d] = range(list, (o) => o.y);
+  const s = Math.min((W - 110) / Math.max(b - a, 20), (H - 90) / Math.max(d - c, 20));
+  view = { x: (a + b) / 2, y: (c + d) / 2, s: Math.max(s, 1e-5) };
+  soon();
+}
+function zoom(f, x = W / 2, y = H / 2) {
+  const s = Math.min(400, Math.max(1e-5, view.s * f));
+  const g = 1 / view.s - 1 / s;
+  view = { x: view.x + (x - W / 2) * g, y: view.y + (y - H / 2) * g, s };
+  soon();
+}
+const tiles = new Map();
+function drawTiles() {
+  const world = 360 * K * M * view.s;
+  const z = Math.max(0, Math.min(19, Math.round(Math.log2(world / 256))));
+  const size = world / 2 ** z;
+  const left = W / 2 - (view.x + (lon0 + 180) * K * M) * view.s;
+  const top = H / 2 - (view.y + (180 - y0) * K * M) * view.s;
+  for (let i = Math.floor(-left / size); i * size + left < W; i++)
+    for (let j = Math.max(0, Math.floor(-top / size)); j * size + top < H && j < 2 ** z; j++) {
+      const x = ((i % 2 ** z) + 2 ** z) % 2 ** z;
+      const url = D.tiles.replace("{z}", z).replace("{x}", x).replace("{y}", j);
+      let tile = tiles.get(url);
+      if (!tile) {
+        if (tiles.size > 300) tiles.clear();
+        tile = el("img", { src: url, onload: soon });
+        tiles.set(url, tile);
+      }
+      if (tile.complete && tile.naturalWidth)
+        pen.drawImage(tile, i * size + left, j * size + top, size + 1, size + 1);
+    }
+}
+const MARKS = {
+  failed: (x, y) => cross(x, y),
+  left_out: (x, y) => cross(x, y),
+  duplicate: (x, y) => pen.arc(x, y, 5, 0, 7),
+};
+function cross(x, y) {
+  pen.moveTo(x - 5, y - 5);
+  pen.lineTo(x + 5, y + 5);
+  pen.moveTo(x + 5, y - 5);
+  pen.lineTo(x - 5, y + 5);
+}
+function drawDots(ink) {
+  const taken = new Set();
+  const narrow = seen.length > 20000;
+  for (const d of seen) {
+    const x = X(d);
+    const y = Y(d);
+    if (x < -9 || y < -9 || x > W + 9 || y > H + 9) continue;
+    const marked = marks.get(d.file);
+    const special = d.state !== "good" || marked;
+    const cell = Math.round(x / 2) * 65536 + Math.round(y / 2);
+    if (!special && taken.has(cell)) continue;
+    taken.add(cell);
+    const tint = d.n < 0 ? ink : colour(d.n);
+    if (!special) {
+      pen.fillStyle = tint;
+      pen.fillRect(x - 3, y - 3, 6, 6);
+      const wide = Math.round(x / 9) * 65536 + Math.round(y / 9) + 0.5;
+      if (narrow || d.p[4] === null || taken.has(wide)) continue;
+      taken.add(wide);
+      const h = (d.p[4] * Math.PI) / 180;
+      pen.strokeStyle = tint;
+      pen.beginPath();
+      pen.moveTo(x, y);
+      pen.lineTo(x + 13 * Math.sin(h), y - 13 * Math.cos(h));
+      pen.stroke();
+      continue;
+    }
+    pen.strokeStyle = marked || d.state === "failed" || d.state === "left_out" ? "#d55e00" : ink;
+    pen.beginPath();
+    if (marked && marked.out) cross(x, y);
+    else if (MARKS[d.state]) MARKS[d.state](x, y);
+    else if (d.state === "good") pen.arc(x, y, 6, 0, 7);
+    else pen.rect(x - 5, y - 5, 10, 10);
+    pen.stroke();
+  }
+}
+function drawLines() {
+  pen.globalAlpha = 0.5;
+  D.sequences.forEach((s, n) => {
+    if (one("#sequence").value !== "" && n !== +one("#sequence").value) return;
+    pen.strokeStyle = colour(n);
+    pen.beginPath();
+    let u, v;
+    for (const d of s.dots) {
+      const x = X(d);
+      const y = Y(d);
+      if (u !== undefined && Math.abs(x - u) + Math.abs(y - v) < 1.5) continue;
+      u === undefined ? pen.moveTo(x, y) : pen.lineTo(x, y);
+      u = x;
+      v = y;
+    }
+    pen.stroke();
+  });
+  pen.globalAlpha = 1;
+}
+function drawScale(ink) {
+  let m = 10 ** Math.floor(Math.log10(140 / view.s));
+  m *= [5, 2, 1].find((f) => m * f * view.s <= 140) || 1;
+  pen.strokeStyle = pen.fillStyle = ink;
+  pen.beginPath();
+  pen.moveTo(16, H - 20);
+  pen.lineTo(16, H - 14);
+  pen.lineTo(16 + m * view.s, H - 14);
+  pen.lineTo(16 + m * view.s, H - 20);
+  pen.stroke();
+  pen.fillText(m < 1 ? m * 100 + " cm" : m < 1e3 ? m + " m" : m / 1e3 + " km", 16, H - 26);
+}
+function draw() {
+  due = 0;
+  const ratio = devicePixelRatio || 1;
+  if (canvas.width !== Math.round(W * ratio) || canvas.height !== Math.round(H * ratio)) {
+    canvas.width = Math.round(W * ratio);
+    canvas.height = Math.round(H * ratio);
+  }
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, W, H);
+  const ink = getComputedStyle(document.body).color;
+  if (D.tiles && !polar) drawTiles();
+  pen.lineWidth = 2;
+  pen.lineCap = "round";
+  drawLines();
+  drawDots(ink);
+  pen.strokeStyle = ink;
+  pen.beginPath();
+  for (const o of cuts) {
+    const x = X(o);
+    const y = Y(o);
+    pen.moveTo(x, y - 7);
+    pen.lineTo(x + 7, y);
+    pen.lineTo(x, y + 7);
+    pen.lineTo(x - 7, y);
+    pen.closePath();
+  }
+  if (chosen) {
+    pen.moveTo(X(chosen) + 9, Y(chosen));
+    pen.arc(X(chosen), Y(chosen), 9, 0, 7);
+  }
+  pen.stroke();
+  drawScale(ink);
+}
+function nearest(x, y, reach) {
+  let found = null;
+  for (const o of seen) {
+    const far = Math.hypot(X(o) - x, Y(o) - y);
+    if (far < reach) {
+      reach = far;
+      found = o;
+    }
+  }
+  return found;
+}
+const at = (e) => {
+  const r = canvas.getBoundingClientRect();
+  return [e.clientX - r.left, e.clientY - r.top];
+};
+let drag = null;
+let moved = 0;
+canvas.addEventListener("wheel", (e) => {
+  e.preventDefault();
+  zoom(Math.exp(-e.deltaY * (e.deltaMode ? 0.05 : 0.0018)), ...at(e));
+}, { passive: false });
+canvas.onpointerdown = (e) => {
+  if (!e.isPrimary) return;
+  drag = at(e);
+  moved = 0;
+  canvas.setPointerCapture(e.pointerId);
+};
+canvas.onpointermove = (e) => {
+  if (!drag || !e.isPrimary) return;
+  const p = at(e);
+  moved += Math.hypot(p[0] - drag[0], p[1] - drag[1]);
+  view.x -= (p[0] - drag[0]) / view.s;
+  view.y -= (p[1] - drag[1]) / view.s;
+  drag = p;
+  soon();
+};
+canvas.onpointerup = canvas.onpointercancel = (e) => {
+  drag = null;
+  if (moved < 6) choose(nearest(...at(e), 26));
+};
+canvas.onkeydown = (e) => {
+  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[e.key];
+  if (step) walk(step);
+  else if (e.key === "+" || e.key === "=") zoom(1.6);
+  else if (e.key === "-") zoom(1 / 1.6);
+  else if (e.key === "0") fit(seen);
+  else if (e.key === "Escape") choose(null);
+  else if (e.key.toLowerCase() === "l") {
+    if (chosen) mark(chosen, { out: !(marks.get(chosen.file) || {}).out });
+  } else return;
+  e.preventDefault();
+};
+one("#in").onclick = () => zoom(1.6);
+one("#out").onclick = () => zoom(1 / 1.6);
+one("#all").onclick = () => fit(seen);
+function walk(step) {
+  if (!seen.length) return;
+  const now = seen.indexOf(chosen);
+  const to = now < 0 ? (step > 0 ? 0 : seen.length - 1) : (now + step + seen.length) % seen.length;
+  choose(seen[to]);
+  const [x, y] = [X(chosen), Y(chosen)];
+  if (x < 20 || y < 20 || x > W - 20 || y > H - 20)
+    Object.assign(view, { x: chosen.x, y: chosen.y });
+}
+"""
+
+
+# ---- Page tables --------------------------------------------------------------------------------
+# Here: the rest of what the page does: the chosen photo, marks and their file, tables.
+# Not here: map and filters.
+
+PAGE_SCRIPT_BELOW = r"""
+// ---- the chosen photo
+const photo = one("#photo");
+const fact = (list, name, value, bad) => {
+  if (value === "" || value === null || value === undefined) return;
+  list.append(el("dt", {}, name), el("dd", { className: bad ? "bad" : "" }, value));
+};
+const lon = (p) => (((((p[2] + 540) % 360) + 360) % 360) - 180).toFixed(6);
+function choose(d) {
+  chosen = d;
+  photo.replaceChildren();
+  soon();
+  if (!d) {
+    const text = seen.length ? "Choose a dot on the map to see its photo." : "Nothing to show.";
+    photo.append(el("p", {}, text));
+    return;
+  }
+  const image = el("img", { alt: "Preview of " + d.p[0], loading: "lazy" });
+  image.onerror = () => image.replaceWith(el("p", {}, "The photo is not beside this page."));
+  image.src = D.thumbnails[d.file] || D.folders[d.f][1] + encodeURIComponent(d.p[0]);
+  const place = d.p[1].toFixed(6) + "," + lon(d.p);
+  const list = el("dl");
+  fact(list, "Local time", local(d.t, d.o) + " (" + zone(d.o) + ")");
+  fact(list, "UTC", utc(d.t));
+  fact(list, "Position", place);
+  fact(list, "Heading", d.p[4] === null ? "" : d.p[4] + "°");
+  fact(list, "Speed", d.s && d.p[5] !== null ? d.p[5] + " km/h" : "");
+  fact(list, "Camera", D.cameras[d.c]);
+  fact(list, "Sequence", d.s ? d.s.id.slice(0, 8) + " in " + d.s.folder : "");
+  fact(list, "State", d.state === "good" ? "" : STATES[d.state], d.state === "failed");
+  fact(list, "Why", d.why, d.state === "failed");
+  const now = marks.get(d.file) || {};
+  const out = el("input", { type: "checkbox", checked: !!now.out, id: "out_" });
+  out.style.minHeight = 0;
+  out.onchange = () => mark(d, { out: out.checked });
+  const turn = el("input", { type: "number", step: 1, min: -360, max: 360, value: now.turn || "" });
+  turn.onchange = () => mark(d, { turn: +turn.value || 0 });
+  const copy = el("button", {}, "Copy position");
+  copy.onclick = () => {
+    navigator.clipboard && navigator.clipboard.writeText(place).catch(() => {});
+    copy.textContent = place;
+  };
+  const back = el("button", { ariaLabel: "Previous photo", onclick: () => walk(-1) }, "←");
+  const on = el("button", { ariaLabel: "Next photo", onclick: () => walk(1) }, "→");
+  const outside = el("label", { className: "row" }, out, "leave out");
+  const turning = el("label", { className: "row" }, "turn by ", turn, "°");
+  photo.append(
+    image,
+    el("strong", {}, d.p[0]),
+    list,
+    el("div", { className: "row" }, outside, turning),
+    el("div", { className: "row" }, back, on, copy),
+  );
+}
+
+// ---- marks, and the table that process_csv takes
+function mark(d, change) {
+  const now = Object.assign({ out: false, turn: 0 }, marks.get(d.file), change);
+  now.out || now.turn ? marks.set(d.file, now) : marks.delete(d.file);
+  one("#marks").hidden = !marks.size;
+  one("#marked").textContent = plural(marks.size, "photo") + " marked";
+  one("#how").textContent = "then: " + D.mend;
+  if (d === chosen) {
+    const box = photo.querySelector("input[type=checkbox]");
+    if (box) box.checked = now.out;
+  }
+  soon();
+}
+const quoted = (text) => (/[",\n\r]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text);
+function corrections() {
+  const rows = [...marks].map(([file, m]) => [file, m.out ? "yes" : "", m.turn || ""]);
+  const table = [["filename", "leave_out", "turn_by"], ...rows];
+  return table.map((row) => row.map(String).map(quoted).join(",") + "\n").join("");
+}
+one("#save").onclick = () => {
+  const href = URL.createObjectURL(new Blob([corrections()], { type: "text/csv" }));
+  el("a", { href, download: "corrections.csv" }).click();
+};
+
+// ---- tables
+const svgPath = (d, stroke, width, more) =>
+  `<path d="${d}" stroke="${stroke}" stroke-width="${width}" ${more}/>`;
+function chart(s, tint) {
+  const p = s.points.filter((p) => p[5] !== null);
+  const cell = el("td");
+  if (!p.length) return cell;
+  const top = range(p, (p) => p[5]).concat(5).reduce((a, b) => Math.max(a, b));
+  const a = p[0][3];
+  const long = Math.max(1e-3, s.seconds - a);
+  const x = (p) => (((p[3] - a) / long) * 198 + 1).toFixed(1);
+  const y = (p) => (42 - (p[5] / top) * 26).toFixed(1);
+  const line = p.map((p) => x(p) + " " + y(p)).join("L");
+  cell.innerHTML = `<svg viewBox="0 0 200 44">${
+    svgPath(`M1 42L${line}V42z`, "none", 0, `fill="${tint}" opacity=".16"`) +
+    svgPath("M" + line, tint, 1.5, "")
+  }<text x="1" y="11">up to ${top.toFixed(0)} km/h</text></svg>`;
+  return cell;
+}
+const NAMES = [
+  "Sequence",
+  "Photos",
+  "Start (UTC)",
+  "Length",
+  "Duration",
+  "Mean speed",
+  "Speed along the way",
+  "Uploaded",
+  "Begins because",
+];
+one("#names").append(...NAMES.map((name) => el("th", { scope: "col" }, name)));
+D.sequences.forEach((s, n) => {
+  const mean = s.seconds > 0 ? ((s.metres / s.seconds) * 3.6).toFixed(1) + " km/h" : "–";
+  const minutes = (s.seconds / 60).toFixed(1) + " min";
+  const texts = [s.points.length, utc(s.start).slice(0, 19), length(s.metres), minutes, mean];
+  const cells = [
+    el("td", {}, el("span", {}, s.id.slice(0, 8), el("small", {}, s.folder))),
+    ...texts.map((text) => el("td", {}, String(text))),
+    chart(s, colour(n)),
+    el("td", {}, s.sent),
+    el("td", {}, s.cut),
+  ];
+  cells.forEach((cell, i) => (cell.dataset.name = NAMES[i]));
+  cells[0].style.boxShadow = "inset 5px 0 " + colour(n);
+  const row = el("tr", { tabIndex: 0 }, ...cells);
+  row.onclick = () => {
+    one("#sequence").value = n;
+    sift();
+    fit(s.dots);
+    one("#map").scrollIntoView({ block: "nearest" });
+  };
+  row.onkeydown = (e) => e.key === "Enter" && row.onclick();
+  one("tbody").append(row);
+});
+const causes = new Map();
+for (const [file, why] of D.lost) causes.set(why, (causes.get(why) || []).concat(file));
+if (causes.size) one("#lost").append(el("h2", {}, "Not on the map"));
+for (const [why, files] of causes) {
+  const list = el("ul", {}, ...files.slice(0, 500).map((file) => el("li", {}, file)));
+  if (files.length > 500) list.append(el("li", {}, "and " + (files.length - 500) + " more"));
+  const title = el("p", {}, plural(files.length, "photo") + ": " + (why || "without a position"));
+  one("#lost").append(title, el("section", {}, list));
+}
+sift();
+choose(null);
+new ResizeObserver(() => {
+  const first = !W;
+  W = canvas.clientWidth;
+  H = canvas.clientHeight;
+  first ? fit(dots) : soon();
+}).observe(canvas);
+matchMedia("(prefers-color-scheme: dark)").onchange = soon;
 """
 
 
@@ -13210,6 +13642,29 @@ class PageOptions(Group):
 
     word: ClassVar[str] = "page"
     output_path: str = opt("report.html", Rule("file to write", "FILE"))
+    tiles: Optional[str] = opt(
+        None,
+        rare("draw map tiles from here: https://HOST/{z}/{x}/{y}.png (default: no network)", "URL"),
+    )
+    thumbnails: bool = opt(False, rare("put the small pictures of the photos' EXIF into the page"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tiles is not None and not _TILES.match(self.tiles):
+            wrong, example = "--tiles is no address of tiles", "https://HOST/{z}/{x}/{y}.png"
+            raise UsageError("bad_option", wrong, value=self.tiles, remedy=f"like {example}")
+
+
+_TILES = re.compile(r"(https?://[A-Za-z0-9.:-]+)/(?=.*\{z\})(?=.*\{x\})(?=.*\{y\})[^\s\"'<>;,]*\Z")
+
+
+class Origin(NamedTuple):
+    """What the images of a sequence have in common."""
+
+    folder: str  # as it is named
+    place: int = 0  # number of the folder
+    camera: int = 0  # number of the camera
+    offset: float = 0.0  # seconds that local time is ahead of UTC
 
 
 @dataclass
@@ -13234,7 +13689,7 @@ class PageSequence:
 
     id: str
     start: float  # seconds UTC
-    folder: str
+    source: Origin
     cut: str = ""  # why it begins where it does
     before: Optional[Spot] = None  # the image before the cut
     metres: float = 0.0
@@ -13253,7 +13708,7 @@ class PageSequence:
         """As the page has it."""
         seconds = (self.last.time if self.last else self.start) - self.start
         arrived = f"{sent.uploaded} of {sent.images}" + (", finished" if sent.finished else "")
-        row: Dict[str, object] = {"id": self.id, "start": self.start, "folder": self.folder}
+        row: Dict[str, object] = {"id": self.id, "start": self.start, **self.source._asdict()}
         row.update(cut=self.cut, metres=self.metres, seconds=seconds, sent=arrived)
         row.update(points=[spot.plain() for spot in self.points])
         if self.before is not None:
@@ -13289,7 +13744,9 @@ def cut_reason(before: Image, image: Image, count: int) -> str:
     return f"{metres:.0f} m{too_far} and {seconds:.0f} s{too_late} after {before.path.name}"
 
 
-def page_sequences(images: Sequence[Image], folder: str) -> Dict[str, PageSequence]:
+def page_sequences(
+    images: Sequence[Image], source_of: Callable[[Image], Origin]
+) -> Dict[str, PageSequence]:
     """The sequences of a folder for the page, each cut with its reason; images are geotagged, and
     in order.
     """
@@ -13299,7 +13756,7 @@ def page_sequences(images: Sequence[Image], folder: str) -> Dict[str, PageSequen
         place, identity = image.geotag, image.sequence
         if identity and place is not None:
             if identity not in rows:
-                row = rows[identity] = PageSequence(identity, place.time, folder)
+                row = rows[identity] = PageSequence(identity, place.time, source_of(image))
                 if before is not None and before.fix is not None:
                     known = rows.get(before.sequence or "")
                     row.cut = cut_reason(before, image, len(known.points) if known else 0)
@@ -13324,26 +13781,29 @@ def join_longitudes(spots: Sequence[Spot]) -> None:
 class _Page:
     """What the page shows, as it is gathered from the folders."""
 
-    def __init__(self, tops: Sequence[str], service: str, report: Report) -> None:
-        self.tops, self.service, self.report = tops, service, report
-        names = [os.path.basename(os.path.abspath(top)) or top for top in tops]
-        self.title = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    def __init__(self, tops: Sequence[str], options: PageOptions, report: Report) -> None:
+        self.tops, self.options, self.report = tops, options, report
         self.sequences: List[Tuple[PageSequence, SequenceCount]] = []
         self.others: List[Spot] = []  # in no sequence, or failed
         self.lost: List[Tuple[str, str]] = []  # file and reason of those without a position
+        self.index = PageIndex(tops, os.path.dirname(os.path.abspath(options.output_path)))
 
-    def add(self, found: Standings) -> None:
+    @property
+    def title(self) -> str:
+        """What the page is about."""
+        names = [os.path.basename(os.path.abspath(top)) or top for top in self.tops]
+        return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+
+    def add(self, found: Standings, service: str) -> None:
         """Take in the images of a folder."""
-        where = named_below(found.journal.folder, self.tops)
         placed: List[Image] = []
-        counts = SequenceCounts(found.journal, self.service)
+        counts = SequenceCounts(found.journal, service)
         for standing in found.images:
             counts.add(standing)
             self._take(standing)
             if standing.image.geotag is not None:
                 placed.append(standing.image)
-        folder = self.title if where == "." else where
-        for identity, row in page_sequences(in_order(placed), folder).items():
+        for identity, row in page_sequences(in_order(placed), self.index.source).items():
             self.sequences.append((row, counts.rows.get(identity) or SequenceCount(identity)))
 
     def _take(self, standing: Standing) -> None:
@@ -13353,26 +13813,94 @@ class _Page:
         image, fix = standing.image, standing.image.fix
         left_out = standing.outcome or Outcome("skipped", SKIP_UPLOADED)
         self.report.count(image.path, None if image.found else left_out)
+        source = self.index.source(image)
+        if self.options.thumbnails and image.found is not None:
+            self.index.add_thumbnail(image)
         if image.found and fix is None:
-            file = named_below(str(image.path), self.tops)
-            self.lost.append((file, standing.reason))
+            self.lost.append((named_below(str(image.path), self.tops), standing.reason))
         elif fix is not None and (not image.sequence or standing.word == "failed"):
-            more = (standing.word, standing.reason or skip_words(standing.word))
+            why = standing.reason or skip_words(standing.word)
+            more = (standing.word, why, source.place, source.camera, source.offset)
             self.others.append(_spot(image, fix, more))
 
     def plain(self) -> Dict[str, object]:
         """As the page has it."""
+        import shlex
+
         rows = [row for row, _ in self.sequences]
         spots = [spot for row in rows for spot in row.points]
         join_longitudes(self.others + spots + [row.before for row in rows if row.before])
         way = sum(row.metres for row in rows) / 1000
-        words = f"{self.report.done} images, {len(rows)} sequences, {way:.1f} km"
+        counts = [(self.report.done, "photo"), (len(rows), "sequence")]
+        words = ", ".join(plural(count, word) for count, word in counts)
+        where = " ".join(f"--import_path {shlex.quote(top)}" for top in self.tops)
+        mend = f"process_csv {where} --csv_path corrections.csv, and process again"
         return {
-            "words": words,
+            "words": f"{words}, {way:.1f} km",
             "sequences": [row.plain(sent) for row, sent in self.sequences],
             "others": [spot.plain() for spot in self.others],
             "lost": self.lost,
+            "folders": self.index.folders,
+            "cameras": list(self.index.cameras),
+            "thumbnails": self.index.thumbnails,
+            "tiles": self.options.tiles,
+            "mend": mend,
         }
+
+
+class PageIndex:
+    """The folders and cameras that dots of the page name by their numbers."""
+
+    def __init__(self, tops: Sequence[str], base: str) -> None:
+        self.tops, self.base = tops, base  # base: the folder of the page
+        self.folders: List[Tuple[str, str]] = []  # as corrections name it, as the page reaches it
+        self.cameras: Dict[str, int] = {}
+        self.thumbnails: Dict[str, str] = {}  # file -> data URL
+        self._numbers: Dict[str, int] = {}
+
+    def source(self, image: Image) -> Origin:
+        """Where an image comes from."""
+        folder = os.path.dirname(str(image.path))
+        if folder not in self._numbers:
+            self._numbers[folder] = len(self.folders)
+            self.folders.append((self._prefix(folder), self._address(folder)))
+        camera = " ".join(filter(None, image.camera[:2])) or "unknown"
+        number = self.cameras.setdefault(camera, len(self.cameras))
+        offset = image.geotag.offset if image.geotag else 0.0
+        title = os.path.basename(os.path.abspath(folder)) if self._is_top(folder) else ""
+        name = title or named_below(folder, self.tops)
+        return Origin(name, self._numbers[folder], number, offset)
+
+    def _is_top(self, folder: str) -> bool:
+        return named_below(folder, self.tops) == os.curdir
+
+    def _prefix(self, folder: str) -> str:
+        """What stands before a file name in the corrections."""
+        return (
+            ""
+            if self._is_top(folder)
+            else named_below(folder, self.tops).replace(os.sep, "/") + "/"
+        )
+
+    def _address(self, folder: str) -> str:
+        """How the page reaches a folder: beside it, else by its whole path."""
+        import urllib.parse
+
+        whole = os.path.abspath(folder)
+        try:
+            path = os.path.relpath(whole, self.base)
+        except ValueError:  # another drive
+            return Path(whole).as_uri() + "/"
+        if path == os.curdir:
+            return ""
+        return "./" + urllib.parse.quote(os.fsencode(path.replace(os.sep, "/"))) + "/"
+
+    def add_thumbnail(self, image: Image) -> None:
+        """Keep the small picture of a photo's EXIF, if there is one."""
+        text = thumbnail_of(image.path)
+        if text:
+            file = self._prefix(os.path.dirname(str(image.path))) + image.path.name
+            self.thumbnails[file] = "data:image/jpeg;base64," + text
 
 
 def _escaped(match: "re.Match[str]") -> str:
@@ -13389,30 +13917,71 @@ def _page_text(page: _Page) -> str:
 
     text = json.dumps(page.plain(), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     text = re.sub("[<>&\ud800-\udfff]", _escaped, text)
-    values = {"@TITLE@": html.escape(page.title), "@DATA@": text}
-    return re.sub("@TITLE@|@DATA@", lambda match: values[match.group()], PAGE)
+    tiles = _TILES.match(page.options.tiles or "")
+    values = {
+        "@TITLE@": html.escape(page.title),
+        "@DATA@": text,
+        "@TILES@": tiles.group(1) if tiles else "",
+        "@SCRIPT@": PAGE_SCRIPT + PAGE_SCRIPT_BELOW,
+    }
+    return PAGE_BEGIN + re.sub("@[A-Z]+@", lambda match: values[match.group()], PAGE_HEAD)
 
 
-def write_report(options: Options) -> Report:
-    """Write one HTML page from the journals: map, speeds and table of all sequences; raises
-    NotFound, CannotWrite.
-    """
-    tops, path = options[Input].folders, options[PageOptions].output_path
-    report, service = Report("report", told=Told("shown")), service_name(graph_root())
-    page = _Page(tops, service, report)
-    for found in standings(tops, service, report.trouble):
-        page.add(found)
-    if not report.done:
-        wrong = "has no processed images"
-        raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
+def write_page(page: _Page) -> None:
+    """Write a page; raises CannotWrite where another file is in its place."""
+    path = page.options.output_path
     begin = begin_of(path)
-    if begin is not None and not begin.startswith(PAGE[:50].encode("ascii")):
+    if begin is not None and not begin.startswith(PAGE_BEGIN.encode("ascii")):
         wrong, remedy = "was not written by report", "choose another --output_path"
         raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
     write_atomically(path, [_page_text(page).encode("utf-8", "backslashreplace")])
-    report.told.facts.update(page=path, sequences=len(page.sequences))
-    report.told.lines.append("the page is " + path)
+
+
+def write_report(options: Options) -> Report:
+    """Write one HTML page from the journals: map, photos, speeds and table of all sequences; raises
+    NotFound, CannotWrite.
+    """
+    tops, asked = options[Input].folders, options[PageOptions]
+    report, service = Report("report", told=Told("shown")), service_name(graph_root())
+    page = _Page(tops, asked, report)
+    for found in standings(tops, service, report.trouble):
+        page.add(found, service)
+    if not report.done:
+        wrong = "has no processed images"
+        raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
+    write_page(page)
+    report.told.facts.update(page=asked.output_path, sequences=len(page.sequences))
+    report.told.lines.append("the page is " + asked.output_path)
     return report
+
+
+@dataclass(frozen=True)
+class RunPage(Group):
+    """page of this run"""
+
+    word: ClassVar[str] = "run_page"
+    report: Optional[str] = opt(
+        None,
+        Rule("write the report's page of this run; with --dry_run nothing else is written", "FILE"),
+    )
+
+
+def write_run_page(told: Report, options: Options, service: str) -> None:
+    """Write the page of a run that may have written nothing else."""
+    path, tops = options[RunPage].report, options[Input].folders
+    if path is None:
+        return
+    shown_ = Report("report", told=Told("shown"))
+    page = _Page(tops, PageOptions(output_path=path), shown_)
+    for folder, images in by_folder(told.images).items():
+        journal = Journal(folder, write=False)
+        with contextlib.suppress(BadJournal):
+            journal.__enter__()
+        standings_ = (Standing(image, image.outcome) for image in images)
+        page.add(Standings(journal, standings_, None), service)
+    write_page(page)
+    told.told.lines.append("the page is " + path)
+    told.told.facts.update(page=path)
 
 
 # ---- Story --------------------------------------------------------------------------------------
@@ -13531,7 +14100,10 @@ class Teller:
         if identity is None:
             return "none"
         mine = [one.path for one in self.others if one.sequence == identity]
-        number, row = mine.index(image.path) + 1, page_sequences(self.others, "").get(identity)
+        number, row = (
+            mine.index(image.path) + 1,
+            page_sequences(self.others, lambda _: Origin("")).get(identity),
+        )
         cut_by = row.cut if row is not None else ""
         self._note(number=number, of=len(mine), begins_because=cut_by or None)
         begins = f"; it begins {cut_by}" if cut_by else ""
@@ -14194,13 +14766,18 @@ PROCESSING: Tuple[Type[Group], ...] = (
     Workers,
     Dry,
     Waiting,
+    RunPage,
 )
 UPLOADING: Tuple[Type[Group], ...] = (UploadOptions, Patience)
 
 
 def _steps(tool: str, steps: Tuple[str, ...], options: Options, ui: Ui) -> Report:
     """A run of steps, for the service that the environment names."""
-    return run_steps(tool, Course(steps, options, service_name(graph_root())), ui)[0]
+    service = service_name(graph_root())
+    told = run_steps(tool, Course(steps, options, service), ui)[0]
+    if tool in ("process", "video_process"):
+        write_run_page(told, options, service)
+    return told
 
 
 def _process(options: Options, ui: Ui) -> Report:
@@ -14219,7 +14796,9 @@ def _target(options: Options) -> str:
 
 def _process_and_upload(options: Options, ui: Ui) -> Report:
     """Process, then upload."""
-    first, _ = run_steps("process", Course(STEPS, options, _target(options)), ui)
+    service = _target(options)
+    first, _ = run_steps("process", Course(STEPS, options, service), ui)
+    write_run_page(first, options, service)
     return _then_upload("process_and_upload", first, options, ui)
 
 
@@ -14262,6 +14841,7 @@ def _sample_and_process(options: Options, ui: Ui, service: str) -> Report:
     if options[Dry].dry_run or not sampled.done and not sampled.skipped:
         return sampled
     report, _ = run_steps("video_process", Course(STEPS, options, service), ui)
+    write_run_page(report, options, service)
     report.parts.append(sampled)
     return report
 
