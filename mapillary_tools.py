@@ -11433,6 +11433,8 @@ class Shipment:
 
     def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
         """Put an image into its sequence; gives the outcome of one that is not to be sent."""
+        if image is not None and image.is_left_out:
+            return image.outcome
         if image is None or not any(map(image.taken, STEPS)):
             return self._take_described(place, path, image)
         if image.outcome is not None:
