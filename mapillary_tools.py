@@ -4352,6 +4352,27 @@ def has_caption_of_ours(found: Optional[Found]) -> bool:
     return found is not None and '"MAPPhotoUUID"' in (found.caption or "")
 
 
+OUR_SOURCE = "our own description"  # of a time, where no journal tells more
+
+
+def described_time(image: Image) -> Optional[float]:
+    """The time, seconds UTC, in a description of ours that a file carried when it was found: a copy
+    of a processed photo without its journal. None for any other image.
+    """
+    found = image.found
+    row = parsed(found.caption) if found is not None and has_caption_of_ours(found) else None
+    text = row.get("MAPCaptureTime") if isinstance(row, dict) else None
+    match = _MAP_TIME.match(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    parts = match.groups()
+    seconds = parse_time("-".join(parts[:3]) + "T" + ":".join(parts[3:6]))
+    return None if seconds is None else seconds + int(match.group(7)[:3].ljust(3, "0")) / 1000
+
+
+_MAP_TIME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d+)\Z")
+
+
 def check_copy(path: str, image: str, copied: Optional[Written]) -> None:
     """Raise CannotWrite where something else than the copy that we made of an image stands in its
     place. Where the journal does not tell how we left it, our description does, or the picture.
@@ -7045,6 +7066,9 @@ def moment_of(image: Image, clockwork: Clockwork) -> Optional[Moment]:
     given, capture = image.given or NOTHING_GIVEN, image.capture
     if given.time is not None:
         return Moment(image, given.time - clockwork.ahead, None)
+    ours = described_time(image)
+    if ours is not None:  # shifted once already
+        return Moment(image, ours + (given.later or 0.0), Capture(ours, OUR_SOURCE, 0.0, "UTC"))
     if clockwork.zone is not None or clockwork.first != TIME_SOURCES[0]:
         found, name = image.found or NOTHING_FOUND, image.path.name
         capture = capture_time(found, name, clockwork.zone, clockwork.first)
@@ -7723,13 +7747,22 @@ def _no_position(image: Image) -> Problem:
     return Problem("no_position", "has no position", value=value, remedy=remedy)
 
 
+def _turned_axes(image: Image, angle: float) -> Tuple[Optional[float], Optional[float]]:
+    """Heading and magnetic heading of an image, turned by an angle, unless that was done before."""
+    angle = 0.0 if described_time(image) is not None else angle
+    more = (image.given or NOTHING_GIVEN).turn or 0.0
+    heading, magnetic = image.heading, image.magnetic
+    return (
+        None if heading is None else (heading + angle) % 360.0,
+        None if magnetic is None else (magnetic + angle + more) % 360.0,
+    )
+
+
 def _placed(moment: Moment, track: Optional[Track], options: Geotagging, angle: float) -> Image:
     """One image with its position and direction, or the reason why it has none."""
     image, when, capture = moment
-    heading, magnetic, fix = image.heading, image.magnetic, image.fix
-    heading = None if heading is None else (heading + angle) % 360.0
-    more = (image.given or NOTHING_GIVEN).turn or 0.0
-    magnetic = None if magnetic is None else (magnetic + angle + more) % 360.0
+    fix = image.fix
+    heading, magnetic = _turned_axes(image, angle)
     if track is not None:
         try:
             fix = fix_at(track, when, options.max_gap)
@@ -8753,8 +8786,9 @@ def _say_strays(images: Sequence[Image], notes: Notes) -> None:
     strays = sum(has_caption_of_ours(image.found) for image in plain_ones)
     if strays:
         notes.say(
-            f"{strays} images carry a description, but no journal tells what they carried before "
-            "it: what they carry now is taken as found"
+            f"{strays} images carry a description of ours, but no journal tells what they carried "
+            "before it: time, position and direction are taken as they are; no shift or angle is "
+            "added again"
         )
 
 

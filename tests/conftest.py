@@ -43,6 +43,7 @@ with contextlib.suppress(ValueError):  # not in the main thread
 # What is left out of `-m fast`: whole files that start programs and services, and single long tests.
 SLOW_FILES = {
     "test_accounts.py",
+    "test_bundle.py",
     "test_cli.py",
     "test_download.py",
     "test_embedding.py",

@@ -479,3 +479,25 @@ def test_row_55_a_folder_in_use_costs_only_itself(tmp_path: Path):
         row = told("process", "--import_path", tmp_path / "card", *USER, "--rerun")
     assert ran.code == 1 and ran.stdout.count("is being worked on") == 1
     assert row["done"] == 5 and {one["code"] for one in row["failed"]} == {"in_use"}
+
+
+# ---- copies without their journal ----------------------------------------------------------------
+
+
+def test_row_4_nothing_is_added_twice_to_copies_without_their_journal(card: Path, tmp_path: Path):
+    import shutil
+
+    making.drive(tmp_path / "c", 3, heading=lambda n: 30.0 * n)
+    card = tmp_path / "c"
+    words = (*USER, "--offset_angle", "90", "--offset_time", "10")
+    headings, times = [], []
+    for n in range(4):
+        ran = run("process", "--import_path", card, *words)
+        assert ran.code == 0 and ("no shift or angle is added again" in ran.stderr) == (n > 0)
+        rows = [making.description(path.read_bytes()) for path in sorted(card.glob("*.jpg"))]
+        headings.append([row["MAPCompassHeading"]["TrueHeading"] for row in rows])
+        times.append([row["MAPCaptureTime"] for row in rows])
+        shutil.copytree(str(card), str(tmp_path / f"c{n}"), ignore=shutil.ignore_patterns(".m*"))
+        card = tmp_path / f"c{n}"
+    assert headings == [[90.0, 120.0, 150.0]] * 4
+    assert times == [times[0]] * 4 and times[0][0] == "2024_05_06_07_07_59_000"
