@@ -1,5 +1,6 @@
 """Every command of the README is run as it stands there."""
 
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import making
 import mapillary_tools as mt
+import programs
 import pytest
 import service
 
@@ -198,24 +200,129 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_program():
     assert {kind.exit_code for kind in kinds} | {0, 1, 129, 130, 143} == listed
 
 
-def test_the_embedding_example_runs(checkout, monkeypatch):
-    code = "\n".join(
-        line[4:]
-        for line in re.split(r"^## ", README.split("## Embedding")[1], 1, re.M)[0].splitlines()
-        if line.startswith("    ")
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+def program(number, *folders):
+    """A program of the README, run beside the tool."""
+    return subprocess.run(
+        [sys.executable, "-c", programs.programs()[number]],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
+        timeout=300,
     )
+
+
+def test_there_are_three_programs_in_the_readme():
+    assert len(programs.programs()) == 3
+
+
+def test_the_embedding_example_runs(checkout):
+    done = program(1)
     assert done.stdout == "16 16 []\n" and done.stderr == ""
+
+
+def test_the_example_with_progress_tells_of_every_image(checkout):
+    done = program(2)
+    lines = done.stdout.splitlines()
+    assert "writing 16 of 16, 0 bytes" in lines and lines[-1] == "0" and done.stderr == ""
+    assert sum(line.startswith("IMG_") for line in lines) == 16
+
+
+CELLS = [
+    row.split(" | ")[-1].strip("| `")
+    for row in README.split("## Coming from another tool")[1].split("\n\n")[1].splitlines()[2:]
+]
+
+
+@pytest.mark.parametrize("command", CELLS)
+def test_what_other_tools_users_are_told_to_type_runs(checkout, command):
+    if not command.startswith("process"):
+        run("process --import_path PHOTOS --user_name NAME")
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def folders(checkout):
+    """Forty folders of photos, and the list of them."""
+    names = []
+    for number in range(40):
+        folder = checkout / f"drive {number:02d}"
+        making.drive(folder, 2, lat=10.0 + number, start=f"2024:05:06 07:{number:02d}:09")
+        names.append(str(folder))
+    (checkout / "folders.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    return names
+
+
+def sums(texts):
+    rows = [json.loads(text) for text in texts if text.startswith("{")]
+    return len(rows), sum(row["found"] for row in rows), sum(row["done"] for row in rows)
+
+
+def block(start):
+    """The indented line of the README that begins like this."""
+    return next(line[4:] for line in README.splitlines() if line.startswith("    " + start))
+
+
+def here(command):
+    return command.replace("python3", shlex.quote(sys.executable), 1)
+
+
+def test_a_list_of_folders_is_one_run(folders):
+    done = run(block("python3 mapillary_tools.py process --import_path @folders.txt"))
+    assert sums([done.stdout]) == (1, 80, 80)
+
+
+@pytest.mark.skipif(shutil.which("parallel") is None, reason="GNU parallel is not installed")
+def test_gnu_parallel_over_forty_folders(folders, checkout):
+    command = here(block("parallel "))
+    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, timeout=300)
+    assert done.returncode == 0
+    assert sums(done.stdout.decode().splitlines()) == (40, 80, 80)
+    total = json.loads(run("status --import_path . --json").stdout)
+    assert total["skipped"]["waiting"] == 80 and len(total["folders"]) >= 40
+
+
+def test_a_slurm_array_over_forty_folders(folders, checkout):
+    lines = (
+        README.split("job.sh`, `job.sh` is:")[-1] if "job.sh`, `job.sh` is:" in README else README
+    )
+    script = re.search(r"    #!/bin/sh\n(?:    .*\n)+", lines).group()
+    (checkout / "job.sh").write_text(here(re.sub("(?m)^    ", "", script)), encoding="utf-8")
+    found = []
+    for number in (1, 20, 40, 40):
+        done = subprocess.run(
+            ["sh", "job.sh"],
+            env=dict(os.environ, SLURM_ARRAY_TASK_ID=str(number)),
+            stdout=subprocess.PIPE,
+        )
+        found.append(json.loads(done.stdout.decode())["done"])
+    assert found == [2, 2, 2, 0]
+
+
+def test_dask_over_forty_folders(folders):
+    pytest.importorskip("distributed")
+    (Path.cwd() / "dask_job.py").write_text(programs.programs()[0], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "dask_job.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=300,
+    )
+    assert done.stdout.decode().splitlines()[-1] == "[80, 80, 0]", done.stderr[-2000:]
+
+
+def test_two_workers_that_get_one_folder_do_it_once(folders):
+    words = [sys.executable, "-I", "-S", "mapillary_tools.py", "process"]
+    words += ["--import_path", folders[0], "--user_name", "NAME", "--json", "--wait", "60"]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(2)]
+    rows = [json.loads(one.communicate()[0].decode()) for one in both]
+    assert sorted(row["done"] for row in rows) == [0, 2] and {one.returncode for one in both} == {0}
 
 
 def test_no_line_of_the_readme_names_an_option_that_does_not_exist():
     _, options = mt.build_parser(True)
-    known = set(options) | {"--advanced", "--version", "--target"}
+    theirs = {"--interpolation_offset_time", "--desc_path", "--retries", "--requeue", "--array"}
+    known = set(options) | theirs | {"--advanced", "--version", "--target", "--json_schema"}
     assert set(re.findall(r"(--\w+)", README)) <= known
 
 
