@@ -21,6 +21,7 @@ step gives back as many images as it got.
     Reckoning   Geo, Time              WGS-84; zones, GPS time and leap seconds
                 Capture time           which of an image's times counts, and its zone
                 Sequences              order, cuts, directions, duplicates, ids
+                Plausibility           photos whose position cannot be
     Files       Files                  finding images, writing atomically
                 Workers and programs   the worker pool, ffmpeg, the configuration
                 JPEG, EXIF, XMP, Photos  segments; tags to values and back; image files
@@ -30,7 +31,8 @@ step gives back as many images as it got.
                 Journal lines          lines as types, packed and unpacked
                 Journal                .mapillary/journal.jsonl of one folder, its lock
     Processing  Moments                zones, ties and starts among the images of a folder; pure
-                Steps, Description     the options of each step, what it makes of images; pure
+                Step options, Steps    what a step may be asked, what it makes of images; pure
+                Description            what all layers of an image say together
                 Plan                   from all that was gathered to the work to be done; pure
                 Gather, A run          all that is read; gather, plan, carry out
                 Restore                photos as they were found
@@ -415,6 +417,8 @@ STATE_FOLDER = ".mapillary"  # in each folder of images; never searched for imag
 PART_PREFIX, PART_SUFFIX = ".mapillary-", ".part"  # temporary files
 COPY_BYTES = 1 << 20  # bytes copied at a time
 SEQUENCE_IMAGES = 500  # images in one sequence at most
+SEQUENCE_PIXELS = 6_000_000_000  # pixels of the images of one sequence at most
+SEQUENCE_BYTES = 110 << 30  # bytes of the images of one sequence at most
 EXTRAPOLATE_S = 1.0  # seconds a track is continued beyond its ends
 HOLE_S = 60.0  # seconds; a longer hole in a track is said
 DAY_S = 86400.0  # seconds
@@ -591,6 +595,8 @@ class Found(NamedTuple):
     make: Optional[str] = None
     model: Optional[str] = None
     accuracy: Optional[float] = None  # metres
+    body: Optional[str] = None  # serial number of the camera
+    lens: Optional[str] = None  # serial number of the lens
     caption: Optional[str] = None  # ImageDescription
     history: Optional[str] = None  # ImageHistory
     raw: Optional[Raw] = None  # the tags that we may write, as they were
@@ -1137,6 +1143,15 @@ def user_name_of(typed: str) -> str:
     return name
 
 
+_FITTING: Dict[type, Tuple[type, ...]] = {
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    str: (str, os.PathLike),
+}
+_KIND_WORDS = {bool: "True or False", int: "a number", float: "a number", str: "a text"}
+
+
 @dataclass(frozen=True)
 class Group:
     """options"""
@@ -1158,10 +1173,9 @@ class Group:
                     f"{option.flag} is missing",
                     remedy=f"add {option.flag} {word}",
                 )
-            number = option.kind in (int, float)
             must = None if missing else option.rule.wrong_with(value)
-            if number and not missing and not isinstance(value, (int, float)):
-                must = "a number"
+            if not missing and not isinstance(value, _FITTING[option.kind]):
+                must = _KIND_WORDS[option.kind]
             if must is not None:
                 raise UsageError("bad_option", f"{option.flag} must be {must}", value=str(value))
 
@@ -2127,6 +2141,45 @@ def in_order(images: Iterable[Image]) -> List[Image]:
     return by_time(images, lambda image: image.time or 0.0, lambda image: image.path.name)
 
 
+MODES_MOST = 3  # images at least, on average, between two changes of pixel size of one camera
+
+
+def camera_key(image: Image) -> Tuple[Optional[str], ...]:
+    """What tells one camera from another: make, model, serial numbers of body and lens."""
+    found, camera = image.found or NOTHING_FOUND, image.camera
+    return camera.make, camera.model, found.body, found.lens
+
+
+def of_each_camera(things: Iterable[T], image_of_thing: Callable[[T], Image]) -> List[List[T]]:
+    """Things by the cameras of their images, those of one folder in order of time.
+
+    Images that name no camera are of the only one that is named; pixel sizes tell two cameras
+    apart where they alternate, and are modes of one where they do not.
+    """
+    groups: Dict[Tuple[Optional[str], ...], List[T]] = {}
+    for thing in things:
+        groups.setdefault(camera_key(image_of_thing(thing)), []).append(thing)
+    nobody = (None,) * 4
+    if len(groups) == 2 and nobody in groups:
+        return of_each_size(list(things), image_of_thing)
+    return [part for group in groups.values() for part in of_each_size(group, image_of_thing)]
+
+
+def of_each_size(group: List[T], image_of_thing: Callable[[T], Image]) -> List[List[T]]:
+    """The things of one camera by name, in as many groups as pixel sizes that alternate."""
+    sizes: Dict[object, List[T]] = {}
+    changes, last = -1, None
+    for thing in group:
+        image = image_of_thing(thing)
+        size = (image.found or NOTHING_FOUND).pixels
+        changes, last = changes + (size != last), size
+        sizes.setdefault(size, []).append(thing)
+    serial = camera_key(image_of_thing(group[0]))[2]
+    if len(sizes) == 1 or serial or changes * MODES_MOST < len(group):
+        return [group]
+    return list(sizes.values())
+
+
 def split(images: Iterable[Image], max_metres: float, max_seconds: float) -> List[List[Image]]:
     """Sequences of the images of one folder: cut where neighbours are further apart than either
     limit.
@@ -2153,6 +2206,26 @@ def _apart(a: Image, b: Image, max_metres: float, max_seconds: float) -> bool:
 def cut(images: Sequence[T], most: int = SEQUENCE_IMAGES) -> List[List[T]]:
     """Pieces of at most so many images."""
     return [list(images[start : start + most]) for start in range(0, len(images), most)]
+
+
+def cut_to_size(images: Sequence[Image]) -> List[List[Image]]:
+    """Pieces that the service takes as one sequence: by number, pixels and bytes."""
+    pieces: List[List[Image]] = []
+    room = (0, 0, 0)
+    for image in images:
+        found = image.found or NOTHING_FOUND
+        width, height = found.pixels or (0, 0)
+        needs = (1, (width or 0) * (height or 0), max(0, found.size))
+        room = (room[0] - needs[0], room[1] - needs[1], room[2] - needs[2])
+        if min(room) < 0:
+            pieces.append([])
+            room = (
+                SEQUENCE_IMAGES - needs[0],
+                SEQUENCE_PIXELS - needs[1],
+                SEQUENCE_BYTES - needs[2],
+            )
+        pieces[-1].append(image)
+    return pieces
 
 
 def _chords(images: Sequence[Image]) -> List[Optional[float]]:
@@ -2286,6 +2359,111 @@ def composed(name: str) -> str:
 def sequence_id(first_photo: str, options: Mapping[str, object]) -> str:
     """A sequence's id: from its first photo's id and the sequence options."""
     return uuid_of(f"{first_photo}|{canonical(dict(options))}".encode("ascii"))
+
+
+# ---- Plausibility -------------------------------------------------------------------------------
+# Here: photos whose position cannot be, by their neighbours and by time.
+# Not here: points of a track (Geo).
+
+JUMP_NOISE_M = 30.0  # metres that a position may be off without being wrong
+JUMP_M = 100.0  # metres from which a move is a jump where it is many times as fast as the others
+JUMP_TIMES = 10.0  # how many times as fast as the local median
+JUMP_SPEED = 10.0  # metres a second below which nothing is a jump by that
+JUMP_RUN = 20  # photos that leave and come back at most
+JUMP_WINDOW = 10  # moves to both sides of which the local median is taken
+JUMP_ENDS = 3  # photos at an end of a sequence that may be off together
+
+
+class Jump(NamedTuple):
+    """Why a photo's position cannot be."""
+
+    photo: int  # number of it
+    other: int  # of the photo that it jumps from
+    metres: float
+    speed: float  # metres a second
+
+
+class _Way:
+    """The positions of the photos of one camera in order of time, and how fast they follow."""
+
+    def __init__(self, fixes: Sequence[Fix], limit: float) -> None:
+        self.fixes, self.limit = fixes, limit
+        pairs = list(zip(fixes, fixes[1:]))
+        self.legs = [distance(a, b) / max(0.1, b.time - a.time) for a, b in pairs]
+
+    def speed(self, a: int, b: int) -> float:
+        """Metres a second between two photos at least."""
+        first, second = self.fixes[a], self.fixes[b]
+        metres = max(0.0, distance(first, second) - JUMP_NOISE_M)
+        return metres / max(0.1, second.time - first.time)
+
+    def too_fast(self, a: int, b: int) -> bool:
+        """Whether nobody gets from one photo to a later one in the time between them."""
+        speed = self.speed(a, b)
+        if speed > self.limit:
+            return True
+        if speed <= JUMP_SPEED or distance(self.fixes[a], self.fixes[b]) <= JUMP_M:
+            return False
+        near = sorted(self.legs[max(0, a - JUMP_WINDOW) : b + JUMP_WINDOW])
+        return speed > JUMP_TIMES * near[len(near) // 2]
+
+    def jump(self, photo: int, other: int) -> Jump:
+        """Why a photo cannot be where it is, by another one."""
+        a, b = sorted((photo, other))
+        metres = distance(self.fixes[a], self.fixes[b])
+        return Jump(
+            photo, other, metres, metres / max(0.1, self.fixes[b].time - self.fixes[a].time)
+        )
+
+
+def jumps_of(fixes: Sequence[Fix], max_speed: float) -> List[Jump]:
+    """The photos, of one camera in order of time, whose positions cannot be.
+
+    Up to JUMP_RUN that leave their neighbours and come back, faster than max_speed (km/h) or many
+    times as fast as those around while the neighbours follow each other well; the first and the
+    last few by those next to them.
+    """
+    way = _Way(fixes, max_speed / 3.6)
+    found: List[Jump] = []
+    count, last, at = len(fixes), 0, 1
+    while at < count:
+        back = at
+        if way.too_fast(last, at):
+            back = _back_again(way, last, at)
+            found.extend(way.jump(index, last) for index in range(at, back))
+        last = back
+        at = back + 1
+    bad = {jump.photo for jump in found}
+    good = [index for index in range(count) if index not in bad]
+    return sorted([*found, *_off_at_ends(way, good)])
+
+
+def _back_again(way: _Way, last: int, at: int) -> int:
+    """The photo that follows the last good one well, behind those that left it; at itself where
+    none does.
+    """
+    for back in range(at + 1, min(len(way.fixes), at + JUMP_RUN + 1)):
+        if way.too_fast(back - 1, back) and not way.too_fast(last, back):
+            return back
+    return at
+
+
+def _off_at_ends(way: _Way, good: Sequence[int]) -> List[Jump]:
+    """The first and the last few photos that do not fit to those next to them."""
+    found: List[Jump] = []
+    for few in range(1, JUMP_ENDS + 1):
+        if len(good) < 3 * few:
+            break
+        head, after, then = good[few - 1], good[few], good[few + 1]
+        if way.too_fast(head, after) and way.too_fast(head, then) and not way.too_fast(after, then):
+            found.extend(way.jump(index, after) for index in good[:few])
+        tail, before, ahead = good[-few], good[-few - 1], good[-few - 2]
+        if way.too_fast(before, tail) and way.too_fast(ahead, tail):
+            if not way.too_fast(ahead, before):
+                found.extend(way.jump(index, before) for index in good[-few:])
+        if found:
+            break
+    return found
 
 
 # ---- Files --------------------------------------------------------------------------------------
@@ -3438,6 +3616,7 @@ _CLOCK_TAGS = {  # name -> where its text, its fraction of a second and its offs
     "DateTime": (("0th", 0x0132), ("Exif", 0x9290), ("Exif", 0x9010)),
 }
 _CAPTURED = 0x9003  # DateTimeOriginal; TIFF/EP has it in IFD0
+_BODY_SERIAL, _LENS_SERIAL = 0xA431, 0xA435
 _DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL = 0x010E, 0x0112, 0x9213, 0x010F, 0x0110
 _GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME = 0, 1, 2, 3, 4, 5, 6, 7
 _DIR_REF, _DIR, _TRACK_REF, _TRACK, _GPS_DATE, _GPS_ERROR = 16, 17, 14, 15, 29, 31
@@ -3635,6 +3814,8 @@ def found_in(exif: Exif) -> Found:
         orientation=int(orientation) if orientation and orientation in range(1, 9) else None,
         make=_text(ifd0.get(_MAKE)),
         model=_text(ifd0.get(_MODEL)),
+        body=_text(exif.get("Exif", {}).get(_BODY_SERIAL)),
+        lens=_text(exif.get("Exif", {}).get(_LENS_SERIAL)),
         accuracy=_ratio(gps.get(_GPS_ERROR)),
         caption=_text(ifd0.get(_DESCRIPTION)),
         history=_text(ifd0.get(_HISTORY)) or _text(exif.get("Exif", {}).get(_HISTORY)),
@@ -7092,7 +7273,10 @@ def settled(
                 told = _zone_by_track(told, track, notes)
             zoned.extend(told)
             _say_disorder(group, notes)
-        timed.extend(_settle_times(zoned, track, clockwork, notes))
+        zoned = by_time(zoned, lambda moment: moment.time, lambda moment: moment.image.path.name)
+        cameras = of_each_camera(zoned, lambda moment: moment.image)
+        parts = [_settle_times(group, clockwork, notes) for group in cameras]
+        timed.extend(_started([moment for part in parts for moment in part], track, clockwork))
     return timed
 
 
@@ -7199,11 +7383,19 @@ def _say_disorder(group: List[Moment], notes: Notes) -> None:
         )
 
 
-def _settle_times(
-    timed: List[Moment], track: Optional[Track], clockwork: Clockwork, notes: Notes
-) -> List[Moment]:
-    """The images of one folder in order of time, with sub-seconds, ties and the start settled."""
+def _started(timed: List[Moment], track: Optional[Track], clockwork: Clockwork) -> List[Moment]:
+    """The images of one folder in order of time; with --use_gps_start_time from the track's first
+    point on.
+    """
     timed = by_time(timed, lambda moment: moment.time, lambda moment: moment.image.path.name)
+    if not clockwork.start or track is None or not timed:
+        return timed
+    shift = track.points[0].time - timed[0].time
+    return [moment._replace(time=moment.time + shift) for moment in timed]
+
+
+def _settle_times(timed: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
+    """The images of one camera in a folder, in order of time, with sub-seconds and ties settled."""
     times = [moment.time for moment in timed]
     if clockwork.interval:
         times, wrong = spread_subseconds(times, clockwork.interval)
@@ -7219,9 +7411,6 @@ def _settle_times(
             f"{timed[0].image.path.parent}: {ties} images have the capture time of the one before; "
             "spread evenly up to the next"
         )
-    if clockwork.start and track is not None and times:
-        shift = track.points[0].time - times[0]
-        times = [when + shift for when in times]
     return [moment._replace(time=when) for moment, when in zip(timed, times)]
 
 
@@ -7363,11 +7552,11 @@ def say_own_places(timed: List[Moment], track: Track, notes: Notes) -> None:
         )
 
 
-# ---- Steps --------------------------------------------------------------------------------------
-# Here: the options of each step, and what it makes of images; pure functions of what was gathered.
-# Not here: files, the configuration, the clock; which images a step is given.
+# ---- Step options -------------------------------------------------------------------------------
+# Here: the options of each step, and what a run is asked to do.
+# Not here: what a step makes of images.
 
-_EXIF_ORIENTATION = {0: 1, 90: 8, 180: 3, 270: 6}
+EXIF_ORIENTATION = {0: 1, 90: 8, 180: 3, 270: 6}
 
 
 @dataclass(frozen=True)
@@ -7419,7 +7608,9 @@ class MetaData(Group):
     device_make: Optional[str] = opt(None, rare("camera make, wins over EXIF", "TEXT"))
     device_model: Optional[str] = opt(None, rare("camera model, wins over EXIF", "TEXT"))
     GPS_accuracy: Optional[float] = opt(None, rare("accuracy of the positions", "METRES", 0))
-    add_file_name: bool = opt(False, rare("put the file name into the description"))
+    add_file_name: bool = opt(
+        False, rare("put the file name into the description (it always is; kept for old scripts)")
+    )
     add_import_date: bool = opt(False, rare("put the date of this import into the description"))
     orientation: Optional[int] = opt(
         None,
@@ -7489,6 +7680,14 @@ class Geotagging(Group):
             "KM/H",
             advanced=True,
             at_least=0,
+            newer=True,
+        ),
+    )
+    keep_jumps: bool = opt(
+        False,
+        Rule(
+            "keep photos whose position nobody could reach in the time",
+            advanced=True,
             newer=True,
         ),
     )
@@ -7606,6 +7805,11 @@ class Course(NamedTuple):
         return self.options[Master].master_upload
 
 
+# ---- Steps --------------------------------------------------------------------------------------
+# Here: what each step makes of images; pure.
+# Not here: reading, writing; the description, which all layers make together.
+
+
 class Known(NamedTuple):
     """What was gathered beside the images."""
 
@@ -7666,7 +7870,7 @@ def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -
     """Orientation, make, model, accuracy, file name, import date; options win over EXIF."""
     options, out = course.options[MetaData], []
     today = int(known.now * 1000) if options.add_import_date else None
-    turned = None if options.orientation is None else _EXIF_ORIENTATION[options.orientation]
+    turned = None if options.orientation is None else EXIF_ORIENTATION[options.orientation]
     for image in images:
         found, accuracy = image.found or NOTHING_FOUND, options.GPS_accuracy
         device = Device(
@@ -7719,10 +7923,38 @@ def geotag(
         say_ranges([moment.time for moment in timed], track, notes)
         say_own_places(timed, track, notes)
     placed = [_placed(moment, track, options, angle) for moment in timed]
-    sources = [one.geotag.placed_by for one in placed if one.geotag and one.geotag.placed_by]
+    placed = _without_jumps(placed, options)
+    _say_places(placed, notes)
+    return replaced(images, [*done, *placed])
+
+
+def _say_places(images: Sequence[Image], notes: Notes) -> None:
+    """Say where positions come from that neither EXIF nor a track tells."""
+    sources = [one.geotag.placed_by for one in images if one.geotag and one.geotag.placed_by]
     for source in dict.fromkeys(sources):
         notes.say(f"positions of {sources.count(source)} images from {source}")
-    return replaced(images, [*done, *placed])
+
+
+def _without_jumps(images: List[Image], options: Geotagging) -> List[Image]:
+    """The images, those as failed that are where nobody could get in the time."""
+    if options.keep_jumps or not options.max_speed:
+        return images
+    wrong: List[Image] = []
+    for folder in by_folder([image for image in images if image.geotag is not None]).values():
+        for group in of_each_camera(in_order(folder), lambda image: image):
+            fixes = [image.geotag.fix for image in group if image.geotag is not None]
+            for jump in jumps_of(fixes, options.max_speed):
+                wrong.append(failed(group[jump.photo], GEOTAG, _jump_problem(jump, group)))
+    return replaced(images, wrong)
+
+
+def _jump_problem(jump: Jump, group: Sequence[Image]) -> Problem:
+    other, image = group[jump.other], group[jump.photo]
+    seconds = abs((image.time or 0.0) - (other.time or 0.0))
+    value = f"{jump.metres:.0f} m from {other.path.name} in {seconds:.1f} s"
+    value += f", {jump.speed * 3.6:.0f} km/h"
+    remedy = "mend it with process_csv, or keep such positions with --keep_jumps"
+    return Problem("position_jump", "is where nobody gets in the time", value=value, remedy=remedy)
 
 
 def replaced(images: Sequence[Image], changed: Iterable[Image]) -> List[Image]:
@@ -7804,7 +8036,7 @@ def _parts(piece: List[Image], options: SequenceOptions, angle: float) -> Iterat
     kept = [image for image in piece if image.outcome is None]
     yield from (image for image in piece if image.outcome is not None)
     told = dict(options.plain(), offset_angle=angle)
-    for part in cut(kept):
+    for part in cut_to_size(kept):
         first = part[0]
         identity = sequence_id(photo_id(first.path.name, first.found or NOTHING_FOUND), told)
         for image in part:  # the first one keeps what the cut before it was judged by
@@ -7823,9 +8055,10 @@ def _sequenced(images: List[Image], options: SequenceOptions, angle: float) -> I
     place.
     """
     yield from (failed(image, SEQUENCE, _NOT_GEOTAGGED) for image in images if image.geotag is None)
-    ready = [image for image in images if image.geotag is not None]
-    for piece in split(ready, options.cutoff_distance, options.cutoff_time):
-        yield from _parts(piece, options, angle)
+    ready = in_order(image for image in images if image.geotag is not None)
+    for group in of_each_camera(ready, lambda image: image):
+        for piece in split(group, options.cutoff_distance, options.cutoff_time):
+            yield from _parts(piece, options, angle)
 
 
 def sequence_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
@@ -7852,6 +8085,12 @@ def _meta_tags(device: Device) -> Dict[str, List[Dict[str, object]]]:
     return lists
 
 
+def camera_uuid(found: Found) -> Optional[str]:
+    """Letters and digits of the serial numbers of body and lens; None where there are none."""
+    parts = [re.sub("[^A-Za-z0-9]", "", text or "") for text in (found.body, found.lens)]
+    return "_".join(filter(None, parts)) or None
+
+
 def description_of(image: Image, secret: Optional[str] = None) -> str:
     """The description of an image that is geotagged, with the secret of --master_upload (None
     without).
@@ -7860,7 +8099,11 @@ def description_of(image: Image, secret: Optional[str] = None) -> str:
     """
     user, device, place = image.uploader or Uploader(), image.device or Device(), image.geotag
     assert place is not None
-    headings = known_values(TrueHeading=image.heading, MagneticHeading=image.magnetic)
+    heading, magnetic = image.heading, image.magnetic  # the service asks for both or none
+    headings = known_values(
+        TrueHeading=magnetic if heading is None else heading,
+        MagneticHeading=heading if magnetic is None else magnetic,
+    )
     rounded = {key: round(float(str(value)), 3) % 360.0 for key, value in headings.items()}
     return canonical(
         known_values(
@@ -7879,7 +8122,8 @@ def description_of(image: Image, secret: Optional[str] = None) -> str:
             MAPDeviceModel=device.model,
             MAPOrientation=device.orientation,
             MAPGPSAccuracyMeters=device.accuracy,
-            MAPFilename=device.filename,
+            MAPFilename=image.path.name,
+            MAPCameraUUID=camera_uuid(image.found or NOTHING_FOUND),
             MAPMetaTags=_meta_tags(device),
             MAPVideoSecure=secret,
         )
@@ -13773,8 +14017,10 @@ def cut_reason(before: Image, image: Image, count: int) -> str:
     metres, seconds = distance(here.fix, there.fix), there.time - here.time
     usual = (SequenceOptions.cutoff_distance, SequenceOptions.cutoff_time)
     far, late = (membership.limits if membership else None) or usual
-    if metres <= far and seconds <= late and count >= SEQUENCE_IMAGES:
-        return f"{count} images, the most in a sequence"
+    if metres <= far and seconds <= late:
+        if count >= SEQUENCE_IMAGES:
+            return f"{count} images, the most in a sequence"
+        return f"{count} images with as many pixels or bytes as a sequence takes"
     too_far = f" (limit {far:g} m)" if metres > far else ""
     too_late = f" (limit {late:g} s)" if seconds > late else ""
     return f"{metres:.0f} m{too_far} and {seconds:.0f} s{too_late} after {before.path.name}"
@@ -13787,8 +14033,9 @@ def page_sequences(
     in order.
     """
     rows: Dict[str, PageSequence] = {}
-    before: Optional[Image] = None
+    last: Dict[Tuple[Optional[str], ...], Image] = {}  # of each camera
     for image in images:
+        before = last.get(camera_key(image))
         place, identity = image.geotag, image.sequence
         if identity and place is not None:
             if identity not in rows:
@@ -13798,7 +14045,7 @@ def page_sequences(
                     row.cut = cut_reason(before, image, len(known.points) if known else 0)
                     row.before = _spot(before, before.fix)
             rows[identity].add(image, place.fix)
-        before = image
+        last[camera_key(image)] = image
     return rows
 
 
@@ -14292,31 +14539,27 @@ def official_description(image: Image) -> Dict[str, object]:
     row = parsed(description_of(image))
     assert isinstance(row, dict)
     kept = {key: value for key, value in row.items() if key in _OFFICIAL}
-    heading = kept.get(_COMPASS)
-    if isinstance(heading, dict):
-        kept[_COMPASS] = {name: heading.get(name, *heading.values()) for name in _HEADINGS}
     return dict(
         kept,
-        MAPFilename=image.path.name,
         filename=os.path.abspath(str(image.path)),
         filesize=stamp_of(image.path).size,
         filetype="image",
     )
 
 
-_COMPASS, _HEADINGS = "MAPCompassHeading", ("TrueHeading", "MagneticHeading")
 _OFFICIAL = (
     "MAPLatitude",
     "MAPLongitude",
     "MAPAltitude",
     "MAPCaptureTime",
-    _COMPASS,
+    "MAPCompassHeading",
     "MAPSequenceUUID",
     "MAPMetaTags",
     "MAPDeviceMake",
     "MAPDeviceModel",
     "MAPGPSAccuracyMeters",
     "MAPCameraUUID",
+    "MAPFilename",
     "MAPOrientation",
 )
 

@@ -11,7 +11,14 @@ import making
 import pytest
 from conftest import ROOT
 
-PYTHONS = sorted({sys.executable, *filter(None, map(shutil.which, ("python3.8", "python3.13")))})
+
+def works(python: str) -> bool:
+    """Whether a name on PATH is a Python that starts, and no shim for one that is not chosen."""
+    return subprocess.call([python, "-c", "pass"], stdout=-3, stderr=-3) == 0
+
+
+FOUND = filter(None, map(shutil.which, ("python3.8", "python3.13")))
+PYTHONS = sorted({sys.executable, *filter(works, FOUND)})
 
 
 def bundle(folder: Path, *more: Any) -> Path:

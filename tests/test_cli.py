@@ -876,15 +876,15 @@ def test_photo_replaced_by_another_of_the_same_name_is_read_anew(drive):
     process(drive, SHIFT)
     making.photo(
         drive / "0003.jpg",
-        lat=57.71,
-        lon=11.98,
+        lat=57.7005,
+        lon=11.9703,
         heading=200.0,
         time="2024:05:06 07:08:14",
         pixels=9,
     )
     assert process(drive, SHIFT).code == 0
     row = making.description(drive / "0003.jpg")
-    assert (row["MAPLatitude"], row["MAPCompassHeading"]["TrueHeading"]) == (57.71, 290.0)
+    assert (row["MAPLatitude"], row["MAPCompassHeading"]["TrueHeading"]) == (57.7005, 290.0)
     assert row["MAPCaptureTime"] == "2024_05_06_06_08_14_000"
 
 

@@ -42,10 +42,13 @@ def story(folder: Path, name: str) -> str:
 def card(tmp_path: Path) -> Path:
     """Six photos: two sequences, one duplicate."""
     making.drive(tmp_path / "card", 3, make="Acme", model="One")
-    making.drive(tmp_path / "more", 3, lat=57.8, start="2024:05:06 08:08:09")
+    same = dict(make="Acme", model="One")
+    making.drive(tmp_path / "more", 3, lat=57.8, start="2024:05:06 08:08:09", **same)  # type: ignore
     for n, path in enumerate(sorted((tmp_path / "more").glob("*.jpg"))):
         shutil.move(str(path), str(tmp_path / "card" / f"b{n}.jpg"))
-    making.photo(tmp_path / "card" / "b3.jpg", lat=57.8002, lon=11.97, time="2024:05:06 08:08:14")
+    making.photo(
+        tmp_path / "card" / "b3.jpg", lat=57.8002, lon=11.97, time="2024:05:06 08:08:14", **same
+    )
     return tmp_path / "card"
 
 

@@ -112,7 +112,7 @@ def whole_runs(top: Path, again: Callable[[], None] = lambda: None) -> None:
     page = ["report", "--import_path", photos, "--output_path", top / "page.html"]
     good(*page)
     good(*page)
-    assert f"{COUNT} images" in (top / "page.html").read_text(encoding="utf-8")
+    assert f"{COUNT} photos" in (top / "page.html").read_text(encoding="utf-8")
     row = json.loads(good("status", "--import_path", photos, "--json").stdout)
     assert row["exit_code"] == 0
     assert not list(top.rglob("*" + mt.PART_SUFFIX)), "temporary files were left"

@@ -231,7 +231,7 @@ def test_a_table_that_moves_one_photo_makes_that_one_outdated(card: Card):
     card.process(folder)
     card.upload(folder)
     name = sorted(path.name for path in folder.glob("*.jpg"))[1]
-    (card.base / "t.csv").write_text(f"{name},57.9,11.9\n")
+    (card.base / "t.csv").write_text(f"{name},57.7003,11.97\n")
     columns = "--filename_column 1 --latitude_column 2 --longitude_column 3".split()
     told("process_csv", "--import_path", folder, "--csv_path", card.base / "t.csv", *columns)
     row = card.process(folder)

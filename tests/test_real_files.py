@@ -365,7 +365,7 @@ def test_heading_in_xmp(values, heading, tmp_path):
     path = made(tmp_path / "p", only_xmp(xmp(values), lat=1.0, lon=2.0))
     assert mt.read_image(path).heading == heading
     if heading is not None:
-        assert done(tmp_path / "p")["MAPCompassHeading"] == {"TrueHeading": heading}
+        assert done(tmp_path / "p")["MAPCompassHeading"]["TrueHeading"] == heading
 
 
 def test_yaw_of_a_face_is_no_heading(tmp_path):

@@ -53,6 +53,11 @@ def said(report: mt.Report) -> str:
 # ---- the description ---------------------------------------------------------------------------------------------------
 
 
+def both(heading):
+    """As the service asks for it: where one is known, both are told."""
+    return {"TrueHeading": heading, "MagneticHeading": heading}
+
+
 def test_description_of_a_whole_photo(tmp_path):
     making.photo(
         tmp_path / "a.jpg",
@@ -71,6 +76,7 @@ def test_description_of_a_whole_photo(tmp_path):
         "MAPCompassHeading",
         "MAPDeviceMake",
         "MAPDeviceModel",
+        "MAPFilename",
         "MAPLatitude",
         "MAPLongitude",
         "MAPMetaTags",
@@ -85,7 +91,8 @@ def test_description_of_a_whole_photo(tmp_path):
         -12.346,
     )
     assert row["MAPCaptureTime"] == "2024_05_06_07_08_09_250" and row["MAPCompassHeading"] == {
-        "TrueHeading": 90.12
+        "TrueHeading": 90.12,
+        "MagneticHeading": 90.12,
     }
     assert (row["MAPDeviceMake"], row["MAPDeviceModel"], row["MAPOrientation"]) == (
         "Testmaker",
@@ -112,10 +119,10 @@ def test_unknown_values_are_absent_not_null(tmp_path):
     assert "null" not in making.read_exif(tmp_path / "a.jpg")["ImageDescription"]
 
 
-def test_magnetic_direction_goes_to_magnetic_heading_only(tmp_path):
+def test_a_magnetic_direction_stays_magnetic_in_the_photo(tmp_path):
     making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0, heading=90.0, heading_ref="M")
     process(tmp_path)
-    assert of(tmp_path, "MAPCompassHeading") == [{"MagneticHeading": 90.0}]
+    assert of(tmp_path, "MAPCompassHeading") == [both(90.0)]
     assert making.read_exif(tmp_path / "a.jpg")["GPSImgDirectionRef"] == "M"
 
 
@@ -349,7 +356,7 @@ def test_track_gives_position_altitude_and_direction(tmp_path):
     assert of(tmp_path / "p", "MAPLatitude") == [57.7, 57.7002, 57.7004] and of(
         tmp_path / "p", "MAPAltitude"
     ) == [20.0, 22.0, 24.0]
-    assert of(tmp_path / "p", "MAPCompassHeading") == [{"TrueHeading": 0.0}] * 3
+    assert of(tmp_path / "p", "MAPCompassHeading") == [both(0.0)] * 3
     assert making.place(tmp_path / "p" / "0002.jpg") == pytest.approx(
         (57.7002, 11.97, 22.0), abs=1e-8
     )
@@ -358,7 +365,7 @@ def test_track_gives_position_altitude_and_direction(tmp_path):
 def test_course_of_the_track_plus_offset_angle(tmp_path):
     making.drive(tmp_path / "p", count=2, heading=200.0)
     process(tmp_path / "p", geotagging=gpx(_north(tmp_path)), angle=mt.Angle(-90.0))
-    assert of(tmp_path / "p", "MAPCompassHeading") == [{"TrueHeading": 270.0}] * 2
+    assert of(tmp_path / "p", "MAPCompassHeading") == [both(270.0)] * 2
 
 
 def test_photos_without_position_get_one(tmp_path):
@@ -438,7 +445,7 @@ def test_back_from_a_track_to_exif_gives_the_position_found(tmp_path):
     assert of(tmp_path / "p", "MAPLatitude") == [1.0, 1.0001] and of(
         tmp_path / "p", "MAPAltitude"
     ) == [5.0, 5.0]
-    assert of(tmp_path / "p", "MAPCompassHeading") == [{"TrueHeading": 200.0}] * 2
+    assert of(tmp_path / "p", "MAPCompassHeading") == [both(200.0)] * 2
 
 
 def test_back_from_a_track_to_exif_takes_back_a_position_that_was_not_there(tmp_path):
@@ -518,7 +525,7 @@ def test_image_that_becomes_a_duplicate_is_listed_as_one_by_the_next_run_too(tmp
 def test_directions_are_derived_on_all_when_asked(tmp_path):
     making.drive(tmp_path, count=3, heading=200.0)
     process(tmp_path, sequences=mt.SequenceOptions(interpolate_directions=True))
-    assert of(tmp_path, "MAPCompassHeading") == [{"TrueHeading": 0.0}] * 3
+    assert of(tmp_path, "MAPCompassHeading") == [both(0.0)] * 3
 
 
 def test_sequence_ids_change_with_the_sequence_options_only(tmp_path):
