@@ -2371,6 +2371,7 @@ JUMP_TIMES = 10.0  # how many times as fast as the local median
 JUMP_SPEED = 10.0  # metres a second below which nothing is a jump by that
 JUMP_RUN = 20  # photos that leave and come back at most
 JUMP_WINDOW = 10  # moves to both sides of which the local median is taken
+JUMP_ALIKE = 20.0  # how much longer the way there may be than the way back, or the other way round
 JUMP_ENDS = 3  # photos at an end of a sequence that may be off together
 
 
@@ -2391,18 +2392,21 @@ class _Way:
         pairs = list(zip(fixes, fixes[1:]))
         self.legs = [distance(a, b) / max(0.1, b.time - a.time) for a, b in pairs]
 
+    def metres(self, a: int, b: int) -> float:
+        """Metres between two photos."""
+        return distance(self.fixes[a], self.fixes[b])
+
     def speed(self, a: int, b: int) -> float:
         """Metres a second between two photos at least."""
-        first, second = self.fixes[a], self.fixes[b]
-        metres = max(0.0, distance(first, second) - JUMP_NOISE_M)
-        return metres / max(0.1, second.time - first.time)
+        metres = max(0.0, self.metres(a, b) - JUMP_NOISE_M)
+        return metres / max(0.1, self.fixes[b].time - self.fixes[a].time)
 
     def too_fast(self, a: int, b: int) -> bool:
         """Whether nobody gets from one photo to a later one in the time between them."""
         speed = self.speed(a, b)
         if speed > self.limit:
             return True
-        if speed <= JUMP_SPEED or distance(self.fixes[a], self.fixes[b]) <= JUMP_M:
+        if speed <= JUMP_SPEED or self.metres(a, b) <= JUMP_M:
             return False
         near = sorted(self.legs[max(0, a - JUMP_WINDOW) : b + JUMP_WINDOW])
         return speed > JUMP_TIMES * near[len(near) // 2]
@@ -2410,7 +2414,7 @@ class _Way:
     def jump(self, photo: int, other: int) -> Jump:
         """Why a photo cannot be where it is, by another one."""
         a, b = sorted((photo, other))
-        metres = distance(self.fixes[a], self.fixes[b])
+        metres = self.metres(a, b)
         return Jump(
             photo, other, metres, metres / max(0.1, self.fixes[b].time - self.fixes[a].time)
         )
@@ -2444,7 +2448,9 @@ def _back_again(way: _Way, last: int, at: int) -> int:
     """
     for back in range(at + 1, min(len(way.fixes), at + JUMP_RUN + 1)):
         if way.too_fast(back - 1, back) and not way.too_fast(last, back):
-            return back
+            there, here = way.metres(last, at), way.metres(back - 1, back)
+            if max(there, here) <= JUMP_ALIKE * min(there, here):
+                return back
     return at
 
 
@@ -2455,12 +2461,12 @@ def _off_at_ends(way: _Way, good: Sequence[int]) -> List[Jump]:
         if len(good) < 3 * few:
             break
         head, after, then = good[few - 1], good[few], good[few + 1]
-        if way.too_fast(head, after) and way.too_fast(head, then) and not way.too_fast(after, then):
+        if min(way.speed(head, after), way.speed(head, then)) > way.limit > way.speed(after, then):
             found.extend(way.jump(index, after) for index in good[:few])
         tail, before, ahead = good[-few], good[-few - 1], good[-few - 2]
-        if way.too_fast(before, tail) and way.too_fast(ahead, tail):
-            if not way.too_fast(ahead, before):
-                found.extend(way.jump(index, before) for index in good[-few:])
+        slow = way.speed(ahead, before) < way.limit
+        if slow and min(way.speed(before, tail), way.speed(ahead, tail)) > way.limit:
+            found.extend(way.jump(index, before) for index in good[-few:])
         if found:
             break
     return found

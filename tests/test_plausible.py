@@ -1,0 +1,186 @@
+"""What cannot be does not go up in silence, and nothing honest is held back."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+import drives
+import making
+import pytest
+from conftest import in_process, run
+
+import mapillary_tools as mt
+
+USER = ("--user_name", "demo")
+
+
+def told(*argv: Any) -> Dict[str, Any]:
+    ran = run(*argv, "--json")
+    assert "Traceback" not in ran.stderr
+    return dict(json.loads(ran.stdout), said=ran.stderr)
+
+
+def moved(path: Path, lat: float, lon: float, time: str) -> None:
+    making.photo(path, lat=lat, lon=lon, time=time)
+
+
+# ---- photos that jump ----------------------------------------------------------------------------
+
+
+@in_process
+def test_over_many_drives_nothing_honest_fails_and_nothing_wrong_passes():
+    said = drives.figures(400, 11)
+    assert said.held_back == 0, said
+    wrong, caught = (sum(column) for column in zip(*said.faults.values()))
+    assert caught >= 0.99 * wrong > 100, said
+
+
+def test_a_photo_that_jumps_fails_with_its_numbers_and_the_others_go_on(tmp_path: Path):
+    card = tmp_path / "card"
+    making.drive(card, 9)
+    moved(card / "0005.jpg", 57.8, 11.97, "2024:05:06 07:08:17")
+    row = told("process", "--import_path", card, *USER)
+    assert (row["done"], row["sequences"]) == (8, 1)
+    (problem,) = row["failed"]
+    assert problem["code"] == "position_jump" and problem["file"].endswith("0005.jpg")
+    assert "m from 0004.jpg in 2.0 s" in problem["value"] and "km/h" in problem["value"]
+    assert "--keep_jumps" in problem["remedy"]
+    said = run("status", "--import_path", card, "--image", "0005.jpg").stdout
+    assert "failed: is where nobody gets in the time" in said
+
+
+def test_jumps_are_kept_when_asked_for(tmp_path: Path):
+    card = tmp_path / "card"
+    making.drive(card, 9)
+    moved(card / "0005.jpg", 57.8, 11.97, "2024:05:06 07:08:17")
+    for words in (("--keep_jumps",), ("--max_speed", "0")):
+        row = told("process", "--import_path", card, *USER, *words)
+        assert (row["exit_code"], row["done"]) == (0, 9)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_first_photos_with_the_fix_of_the_last_trip(tmp_path: Path, count: int):
+    card = tmp_path / "card"
+    making.drive(card, 12)
+    for n in range(count):
+        moved(card / f"{n + 1:04d}.jpg", 50.0, 8.0, f"2024:05:06 07:08:{9 + 2 * n:02d}")
+    row = told("process", "--import_path", card, *USER)
+    assert row["done"] == 12 - count and {one["code"] for one in row["failed"]} == {"position_jump"}
+
+
+def fixes(*rows: Any) -> List[mt.Fix]:
+    return [mt.Fix(float(t), 57.7 + north / 111320, 11.97) for t, north in rows]
+
+
+@in_process
+@pytest.mark.parametrize(
+    "way",
+    [
+        [(2 * n, 15 * min(n, 20 - n)) for n in range(21)],  # a U-turn
+        [(30 * n, 40 * (n % 2)) for n in range(9)],  # by hand, to and fro
+        [(n, 0) for n in range(20)]
+        + [(80 + n, 1500 + 20 * n) for n in range(9)],  # behind a tunnel
+        [(n / 30, 3 * (n % 2)) for n in range(60)],  # standing with a receiver that crawls
+        [(2 * n, 178 * n) for n in range(30)],  # a train at 320 km/h
+        [(0, 0), (1, 9)],
+        [(0, 0)],
+        [],
+    ],
+)
+def test_what_is_honest_stays(way: Any):
+    assert mt.jumps_of(fixes(*way), 400.0) == []
+
+
+# ---- cameras -------------------------------------------------------------------------------------
+
+
+def two(folder: Path, **second: Any) -> None:
+    """Two cameras on one card, taking turns."""
+    for n in range(12):
+        own = dict(second if n % 2 else {})
+        place = dict(lat=57.7 + n * 1e-4, lon=11.97, time=f"2024:05:06 07:08:{10 + n:02d}")
+        making.photo(folder / f"{n:04d}.jpg", pixels=n, **place, **own)  # type: ignore
+
+
+def sequences(folder: Path) -> List[List[str]]:
+    found: Dict[str, List[str]] = {}
+    for path in sorted(folder.glob("*.jpg")):
+        found.setdefault(making.description(path)["MAPSequenceUUID"], []).append(path.name)
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize(
+    "second",
+    [dict(make="Other"), dict(model="Two"), dict(size=(48, 64))],
+    ids=["make", "model", "size"],
+)
+def test_two_cameras_on_one_card_are_two_sequences(tmp_path: Path, second: Dict[str, Any]):
+    two(tmp_path / "card", **second)
+    row = told("process", "--import_path", tmp_path / "card", *USER)
+    assert row["sequences"] == 2
+    assert [name[:4] for name in sequences(tmp_path / "card")[0]] == [
+        "%04d" % n for n in range(0, 12, 2)
+    ]
+
+
+def serial(path: Path, text: str) -> None:
+    exif = mt.piexif().load(path.read_bytes())
+    exif["Exif"][0xA431] = text.encode()
+    mt.piexif().insert(mt.piexif().dump(exif), str(path))
+
+
+@in_process
+def test_cameras_of_one_model_are_told_apart_by_serial_number(tmp_path: Path):
+    two(tmp_path / "card")
+    for n, path in enumerate(sorted((tmp_path / "card").glob("*.jpg"))):
+        serial(path, "A-1" if n % 2 else "B 2")
+    assert told("process", "--import_path", tmp_path / "card", *USER)["sequences"] == 2
+    row = making.description(tmp_path / "card" / "0001.jpg")
+    assert row["MAPCameraUUID"] == "A1" and row["MAPFilename"] == "0001.jpg"
+
+
+def test_cameras_that_nothing_tells_apart_are_one(tmp_path: Path):
+    two(tmp_path / "card")
+    assert told("process", "--import_path", tmp_path / "card", *USER)["sequences"] == 1
+
+
+def test_a_camera_that_changes_its_photo_size_once_is_one(tmp_path: Path):
+    card = tmp_path / "card"
+    making.drive(card, 12, size=lambda n: (64, 48) if n < 6 else (48, 64))
+    assert told("process", "--import_path", card, *USER)["sequences"] == 1
+
+
+def test_photos_that_name_no_camera_are_of_the_only_one(tmp_path: Path):
+    card = tmp_path / "card"
+    making.drive(
+        card, 6, make=lambda n: "Acme" if n % 2 else None, model=lambda n: "One" if n % 2 else None
+    )
+    assert told("process", "--import_path", card, *USER)["sequences"] == 1
+
+
+def test_row_50_a_second_that_two_cameras_share_is_no_tie(tmp_path: Path):
+    card = tmp_path / "card"
+    for n in range(3):
+        time = f"2024:05:06 07:08:{10 + 2 * n:02d}"
+        making.photo(card / f"a{n}.jpg", lat=57.7 + n * 1e-4, lon=11.97, time=time, make="Acme")
+        making.photo(card / f"b{n}.jpg", lat=57.7 + n * 1e-4, lon=11.97, time=time, make="Other")
+    row = told("process", "--import_path", card, *USER)
+    assert "capture time of the one before" not in row["said"]
+    times = {making.description(path)["MAPCaptureTime"][-6:] for path in card.glob("*.jpg")}
+    assert times == {"10_000", "12_000", "14_000"}
+
+
+# ---- what the service takes ----------------------------------------------------------------------
+
+
+@in_process
+def test_sequences_are_cut_by_pixels_and_bytes():
+    def image(n: int, size: int) -> mt.Image:
+        found = mt.Found(pixels=(5760, 2880), size=size)
+        return mt.Image.at(f"{n}.jpg", mt.Fix(float(n), 0.0, 0.0))._replace(found=found)
+
+    pieces = mt.cut_to_size([image(n, 1000) for n in range(500)])
+    assert [len(piece) for piece in pieces] == [361, 139]
+    assert 361 * 5760 * 2880 <= mt.SEQUENCE_PIXELS < 362 * 5760 * 2880
+    pieces = mt.cut_to_size([image(n, 1 << 30) for n in range(120)])
+    assert [len(piece) for piece in pieces] == [110, 10]
