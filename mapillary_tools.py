@@ -147,6 +147,7 @@ __all__ = [
     "Account",
     "Again",
     "Angle",
+    "Areas",
     "BadExif",
     "BadJournal",
     "BadTrack",
@@ -432,7 +433,7 @@ SKIP_VIDEO, SKIP_OTHER_VIDEO, SKIP_PREVIEW = "video", "other_video", "preview_vi
 SKIP_WAITING, SKIP_UNPROCESSED, SKIP_GONE = "waiting", "not_processed", "gone"
 SKIP_OUTDATED, SKIP_AS_FOUND, SKIP_HERE = "outdated", "as_found", "already_downloaded"
 SKIP_NO_ROW, SKIP_PLACED, SKIP_ALONE = "no_row", "has_position", "no_other_of_its_time"
-SKIP_SAMPLED, SKIP_LEFT_OUT = "already_sampled", "left_out"
+SKIP_SAMPLED, SKIP_LEFT_OUT, SKIP_EXCLUDED = "already_sampled", "left_out", "excluded_area"
 SKIP_WORDS = {
     SKIP_KIND: "not a JPEG (Mapillary takes only JPEG)",
     SKIP_LEFT: "still to be sent",
@@ -454,6 +455,7 @@ SKIP_WORDS = {
     SKIP_ALONE: "no other image or row has its time",
     SKIP_SAMPLED: "already sampled with these settings",
     SKIP_LEFT_OUT: "left out, by the mark that somebody set",
+    SKIP_EXCLUDED: "in an area that is left out",
 }
 
 
@@ -854,6 +856,8 @@ class Image(NamedTuple):
             return self.aside
         if self.is_left_out:
             return Outcome("skipped", SKIP_LEFT_OUT)
+        if self.is_excluded:
+            return Outcome("skipped", SKIP_EXCLUDED)
         problem = self.problem
         if problem is not None:
             return Outcome("failed", problem.code, problem)
@@ -865,6 +869,19 @@ class Image(NamedTuple):
     def is_left_out(self) -> bool:
         """Whether somebody marked it as not to go up."""
         return bool(self.given is not None and self.given.left_out)
+
+    @property
+    def is_excluded(self) -> bool:
+        """Whether it lies in an area that is left out; then nothing else is known of it."""
+        error = self.found.error if self.found is not None else None
+        return error is not None and error.code == SKIP_EXCLUDED
+
+    def excluded(self, areas: str) -> "Image":
+        """The image with nothing but the reason, and which areas were left out."""
+        reason = Problem(SKIP_EXCLUDED, SKIP_WORDS[SKIP_EXCLUDED])
+        found = self.found or NOTHING_FOUND
+        nothing = Found(error=reason, digest=areas, size=found.size, mtime=found.mtime)
+        return Image(self.path, nothing)
 
     @property
     def layers(self) -> Tuple[Optional[Layer], ...]:
@@ -1174,7 +1191,8 @@ class Group:
                     remedy=f"add {option.flag} {word}",
                 )
             must = None if missing else option.rule.wrong_with(value)
-            if not missing and not isinstance(value, _FITTING[option.kind]):
+            parts = value if option.rule.many and isinstance(value, tuple) else (value,)
+            if not missing and not all(isinstance(one, _FITTING[option.kind]) for one in parts):
                 must = _KIND_WORDS[option.kind]
             if must is not None:
                 raise UsageError("bad_option", f"{option.flag} must be {must}", value=str(value))
@@ -1551,6 +1569,42 @@ _KEPT = 5 / 6  # of the points of a real track
 def _too_fast(a: Fix, b: Fix, limit: float) -> bool:
     """Whether the way from a to b is faster than limit (m/s), noise apart."""
     return distance(a, b) - _NOISE_M > limit * max(0.1, b.time - a.time)
+
+
+class Area(NamedTuple):
+    """A circle on the map that is left out."""
+
+    lat: float  # degrees
+    lon: float
+    metres: float
+
+    def holds(self, lat: float, lon: float) -> bool:
+        """Whether a place is in it."""
+        return distance(Fix(0.0, self.lat, self.lon), Fix(0.0, lat, lon)) <= self.metres
+
+
+def area_of(text: str) -> Area:
+    """An area from LAT,LON,METRES; raises UsageError."""
+    try:
+        lat, lon, metres = map(float, text.split(","))
+    except ValueError:
+        lat = lon = metres = math.nan
+    if not (abs(lat) <= 90 and abs(lon) <= 180 and 0 < metres < math.inf):
+        wrong, example = "an area is LAT,LON,METRES", "for example 57.7089,11.9746,200"
+        raise UsageError("bad_area", wrong, value=text, remedy=example)
+    return Area(lat, lon, metres)
+
+
+def is_excluded(areas: Sequence[Area], fix: Optional[Fix]) -> bool:
+    """Whether a place is in one of some areas."""
+    return fix is not None and any(area.holds(fix.lat, fix.lon) for area in areas)
+
+
+def outside_of(areas: Sequence[Area], track: Track) -> Track:
+    """A track without its points in some areas."""
+    kept = [n for n, point in enumerate(track.points) if not is_excluded(areas, point)]
+    starts = sorted({bisect.bisect_left(kept, start) for start in track.starts} - {len(kept)})
+    return track._replace(points=[track.points[n] for n in kept], starts=starts)
 
 
 def without_wild(track: Track, max_speed: float) -> Track:
@@ -3348,6 +3402,10 @@ class Configuration:
     def told(self, section: str, option: str) -> Optional[str]:
         """One option, None where it is not there."""
         return self.sections.get(section, {}).get(option)
+
+    def values(self, section: str) -> List[str]:
+        """What the options of a section are, in their order."""
+        return list(self.sections.get(section, {}).values())
 
     def secret(self) -> str:
         """The key that --master_upload signs with. Raises UsageError when there is none."""
@@ -7793,12 +7851,42 @@ class Insert(Group):
     )
 
 
+@dataclass(frozen=True)
+class Areas(Group):
+    """areas left out"""
+
+    word: ClassVar[str] = "areas"
+    exclude_area: Tuple[str, ...] = opt(
+        (),
+        Rule(
+            "leave out photos within so many metres of a place; several may be given; also in "
+            "[exclude] of the configuration",
+            "LAT,LON,METRES",
+            advanced=True,
+            many=True,
+            newer=True,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for text in self.exclude_area:
+            area_of(text)
+
+
+def areas_of(options: Options, config: Configuration) -> Tuple[Area, ...]:
+    """The areas that are left out, by the options and the configuration; raises UsageError."""
+    texts = [*options[Areas].exclude_area, *config.values("exclude")]
+    return tuple(area_of(text) for text in texts)
+
+
 class Course(NamedTuple):
     """What a run is asked to do."""
 
     steps: Tuple[str, ...]
     options: Options
     service: str = ""  # for whom "already uploaded" counts; "" = it does not matter here
+    areas: Tuple[Area, ...] = ()  # that are left out
 
     @property
     def rehearsal(self) -> bool:
@@ -8022,9 +8110,13 @@ def _placed(moment: Moment, track: Optional[Track], options: Geotagging, angle: 
 
 
 def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
-    """When, where and in which direction."""
-    angle = course.options[Angle].offset_angle
-    return geotag(images, known.track, course.options[Geotagging], angle, notes)
+    """When, where and in which direction; nothing of those that are left out."""
+    angle, areas = course.options[Angle].offset_angle, course.areas
+    placed = geotag(images, known.track, course.options[Geotagging], angle, notes)
+    if not areas:
+        return placed
+    name = text_hash(repr(areas))
+    return [one.excluded(name) if is_excluded(areas, one.fix) else one for one in placed]
 
 
 # -- sequences --
@@ -8297,7 +8389,7 @@ def _option_hashes(known: Known, course: Course) -> Dict[str, str]:
         if step == META:
             return options[MetaData].plain()
         if step == GEOTAG:
-            row = options[Geotagging].plain()
+            row = dict(options[Geotagging].plain(), **options[Areas].plain())
             return dict(row, angle=angle, geotag_source_path=known.stamps)
         if step == SEQUENCE:
             return dict(options[SequenceOptions].plain(), angle=angle)
@@ -8638,10 +8730,19 @@ class _Reading:
             reason = _why_skipped(path, was_uploaded(path.name))
             if reason:
                 self.images[path] = leave_out(Image(path), reason)
-            elif record is not None and is_as_it_was(record, path):
+            elif record is not None and self._is_known(record, path):
                 self.images[path] = record
             else:
                 self.unread.append((path, record))
+
+    def _is_known(self, record: Image, path: Path) -> bool:
+        """Whether the journal knows a file as it is; of one that was left out by other areas it
+        knows nothing.
+        """
+        areas = text_hash(repr(self.course.areas)) if self.course.areas else None
+        if record.is_excluded and record.found is not None and record.found.digest != areas:
+            return False
+        return is_as_it_was(record, path)
 
     def read_all(self, places: Mapping[str, Place], ui: Ui) -> None:
         """Read the images that are to be read."""
@@ -8965,6 +9066,7 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     source, dry = options[Input], options[Dry].dry_run
     report = Report(tool, told=Told("would be processed" if dry else "processed", notes.lines))
     check_track_paths(options[Geotagging])
+    course = course._replace(areas=_areas_of_run(options, config))
     found = look_below_all(source.folders, options[Selection].skip_subfolders)
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
@@ -8982,6 +9084,18 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     _count_results(results, report)
     _say_account(course, config, report)
     return report, gathered
+
+
+def _areas_of_run(options: Options, config: Configuration) -> Tuple[Area, ...]:
+    """The areas that a run leaves out; where the configuration cannot be read, which is said
+    elsewhere, those of the options: nothing goes up without it.
+    """
+    try:
+        return areas_of(options, config)
+    except UsageError as error:
+        if error.problem.code == "bad_area":
+            raise
+        return tuple(map(area_of, options[Areas].exclude_area))
 
 
 def _count_results(results: Sequence[Image], report: Report) -> None:
@@ -11692,6 +11806,7 @@ class Shipment:
         self.tops, self.config, self.asked = tops, config, asked
         self.batches: Dict[Tuple[str, str], Batch] = {}
         self.outcomes: Dict[str, Outcome] = {}  # path -> why it is not sent
+        self.areas: Tuple[Area, ...] = ()  # that are left out
 
     @property
     def parcels(self) -> Iterator[Parcel]:
@@ -11717,8 +11832,10 @@ class Shipment:
 
     def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
         """Put an image into its sequence; gives the outcome of one that is not to be sent."""
-        if image is not None and image.is_left_out:
+        if image is not None and (image.is_left_out or image.is_excluded):
             return image.outcome
+        if image is not None and is_excluded(self.areas, image.fix):
+            return Outcome("skipped", SKIP_EXCLUDED)
         if image is None or not any(map(image.taken, STEPS)):
             return self._take_described(place, path, image)
         if image.outcome is not None:
@@ -11747,6 +11864,8 @@ class Shipment:
         own = own_description(found)
         if own is None:
             return _not_processed(path)
+        if is_excluded(self.areas, image_of(path, found).fix):
+            return Outcome("skipped", SKIP_EXCLUDED)
         folder = os.path.basename(place.folder).encode("utf-8", "replace")
         batch = Batch(own.sequence or uuid_of(folder), place, own.user, own.organization)
         self._sort_in(batch, path, found, None)
@@ -12688,7 +12807,7 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
     with contextlib.ExitStack() as stack:
         service = _open_service(options, stack)
         history = History(service.name, notes.say)
-        shipment = Shipment(history, tops, Configuration(), asked)
+        shipment = _shipment_for(options, history)
         wait = options[Waiting].wait
         _take_on_board(shipment, paths, *open_places(paths, not dry, stack, wait))
         offline_s = options[Patience].offline_limit * 60
@@ -12705,6 +12824,14 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
         if not dry:
             _say_left(report, sender, asked, notes)
     return report
+
+
+def _shipment_for(options: Options, history: History) -> Shipment:
+    """A shipment that has nothing on board yet."""
+    config = Configuration()
+    shipment = Shipment(history, options[Input].folders, config, options[UploadOptions])
+    shipment.areas = areas_of(options, config)
+    return shipment
 
 
 def _take_on_board(
@@ -12925,9 +13052,10 @@ def standings(tops: Sequence[str], service: str, trouble: List[Problem]) -> Iter
     listed to trouble.
     """
     seen: Set[str] = set()
+    areas = areas_of(Options([]), Configuration())
     for top in tops:
         try:
-            for found in _standings_below(top, service, trouble):
+            for found in _standings_below(top, service, areas, trouble):
                 where = os.path.realpath(found.journal.folder)
                 if where not in seen:
                     seen.add(where)
@@ -12938,7 +13066,10 @@ def standings(tops: Sequence[str], service: str, trouble: List[Problem]) -> Iter
             trouble.append(error.problem)
 
 
-def _standings_below(top: str, service: str, trouble: List[Problem]) -> Iterator[Standings]:
+def _standings_below(
+    top: str, service: str, areas: Tuple[Area, ...], trouble: List[Problem]
+) -> Iterator[Standings]:
+    """The same for one folder; of what lies in areas that are left out no more than that."""
     check_folder(top, "--import_path")
     empty = True
     for folder, folders, files in os.walk(
@@ -12948,12 +13079,21 @@ def _standings_below(top: str, service: str, trouble: List[Problem]) -> Iterator
         found = _standings_in(folder, files, top, service)
         if found is not None:
             empty = False
-            yield found
+            outside = (_not_in(areas, one) for one in found.images) if areas else found.images
+            yield found._replace(images=outside)
     if empty:
         wrong = "holds no images and no journal"
         if trouble:
             raise NotFound(**trouble[0]._asdict())
         raise NotFound("no_images", wrong, file=top, remedy="check --import_path")
+
+
+def _not_in(areas: Sequence[Area], standing: Standing) -> Standing:
+    """An image as it stands, or nothing of it but that it lies in an area that is left out."""
+    if not is_excluded(areas, standing.image.fix):
+        return standing
+    image = standing.image.excluded("")
+    return Standing(image, image.outcome)
 
 
 def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> Optional[Standings]:
@@ -14114,16 +14254,13 @@ class _Page:
 
     def plain(self) -> Dict[str, object]:
         """As the page has it."""
-        import shlex
-
         rows = [row for row, _ in self.sequences]
         spots = [spot for row in rows for spot in row.points]
         join_longitudes(self.others + spots + [row.before for row in rows if row.before])
         way = sum(row.metres for row in rows) / 1000
         counts = [(self.report.done, "photo"), (len(rows), "sequence")]
         words = ", ".join(plural(count, word) for count, word in counts)
-        where = " ".join(f"--import_path {shlex.quote(top)}" for top in self.tops)
-        mend = f"process_csv {where} --csv_path corrections.csv, and process again"
+        mend = f"process_csv --csv_path corrections.csv for {self.title}, and process again"
         return {
             "words": f"{words}, {way:.1f} km",
             "sequences": [row.plain(sent) for row, sent in self.sequences],
@@ -14654,7 +14791,7 @@ def _exported(tops: Sequence[str], report: Report) -> List[Exported]:
             if place is not None and standing.word != SKIP_GONE:
                 rows.append(Exported(image, place.fix, standing.word))
                 report.done += 1
-            elif image.problem is not None:
+            elif image.problem is not None and not image.is_excluded:
                 report.failed.append(image.problem)
             else:
                 reason = standing.word if standing.outcome else SKIP_UNPROCESSED
@@ -15052,6 +15189,7 @@ PROCESSING: Tuple[Type[Group], ...] = (
     Dry,
     Waiting,
     RunPage,
+    Areas,
 )
 UPLOADING: Tuple[Type[Group], ...] = (UploadOptions, Patience)
 
@@ -15160,7 +15298,7 @@ def _extract_geotag_data(options: Options, ui: Ui) -> Report:
     course = Course((GEOTAG,), options, service_name(graph_root()))
     report, gathered = run_steps("extract_geotag_data", course, ui)
     if target and gathered.known.track is not None:
-        write_gpx(gathered.known.track, target)
+        write_gpx(outside_of(areas_of(options, Configuration()), gathered.known.track), target)
     return report
 
 
@@ -15225,7 +15363,7 @@ def _report(options: Options, ui: Ui) -> Report:
 # mt.process(mt.Input(...), mt.User(...)). Groups stand in the order of the help.
 process = Tool("process", (Input, *PROCESSING), _process, advanced=False)
 upload = Tool(
-    "upload", (Input, Selection, Whose, *UPLOADING, Dry, Waiting), _upload, advanced=False
+    "upload", (Input, Selection, Whose, *UPLOADING, Areas, Dry, Waiting), _upload, advanced=False
 )
 process_and_upload = Tool(
     "process_and_upload",
@@ -16006,12 +16144,21 @@ def _run(arguments: argparse.Namespace, progress: _Progress) -> Report:
         given.update(import_path=folders[0])
     groups = []
     for kind in tool.groups:
-        named = {o.name: given[o.name] for o in kind.options() if o.name in given}
+        named = _given_to(kind, given)
         if kind is Input:
             named.update(also=tuple(folders[1:]))
         groups.append(kind(**named))
     asks = sys.stdin is not None and sys.stdin.isatty()
     return tool(*groups, ui=Ui(progress, _ask if asks else None))
+
+
+def _given_to(kind: Type[Group], given: Mapping[str, Any]) -> Dict[str, Any]:
+    """The options of a group that were given; those that may come several times as tuples."""
+    mine = [option for option in kind.options() if option.name in given]
+    return {
+        option.name: tuple(given[option.name]) if option.rule.many else given[option.name]
+        for option in mine
+    }
 
 
 def _takes_many(tool: Tool) -> bool:
@@ -16127,12 +16274,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return told.exit_code
     except SystemExit as leaving:  # argparse after --version
         return leaving.code if isinstance(leaving.code, int) else 0
-    except (ToolError, MemoryError, KeyboardInterrupt) as error:
-        progress.clear()
-        return _ended_by(error, progress, words)
+    except (ToolError, KeyboardInterrupt) as error:
+        ended: BaseException = error
+    except MemoryError:
+        ended = MemoryError()  # without the frames, which hold what did not fit
     finally:
         LOG.removeHandler(handler)
         LOG.setLevel(level)
+    progress.clear()
+    return _ended_by(ended, progress, words)
 
 
 def _tell(words: Sequence[str]) -> int:

@@ -161,6 +161,7 @@ def newer_rows() -> Iterator[Row]:
     yield Row("timezone", GEOTAG, advanced=True)
     yield Row("max_gap", GEOTAG, "number", advanced=True)
     yield Row("max_speed", GEOTAG, "number", 400.0, advanced=True)
+    yield Row("exclude_area", FAMILY + ["upload"], "text", (), advanced=True)
     yield Row("keep_jumps", GEOTAG, "flag", advanced=True)
     yield Row("time_source", GEOTAG, "text", "exif", advanced=True, choices=("exif", "gps", "name"))
     yield Row("write_gpx", ["extract_geotag_data"], advanced=True)

@@ -46,7 +46,7 @@ def test_a_track_that_does_not_fit_is_one_line(tmp_path):
     photos = memory._with_one_photo(tmp_path)
     argv = ["process", "--import_path", photos, "--user_name", "demo", "--advanced"]
     argv += ["--geotag_source", "gpx", "--geotag_source_path", tmp_path / "a.gpx"]
-    ran = memory.run(88 * memory.MB, tmp_path, *argv)
+    ran = memory.run(80 * memory.MB, tmp_path, *argv)
     sound(memory.Row("gpx", 12, ran, None, 30))
     assert ran.code != 0
 

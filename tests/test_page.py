@@ -143,7 +143,7 @@ def test_marks_are_saved_as_a_table_that_process_csv_takes(card: Path, tmp_path:
             "t.value = 90; t.onchange()"
         )
         assert text(one, "#marked") == "2 photos marked"
-        assert "process_csv --import_path" in text(one, "#how")
+        assert "process_csv --csv_path corrections.csv for my c\u00e4rd" in text(one, "#how")
         table = one.do("return corrections()")
     assert table == "filename,leave_out,turn_by\na/0001.jpg,yes,\na/0002.jpg,,90\n"
 

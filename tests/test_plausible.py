@@ -1,6 +1,7 @@
 """What cannot be does not go up in silence, and nothing honest is held back."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -184,3 +185,100 @@ def test_sequences_are_cut_by_pixels_and_bytes():
     assert 361 * 5760 * 2880 <= mt.SEQUENCE_PIXELS < 362 * 5760 * 2880
     pieces = mt.cut_to_size([image(n, 1 << 30) for n in range(120)])
     assert [len(piece) for piece in pieces] == [110, 10]
+
+
+# ---- areas left out ------------------------------------------------------------------------------
+
+HOME = "57.7003,11.97,25"  # of nine photos 11 m apart the fourth, and two to each side
+
+
+def everything(top: Path) -> str:
+    """All that a run left below a folder, but for the photos themselves."""
+    files = [path for path in top.rglob("*") if path.is_file() and path.suffix != ".jpg"]
+    return "\n".join(path.read_bytes().decode("latin-1") for path in files)
+
+
+def shows_home(text: str) -> List[str]:
+    """The positions in a text that lie in the area."""
+    area = mt.area_of(HOME)
+    numbers = [float(one) for one in re.findall(r"5[67]\.\d{3,}", text)]
+    return [str(lat) for lat in numbers if area.holds(lat, 11.97)]
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    making.drive(tmp_path / "card", 9)
+    return tmp_path / "card"
+
+
+def test_photos_in_an_area_are_left_out_everywhere(card: Path, tmp_path: Path, own_home: Path):
+    words = (*USER, "--exclude_area", HOME, "--verbose", "--report", tmp_path / "run.html")
+    said = run("process", "--import_path", card, *words)
+    row = told("process", "--import_path", card, *USER, "--exclude_area", HOME)
+    assert row["skipped"] == {"already_processed": 4, "excluded_area": 5}, row
+    (own_home / "config").write_text("[exclude]\nhome = " + HOME + "\n")
+    for words in (
+        ("upload", "--import_path", card, "--stand_in", tmp_path / "got"),
+        ("status", "--import_path", card, "--image", "0004.jpg"),
+        ("export", "--import_path", card, "--output_path", tmp_path / "e.geojson"),
+        ("export", "--import_path", card, "--output_path", tmp_path / "e.csv"),
+        ("report", "--import_path", card, "--output_path", tmp_path / "r.html"),
+    ):
+        ran = run(*words)
+        said = said._replace(stdout=said.stdout + ran.stdout, stderr=said.stderr + ran.stderr)
+    assert len(list((tmp_path / "got").glob("*.jpg"))) == 4
+    assert "in an area that is left out" in said.stdout
+    assert shows_home(everything(tmp_path) + said.stdout + said.stderr) == []
+    assert all(not making.description(card / f"{n:04d}.jpg") for n in range(2, 7))
+
+
+def test_an_area_of_the_configuration_counts_after_processing(
+    card: Path, tmp_path: Path, own_home: Path
+):
+    run("process", "--import_path", card, *USER)
+    (own_home / "config").write_text("[exclude]\nhome = " + HOME + "\n")
+    row = told("upload", "--import_path", card, "--stand_in", tmp_path / "got")
+    assert (row["done"], row["skipped"]) == (4, {"excluded_area": 5})
+    row = told("status", "--import_path", card)
+    assert row["skipped"]["excluded_area"] == 5
+    run("report", "--import_path", card, "--output_path", tmp_path / "r.html")
+    run("export", "--import_path", card, "--output_path", tmp_path / "e.gpx")
+    said = run("status", "--import_path", card, "--image", "0004.jpg").stdout
+    text = said + (tmp_path / "r.html").read_text("utf-8") + (tmp_path / "e.gpx").read_text()
+    assert shows_home(text) == []
+
+
+def test_an_area_that_is_taken_back_gives_the_photos_back(card: Path):
+    told("process", "--import_path", card, *USER, "--exclude_area", HOME)
+    row = told("process", "--import_path", card, *USER)
+    assert (row["exit_code"], row["done"] + row["skipped"].get("already_processed", 0)) == (0, 9)
+    assert all(making.description(path) for path in card.glob("*.jpg"))
+
+
+def test_a_track_that_is_written_has_no_point_in_an_area(
+    card: Path, tmp_path: Path, own_home: Path
+):
+    points = "".join(
+        f'<trkpt lat="{57.7 + n * 1e-4:.4f}" lon="11.97"><time>2024-05-06T07:08:{10 + n:02d}Z</time></trkpt>'
+        for n in range(9)
+    )
+    (tmp_path / "t.gpx").write_text(f"<gpx><trk><trkseg>{points}</trkseg></trk></gpx>")
+    (own_home / "config").write_text("[exclude]\nhome = " + HOME + "\n")
+    words = ("--geotag_source", "gpx", "--geotag_source_path", tmp_path / "t.gpx")
+    out = tmp_path / "out.gpx"
+    run("extract_geotag_data", "--import_path", card, *words, "--write_gpx", out)
+    assert shows_home(out.read_text()) == [] and out.read_text().count("<trkpt") == 4
+
+
+@pytest.mark.parametrize("area", ["1,2", "a,b,c", "91,0,10", "0,181,10", "0,0,0", "0,0,inf", ""])
+def test_an_area_that_is_none_is_refused(card: Path, area: str):
+    ran = run("process", "--import_path", card, *USER, "--exclude_area", area)
+    assert ran.code == 2 and "LAT,LON,METRES" in ran.stderr
+
+
+def test_an_area_beside_the_photos_changes_nothing(card: Path, tmp_path: Path):
+    run("process", "--import_path", card, *USER)
+    row = told(
+        "upload", "--import_path", card, "--stand_in", tmp_path / "got", "--exclude_area", "1,1,50"
+    )
+    assert (row["done"], row["skipped"]) == (9, {})
