@@ -31,6 +31,7 @@ step gives back as many images as it got.
                 Journal lines          lines as types, packed and unpacked
                 Journal                .mapillary/journal.jsonl of one folder, its lock
     Processing  Moments                zones, ties and starts among the images of a folder; pure
+                Drift                  clocks that run fast or slow; pure
                 Step options, Steps    what a step may be asked, what it makes of images; pure
                 Description            what all layers of an image say together
                 Plan                   from all that was gathered to the work to be done; pure
@@ -7289,6 +7290,7 @@ class Clockwork(NamedTuple):
     ahead: float = 0.0  # seconds that the camera's clock is ahead of UTC, and its zone
     interval: float = 0.0  # seconds between two shots; 0 = any
     start: bool = False  # whether the first image is to meet the first point of the track
+    known: Tuple[Tuple[str, float], ...] = ()  # image names, and seconds UTC when they were taken
 
 
 class Moment(NamedTuple):
@@ -7616,6 +7618,135 @@ def say_own_places(timed: List[Moment], track: Track, notes: Notes) -> None:
         )
 
 
+# ---- Drift --------------------------------------------------------------------------------------
+# Here: clocks that run fast or slow, by images of which the true time is known; pure.
+# Not here: zones.
+
+SYNC_ZONE = "--sync_point"
+_STALE_S = 2.0  # seconds by which a GPS time may differ from the others: more is a stale fix
+_DRIFT_S = 120.0  # seconds by which a clock drifts at most while a card is filled
+
+
+def sync_point_of(text: str) -> Tuple[str, float]:
+    """(image name, seconds UTC) of TIME@IMAGE; raises UsageError."""
+    when, at, name = text.partition("@")
+    seconds = parse_time(when) if at and name else None
+    if seconds is None:
+        wrong, example = "a sync point is TIME@IMAGE", "2024-05-06T07:08:09Z@IMG_0001.JPG"
+        raise UsageError("bad_sync_point", wrong, value=text, remedy=f"for example {example}")
+    return name, seconds
+
+
+def _error_at(points: Sequence[Tuple[float, float]], when: float) -> float:
+    """How far a clock is ahead at a time of its own: on the line between the points around it,
+    and as at the nearest one beyond them.
+    """
+    index = bisect.bisect_right(points, (when, math.inf))
+    before, after = points[max(0, index - 1)], points[min(index, len(points) - 1)]
+    if before[0] >= after[0]:
+        return before[1]
+    part = min(1.0, max(0.0, (when - before[0]) / (after[0] - before[0])))
+    return before[1] + part * (after[1] - before[1])
+
+
+def _corrected(moment: Moment, points: Sequence[Tuple[float, float]], teller: str) -> Moment:
+    """An image with its clock's error taken off."""
+    when = moment.time - _error_at(points, moment.time)
+    capture = moment.capture
+    if capture is not None:
+        capture = capture._replace(time=when, offset=0.0, zone=teller)
+    return moment._replace(time=when, capture=capture)
+
+
+def without_drift(
+    folders: Sequence[List[Moment]], clockwork: Clockwork, notes: Notes
+) -> List[List[Moment]]:
+    """The images with what their cameras' clocks are wrong, by sync points, or with --time_source
+    gps by their own GPS times. Raises UsageError for a sync point whose image is not here.
+    """
+    points, teller = _by_sync_points(folders, clockwork), SYNC_ZONE
+    if not points and clockwork.first == "gps":
+        points, teller = _by_own_gps(folders), GPS_SOURCE
+    for camera, pairs in points.items():
+        pairs.sort()
+        errors = f"{pairs[0][1]:+.1f} s, at last {pairs[-1][1]:+.1f} s"
+        named = " ".join(filter(None, camera[:2])) or "the camera"
+        notes.say(f"the clock of {named} is ahead by {errors}, by {len(pairs)} known times")
+    return [
+        [
+            _corrected(moment, points[camera_key(moment.image)], teller)
+            if _drifts(moment, points)
+            else moment
+            for moment in moments
+        ]
+        for moments in folders
+    ]
+
+
+_Errors = Dict[Tuple[Optional[str], ...], List[Tuple[float, float]]]  # camera -> time, error
+
+
+def _by_sync_points(folders: Sequence[List[Moment]], clockwork: Clockwork) -> _Errors:
+    """How far each camera's clock is ahead at its sync points; raises UsageError for one whose
+    image is not here.
+    """
+    points: _Errors = {}
+    known = {name.casefold(): (name, when) for name, when in clockwork.known}
+    for moment in itertools.chain.from_iterable(folders):
+        name, when = known.pop(moment.image.path.name.casefold(), ("", 0.0))
+        if name:
+            error = (moment.time, moment.time - when)
+            points.setdefault(camera_key(moment.image), []).append(error)
+    for name, _ in known.values():
+        wrong, remedy = "a sync point names an image that is not here", "check its name"
+        raise UsageError("no_image", wrong, value=name, remedy=remedy)
+    return points
+
+
+def _drifts(moment: Moment, points: Mapping[Tuple[Optional[str], ...], object]) -> bool:
+    """Whether the time of an image is that of a clock whose error is known."""
+    capture = moment.capture
+    own = capture is not None and capture.source not in (GPS_SOURCE, OUR_SOURCE)
+    return own and camera_key(moment.image) in points
+
+
+def _by_own_gps(folders: Sequence[List[Moment]]) -> _Errors:
+    """How far each camera's clock is ahead at two times, by its images that have a GPS time, too:
+    the ends of the straight line through them, stale fixes apart.
+    """
+    pairs: _Errors = {}
+    for moment in itertools.chain.from_iterable(folders):
+        found = moment.image.found or NOTHING_FOUND
+        local, _ = local_time_of(found, "")
+        if local is not None and found.gps_time is not None:
+            error = (local, local - found.gps_time)
+            pairs.setdefault(camera_key(moment.image), []).append(error)
+    lines = {camera: _line_through(sorted(some)) for camera, some in pairs.items()}
+    return {camera: line for camera, line in lines.items() if line}
+
+
+def _line_through(pairs: List[Tuple[float, float]]) -> List[Tuple[float, float]]:
+    """The ends of the straight line that fits best to points, those that are far off apart; none
+    of fewer than three.
+    """
+    mid = sorted(error for _, error in pairs)[len(pairs) // 2]
+    pairs = [(x, y) for x, y in pairs if abs(y - mid) <= _DRIFT_S]
+    for _ in range(2):
+        if len(pairs) < 3:
+            return []
+        start = pairs[0][0]
+        xs, ys = [x - start for x, _ in pairs], [y - mid for _, y in pairs]
+        mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+        spread = sum((x - mean_x) ** 2 for x in xs)
+        slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / spread if spread else 0.0
+        base = mid + mean_y - slope * mean_x
+        good = [(x, y) for x, y in pairs if abs(y - base - slope * (x - start)) <= _STALE_S]
+        if len(good) == len(pairs):
+            break
+        pairs = good or pairs
+    return [(x, base + slope * (x - start)) for x in (pairs[0][0], pairs[-1][0])]
+
+
 # ---- Step options -------------------------------------------------------------------------------
 # Here: the options of each step, and what a run is asked to do.
 # Not here: what a step makes of images.
@@ -7747,6 +7878,17 @@ class Geotagging(Group):
             newer=True,
         ),
     )
+    sync_point: Tuple[str, ...] = opt(
+        (),
+        Rule(
+            "the true time of an image, as a GPS clock shows it; of several the clock's error is "
+            "taken along the line between them",
+            "TIME@IMAGE",
+            advanced=True,
+            many=True,
+            newer=True,
+        ),
+    )
     keep_jumps: bool = opt(
         False,
         Rule(
@@ -7788,6 +7930,7 @@ class Geotagging(Group):
             )
         if self.timezone:
             zone_offset(self.timezone, 0.0)
+        list(map(sync_point_of, self.sync_point))
 
     def _check_source(self) -> None:
         """Raise UsageError where the source and the options that need one do not fit together."""
@@ -7817,6 +7960,7 @@ class Geotagging(Group):
             self.offset_time,
             self.sub_second_interval,
             self.use_gps_start_time,
+            tuple(map(sync_point_of, self.sync_point)),
         )
 
 
@@ -8009,6 +8153,7 @@ def geotag(
         pairs = list(zip(folder, moments))
         done.extend(failed(one, GEOTAG, _no_clock(one)) for one, moment in pairs if moment is None)
         found.append([moment for moment in moments if moment is not None])
+    found = without_drift(found, options.clockwork, notes)
     track = in_this_era(found, track, notes)
     timed = settled(found, track, options.clockwork, notes)
     say_zones(timed, notes)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import making
 import pytest
 from hypothesis import given, strategies as st
 
@@ -418,3 +419,108 @@ def test_spread_times_are_strictly_rising_and_stay_in_their_second(whole):
 
 def test_times_without_ties_stay():
     assert mt.spread_ties([1, 2, 3.5]) == ([1, 2, 3.5], 0)
+
+
+# ---- clocks that drift ---------------------------------------------------------------------------
+
+
+def _card(folder, count=13, gain=6.0 / 3600, ahead=7203.0, gps=False):
+    """Photos of an hour by a camera that is two hours and three seconds ahead, and gains; their true times."""
+    first, true = 1714979289.0, {}
+    for n in range(count):
+        real = first + n * 300.0
+        shown = real + ahead + gain * (real - first)
+        local = datetime.datetime.utcfromtimestamp(shown)
+        utc = datetime.datetime.utcfromtimestamp(real)
+        more = {
+            "gps_date": utc.strftime("%Y:%m:%d"),
+            "gps_time": (utc.hour, utc.minute, utc.second),
+        }
+        making.photo(
+            folder / f"{n:02d}.jpg",
+            time=local.strftime("%Y:%m:%d %H:%M:%S"),
+            subsec="%03d" % (local.microsecond // 1000),
+            lat=57.7 + n * 1e-3,
+            lon=11.97,
+            **(more if gps and n % 3 == 0 else {}),
+        )
+        true[f"{n:02d}.jpg"] = real
+    return true
+
+
+def _times(folder, *more):
+    options = mt.Geotagging(**dict(more))
+    report = mt.process(
+        mt.Input(import_path=str(folder)), mt.User(user_name="demo"), geotagging=options
+    )
+    return {image.path.name: image.time for image in report.images}, report
+
+
+def _iso(seconds):
+    return mt.format_time(seconds)
+
+
+def test_one_sync_point_is_an_offset(tmp_path):
+    true = _card(tmp_path / "p", gain=0.0)
+    point = f"{_iso(true['05.jpg'])}@05.jpg"
+    times, report = _times(tmp_path / "p", ("sync_point", (point,)))
+    assert all(abs(times[name] - true[name]) < 0.002 for name in true)
+    assert any("is ahead by +7203.0 s" in note for note in report.notes)
+
+
+def test_a_camera_that_gains_six_seconds_an_hour_by_two_sync_points(tmp_path):
+    true = _card(tmp_path / "p")
+    points = tuple(f"{_iso(true[name])}@{name.upper()}" for name in ("00.jpg", "12.jpg"))
+    times, _ = _times(tmp_path / "p", ("sync_point", points))
+    assert max(abs(times[name] - true[name]) for name in true) < 0.2
+
+
+def test_several_sync_points_are_followed_piece_by_piece(tmp_path):
+    true = _card(tmp_path / "p", gain=0.0)
+    wrong = {"00.jpg": 0.0, "06.jpg": 4.0, "12.jpg": 2.0}
+    points = tuple(f"{_iso(true[name] + wrong[name])}@{name}" for name in wrong)
+    times, _ = _times(tmp_path / "p", ("sync_point", points))
+    assert abs(times["03.jpg"] - true["03.jpg"] - 2.0) < 0.01
+    assert abs(times["09.jpg"] - true["09.jpg"] - 3.0) < 0.01
+
+
+def test_photos_with_both_times_are_sync_points_by_themselves(tmp_path):
+    true = _card(tmp_path / "p", gps=True)
+    times, _ = _times(tmp_path / "p", ("time_source", "gps"))
+    assert max(abs(times[name] - true[name]) for name in true) < 0.2
+
+
+def test_a_stale_gps_time_moves_no_clock(tmp_path):
+    true = _card(tmp_path / "p", gps=True)
+    making.photo(
+        tmp_path / "p" / "stale.jpg",
+        time="2024:05:06 09:30:00",
+        gps_date="2024:05:06",
+        gps_time=(5, 0, 0),
+        lat=57.7,
+        lon=11.97,
+    )
+    times, _ = _times(tmp_path / "p", ("time_source", "gps"), ("keep_jumps", True))
+    assert max(abs(times[name] - true[name]) for name in true) < 0.2
+
+
+def test_each_camera_has_a_clock_of_its_own(tmp_path):
+    true = _card(tmp_path / "p", gain=0.0)
+    making.photo(
+        tmp_path / "p" / "other.jpg", make="Other", time="2024:05:06 07:10:00", lat=57.7, lon=11.97
+    )
+    point = f"{_iso(true['05.jpg'])}@05.jpg"
+    times, _ = _times(tmp_path / "p", ("sync_point", (point,)))
+    assert times["other.jpg"] == mt.parse_time("2024:05:06 07:10:00")
+
+
+@pytest.mark.parametrize("point", ["x", "2024-05-06T07:08:09Z", "@a.jpg", "noon@a.jpg"])
+def test_a_sync_point_that_is_none_is_refused(point):
+    with pytest.raises(mt.UsageError, match="TIME@IMAGE"):
+        mt.Geotagging(sync_point=(point,))
+
+
+def test_a_sync_point_of_an_image_that_is_not_there_is_refused(tmp_path):
+    _card(tmp_path / "p", 2)
+    with pytest.raises(mt.UsageError, match="not here"):
+        _times(tmp_path / "p", ("sync_point", ("2024-05-06T07:08:09Z@nope.jpg",)))
