@@ -7730,21 +7730,25 @@ def _line_through(pairs: List[Tuple[float, float]]) -> List[Tuple[float, float]]
     of fewer than three.
     """
     mid = sorted(error for _, error in pairs)[len(pairs) // 2]
-    pairs = [(x, y) for x, y in pairs if abs(y - mid) <= _DRIFT_S]
-    for _ in range(2):
-        if len(pairs) < 3:
-            return []
-        start = pairs[0][0]
-        xs, ys = [x - start for x, _ in pairs], [y - mid for _, y in pairs]
-        mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-        spread = sum((x - mean_x) ** 2 for x in xs)
-        slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / spread if spread else 0.0
-        base = mid + mean_y - slope * mean_x
-        good = [(x, y) for x, y in pairs if abs(y - base - slope * (x - start)) <= _STALE_S]
-        if len(good) == len(pairs):
-            break
-        pairs = good or pairs
-    return [(x, base + slope * (x - start)) for x in (pairs[0][0], pairs[-1][0])]
+    near = [(x, y) for x, y in pairs if abs(y - mid) <= _DRIFT_S]
+    if len(near) < 3:
+        return []
+    base, slope = _fitted(near)
+    good = [(x, y) for x, y in near if abs(y - base - slope * (x - near[0][0])) <= _STALE_S]
+    if len(good) < 3:
+        return []
+    base, slope = _fitted(good)
+    return [(x, base + slope * (x - good[0][0])) for x in (good[0][0], good[-1][0])]
+
+
+def _fitted(points: Sequence[Tuple[float, float]]) -> Tuple[float, float]:
+    """(height at the first point, slope) of the line of least squares."""
+    start, floor = points[0]
+    xs, ys = [x - start for x, _ in points], [y - floor for _, y in points]
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    spread = sum((x - mean_x) ** 2 for x in xs)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / spread if spread else 0.0
+    return floor + mean_y - slope * mean_x, slope
 
 
 # ---- Step options -------------------------------------------------------------------------------
