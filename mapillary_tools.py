@@ -7498,7 +7498,7 @@ def say_zones(timed: List[Moment], notes: Notes) -> None:
         zones = "/".join(format_offset(offset) for offset in sorted({o for _, o in moments})[:3])
         guess = "; if the camera clock was not on UTC, give --timezone"
         notes.say(
-            f"capture times of {len(moments)} images{camera} from {source}, "
+            f"capture times of {plural(len(moments), 'image')}{camera} from {source}, "
             f"zone {zones} from {zone}, UTC "
             f"{format_time(min(moments)[0])} to {format_time(max(moments)[0])}"
             + (guess if zone == NO_ZONE else "")
@@ -8175,7 +8175,7 @@ def _say_places(images: Sequence[Image], notes: Notes) -> None:
     """Say where positions come from that neither EXIF nor a track tells."""
     sources = [one.geotag.placed_by for one in images if one.geotag and one.geotag.placed_by]
     for source in dict.fromkeys(sources):
-        notes.say(f"positions of {sources.count(source)} images from {source}")
+        notes.say(f"positions of {plural(sources.count(source), 'image')} from {source}")
 
 
 def _without_jumps(images: List[Image], options: Geotagging) -> List[Image]:
@@ -13122,7 +13122,8 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
     report.told.facts.update(safe_to_delete=done and arrived == report.found)
     if asked.stand_in:
         place = f"at the stand-in service in {asked.stand_in}"
-        notes.say(f"{arrived} images are {place}; nothing went to Mapillary")
+        verb = "is" if arrived == 1 else "are"
+        notes.say(f"{plural(arrived, 'image')} {verb} {place}; nothing went to Mapillary")
     elif arrived and done:
         rest = "; skipped ones are only here" if arrived < report.found else ""
         notes.say(
@@ -13389,7 +13390,7 @@ class _Figures:
         self.lines.append(f"{name}: {sum(counts.values())} images = {parts}")
         for row in rows:
             ending = "finished" if row.finished else "not finished"
-            text = f"{row.images} images, {row.uploaded} uploaded, {ending}"
+            text = f"{plural(row.images, 'image')}, {row.uploaded} uploaded, {ending}"
             self.lines.append(f"  sequence {row.id}: {text}")
 
 

@@ -50,7 +50,7 @@ def test_narration_goes_to_the_logger_of_the_host(tools, tmp_path, caplog):
     making.drive(tmp_path / "p", count=1)
     with caplog.at_level(logging.INFO, "mapillary_tools"):
         tools.process(tools.Input(str(tmp_path / "p")), tools.User("demo"))
-    assert "capture times of 1 images" in caplog.text
+    assert "capture times of 1 image from" in caplog.text
 
 
 def test_main_leaves_logging_as_it_was(tools, tmp_path, capsys):

@@ -334,7 +334,7 @@ def test_place_in_xmp_is_read_named_and_written_to_exif(values, lat, lon, tmp_pa
     assert told["MAPAltitude"] == -12.5 and making.place(path)[:2] == pytest.approx(
         (lat, lon), abs=1e-6
     )
-    assert any("1 images from XMP" in note for note in report.notes)
+    assert any("1 image from XMP" in note for note in report.notes)
 
 
 def test_place_in_exif_wins_over_xmp(tmp_path):
