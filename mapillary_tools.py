@@ -11773,7 +11773,7 @@ class History:
         return one
 
     def add(self, picture: str, path: str) -> None:
-        """Note a photo that has arrived; keep() writes it."""
+        """Note a photo that has arrived, in a sequence that is finished; keep() writes it."""
         if picture in self._before:
             return
         at = format_time(time.time())
@@ -12046,8 +12046,20 @@ class Shipment:
         if state != THERE and self.asked.reupload:
             return
         parcel.state, parcel.handle = state, sent.handle or ""
-        if sent.picture and state != ELSEWHERE:
-            self.history.add(sent.picture, parcel.path)
+
+    def keep_history(self) -> None:
+        """Note the images of sequences that the service has finished, for other folders with the
+        same photos; those of an unfinished one are not at home there yet.
+        """
+        for batch in self.batches.values():
+            journal = batch.place.journal
+            if batch.open_by(journal.manifest(self.service, batch.identity)):
+                continue
+            for parcel in batch.parcels:
+                sent = journal.sent(self.service, parcel.name)
+                if parcel.state in _ARRIVED and sent is not None and sent.picture:
+                    self.history.add(sent.picture, parcel.path)
+        self.history.keep()
 
     def outdated(self) -> int:
         """How many images the service has with another time or position."""
@@ -12273,11 +12285,10 @@ class Sender:
             self._flush()
 
     def _flush(self) -> None:
-        """Have all that has arrived on disk, first in the journals, then in the history."""
+        """Have all that has arrived on disk."""
         places = {id(batch.place): batch.place for batch in self.shipment.batches.values()}
         for place in places.values():
             place.journal.flush()
-        self.shipment.history.keep()
 
     def finish_held(self) -> None:
         """Finish the sequences that a run with hold left open."""
@@ -12370,10 +12381,8 @@ class Sender:
         state = ELSEWHERE if line.status == "elsewhere" else SENT
         parcel.state = state if problem is None else FAILED
         parcel.handle, parcel.problem = line.handle or "", problem
-        if parcel.state == SENT and line.picture:
-            self.shipment.history.add(line.picture, parcel.path)
-            if self._pulse.due():
-                self._flush()
+        if parcel.state == SENT and self._pulse.due():
+            self._flush()
 
     def try_finish(self, batch: Batch) -> None:
         """Finish a sequence, unless it is to be held; one that cannot be finished is recorded."""
@@ -12966,7 +12975,7 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
         _check_shipment(shipment, options[Whose].user_name)
         if not dry:
             _send(sender, service, asked)
-            history.keep()
+            shipment.keep_history()
         elif asked.retry_failed == "no":
             _leave_failed(shipment)
         _count_sent(report, paths, sender, dry)

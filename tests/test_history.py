@@ -76,6 +76,19 @@ def test_a_card_in_two_folders_goes_up_once(card: Card):
     assert again["skipped"] == {"already_uploaded": 3} and card.finished() == 1
 
 
+def test_photos_of_a_sequence_that_was_never_finished_go_up_again(card: Card):
+    """They are at the service, but nobody sees them: the folder they came from may be gone."""
+    first = card.make()
+    shutil.copytree(str(first), str(card.base / "b"))
+    card.process(first)
+    row = card.upload(first, "--manual_done")
+    assert (row["done"], card.finished()) == (3, 0)
+    shutil.rmtree(str(first))
+    card.process(card.base / "b", "--device_make", "Other")
+    row = card.upload(card.base / "b")
+    assert (row["done"], card.finished()) == (3, 1)
+
+
 def test_they_count_as_uploaded_afterwards(card: Card):
     second = copied(card)
     card.process(second)
