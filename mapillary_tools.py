@@ -12893,6 +12893,17 @@ def _forget(login: Login, config: Configuration, ui: Ui) -> Report:
     return Report("authenticate", 1, told=Told("account forgotten"))
 
 
+def _no_client_token() -> UsageError:
+    """The error for a login without the token that tells the service which program asks."""
+    line = f"{'set' if os.name == 'nt' else 'export'} {_CLIENT}='MLY|...'"
+    return UsageError(
+        "missing_option",
+        "logging in by password needs a client token, which tells the service which program asks",
+        remedy="register an application at https://www.mapillary.com/dashboard/developers, type "
+        f"{line}, and again; or give --user_access_token TOKEN instead",
+    )
+
+
 def _token_by_password(
     server: Server, login: Login, config: Configuration, ui: Ui
 ) -> Tuple[str, str]:
@@ -12902,18 +12913,18 @@ def _token_by_password(
     email = _answer(ui, login.user_email, "E-mail address", "--user_email or --user_access_token")
     password = _answer(ui, login.user_password, "Password", "--user_password", True)
     stored = (config.told(section, _CLIENT) for section in config.sections)
-    client = _answer(
-        ui,
-        environment(_CLIENT) or next(filter(None, stored), None),
-        "Client token (MLY|..., from the developer page of your Mapillary account)",
-        "MAPILLARY_CLIENT_TOKEN in the environment",
-    )
+    known = environment(_CLIENT) or next(filter(None, stored), None)
+    if not known and ui.ask is None:
+        raise _no_client_token()
+    question = "Client token (MLY|..., from the developer page of your Mapillary account)"
+    client = _answer(ui, known, question, _CLIENT)
     client = _clean(client, "client token")
     try:
         return token_by_password(server, client, email, password), client
     except UploadError as error:
         value = error.problem.value.replace(password, "...")
-        wrong, remedy = "the login failed", error.problem.remedy
+        wrong = "the login failed"
+        remedy = "check e-mail and password; or, without them, give --user_access_token TOKEN"
         if isinstance(error, NotAuthorized):
             wrong = "the service does not accept the login"
             remedy = "check e-mail, password and client token"

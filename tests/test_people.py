@@ -12,7 +12,7 @@ from typing import Any, Dict, List
 import making
 import pytest
 from conftest import ROOT, in_process, run
-from service import Service
+from service import CLIENT_TOKEN, Service
 
 import mapillary_tools as mt
 
@@ -459,6 +459,21 @@ def test_row_52_a_token_of_another_account_is_refused(own_home: Path, monkeypatc
         words = ("--user_name", "other", "--user_access_token", TOKEN)
         line = said("authenticate", *words, code=9)
     assert "this token belongs to demo, not to other" in line and TOKEN not in line
+
+
+def test_row_54_what_a_client_token_is_and_a_wrong_password(own_home: Path, monkeypatch: Any):
+    words = ("authenticate", "--user_name", "demo", "--user_email", "a@example.org")
+    words += ("--user_password", "wrong password")
+    line = said(*words)
+    assert "which program asks" in line and "/dashboard/developers" in line
+    assert "MAPILLARY_CLIENT_TOKEN=" in line and "--user_access_token TOKEN" in line
+    with Service() as service:
+        for name, value in service.environment(own_home / "config").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MAPILLARY_CLIENT_TOKEN", CLIENT_TOKEN)
+        line = said(*words, "--force_overwrite", code=9)
+    assert "The password that you have entered is incorrect." in line
+    assert "check e-mail and password" in line and "wrong password" not in line
 
 
 def test_row_53_a_typo_in_the_name_is_answered_with_the_stored_one(card: Path, own_home: Path):
