@@ -42,12 +42,12 @@ def sound(row: memory.Row) -> None:
 
 @linux
 def test_a_track_that_does_not_fit_is_one_line(tmp_path):
-    memory.large_gpx(tmp_path / "a.gpx", 12)
+    memory.large_gpx(tmp_path / "a.gpx", 40)
     photos = memory._with_one_photo(tmp_path)
     argv = ["process", "--import_path", photos, "--user_name", "demo", "--advanced"]
     argv += ["--geotag_source", "gpx", "--geotag_source_path", tmp_path / "a.gpx"]
-    ran = memory.run(80 * memory.MB, tmp_path, *argv)
-    sound(memory.Row("gpx", 12, ran, None, 30))
+    ran = memory.run(110 * memory.MB, tmp_path, *argv)
+    sound(memory.Row("gpx", 40, ran, None, 30))
     assert ran.code != 0
 
 

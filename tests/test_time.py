@@ -424,14 +424,17 @@ def test_times_without_ties_stay():
 # ---- clocks that drift ---------------------------------------------------------------------------
 
 
+EPOCH = datetime.datetime(1970, 1, 1)
+
+
 def _card(folder, count=13, gain=6.0 / 3600, ahead=7203.0, gps=False):
     """Photos of an hour by a camera that is two hours and three seconds ahead, and gains; their true times."""
     first, true = 1714979289.0, {}
     for n in range(count):
         real = first + n * 300.0
         shown = real + ahead + gain * (real - first)
-        local = datetime.datetime.utcfromtimestamp(shown)
-        utc = datetime.datetime.utcfromtimestamp(real)
+        local = EPOCH + datetime.timedelta(seconds=shown)
+        utc = EPOCH + datetime.timedelta(seconds=real)
         more = {
             "gps_date": utc.strftime("%Y:%m:%d"),
             "gps_time": (utc.hour, utc.minute, utc.second),
