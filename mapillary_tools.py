@@ -30,8 +30,8 @@ step gives back as many images as it got.
                 Track files            the table of readers; files and folders to a Track
                 Journal lines          lines as types, packed and unpacked
                 Journal                .mapillary/journal.jsonl of one folder, its lock
-    Processing  Moments                zones, ties and starts among the images of a folder; pure
-                Drift                  clocks that run fast or slow; pure
+    Processing  Clocks                 what a clock says, and how it drifts; pure
+                Moments                zones, ties and starts among the images of a folder; pure
                 Step options, Steps    what a step may be asked, what it makes of images; pure
                 Description            what all layers of an image say together
                 Plan                   from all that was gathered to the work to be done; pure
@@ -329,6 +329,15 @@ def shown(text: str) -> str:
     return re.sub(controls, lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
+def near_to(typed: str, known: Sequence[str], count: int = 1) -> List[str]:
+    """Those of some words that are spelled almost like one."""
+    import difflib
+
+    small = {word.lower(): word for word in known}
+    found = difflib.get_close_matches(typed.lower(), list(small), count, 0.6)
+    return [small[word] for word in found]
+
+
 class Problem(NamedTuple):
     """What a person can act on; text and --json are both made from it."""
 
@@ -598,14 +607,14 @@ class Found(NamedTuple):
     make: Optional[str] = None
     model: Optional[str] = None
     accuracy: Optional[float] = None  # metres
-    body: Optional[str] = None  # serial number of the camera
-    lens: Optional[str] = None  # serial number of the lens
+    body_serial: Optional[str] = None
+    lens_serial: Optional[str] = None
     caption: Optional[str] = None  # ImageDescription
     history: Optional[str] = None  # ImageHistory
     raw: Optional[Raw] = None  # the tags that we may write, as they were
     reader: Optional[str] = None  # the library that read it where our own reader could not
     pixels: Optional[Tuple[Optional[int], Optional[int]]] = None  # width, height
-    digest: Optional[str] = None  # of its Exif block
+    digest: Optional[str] = None  # of its Exif block; of an image that is left out: of the areas
     thumbnail: Optional[str] = None  # base64, of a block in which it may have to make room
     links: Optional[int] = None  # names of the file; None = one
     size: int = -1  # bytes
@@ -673,7 +682,6 @@ class Device(NamedTuple):
     make: Optional[str] = None
     model: Optional[str] = None
     accuracy: Optional[float] = None  # metres
-    filename: Optional[str] = None
     import_date: Optional[int] = None  # milliseconds since 1970
     tags: Optional[Tuple[MetaTag, ...]] = None
 
@@ -843,6 +851,8 @@ class Image(NamedTuple):
     @property
     def problem(self) -> Optional[Problem]:
         """Why it failed, by the file itself or by a step."""
+        if self.is_excluded:
+            return None
         if self.found is not None and self.found.error is not None:
             return self.found.error._replace(file=str(self.path))
         if self.failure is None:
@@ -1104,7 +1114,6 @@ class Rule(NamedTuple):
     flag: Optional[str] = None  # its name on the command line, where that is no Python name
     positional: bool = False
     many: bool = False  # may be given several times: a tuple
-    key: bool = False  # one of the options that the short help shows
     newer: bool = False  # came after the first journals: enters a hash only where it is used
 
     def wrong_with(self, value: object) -> Optional[str]:
@@ -1327,7 +1336,6 @@ class Input(Group):
         Rule(
             "folder with the images; several, or @LIST for a file with one a line, are one run",
             "FOLDER",
-            key=True,
         ),
     )
     verbose: bool = opt(False, _VERBOSE)
@@ -1337,6 +1345,11 @@ class Input(Group):
     def folders(self) -> List[str]:
         """All folders of the run."""
         return [str(folder) for folder in (self.import_path, *self.also)]
+
+    @property
+    def words(self) -> Tuple[str, ...]:
+        """The same as they are typed."""
+        return tuple(word for folder in self.folders for word in ("--import_path", folder))
 
 
 @dataclass(frozen=True)
@@ -1567,9 +1580,14 @@ _MOST_PIECES = 400  # between jumps; a track with more of them is no track
 _KEPT = 5 / 6  # of the points of a real track
 
 
+def least_speed(a: Fix, b: Fix) -> float:
+    """Metres a second at least from one place to a later one, where receivers are a little off."""
+    return max(0.0, distance(a, b) - _NOISE_M) / max(0.1, b.time - a.time)
+
+
 def _too_fast(a: Fix, b: Fix, limit: float) -> bool:
     """Whether the way from a to b is faster than limit (m/s), noise apart."""
-    return distance(a, b) - _NOISE_M > limit * max(0.1, b.time - a.time)
+    return least_speed(a, b) > limit
 
 
 class Area(NamedTuple):
@@ -1604,6 +1622,11 @@ def is_excluded(areas: Sequence[Area], fix: Optional[Fix]) -> bool:
 def outside_of(areas: Sequence[Area], track: Track) -> Track:
     """A track without its points in some areas."""
     kept = [n for n, point in enumerate(track.points) if not is_excluded(areas, point)]
+    return _of_points(track, kept)
+
+
+def _of_points(track: Track, kept: Sequence[int]) -> Track:
+    """A track of some of its points, by their numbers in order."""
     starts = sorted({bisect.bisect_left(kept, start) for start in track.starts} - {len(kept)})
     return track._replace(points=[track.points[n] for n in kept], starts=starts)
 
@@ -1627,9 +1650,7 @@ def without_wild(track: Track, max_speed: float) -> Track:
         note = f"the track jumps {len(jumps)} times faster than {max_speed:g} km/h"
         return track._replace(notes=[*track.notes, note])
     kept = [index for start, end in keep for index in range(start, end)]
-    starts = sorted({bisect.bisect_left(kept, start) for start in track.starts} - {len(kept)})
-    dropped = {**track.dropped, WILD: lost}
-    return track._replace(points=[points[index] for index in kept], starts=starts, dropped=dropped)
+    return _of_points(track, kept)._replace(dropped={**track.dropped, WILD: lost})
 
 
 def _longest_way(
@@ -1879,11 +1900,10 @@ def zone_offset(zone: str, local: float) -> float:
     by its rule then), `+02:00` or an IANA name. Raises UsageError for a zone that this Python does
     not know.
     """
-    short = _SHORT_ZONE.match(zone.strip())
-    if short:  # 2, +2, +0200, UTC+2
+    fixed, short = parse_offset(zone), _SHORT_ZONE.match(zone.strip())
+    if fixed is None and short:  # 2, +2, UTC+2
         sign, hours, minutes = short.groups()
-        zone = f"{sign or '+'}{int(hours):02d}:{minutes or '00'}"
-    fixed = parse_offset(zone)
+        fixed = parse_offset(f"{sign or '+'}{int(hours):02d}:{minutes or '00'}")
     if fixed is not None:
         return fixed
     # the years 69 to 8307, beyond which dates cannot be computed
@@ -2202,7 +2222,7 @@ MODES_MOST = 3  # images at least, on average, between two changes of pixel size
 def camera_key(image: Image) -> Tuple[Optional[str], ...]:
     """What tells one camera from another: make, model, serial numbers of body and lens."""
     found, camera = image.found or NOTHING_FOUND, image.camera
-    return camera.make, camera.model, found.body, found.lens
+    return camera.make, camera.model, found.body_serial, found.lens_serial
 
 
 def of_each_camera(things: Iterable[T], image_of_thing: Callable[[T], Image]) -> List[List[T]]:
@@ -2304,6 +2324,11 @@ def _chords(images: Sequence[Image]) -> List[Optional[float]]:
     return courses
 
 
+def turned_by(image: Image, angle: float) -> float:
+    """Degrees by which the direction of an image is turned: the angle of all, and its own."""
+    return angle + ((image.given or NOTHING_GIVEN).turn or 0.0)
+
+
 def with_directions(images: Sequence[Image], offset_angle: float, all_of_them: bool) -> List[Image]:
     """The images of one sequence, in order, with a heading where it is missing (or on all of them).
 
@@ -2316,7 +2341,7 @@ def with_directions(images: Sequence[Image], offset_angle: float, all_of_them: b
         fix, heading = image.fix, image.heading
         course = chord if fix is None or fix.course is None else fix.course
         if course is not None and (all_of_them or (heading is None and image.magnetic is None)):
-            heading = (course + offset_angle) % 360.0
+            heading = (course + turned_by(image, offset_angle)) % 360.0
         out.append(image._replace(membership=Membership(heading=heading)))
     return out
 
@@ -2420,7 +2445,6 @@ def sequence_id(first_photo: str, options: Mapping[str, object]) -> str:
 # Here: photos whose position cannot be, by their neighbours and by time.
 # Not here: points of a track (Geo).
 
-JUMP_NOISE_M = 30.0  # metres that a position may be off without being wrong
 JUMP_M = 100.0  # metres from which a move is a jump where it is many times as fast as the others
 JUMP_TIMES = 10.0  # how many times as fast as the local median
 JUMP_SPEED = 10.0  # metres a second below which nothing is a jump by that
@@ -2453,8 +2477,7 @@ class _Way:
 
     def speed(self, a: int, b: int) -> float:
         """Metres a second between two photos at least."""
-        metres = max(0.0, self.metres(a, b) - JUMP_NOISE_M)
-        return metres / max(0.1, self.fixes[b].time - self.fixes[a].time)
+        return least_speed(self.fixes[a], self.fixes[b])
 
     def too_fast(self, a: int, b: int) -> bool:
         """Whether nobody gets from one photo to a later one in the time between them."""
@@ -3879,8 +3902,8 @@ def found_in(exif: Exif) -> Found:
         orientation=int(orientation) if orientation and orientation in range(1, 9) else None,
         make=_text(ifd0.get(_MAKE)),
         model=_text(ifd0.get(_MODEL)),
-        body=_text(exif.get("Exif", {}).get(_BODY_SERIAL)),
-        lens=_text(exif.get("Exif", {}).get(_LENS_SERIAL)),
+        body_serial=_text(exif.get("Exif", {}).get(_BODY_SERIAL)),
+        lens_serial=_text(exif.get("Exif", {}).get(_LENS_SERIAL)),
         accuracy=_ratio(gps.get(_GPS_ERROR)),
         caption=_text(ifd0.get(_DESCRIPTION)),
         history=_text(ifd0.get(_HISTORY)) or _text(exif.get("Exif", {}).get(_HISTORY)),
@@ -4598,27 +4621,6 @@ def has_caption_of_ours(found: Optional[Found]) -> bool:
     return found is not None and '"MAPPhotoUUID"' in (found.caption or "")
 
 
-OUR_SOURCE = "our own description"  # of a time, where no journal tells more
-
-
-def described_time(image: Image) -> Optional[float]:
-    """The time, seconds UTC, in a description of ours that a file carried when it was found: a copy
-    of a processed photo without its journal. None for any other image.
-    """
-    found = image.found
-    row = parsed(found.caption) if found is not None and has_caption_of_ours(found) else None
-    text = row.get("MAPCaptureTime") if isinstance(row, dict) else None
-    match = _MAP_TIME.match(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    parts = match.groups()
-    seconds = parse_time("-".join(parts[:3]) + "T" + ":".join(parts[3:6]))
-    return None if seconds is None else seconds + int(match.group(7)[:3].ljust(3, "0")) / 1000
-
-
-_MAP_TIME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d+)\Z")
-
-
 def check_copy(path: str, image: str, copied: Optional[Written]) -> None:
     """Raise CannotWrite where something else than the copy that we made of an image stands in its
     place. Where the journal does not tell how we left it, our description does, or the picture.
@@ -4646,6 +4648,7 @@ class OwnDescription(NamedTuple):
     sequence: Optional[str]
     user: Optional[str]
     organization: Optional[str]
+    time: Optional[float]  # capture, seconds UTC
 
 
 def own_description(found: Found) -> Optional[OwnDescription]:
@@ -4660,7 +4663,32 @@ def own_description(found: Found) -> Optional[OwnDescription]:
         str(row["MAPSequenceUUID"]) if row.get("MAPSequenceUUID") else None,
         user if isinstance(user, str) else None,
         organization if isinstance(organization, str) else None,
+        _map_time(str(row["MAPCaptureTime"])),
     )
+
+
+_MAP_TIME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d{1,3})\Z")
+
+
+def _map_time(text: str) -> Optional[float]:
+    """Seconds UTC of a time as descriptions have it; None for what is none."""
+    match = _MAP_TIME.match(text)
+    if match is None:
+        return None
+    date, clock = "-".join(match.groups()[:3]), ":".join(match.groups()[3:6])
+    return parse_time(f"{date}T{clock}.{match.group(7)}")
+
+
+OUR_SOURCE = "our own description"  # of a time, where no journal tells more
+
+
+def described_time(image: Image) -> Optional[float]:
+    """The time, seconds UTC, in a description of ours that a file carried when it was found: a copy
+    of a processed photo without its journal. None for any other image.
+    """
+    found = image.found
+    own = own_description(found) if found is not None and has_caption_of_ours(found) else None
+    return None if own is None else own.time
 
 
 # ---- Points -------------------------------------------------------------------------------------
@@ -7277,9 +7305,9 @@ def old_samplings(state: str) -> List[Sampling]:
     return found
 
 
-# ---- Moments ------------------------------------------------------------------------------------
-# Here: when the images of a folder were taken: zones, ties, starts, and what the track says of it.
-# Not here: which times an image tells; positions; options.
+# ---- Clocks -------------------------------------------------------------------------------------
+# Here: what an image's own clock says, and by how much it runs fast or slow; pure.
+# Not here: zones; which of an image's times counts.
 
 
 class Clockwork(NamedTuple):
@@ -7290,7 +7318,7 @@ class Clockwork(NamedTuple):
     ahead: float = 0.0  # seconds that the camera's clock is ahead of UTC, and its zone
     interval: float = 0.0  # seconds between two shots; 0 = any
     start: bool = False  # whether the first image is to meet the first point of the track
-    known: Tuple[Tuple[str, float], ...] = ()  # image names, and seconds UTC when they were taken
+    synced: Tuple[Tuple[str, float], ...] = ()  # image names, and seconds UTC when they were taken
 
 
 class Moment(NamedTuple):
@@ -7324,35 +7352,162 @@ def moment_of(image: Image, clockwork: Clockwork) -> Optional[Moment]:
     return Moment(image, capture.time + (given.later or 0.0) - clockwork.ahead, capture)
 
 
+SYNC_ZONE = "--sync_point"
+_STALE_S = 2.0  # seconds by which a GPS time may differ from the others: more is a stale fix
+_DRIFT_S = 120.0  # seconds by which a clock drifts at most while a card is filled
+
+Errors = List[Tuple[float, float]]  # time by a clock, seconds that it is ahead then; in order
+
+
+def sync_point_of(text: str) -> Tuple[str, float]:
+    """(image name, seconds UTC) of TIME@IMAGE; raises UsageError."""
+    when, at, name = text.partition("@")
+    seconds = parse_time(when) if at and name else None
+    if seconds is None:
+        wrong, example = "a sync point is TIME@IMAGE", "2024-05-06T07:08:09Z@IMG_0001.JPG"
+        raise UsageError("bad_sync_point", wrong, value=text, remedy=f"for example {example}")
+    return name, seconds
+
+
+def corrected(moment: Moment, errors: Errors, teller: Optional[str] = None) -> Moment:
+    """An image with its clock's error taken off: on the line between the known ones around it, and
+    as at the nearest one beyond them. The zone is then known by the teller, None = as before.
+    """
+    index = bisect.bisect_right(errors, (moment.time, math.inf))
+    before, after = errors[max(0, index - 1)], errors[min(index, len(errors) - 1)]
+    error = before[1]
+    if after[0] > before[0] <= moment.time:
+        part = (moment.time - before[0]) / (after[0] - before[0])
+        error += part * (after[1] - before[1])
+    capture = moment.capture
+    if capture is not None:
+        capture = capture._replace(time=capture.time - error)
+        if teller is not None:
+            capture = capture._replace(offset=0.0, zone=teller)
+    return moment._replace(time=moment.time - error, capture=capture)
+
+
+def has_own_clock(moment: Moment) -> bool:
+    """Whether the time of an image is that of its camera's clock."""
+    capture = moment.capture
+    return capture is not None and capture.source not in (GPS_SOURCE, OUR_SOURCE)
+
+
+def sync_errors(
+    folders: Iterable[List[Moment]], clockwork: Clockwork, notes: Notes
+) -> Dict[Tuple[Optional[str], ...], Errors]:
+    """How far each camera's clock is ahead at its sync points, which is said; raises UsageError for
+    one whose image is not here.
+    """
+    found: Dict[Tuple[Optional[str], ...], Errors] = {}
+    open_ones = {name.casefold(): (name, when) for name, when in clockwork.synced}
+    for moment in itertools.chain.from_iterable(folders if open_ones else ()):
+        name, when = open_ones.pop(moment.image.path.name.casefold(), ("", 0.0))
+        if name:
+            error = (moment.time, moment.time - when)
+            found.setdefault(camera_key(moment.image), []).append(error)
+    for name, _ in open_ones.values():
+        wrong, remedy = "a sync point names an image that is not here", "check its name"
+        raise UsageError("no_image", wrong, value=name, remedy=remedy)
+    for camera, errors in found.items():
+        errors.sort()
+        say_errors(" ".join(filter(None, camera[:2])), errors, len(errors), notes)
+    return found
+
+
+def say_errors(camera: str, errors: Errors, count: int, notes: Notes) -> None:
+    """Say how far a camera's clock is ahead, by so many known times."""
+    first, last = f"{errors[0][1]:+.1f} s", f"{errors[-1][1]:+.1f} s"
+    ahead = first if first == last else f"{first}, at last {last}"
+    times = plural(count, "known time")
+    notes.say(f"the clock of {camera or 'the camera'} is ahead by {ahead}, by {times}")
+
+
+def line_through(errors: Errors) -> Errors:
+    """The ends of the straight line that fits best to the errors of a clock, those that are far off
+    apart; none of fewer than three.
+    """
+    mid = sorted(error for _, error in errors)[len(errors) // 2] if errors else 0.0
+    near = [(when, error) for when, error in errors if abs(error - mid) <= _DRIFT_S]
+    if len(near) < 3:
+        return []
+    base, slope, start = *_fitted(near), near[0][0]
+    good = [(x, y) for x, y in near if abs(y - base - slope * (x - start)) <= _STALE_S]
+    if len(good) < 3:
+        return []
+    base, slope = _fitted(good)
+    return [(x, base + slope * (x - good[0][0])) for x in (good[0][0], good[-1][0])]
+
+
+def _fitted(points: Errors) -> Tuple[float, float]:
+    """(height at the first point, slope) of the line of least squares."""
+    start, floor = points[0]
+    xs, ys = [x - start for x, _ in points], [y - floor for _, y in points]
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    spread = sum((x - mean_x) ** 2 for x in xs)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / spread if spread else 0.0
+    return floor + mean_y - slope * mean_x, slope
+
+
+# ---- Moments ------------------------------------------------------------------------------------
+# Here: when the images of a folder were taken: zones, ties, starts, and what the track says of it.
+# Not here: which times an image tells; positions; options.
+
+
 def settled(
-    folders: Iterable[List[Moment]], track: Optional[Track], clockwork: Clockwork, notes: Notes
+    folders: Sequence[List[Moment]], track: Optional[Track], clockwork: Clockwork, notes: Notes
 ) -> List[Moment]:
-    """The images of all folders with zones, sub-seconds, ties and starts settled, each folder in
-    order of time. Raises UsageError where several zones would put a camera's images on the track.
+    """The images of all folders with clocks, zones, sub-seconds, ties and starts settled, camera by
+    camera, each folder in order of time. Raises UsageError where several zones would put a camera's
+    images on the track, or a sync point names no image.
     """
     timed: List[Moment] = []
+    errors = sync_errors(folders, clockwork, notes)
     for moments in folders:
-        zoned: List[Moment] = []
-        for group in _by_camera(moments).values():
-            told = _zones_by_gps(group, notes)
-            if track is not None and not clockwork.start:
-                told = _zone_by_track(told, track, notes)
-            zoned.extend(told)
-            _say_disorder(group, notes)
-        zoned = by_time(zoned, lambda moment: moment.time, lambda moment: moment.image.path.name)
-        cameras = of_each_camera(zoned, lambda moment: moment.image)
-        parts = [_settle_times(group, clockwork, notes) for group in cameras]
-        timed.extend(_started([moment for part in parts for moment in part], track, clockwork))
+        parts: List[Moment] = []
+        for group in of_each_camera(_by_time(moments), lambda moment: moment.image):
+            known = errors.get(camera_key(group[0].image))
+            told = _zoned(group, track, clockwork, notes) if known is None else group
+            if known is not None:
+                told = [corrected(m, known, SYNC_ZONE) if has_own_clock(m) else m for m in group]
+            parts.extend(_settle_times(_by_time(told), clockwork, notes))
+        timed.extend(_started(_by_time(parts), track, clockwork))
     return timed
 
 
-def _by_camera(moments: List[Moment]) -> Dict[Tuple[Optional[str], Optional[str]], List[Moment]]:
-    """The images of each camera, by natural name."""
-    groups: Dict[Tuple[Optional[str], Optional[str]], List[Moment]] = {}
-    for moment in sorted(moments, key=lambda one: natural_key(one.image.path.name)):
-        camera = moment.image.camera
-        groups.setdefault((camera.make, camera.model), []).append(moment)
-    return groups
+def _by_time(moments: List[Moment]) -> List[Moment]:
+    return by_time(moments, lambda moment: moment.time, lambda moment: moment.image.path.name)
+
+
+def _zoned(
+    group: List[Moment], track: Optional[Track], clockwork: Clockwork, notes: Notes
+) -> List[Moment]:
+    """The images of one camera in their zones, by natural name."""
+    group = sorted(group, key=lambda moment: natural_key(moment.image.path.name))
+    _say_disorder(group, notes)
+    by_gps = clockwork.first == "gps"
+    told = _clocks_by_gps(group, clockwork, notes) if by_gps else _zones_by_gps(group, notes)
+    if track is not None and not clockwork.start:
+        told = _zone_by_track(told, track, notes)
+    return told
+
+
+def _clocks_by_gps(group: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
+    """The images of one camera that have a GPS time by that, and the others by their clock, which
+    those that have both tell to be ahead: its zone, and how it drifts.
+    """
+    plain_ones = clockwork._replace(first=TIME_SOURCES[0])
+    clocks = [moment_of(one.image, plain_ones) or one for one in group]
+    clocks = _zones_by_gps(clocks, notes)
+    both = [
+        (c, one) for c, one in zip(clocks, group) if has_own_clock(c) and not has_own_clock(one)
+    ]
+    line = line_through(sorted((c.time, c.time - one.time) for c, one in both))
+    if line:
+        camera = " ".join(filter(None, group[0].image.camera[:2]))
+        say_errors(camera, line, len(both), notes)
+        clocks = [corrected(c, line) if has_own_clock(c) else c for c in clocks]
+    return [c if has_own_clock(one) else one for c, one in zip(clocks, group)]
 
 
 def _is_open(moment: Moment) -> bool:
@@ -7450,10 +7605,9 @@ def _say_disorder(group: List[Moment], notes: Notes) -> None:
 
 
 def _started(timed: List[Moment], track: Optional[Track], clockwork: Clockwork) -> List[Moment]:
-    """The images of one folder in order of time; with --use_gps_start_time from the track's first
+    """The images of one folder, in order of time; with --use_gps_start_time from the track's first
     point on.
     """
-    timed = by_time(timed, lambda moment: moment.time, lambda moment: moment.image.path.name)
     if not clockwork.start or track is None or not timed:
         return timed
     shift = track.points[0].time - timed[0].time
@@ -7616,139 +7770,6 @@ def say_own_places(timed: List[Moment], track: Track, notes: Notes) -> None:
             f"the images' own positions are {far} on the track, and {apart(best):.0f} m with "
             f"--offset_time {best:.0f}: one of them may have local time for UTC"
         )
-
-
-# ---- Drift --------------------------------------------------------------------------------------
-# Here: clocks that run fast or slow, by images of which the true time is known; pure.
-# Not here: zones.
-
-SYNC_ZONE = "--sync_point"
-_STALE_S = 2.0  # seconds by which a GPS time may differ from the others: more is a stale fix
-_DRIFT_S = 120.0  # seconds by which a clock drifts at most while a card is filled
-
-
-def sync_point_of(text: str) -> Tuple[str, float]:
-    """(image name, seconds UTC) of TIME@IMAGE; raises UsageError."""
-    when, at, name = text.partition("@")
-    seconds = parse_time(when) if at and name else None
-    if seconds is None:
-        wrong, example = "a sync point is TIME@IMAGE", "2024-05-06T07:08:09Z@IMG_0001.JPG"
-        raise UsageError("bad_sync_point", wrong, value=text, remedy=f"for example {example}")
-    return name, seconds
-
-
-def _error_at(points: Sequence[Tuple[float, float]], when: float) -> float:
-    """How far a clock is ahead at a time of its own: on the line between the points around it,
-    and as at the nearest one beyond them.
-    """
-    index = bisect.bisect_right(points, (when, math.inf))
-    before, after = points[max(0, index - 1)], points[min(index, len(points) - 1)]
-    if before[0] >= after[0]:
-        return before[1]
-    part = min(1.0, max(0.0, (when - before[0]) / (after[0] - before[0])))
-    return before[1] + part * (after[1] - before[1])
-
-
-def _corrected(moment: Moment, points: Sequence[Tuple[float, float]], teller: str) -> Moment:
-    """An image with its clock's error taken off."""
-    when = moment.time - _error_at(points, moment.time)
-    capture = moment.capture
-    if capture is not None:
-        capture = capture._replace(time=when, offset=0.0, zone=teller)
-    return moment._replace(time=when, capture=capture)
-
-
-def without_drift(
-    folders: Sequence[List[Moment]], clockwork: Clockwork, notes: Notes
-) -> List[List[Moment]]:
-    """The images with what their cameras' clocks are wrong, by sync points, or with --time_source
-    gps by their own GPS times. Raises UsageError for a sync point whose image is not here.
-    """
-    points, teller = _by_sync_points(folders, clockwork), SYNC_ZONE
-    if not points and clockwork.first == "gps":
-        points, teller = _by_own_gps(folders), GPS_SOURCE
-    for camera, pairs in points.items():
-        pairs.sort()
-        errors = f"{pairs[0][1]:+.1f} s, at last {pairs[-1][1]:+.1f} s"
-        named = " ".join(filter(None, camera[:2])) or "the camera"
-        notes.say(f"the clock of {named} is ahead by {errors}, by {len(pairs)} known times")
-    return [
-        [
-            _corrected(moment, points[camera_key(moment.image)], teller)
-            if _drifts(moment, points)
-            else moment
-            for moment in moments
-        ]
-        for moments in folders
-    ]
-
-
-_Errors = Dict[Tuple[Optional[str], ...], List[Tuple[float, float]]]  # camera -> time, error
-
-
-def _by_sync_points(folders: Sequence[List[Moment]], clockwork: Clockwork) -> _Errors:
-    """How far each camera's clock is ahead at its sync points; raises UsageError for one whose
-    image is not here.
-    """
-    points: _Errors = {}
-    known = {name.casefold(): (name, when) for name, when in clockwork.known}
-    for moment in itertools.chain.from_iterable(folders):
-        name, when = known.pop(moment.image.path.name.casefold(), ("", 0.0))
-        if name:
-            error = (moment.time, moment.time - when)
-            points.setdefault(camera_key(moment.image), []).append(error)
-    for name, _ in known.values():
-        wrong, remedy = "a sync point names an image that is not here", "check its name"
-        raise UsageError("no_image", wrong, value=name, remedy=remedy)
-    return points
-
-
-def _drifts(moment: Moment, points: Mapping[Tuple[Optional[str], ...], object]) -> bool:
-    """Whether the time of an image is that of a clock whose error is known."""
-    capture = moment.capture
-    own = capture is not None and capture.source not in (GPS_SOURCE, OUR_SOURCE)
-    return own and camera_key(moment.image) in points
-
-
-def _by_own_gps(folders: Sequence[List[Moment]]) -> _Errors:
-    """How far each camera's clock is ahead at two times, by its images that have a GPS time, too:
-    the ends of the straight line through them, stale fixes apart.
-    """
-    pairs: _Errors = {}
-    for moment in itertools.chain.from_iterable(folders):
-        found = moment.image.found or NOTHING_FOUND
-        local, _ = local_time_of(found, "")
-        if local is not None and found.gps_time is not None:
-            error = (local, local - found.gps_time)
-            pairs.setdefault(camera_key(moment.image), []).append(error)
-    lines = {camera: _line_through(sorted(some)) for camera, some in pairs.items()}
-    return {camera: line for camera, line in lines.items() if line}
-
-
-def _line_through(pairs: List[Tuple[float, float]]) -> List[Tuple[float, float]]:
-    """The ends of the straight line that fits best to points, those that are far off apart; none
-    of fewer than three.
-    """
-    mid = sorted(error for _, error in pairs)[len(pairs) // 2]
-    near = [(x, y) for x, y in pairs if abs(y - mid) <= _DRIFT_S]
-    if len(near) < 3:
-        return []
-    base, slope = _fitted(near)
-    good = [(x, y) for x, y in near if abs(y - base - slope * (x - near[0][0])) <= _STALE_S]
-    if len(good) < 3:
-        return []
-    base, slope = _fitted(good)
-    return [(x, base + slope * (x - good[0][0])) for x in (good[0][0], good[-1][0])]
-
-
-def _fitted(points: Sequence[Tuple[float, float]]) -> Tuple[float, float]:
-    """(height at the first point, slope) of the line of least squares."""
-    start, floor = points[0]
-    xs, ys = [x - start for x, _ in points], [y - floor for _, y in points]
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    spread = sum((x - mean_x) ** 2 for x in xs)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / spread if spread else 0.0
-    return floor + mean_y - slope * mean_x, slope
 
 
 # ---- Step options -------------------------------------------------------------------------------
@@ -8037,6 +8058,11 @@ class Course(NamedTuple):
     areas: Tuple[Area, ...] = ()  # that are left out
 
     @property
+    def areas_id(self) -> str:
+        """Stands for the areas in what the journal knows of an image in one."""
+        return text_hash(repr(self.areas))
+
+    @property
     def rehearsal(self) -> bool:
         """Whether the images are meant for a stand-in service, which needs no account."""
         return self.service.startswith("stand-in")
@@ -8121,7 +8147,6 @@ def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -
             make=options.device_make or found.make,
             model=options.device_model or found.model,
             accuracy=found.accuracy if accuracy is None else accuracy,
-            filename=image.path.name if options.add_file_name else None,
             import_date=today,
             tags=_tags_of(image),
         )
@@ -8157,7 +8182,6 @@ def geotag(
         pairs = list(zip(folder, moments))
         done.extend(failed(one, GEOTAG, _no_clock(one)) for one, moment in pairs if moment is None)
         found.append([moment for moment in moments if moment is not None])
-    found = without_drift(found, options.clockwork, notes)
     track = in_this_era(found, track, notes)
     timed = settled(found, track, options.clockwork, notes)
     say_zones(timed, notes)
@@ -8222,29 +8246,25 @@ def _no_position(image: Image) -> Problem:
     return Problem("no_position", "has no position", value=value, remedy=remedy)
 
 
-def _turned_axes(image: Image, angle: float) -> Tuple[Optional[float], Optional[float]]:
-    """Heading and magnetic heading of an image, turned by an angle, unless that was done before."""
-    angle = 0.0 if described_time(image) is not None else angle
-    more = (image.given or NOTHING_GIVEN).turn or 0.0
-    heading, magnetic = image.heading, image.magnetic
-    return (
-        None if heading is None else (heading + angle) % 360.0,
-        None if magnetic is None else (magnetic + angle + more) % 360.0,
-    )
+def _turn_of(image: Image, angle: float) -> float:
+    """Degrees by which the direction that an image carries is still to be turned."""
+    return turned_by(image, 0.0 if described_time(image) is not None else angle)
 
 
 def _placed(moment: Moment, track: Optional[Track], options: Geotagging, angle: float) -> Image:
     """One image with its position and direction, or the reason why it has none."""
     image, when, capture = moment
     fix = image.fix
-    heading, magnetic = _turned_axes(image, angle)
+    by = _turn_of(image, angle)
+    heading = None if image.heading is None else (image.heading + by) % 360.0
+    magnetic = None if image.magnetic is None else (image.magnetic + by) % 360.0
     if track is not None:
         try:
             fix = fix_at(track, when, options.max_gap)
         except OutsideTrack as error:
             return failed(image, GEOTAG, error.problem)
         if fix.course is not None:
-            heading, magnetic = (fix.course + angle) % 360.0, None
+            heading, magnetic = (fix.course + turned_by(image, angle)) % 360.0, None
     if fix is None:
         return failed(image, GEOTAG, _no_position(image))
     place = Geotag(*fix._replace(time=when), heading, magnetic, source="given")
@@ -8264,7 +8284,7 @@ def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes)
     placed = geotag(images, known.track, course.options[Geotagging], angle, notes)
     if not areas:
         return placed
-    name = text_hash(repr(areas))
+    name = course.areas_id
     return [one.excluded(name) if is_excluded(areas, one.fix) else one for one in placed]
 
 
@@ -8288,13 +8308,7 @@ def _parts(piece: List[Image], options: SequenceOptions, angle: float) -> Iterat
         identity = sequence_id(photo_id(first.path.name, first.found or NOTHING_FOUND), told)
         for image in part:  # the first one keeps what the cut before it was judged by
             limits = (options.cutoff_distance, options.cutoff_time) if image is first else None
-            yield image._replace(membership=Membership(identity, _turned(image), limits))
-
-
-def _turned(image: Image) -> Optional[float]:
-    """The direction of an image, turned by what was given for it."""
-    more, heading = (image.given or NOTHING_GIVEN).turn, image.heading
-    return (heading + more) % 360.0 if more and heading is not None else heading
+            yield image._replace(membership=Membership(identity, image.heading, limits))
 
 
 def _sequenced(images: List[Image], options: SequenceOptions, angle: float) -> Iterator[Image]:
@@ -8334,7 +8348,9 @@ def _meta_tags(device: Device) -> Dict[str, List[Dict[str, object]]]:
 
 def camera_uuid(found: Found) -> Optional[str]:
     """Letters and digits of the serial numbers of body and lens; None where there are none."""
-    parts = [re.sub("[^A-Za-z0-9]", "", text or "") for text in (found.body, found.lens)]
+    parts = [
+        re.sub("[^A-Za-z0-9]", "", text or "") for text in (found.body_serial, found.lens_serial)
+    ]
     return "_".join(filter(None, parts)) or None
 
 
@@ -8888,8 +8904,7 @@ class _Reading:
         """Whether the journal knows a file as it is; of one that was left out by other areas it
         knows nothing.
         """
-        areas = text_hash(repr(self.course.areas)) if self.course.areas else None
-        if record.is_excluded and record.found is not None and record.found.digest != areas:
+        if record.is_excluded and record.found != record.excluded(self.course.areas_id).found:
             return False
         return is_as_it_was(record, path)
 
@@ -9231,6 +9246,7 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
             results = carry_out(work, places, course, known.secret, ui)
             _write_logs(results, places, source.verbose)
     _count_results(results, report)
+    _say_figures(report)
     _say_account(course, config, report)
     return report, gathered
 
@@ -9248,35 +9264,49 @@ def _areas_of_run(options: Options, config: Configuration) -> Tuple[Area, ...]:
 
 
 def _count_results(results: Sequence[Image], report: Report) -> None:
-    """Account for every image of a run, and say what there is of them."""
+    """Account for every image of a run."""
     for image in results:
         outcome = image.outcome
         report.count(image.path, outcome)
         LOG.debug("%s: %s", image.path, outcome.reason if outcome else report.told.word)
     report.told.images = results
-    good = in_order(image for image in results if image.geotag and image.sequence)
+
+
+def _say_figures(report: Report) -> None:
+    """Say what there is of the images of a run: cameras, sequences, kilometres, times."""
+    good = in_order(image for image in report.images if image.geotag and image.sequence)
     pairs = [(a.geotag, b.geotag) for a, b in zip(good, good[1:]) if a.sequence == b.sequence]
     metres = sum(distance(a.fix, b.fix) for a, b in pairs if a is not None and b is not None)
-    cameras = {image.camera[:2] for image in good}
-    sequences = {image.sequence for image in results if image.sequence}
+    cameras, sequences = len(_cameras_of(good)), len({image.sequence for image in good})
     report.told.facts.update(
-        sequences=len(sequences), kilometres=round(metres / 1000, 3), cameras=len(cameras)
+        sequences=sequences, kilometres=round(metres / 1000, 3), cameras=cameras
     )
     if good:
-        first, last = good[0].time or 0.0, good[-1].time or 0.0
         words = [
-            plural(len(cameras), "camera"),
-            plural(len(sequences), "sequence"),
+            plural(cameras, "camera"),
+            plural(sequences, "sequence"),
             f"{metres / 1000:.1f} km",
-            f"{format_time(first)} to {format_time(last)}",
+            f"{format_time(good[0].time or 0.0)} to {format_time(good[-1].time or 0.0)}",
         ]
         report.told.lines.append(", ".join(words))
+
+
+def _cameras_of(images: Sequence[Image]) -> Set[object]:
+    """What stands for each camera of a run: its name, and which of those that only their pixel
+    sizes tell apart.
+    """
+    found: Set[object] = set()
+    for folder in by_folder(images).values():
+        groups = of_each_camera(folder, lambda image: image)
+        names = [camera_key(group[0]) for group in groups]
+        found.update((name, names[:n].count(name)) for n, name in enumerate(names))
+    return found
 
 
 def _say_account(course: Course, config: Configuration, report: Report) -> None:
     """Say once, at the end, that upload will need an account; and what comes next."""
     options, ready = course.options, report.done + len(report.skipped.get(SKIP_PROCESSED, ()))
-    where = tuple(word for top in options[Input].folders for word in ("--import_path", top))
+    where = options[Input].words
     if not ready or report.exit_code and not report.done:
         report.told.next = ("status", *where, "--list", "failed") if report.failed else ()
         return
@@ -9935,12 +9965,11 @@ def process_table(options: Options, ui: Ui) -> Report:
     notes = Notes(say)
     word = "would be written" if options[Dry].dry_run else "written"
     report = Report("process_csv", told=Told(word, notes.lines))
-    rows, parse = read_table(columns.csv_path, table.delimiter, table.header), row_values
-    if not columns.names_any:
-        rows, parse = (
-            rows if table.header else corrections_in(rows, columns.csv_path),
-            correction_of,
-        )
+    path, mark, parse = columns.csv_path, table.delimiter, row_values
+    if columns.names_any:
+        rows = read_table(path, mark, table.header)
+    else:
+        rows, parse = corrections_in(read_table(path, mark, False), path), correction_of
         columns = dataclasses.replace(columns, filename_column=1)
     converted = columns.convert_gps_time or columns.convert_utc_time
     if columns.timestamp_column and "%z" not in columns.time_format and not converted:
@@ -11735,8 +11764,7 @@ class History:
         self.service, self._tell = service, tell
         self.path = os.path.join(os.path.dirname(config_path()), "history.jsonl")
         self._before: Dict[str, Arrival] = {}  # of earlier runs
-        self._fresh: List[Arrival] = []  # of this run, not written yet
-        self._guard = threading.Lock()
+        self._lost = False  # whether it cannot be read, which was said
         try:
             with open_file(self.path) as stream:
                 for text in stream:
@@ -11744,7 +11772,8 @@ class History:
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._cannot("read", error)
+            self._lost = True
+            self._cannot(error)
 
     def _take(self, text: bytes) -> None:
         """Remember what a line says; one that is damaged, or of another service, is left out."""
@@ -11753,11 +11782,11 @@ class History:
             if one.service == self.service:
                 self._before.setdefault(one.picture, one)
 
-    def _cannot(self, what: str, error: OSError) -> None:
+    def _cannot(self, error: OSError) -> None:
         cause = error.strerror or str(error)
         self._tell(
-            f"the history of uploads, {self.path}, cannot be {what} ({cause}): a card that is "
-            "copied into two folders would go up twice"
+            f"the history of uploads, {self.path}, cannot be kept ({cause}): a card that is copied "
+            "into two folders would go up twice"
         )
 
     def before(self, picture: str, path: str) -> Optional[Arrival]:
@@ -11772,22 +11801,19 @@ class History:
             return one if os.path.samefile(first, path) else None
         return one
 
-    def add(self, picture: str, path: str) -> None:
-        """Note a photo that has arrived, in a sequence that is finished; keep() writes it."""
-        if picture in self._before:
-            return
+    def keep(self, photos: Iterable[Tuple[str, str]]) -> None:
+        """Note photos (picture, path) that have arrived, in sequences that are finished; the
+        journals of their folders are on disk by now.
+        """
         at = format_time(time.time())
-        one = Arrival(picture, self.service, _folder_of(path), os.path.basename(path), at)
-        with self._guard:
-            self._fresh.append(one)
-
-    def keep(self) -> None:
-        """Write what has arrived; the journals of its folders are on disk by now."""
-        with self._guard:
-            fresh, self._fresh = self._fresh, []
-        if not fresh:
+        rows = [
+            Arrival(picture, self.service, _folder_of(path), os.path.basename(path), at)
+            for picture, path in photos
+            if picture not in self._before
+        ]
+        if not rows or self._lost:
             return
-        lines = b"".join(canonical(one._asdict()).encode("ascii") + b"\n" for one in fresh)
+        lines = b"".join(canonical(one._asdict()).encode("ascii") + b"\n" for one in rows)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         try:
             make_folder(os.path.dirname(self.path), 0o700)
@@ -11798,7 +11824,7 @@ class History:
                 flush_file(stream.fileno())
         except (OSError, ToolError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
-            self._cannot("kept", cause if isinstance(cause, OSError) else OSError(str(error)))
+            self._cannot(cause if isinstance(cause, OSError) else OSError(str(error)))
 
 
 def _folder_of(path: str) -> str:
@@ -11948,14 +11974,13 @@ class Shipment:
     in none.
     """
 
-    def __init__(
-        self, history: History, tops: Sequence[str], config: Configuration, asked: UploadOptions
-    ) -> None:
+    def __init__(self, history: History, options: Options) -> None:
         self.service, self.history = history.service, history
-        self.tops, self.config, self.asked = tops, config, asked
+        self.tops, self.asked = options[Input].folders, options[UploadOptions]
+        self.config = Configuration()
+        self.areas = areas_of(options, self.config)
         self.batches: Dict[Tuple[str, str], Batch] = {}
         self.outcomes: Dict[str, Outcome] = {}  # path -> why it is not sent
-        self.areas: Tuple[Area, ...] = ()  # that are left out
 
     @property
     def parcels(self) -> Iterator[Parcel]:
@@ -12051,15 +12076,14 @@ class Shipment:
         """Note the images of sequences that the service has finished, for other folders with the
         same photos; those of an unfinished one are not at home there yet.
         """
+        photos = []
+        unfinished = {id(batch) for batch in self.open_batches()}
         for batch in self.batches.values():
-            journal = batch.place.journal
-            if batch.open_by(journal.manifest(self.service, batch.identity)):
-                continue
-            for parcel in batch.parcels:
-                sent = journal.sent(self.service, parcel.name)
+            for parcel in batch.parcels if id(batch) not in unfinished else ():
+                sent = batch.place.journal.sent(self.service, parcel.name)
                 if parcel.state in _ARRIVED and sent is not None and sent.picture:
-                    self.history.add(sent.picture, parcel.path)
-        self.history.keep()
+                    photos.append((sent.picture, parcel.path))
+        self.history.keep(photos)
 
     def outdated(self) -> int:
         """How many images the service has with another time or position."""
@@ -12131,7 +12155,8 @@ def digest_of(stream: BinaryIO, path: str, head: bytes = b"", start: int = 0) ->
     stream.seek(start)
     for piece in iter(lambda: stream.read(COPY_BYTES), b""):
         digest.update(piece)
-        picture.update(piece if end is None else piece[: max(0, end - at)])
+        if start:
+            picture.update(piece if end is None else piece[: max(0, end - at)])
         at += len(piece)
     stamp, size = (status.st_size, status.st_mtime_ns), len(head) + at - start
     return Ready(path, head, start, size, digest.hexdigest(), stamp, picture.hexdigest())
@@ -12317,7 +12342,7 @@ class Sender:
             before = journal.sent(service, parcel.name)
             begun = before is not None and not before.arrived and before.key == key
             line = self._line_of(parcel, ready)
-            if not begun and self._arrived(parcel, line.picture or ""):
+            if not begun and self._came_before(parcel, line.picture or ""):
                 self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
                 return
             with self._turns.take(key) as again:
@@ -12349,7 +12374,7 @@ class Sender:
             fix=fix,
         )
 
-    def _arrived(self, parcel: Parcel, picture: str) -> bool:
+    def _came_before(self, parcel: Parcel, picture: str) -> bool:
         """Whether a photo came to the service from elsewhere, and is not to be sent again."""
         if not self.shipment.asked.reupload:
             parcel.arrival = self.shipment.history.before(picture, parcel.path)
@@ -12770,10 +12795,8 @@ def accounts(config: Configuration) -> List[str]:
 
 def _no_token(user: Optional[str], whose: str, config: Configuration) -> NotAuthorized:
     """The error for a user without credentials: a name that is stored may be meant."""
-    import difflib
-
     wrong, name, stored = f"there is no access token for {whose}", user or "NAME", accounts(config)
-    near = difflib.get_close_matches(name, stored, 1) if user else []
+    near = near_to(name, stored) if user else []
     remedy = f"run authenticate --user_name {name} first, or try it with --stand_in FOLDER"
     if near:
         remedy = f"stored: {', '.join(stored)}. Did you mean {near[0]}? process with --user_name "
@@ -12975,8 +12998,7 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
         service = _open_service(options, stack)
-        history = History(service.name, notes.say)
-        shipment = _shipment_for(options, history)
+        shipment = Shipment(History(service.name, notes.say), options)
         wait = options[Waiting].wait
         _take_on_board(shipment, paths, *open_places(paths, not dry, stack, wait))
         offline_s = options[Patience].offline_limit * 60
@@ -12993,14 +13015,6 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
         if not dry:
             _say_left(report, sender, asked, notes)
     return report
-
-
-def _shipment_for(options: Options, history: History) -> Shipment:
-    """A shipment that has nothing on board yet."""
-    config = Configuration()
-    shipment = Shipment(history, options[Input].folders, config, options[UploadOptions])
-    shipment.areas = areas_of(options, config)
-    return shipment
 
 
 def _take_on_board(
@@ -13029,7 +13043,7 @@ def _check_shipment(shipment: Shipment, name: Optional[str]) -> None:
             raise UsageError("other_user", wrong, value=name, remedy=remedy)
 
 
-_NOT_PLACED = ("no_position", "no_time", "outside_track", "in_gap", "position_jump")
+_NOT_PLACED = ("no_position", "no_time", "outside_track", "position_jump")
 
 
 def _check_placed(shipment: Shipment, asked: UploadOptions) -> None:
@@ -13426,8 +13440,7 @@ def journal_status(options: Options) -> Report:
     reasons = collections.Counter(f"{one.code}: {one.wrong}" for one in report.failed)
     sent = report.done + len(report.skipped.get(SKIP_OUTDATED, ()))
     waiting = report.skipped.get(SKIP_WAITING)
-    where = tuple(word for top in tops for word in ("--import_path", top))
-    report.told.next = ("upload", *where) if waiting else ()
+    report.told.next = ("upload", *options[Input].words) if waiting else ()
     report.told.facts.update(
         safe_to_delete=sent == report.found and figures.all_finished,
         sequences=figures.sequences,
@@ -13438,7 +13451,6 @@ def journal_status(options: Options) -> Report:
         listed=[{"file": file, "reason": reason} for file, reason in figures.listed],
     )
     lines = report.told.lines
-    lines += [f"{reasons[reason]} failed: {reason}" for reason in sorted(reasons)]
     others = figures.elsewhere
     lines += [f"{others[one]} uploaded to {one}, which is not {service}" for one in sorted(others)]
     lines += figures.lines
@@ -14773,10 +14785,7 @@ def image_story(options: Options) -> Report:
 
 def _no_such_image(wanted: str, names: Sequence[str]) -> NotFound:
     """The error for a name that no image has, with those that are near."""
-    import difflib
-
-    typed, known = os.path.basename(wanted).lower(), {name.lower(): name for name in names}
-    near = [known[name] for name in difflib.get_close_matches(typed, list(known), 3)]
+    near = near_to(os.path.basename(wanted), names, 3)
     remedy = f"did you mean {', '.join(near)}?" if near else "check --image and --import_path"
     return NotFound("no_image", "there is no such image here", file=wanted, remedy=remedy)
 
@@ -14961,7 +14970,7 @@ def _exported(tops: Sequence[str], report: Report) -> List[Exported]:
             if place is not None and standing.word != SKIP_GONE:
                 rows.append(Exported(image, place.fix, standing.word))
                 report.done += 1
-            elif image.problem is not None and not image.is_excluded:
+            elif image.problem is not None:
                 report.failed.append(image.problem)
             else:
                 reason = standing.word if standing.outcome else SKIP_UNPROCESSED
@@ -15631,15 +15640,6 @@ _OTHER_TOOLS = {
 _OTHER_VALUES = {"gps": "gpx", "native": "exif", "gopro": "gopro_video", "camm_video": "camm"}
 
 
-def near_to(typed: str, known: Sequence[str], count: int = 1) -> List[str]:
-    """Those of some words that are spelled almost like one."""
-    import difflib
-
-    small = {word.lower(): word for word in known}
-    found = difflib.get_close_matches(typed.lower(), list(small), count, 0.6)
-    return [small[word] for word in found]
-
-
 def unknown_tool(typed: str) -> UsageError:
     """The error for a tool that is none."""
     near = near_to(typed, list(TOOLS))
@@ -16074,8 +16074,8 @@ def _add_option(group: Any, option: Option, show_all: bool) -> None:
     group.add_argument(option.flag, **arguments)
 
 
-def _add_tool(subparsers: Any, tool: Tool, show_all: bool) -> Dict[str, bool]:
-    """A subcommand; returns for each of its options whether it takes a value."""
+def _add_tool(subparsers: Any, tool: Tool, show_all: bool) -> None:
+    """A subcommand."""
     known: Dict[str, Any] = (
         {"help": tool.help.split("\n")[0]} if show_all or not tool.advanced else {}
     )
@@ -16086,14 +16086,10 @@ def _add_tool(subparsers: Any, tool: Tool, show_all: bool) -> Dict[str, bool]:
         section = one.add_argument_group(kind.title())
         for option in kind.options():
             _add_option(section, option, show_all)
-    takes = {o.flag: o.kind is not bool for o in options_of(tool) if not o.rule.positional}
-    return dict(takes, **{"-h": False, "--help": False})
 
 
-def build_parser(show_all: bool) -> Tuple[argparse.ArgumentParser, Dict[str, bool]]:
-    """The parser, and for every option whether it takes a value; show_all lists advanced tools and
-    options too.
-    """
+def build_parser(show_all: bool) -> argparse.ArgumentParser:
+    """The parser; show_all lists advanced tools and options too."""
     parser = _Parser(
         prog=PROGRAM,
         description=(__doc__ or "").split("\n\n")[0],
@@ -16109,10 +16105,9 @@ def build_parser(show_all: bool) -> Tuple[argparse.ArgumentParser, Dict[str, boo
     subparsers = parser.add_subparsers(
         dest="tool", metavar="TOOL", parser_class=_Parser, title="tools"
     )
-    options: Dict[str, bool] = {}
     for tool in TOOLS.values():
-        options.update(_add_tool(subparsers, tool, show_all))
-    return parser, options
+        _add_tool(subparsers, tool, show_all)
+    return parser
 
 
 def joined(argv: Sequence[str], options: Dict[str, bool]) -> List[str]:
@@ -16157,7 +16152,7 @@ def arranged(words: Sequence[str]) -> List[str]:
     takes = {o.flag: o.kind is not bool for o in options_of(tool)}
     places = sum(option.rule.positional for option in options_of(tool))
     out: List[str] = [tool.name, *before]
-    rest = joined(rest, dict(_all_options(), **takes))
+    rest = joined(rest, dict(all_options(), **takes))
     while rest:
         word = rest.pop(0)
         name = word.partition("=")[0]
@@ -16177,7 +16172,7 @@ def arranged(words: Sequence[str]) -> List[str]:
 
 
 @functools.lru_cache(maxsize=None)
-def _all_options() -> Mapping[str, bool]:
+def all_options() -> Mapping[str, bool]:
     """Every option of any tool, and whether it takes a value."""
     return {one.flag: one.kind is not bool for tool in TOOLS.values() for one in options_of(tool)}
 
@@ -16337,7 +16332,7 @@ def _takes_many(tool: Tool) -> bool:
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
     """The command line understood; raises UsageError, SystemExit after help."""
-    parser, _ = build_parser("--advanced" in words)
+    parser = build_parser("--advanced" in words)
     arguments = parser.parse_args(arranged(words))
     if not arguments.tool:
         raise UsageError("usage", "a tool is missing", remedy=f"see {parser.prog} -h")
@@ -16346,7 +16341,7 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
 
 def _help(words: Sequence[str]) -> str:
     """The help that was asked for: of a tool, or of all; long with --advanced."""
-    parser, _ = build_parser("--advanced" in words)
+    parser = build_parser("--advanced" in words)
     named = [word for word in words if word in TOOLS][:1]
     if named and "--advanced" not in words:
         return lesson_of(TOOLS[named[0]])
@@ -16385,16 +16380,15 @@ def _show(told: Report, arguments: argparse.Namespace, handler: _Handler) -> Non
         _print(f"mapillary_tools: {told.stopped}", sys.stderr)
 
 
-def _give_up(error: ToolError, words: Sequence[str], exit_code: Optional[int] = None) -> int:
+def _give_up(error: ToolError, words: Sequence[str], **more: object) -> int:
     """Say why a run could not begin, or end; returns its exit code."""
-    code = error.exit_code if exit_code is None else exit_code
     if "--json" in words:
         tool = next((word for word in words if word in TOOLS), "")
-        row = Report(tool, stopped=error).as_json()
-        _print(json.dumps(dict(row, exit_code=code), sort_keys=True), sys.stdout)
+        row = dict(Report(tool, stopped=error).as_json(), **more)
+        _print(json.dumps(row, sort_keys=True), sys.stdout)
     if not {"--quiet", "--json"} <= set(words):
         _print(f"mapillary_tools: {error}", sys.stderr)
-    return code
+    return error.exit_code
 
 
 class Interrupted(KeyboardInterrupt):
@@ -16412,15 +16406,9 @@ def _interrupted(error: KeyboardInterrupt, progress: _Progress, words: Sequence[
     left = max(0, total - done)
     value = f"{left} left" if far else ""
     stopped = ToolError("interrupted", wrong, value=value, remedy="run the same command again")
-    code = EXIT_SIGNAL + number
-    if "--json" in words:
-        tool = next((word for word in words if word in TOOLS), "")
-        row = dict(Report(tool, stopped=stopped).as_json(), exit_code=code)
-        row.update(interrupted_while=progress.what or None, left=left if far else None)
-        row.update(interrupted_at=done if far else None)
-        _print(json.dumps(row, sort_keys=True), sys.stdout)
-    _print(f"mapillary_tools: {stopped}", sys.stderr)
-    return code
+    stopped.exit_code = EXIT_SIGNAL + number
+    at = (progress.what, done, left) if far else (None, None, None)
+    return _give_up(stopped, words, interrupted_while=at[0], interrupted_at=at[1], left=at[2])
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -197,7 +197,7 @@ CONTRACT = [(row, tool) for row in rows() for tool in row.tools]
 
 @functools.lru_cache(maxsize=None)
 def _subparsers() -> Dict[str, Any]:
-    parser, _ = mt.build_parser(True)
+    parser = mt.build_parser(True)
     return next(
         action
         for action in parser._actions
@@ -366,7 +366,7 @@ def test_the_short_help_fits_on_one_screen_and_its_examples_parse(tool):
     lines = run(tool, "-h").stdout.splitlines()
     assert max(map(len, lines)) <= 80 and len(lines) <= 36
     for words in mt.LESSONS[tool].examples:
-        arguments = mt.build_parser(True)[0].parse_args(mt.arranged([tool, *words.split()]))
+        arguments = mt.build_parser(True).parse_args(mt.arranged([tool, *words.split()]))
         assert arguments.tool == tool
     assert set(mt.LESSONS[tool].options.split()) <= {
         one.name for one in mt.options_of(mt.TOOLS[tool])

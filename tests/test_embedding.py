@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import making
-from conftest import ROOT, in_process, tree
+from conftest import ROOT, images_in, in_process, tree
 
 pytestmark = in_process
 
@@ -252,3 +252,25 @@ for card in sorted(pathlib.Path(sys.argv[2]).iterdir()):
         "three no_images 3",
         "two 0 1",
     ]
+
+
+class Enough(Exception):
+    """What a host raises to end a run."""
+
+
+def test_a_callback_that_raises_ends_the_run_in_order(tools, tmp_path):
+    making.drive(tmp_path / "p", 300)
+    before = images_in(tmp_path / "p")
+
+    def progress(what, done, total, size):
+        if what == "writing" and done > 100:
+            raise Enough
+
+    asked = (tools.Input(import_path=str(tmp_path / "p")), tools.User(user_name="demo"))
+    with pytest.raises(Enough):
+        tools.process(*asked, tools.Workers(workers=1), ui=tools.Ui(progress))
+    after = images_in(tmp_path / "p")
+    assert set(after) == set(before) and all(one.endswith(b"\xff\xd9") for one in after.values())
+    report = tools.process(*asked)
+    assert report.done + len(report.skipped.get("already_processed", ())) == 300
+    assert all(making.description(path) for path in (tmp_path / "p").glob("*.jpg"))

@@ -198,12 +198,28 @@ def test_what_was_left_out_stays_so_in_later_runs(tmp_path: Path):
     assert row["skipped"] == {"left_out": 1, "already_processed": 2}
 
 
-@pytest.mark.parametrize("table", ["file,leave_out\na,yes\n", "", "filename,leave_out,turn_by\n"])
-def test_another_table_needs_its_columns_named(tmp_path: Path, table: str):
+@pytest.mark.parametrize("more", [(), ("--header",)], ids=["", "header"])
+@pytest.mark.parametrize("table", ["file,leave_out\n0001.jpg,yes\n", "0001.jpg,57.7,11.9\n"])
+def test_another_table_needs_its_columns_named(tmp_path: Path, table: str, more: Any):
     making.drive(tmp_path / "card", 1)
-    ran = corrected(tmp_path / "card", table)
-    assert ran.code in (0, 2, 3) and "Traceback" not in ran.stderr
-    assert ran.code == 0 or "--timestamp_column" in ran.stderr or "rows" in ran.stderr
+    ran = corrected(tmp_path / "card", table, *more)
+    assert ran.code == 2 and "add --timestamp_column" in ran.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--header",)], ids=["", "header"])
+def test_corrections_are_known_by_their_heading(tmp_path: Path, more: Any):
+    making.drive(tmp_path / "card", 2)
+    ran = corrected(tmp_path / "card", "filename,leave_out,turn_by\n0001.jpg,yes,\n", *more)
+    assert ran.code == 0 and "skipped 1: left out" in ran.stdout
+
+
+def test_a_turn_counts_on_derived_directions_too(tmp_path: Path):
+    making.drive(tmp_path / "card", 3)
+    corrected(tmp_path / "card", "filename,leave_out,turn_by\n0002.jpg,,90\n")
+    for words in ((), ("--interpolate_directions", "--rerun")):
+        run("process", "--import_path", tmp_path / "card", "--user_name", "demo", *words)
+        rows = [making.description(p) for p in sorted((tmp_path / "card").glob("*.jpg"))]
+        assert [row["MAPCompassHeading"]["TrueHeading"] for row in rows] == [0.0, 90.0, 0.0]
 
 
 def test_a_mark_that_is_none_is_said(tmp_path: Path):

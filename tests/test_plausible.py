@@ -118,7 +118,7 @@ def sequences(folder: Path) -> List[List[str]]:
 def test_two_cameras_on_one_card_are_two_sequences(tmp_path: Path, second: Dict[str, Any]):
     two(tmp_path / "card", **second)
     row = told("process", "--import_path", tmp_path / "card", *USER)
-    assert row["sequences"] == 2
+    assert (row["cameras"], row["sequences"]) == (2, 2)
     assert [name[:4] for name in sequences(tmp_path / "card")[0]] == [
         "%04d" % n for n in range(0, 12, 2)
     ]
@@ -135,7 +135,8 @@ def test_cameras_of_one_model_are_told_apart_by_serial_number(tmp_path: Path):
     two(tmp_path / "card")
     for n, path in enumerate(sorted((tmp_path / "card").glob("*.jpg"))):
         serial(path, "A-1" if n % 2 else "B 2")
-    assert told("process", "--import_path", tmp_path / "card", *USER)["sequences"] == 2
+    ran = run("process", "--import_path", tmp_path / "card", *USER)
+    assert "2 cameras, 2 sequences" in ran.stdout
     row = making.description(tmp_path / "card" / "0001.jpg")
     assert row["MAPCameraUUID"] == "A1" and row["MAPFilename"] == "0001.jpg"
 

@@ -319,9 +319,10 @@ def test_two_workers_that_get_one_folder_do_it_once(folders):
 
 
 def test_no_line_of_the_readme_names_an_option_that_does_not_exist():
-    _, options = mt.build_parser(True)
     theirs = {"--interpolation_offset_time", "--desc_path", "--retries", "--requeue", "--array"}
-    known = set(options) | theirs | {"--advanced", "--version", "--target", "--json_schema"}
+    known = (
+        set(mt.all_options()) | theirs | {"--advanced", "--version", "--target", "--json_schema"}
+    )
     assert set(re.findall(r"(--\w+)", README)) <= known
 
 
@@ -333,3 +334,13 @@ def test_every_environment_of_tox_that_the_readme_names_is_there():
     named = set(re.findall(r"tox -e ([a-z]+)", README))
     assert named >= {"fast", "lint", "format"}
     assert [name for name in named if not tox.has_section("testenv:" + name)] == []
+
+
+def test_the_readme_lists_every_reason_for_which_something_is_skipped():
+    told = README.split("## For programs")[1].split("\n## ")[0]
+    codes = {
+        value
+        for name, value in vars(mt).items()
+        if name.startswith("SKIP_") and isinstance(value, str)
+    }
+    assert sorted(code for code in codes if f"`{code}`" not in told) == []

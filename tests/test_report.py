@@ -152,7 +152,7 @@ def test_status_line_of_a_folder_adds_up(mixed):
 
 
 def test_status_says_how_many_failed_for_each_reason(mixed):
-    assert "1 failed: no_position: has no position" in status(mixed).lines
+    assert status(mixed).facts["reasons"] == {"no_position: has no position": 1}
 
 
 def test_status_lists_duplicates_with_partner_and_distance(mixed):

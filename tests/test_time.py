@@ -427,12 +427,16 @@ def test_times_without_ties_stay():
 EPOCH = datetime.datetime(1970, 1, 1)
 
 
-def _card(folder, count=13, gain=6.0 / 3600, ahead=7203.0, gps=False):
-    """Photos of an hour by a camera that is two hours and three seconds ahead, and gains; their true times."""
+def _card(folder, count=13, gain=6.0 / 3600, ahead=7203.0, gps=False, tags=False, border=1000):
+    """Photos of an hour by a camera that is two hours and three seconds ahead, and gains; their true times.
+
+    tags: it writes its zone; border: the number of the photo from which on it is set an hour later.
+    """
     first, true = 1714979289.0, {}
     for n in range(count):
         real = first + n * 300.0
-        shown = real + ahead + gain * (real - first)
+        zone = 7200.0 + 3600.0 * (n >= border)
+        shown = real + ahead - 7200.0 + zone + gain * (real - first)
         local = EPOCH + datetime.timedelta(seconds=shown)
         utc = EPOCH + datetime.timedelta(seconds=real)
         more = {
@@ -445,6 +449,7 @@ def _card(folder, count=13, gain=6.0 / 3600, ahead=7203.0, gps=False):
             subsec="%03d" % (local.microsecond // 1000),
             lat=57.7 + n * 1e-3,
             lon=11.97,
+            offset=mt.format_offset(zone) if tags else None,
             **(more if gps and n % 3 == 0 else {}),
         )
         true[f"{n:02d}.jpg"] = real
@@ -487,8 +492,10 @@ def test_several_sync_points_are_followed_piece_by_piece(tmp_path):
     assert abs(times["09.jpg"] - true["09.jpg"] - 3.0) < 0.01
 
 
-def test_photos_with_both_times_are_sync_points_by_themselves(tmp_path):
-    true = _card(tmp_path / "p", gps=True)
+@pytest.mark.parametrize("tags", [False, True], ids=["no zone", "zone"])
+@pytest.mark.parametrize("border", [1000, 11], ids=["one zone", "a border"])
+def test_photos_with_both_times_are_sync_points_by_themselves(tmp_path, tags, border):
+    true = _card(tmp_path / "p", count=25, gps=True, tags=tags, border=border)
     times, _ = _times(tmp_path / "p", ("time_source", "gps"))
     assert max(abs(times[name] - true[name]) for name in true) < 0.2
 
