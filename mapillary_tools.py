@@ -7628,8 +7628,8 @@ def _settle_times(timed: List[Moment], clockwork: Clockwork, notes: Notes) -> Li
     times, ties = spread_ties(times)
     if ties:
         notes.say(
-            f"{timed[0].image.path.parent}: {ties} images have the capture time of the one before; "
-            "spread evenly up to the next"
+            f"{timed[0].image.path.parent}: {plural(ties, 'image')} with the capture time of the "
+            "one before; spread evenly up to the next"
         )
     return [moment._replace(time=when) for moment, when in zip(timed, times)]
 

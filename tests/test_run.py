@@ -67,7 +67,7 @@ def test_plan_runs_with_the_file_system_and_the_clock_taken_away(tmp_path, monke
             patch.setattr(place, name, forbidden(name))
         work = mt.plan(gathered, course)
     assert work == wanted and len(work.due) == 5 and len(work.images) == 6
-    assert any("have the capture time of the one before" in line for line in work.notes)
+    assert any("with the capture time of the one before" in line for line in work.notes)
 
 
 class Opens:

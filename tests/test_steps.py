@@ -287,7 +287,7 @@ def test_ties_are_spread_in_natural_order_and_said(tmp_path):
         "IMG_9.jpg": 0.5,
         "IMG_10.jpg": 0.75,
     }
-    assert "have the capture time of the one before" in said(report)
+    assert "with the capture time of the one before" in said(report)
 
 
 def test_sub_second_interval_spaces_the_shots_evenly(tmp_path):
