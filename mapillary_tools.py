@@ -709,10 +709,20 @@ class Geotag(NamedTuple):
         return Fix(self.time, self.lat, self.lon, self.alt, self.course)
 
 
+def folder_beside(folder: str, name: str) -> str:
+    """The folder of a name beside another one."""
+    return os.path.join(os.path.dirname(folder), name)
+
+
+def name_from(folder: str, path: Path) -> str:
+    """What a file is called in a folder: its name, or ../FOLDER/NAME where it is in one beside."""
+    return path.name if str(path.parent) == folder else f"../{path.parent.name}/{path.name}"
+
+
 class Repeat(NamedTuple):
     """Which image a duplicate repeats."""
 
-    partner: str  # file name of the image that is kept
+    partner: str  # file name of the image that is kept, ../FOLDER/NAME from another folder
     distance: float  # metres between them
     turn: Optional[float] = None  # degrees between their headings; None = unknown
 
@@ -727,6 +737,8 @@ class Membership(NamedTuple):
     # metres, seconds: of its first image, why it was cut
     limits: Optional[Tuple[float, float]] = None
     repeats: Optional[Repeat] = None
+    # names of the folders that the sequence runs through, from the first; None = its own only
+    span: Optional[Tuple[str, ...]] = None
 
 
 class Terms(NamedTuple):
@@ -847,6 +859,13 @@ class Image(NamedTuple):
     def sequence(self) -> Optional[str]:
         """The id of its sequence."""
         return self.membership.sequence if self.membership else None
+
+    @property
+    def span(self) -> List[str]:
+        """The folders of its sequence, from the first."""
+        folder = str(self.path.parent)
+        names = self.membership.span if self.membership else None
+        return [folder] if names is None else [folder_beside(folder, name) for name in names]
 
     @property
     def problem(self) -> Optional[Problem]:
@@ -1114,11 +1133,13 @@ class Rule(NamedTuple):
     flag: Optional[str] = None  # its name on the command line, where that is no Python name
     positional: bool = False
     many: bool = False  # may be given several times: a tuple
+    listed: bool = False  # a text of several of the choices, with commas
     newer: bool = False  # came after the first journals: enters a hash only where it is used
 
     def wrong_with(self, value: object) -> Optional[str]:
         """What a value must be and is not; None when it is good."""
-        if self.choices and value not in self.choices:
+        words = comma_words(value) if self.listed and isinstance(value, str) else (value,)
+        if self.choices and not set(words) <= set(self.choices):
             return "one of " + ", ".join(map(str, self.choices))
         if not isinstance(value, (int, float)):
             return None
@@ -1131,6 +1152,11 @@ class Rule(NamedTuple):
         if self.at_most is not None and value > self.at_most:
             return f"at most {self.at_most:g}"
         return None
+
+
+def comma_words(text: str) -> Tuple[str, ...]:
+    """The words of a list with commas, without the blanks around them."""
+    return tuple(word.strip() for word in text.split(","))
 
 
 def opt(default: T, rule: Rule) -> T:
@@ -2375,7 +2401,8 @@ def _repeats(kept: Image, image: Image, metres: float, degrees: float) -> Option
         turned = turn(kept.heading, image.heading)
     if apart > metres or (turned is not None and turned > degrees):
         return None
-    return Repeat(kept.path.name, round(apart, 3), None if turned is None else round(turned, 3))
+    partner = name_from(str(image.path.parent), kept.path)
+    return Repeat(partner, round(apart, 3), None if turned is None else round(turned, 3))
 
 
 # JSON in ASCII with sorted keys and no spaces: the same text for the same value, everywhere.
@@ -3019,6 +3046,30 @@ def by_folder(things: Iterable[K]) -> Dict[str, List[K]]:
         path = thing.path if isinstance(thing, Image) else thing
         folders.setdefault(os.path.dirname(str(path)), []).append(thing)
     return folders
+
+
+# of the folders that a camera opens one after the other: 100GOPRO, 101GOPRO (DCF 2.0, 3.3.1)
+_NUMBERED = re.compile(r"[1-9][0-9]{2}([0-9A-Z_]{5})\Z", re.IGNORECASE)
+
+
+def is_numbered(name: object) -> bool:
+    """Whether a folder has a name that cameras give by number."""
+    return isinstance(name, str) and _NUMBERED.match(name) is not None
+
+
+def line_of(folder: str) -> str:
+    """Stands for a folder, or for all those beside it that the same camera opened by number."""
+    parent, name = os.path.split(folder)
+    known = _NUMBERED.match(name)
+    return folder if known is None else os.path.join(parent, "???" + known.group(1).upper())
+
+
+def by_line(things: Iterable[K], merge: bool) -> List[List[K]]:
+    """The paths, or images, of each folder; with merge of all that a camera opened by number."""
+    lines: Dict[str, List[K]] = {}
+    for folder, group in by_folder(things).items():
+        lines.setdefault(line_of(folder) if merge else folder, []).extend(group)
+    return list(lines.values())
 
 
 # ---- Workers and programs -----------------------------------------------------------------------
@@ -6193,8 +6244,8 @@ READERS = (  # of those that a file holds the first is tried first
 _BY_KIND = {reader.kind: reader for reader in READERS}
 
 
-def _readers_of(source: Source, kind: str) -> List[Reader]:
-    """The readers to try on a file: the kind asked for first; of a movie that holds nothing a side
+def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
+    """The readers to try on a file: the kinds asked for first; of a movie that holds nothing a side
     file may do.
     """
     if not source.family:
@@ -6206,7 +6257,7 @@ def _readers_of(source: Source, kind: str) -> List[Reader]:
             "GPX, NMEA and MP4 or MOV with GoPro, BlackVue or CAMM data can be",
         )
     readers = [reader for reader in READERS if reader.holds(source)]
-    readers.sort(key=lambda reader: reader.kind != kind)
+    readers.sort(key=lambda reader: _rank(reader.kind, kinds))
     if not readers and source.moov is None and blackvue_relative(source.path) is None:
         raise bad_track(
             source.path,
@@ -6218,28 +6269,35 @@ def _readers_of(source: Source, kind: str) -> List[Reader]:
     return readers or [_BLACKVUE]
 
 
-def _tracks_in(path: Path, kind: str) -> Iterator[Union[Track, BadTrack]]:
-    """What each reader that a file needs makes of it: a Track, or why not. Raises BadTrack for no
-    track file.
+def _rank(kind: str, kinds: Sequence[str]) -> int:
+    """The place of a kind among some, which is behind them where it is none of them."""
+    return kinds.index(kind) if kind in kinds else len(kinds)
+
+
+def _tracks_in(
+    path: Path, kinds: Sequence[str] = ()
+) -> Iterator[Tuple[str, Union[Track, BadTrack]]]:
+    """What each reader that a file needs makes of it, with its kind: a Track, or why not. Raises
+    BadTrack for no track file.
     """
     try:
         with open_file(path) as handle:
             source = Source(handle, path)
-            for reader in _readers_of(source, kind):
+            for reader in _readers_of(source, kinds):
                 try:
-                    yield reader.read(source)
+                    yield reader.kind, reader.read(source)
                 except BadTrack as error:
-                    yield error
+                    yield reader.kind, error
     except OSError as error:
         raise unreadable_track(path, error) from error
 
 
-def _read_file(path: Path, kind: str) -> Track:
-    """The Track of one file. Raises BadTrack."""
+def _read_file(path: Path, kinds: Sequence[str]) -> Tuple[str, Track]:
+    """(kind, Track) of one file. Raises BadTrack."""
     problems = []
-    for result in _tracks_in(path, kind):
+    for kind, result in _tracks_in(path, kinds):
         if isinstance(result, Track):
-            return result
+            return kind, result
         problems.append(result)
     raise min(problems, key=lambda problem: problem.problem.code == "track_none")
 
@@ -6250,7 +6308,7 @@ def movie_track(path: Union[str, Path]) -> Optional[Track]:
     """
     tracks = []
     try:
-        for result in _tracks_in(Path(path), "auto"):
+        for _, result in _tracks_in(Path(path)):
             if isinstance(result, Track):
                 tracks.append(result)
                 if result.zero is not None:
@@ -6270,19 +6328,22 @@ def _track_files(folder: Path) -> List[Path]:
     return [path for path in files if path.is_file()]
 
 
-def _read_folder(folder: Path, kind: str, max_gap: float) -> Track:
-    """The tracks of all files of a folder, joined by time. Raises BadTrack."""
-    tracks: List[Track] = []
+def _read_folder(folder: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
+    """(kind, Track) of each file of a folder; what cannot be used is a note of the first. Raises
+    BadTrack.
+    """
+    tracks: List[Tuple[str, Track]] = []
     problems: List[BadTrack] = []
     for file in _track_files(folder):
         try:
-            tracks.append(_read_file(file, kind))
+            tracks.append(_read_file(file, kinds))
         except BadTrack as error:
             if error.problem.code != "track_unknown":
                 problems.append(error)
     if tracks:
-        whole = join_tracks(tracks, max_gap)
-        return whole._replace(notes=[*whole.notes, *map(str, problems)])
+        kind, first = tracks[0]
+        tracks[0] = kind, first._replace(notes=[*first.notes, *map(str, problems)])
+        return tracks
     if len(problems) == 1:
         raise problems[0]
     raise bad_track(
@@ -6292,6 +6353,47 @@ def _read_folder(folder: Path, kind: str, max_gap: float) -> Track:
         "; ".join(map(str, problems[:3])),
         "put a GPX, an NMEA log or a video with GPS there",
     )
+
+
+def _read_path(path: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
+    """(kind, Track) of a file, or of each file of a folder. Raises NotFound, BadTrack."""
+    if path.is_file():
+        return [_read_file(path, kinds)]
+    if path.is_dir():  # a pipe is neither: it cannot be read twice
+        return _read_folder(path, kinds)
+    wrong = "there is no such track file or folder"
+    raise NotFound("track_missing", wrong, file=path, remedy="check --geotag_source_path")
+
+
+class NamedTrack(NamedTuple):
+    """A track, and what to call it."""
+
+    kind: str  # of one of READERS
+    name: str  # of the files and folders that it was read from
+    track: Track
+
+
+def read_tracks(
+    paths: Sequence[Union[str, Path]], kinds: Sequence[str], max_gap: float = TOUCH_SECONDS
+) -> List[NamedTrack]:
+    """The tracks in files and folders, told by content and not by name: one for each of the kinds,
+    in their order, of all that are of it, joined by time; what is of none of them is of the first.
+
+    `max_gap` as in join_tracks. Raises NotFound, BadTrack; one of a kind of which there is no file
+    is not there.
+    """
+    found: List[List[Tuple[str, Track]]] = [[] for _ in kinds]
+    for path in map(Path, paths):
+        for kind, track in _read_path(path, kinds):
+            found[_rank(kind, kinds) % len(kinds)].append((path.resolve().name, track))
+    tracks = []
+    for kind, files in zip(kinds, found):
+        names = list(dict.fromkeys(name for name, _ in files))
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        if files:
+            whole = join_tracks([track for _, track in files], max_gap)
+            tracks.append(NamedTrack(kind, ", ".join(names[:2]) + more, whole))
+    return tracks
 
 
 def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUCH_SECONDS) -> Track:
@@ -6307,21 +6409,18 @@ def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUC
         raise UsageError(
             "track_source", "no such kind of track", file=path, value=kind, remedy=remedy
         )
-    path = Path(path)
-    if path.is_file():
-        return _read_file(path, kind)
-    if path.is_dir():  # a pipe is neither: it cannot be read twice
-        return _read_folder(path, kind, max_gap)
-    wrong = "there is no such track file or folder"
-    raise NotFound("track_missing", wrong, file=path, remedy="check --geotag_source_path")
+    return read_tracks([path], [kind], max_gap)[0].track
 
 
-def track_stamps(path: Optional[str]) -> List[object]:
-    """Name, size and time of a track file, or of every file that read_track reads of a folder; the
-    place does not matter.
+def track_stamps(paths: Sequence[str]) -> List[object]:
+    """Name, size and time of each track file, or of every file that read_track reads of a folder;
+    of the only one its own. The place does not matter.
     """
-    if not path:
-        return []
+    stamps = [_path_stamps(path) for path in paths]
+    return stamps[0] if len(stamps) == 1 else [*stamps]
+
+
+def _path_stamps(path: str) -> List[object]:
     try:
         if not os.path.isdir(path):
             return [_plain_stamp(path)]
@@ -6643,8 +6742,7 @@ def _pack_layer(layer: Layer) -> Row:
     if isinstance(layer, Membership):
         if layer.repeats is not None:
             return known_values(**layer.repeats._asdict())
-        if layer.limits is not None:
-            row["limits"] = list(layer.limits)
+        row.update(known_values(limits=layer.limits, span=layer.span))
     return row
 
 
@@ -6661,7 +6759,10 @@ def _unpack_membership(row: Row) -> Membership:
     if "partner" in row:
         return Membership(repeats=Repeat(**_read_plain(Repeat, row)))
     limits = _pair_of((int, float), row["limits"]) if "limits" in row else None
-    return Membership(**_read_plain(Membership, row), limits=limits)
+    span = tuple(row["span"]) if "span" in row else None
+    if not all(map(is_numbered, span or ())):
+        raise ValueError("no such folders")
+    return Membership(**_read_plain(Membership, row), limits=limits, span=span)
 
 
 V = TypeVar("V", Geotag, Given, Found)
@@ -7869,13 +7970,21 @@ class Geotagging(Group):
     geotag_source: str = opt(
         "exif",
         Rule(
-            "where positions come from",
+            "where positions come from; of a list with commas the first that knows a photo's; "
+            "photos = between those of the run that have one",
             advanced=True,
-            choices=("exif", *(reader.kind for reader in READERS)),
+            choices=("exif", *(reader.kind for reader in READERS), "photos"),
+            listed=True,
         ),
     )
-    geotag_source_path: Optional[str] = opt(
-        None, rare("track file, video, or folder of them", "PATH")
+    geotag_source_path: Union[None, str, Tuple[str, ...]] = opt(
+        None,
+        Rule(
+            "track file, video, or folder of them; may be given several times",
+            "PATH",
+            advanced=True,
+            many=True,
+        ),
     )
     local_time: bool = opt(False, rare("image times are in this computer's zone"))
     timezone: Optional[str] = opt(
@@ -7958,23 +8067,48 @@ class Geotagging(Group):
         list(map(sync_point_of, self.sync_point))
 
     def _check_source(self) -> None:
-        """Raise UsageError where the source and the options that need one do not fit together."""
-        path = self.geotag_source_path
-        if self.geotag_source != "exif":
-            if not path:
+        """Raise UsageError where the sources and the options that need one do not fit together."""
+        if len(set(self.sources)) < len(self.sources):
+            wrong = "--geotag_source names a source twice"
+            raise UsageError("bad_option", wrong, value=self.geotag_source)
+        if self.track_kinds:
+            if not self.paths:
                 wrong = f"--geotag_source {self.geotag_source} needs a track"
                 raise UsageError("no_track", wrong, remedy="add --geotag_source_path FILE")
             return
-        if path:
+        if self.paths:
             raise UsageError(
                 "unused_track",
                 "--geotag_source_path is given, but positions come from EXIF",
-                value=path,
+                value=", ".join(self.paths),
                 remedy="add --geotag_source gpx, which reads any kind of track",
             )
-        if self.use_gps_start_time or self.max_gap is not None:
+        if self.use_gps_start_time or self.max_gap is not None and not self.by_photos:
             wrong = "--use_gps_start_time and --max_gap need a track"
             raise UsageError("no_track", wrong, remedy=_NEEDS_TRACK)
+
+    @property
+    def sources(self) -> Tuple[str, ...]:
+        """Where positions come from, the first that knows one counts."""
+        return comma_words(self.geotag_source)
+
+    @property
+    def track_kinds(self) -> Tuple[str, ...]:
+        """Those of the sources that are track files."""
+        return tuple(kind for kind in self.sources if kind not in ("exif", "photos"))
+
+    @property
+    def by_photos(self) -> bool:
+        """Whether photos that have a position are a source for the others."""
+        return "photos" in self.sources
+
+    @property
+    def paths(self) -> Tuple[str, ...]:
+        """Where the track files are."""
+        path = self.geotag_source_path
+        if isinstance(path, tuple):
+            return tuple(map(str, path))
+        return () if path is None or path == "" else (str(path),)
 
     @property
     def clockwork(self) -> Clockwork:
@@ -8007,6 +8141,14 @@ class SequenceOptions(Group):
     duplicate_distance: float = opt(0.1, rare("a duplicate is at most so far away", "METRES", 0))
     duplicate_angle: float = opt(
         5.0, rare("a duplicate is turned by at most so much", "DEGREES", 0)
+    )
+    merge_folders: bool = opt(
+        False,
+        Rule(
+            "folders that a camera opened by number (100GOPRO, 101GOPRO) are one drive",
+            advanced=True,
+            newer=True,
+        ),
     )
 
 
@@ -8078,11 +8220,25 @@ class Course(NamedTuple):
 # Not here: reading, writing; the description, which all layers make together.
 
 
+class Guide(NamedTuple):
+    """A source of positions."""
+
+    kind: str  # as --geotag_source names it
+    name: str = ""  # of the track
+    track: Optional[Track] = None  # None = of "exif"; of "photos" until their times are known
+
+
+def whole_track(guides: Sequence[Guide]) -> Optional[Track]:
+    """The tracks of all sources as one; None = there is none."""
+    tracks = [guide.track for guide in guides if guide.track is not None]
+    return join_tracks(tracks) if tracks else None
+
+
 class Known(NamedTuple):
     """What was gathered beside the images."""
 
     uploader: Uploader = Uploader()
-    track: Optional[Track] = None  # None = positions come from EXIF
+    guides: Sequence[Guide] = (Guide("exif"),)  # where positions come from, in their order
     stamps: Sequence[object] = ()  # size and time of the track's files
     secret: Optional[str] = None  # that descriptions are signed with
     no_secret: Optional[UsageError] = None  # why there is none, where one may be needed
@@ -8166,38 +8322,74 @@ def _no_clock(image: Image) -> Problem:
     return Problem("no_time", "has no capture time", value=value, remedy=remedy)
 
 
+def _by_clocks(
+    images: Sequence[Image], options: Geotagging
+) -> Tuple[List[List[Moment]], List[Image]]:
+    """(for each folder the images that have a time, those that have none, as failed)."""
+    found: List[List[Moment]] = []
+    done: List[Image] = []
+    for folder in by_folder(images).values():
+        pairs = [(image, moment_of(image, options.clockwork)) for image in folder]
+        done.extend(failed(one, GEOTAG, _no_clock(one)) for one, moment in pairs if moment is None)
+        found.append([moment for _, moment in pairs if moment is not None])
+    return found, done
+
+
 def geotag(
     images: Sequence[Image],
-    track: Optional[Track],
+    guides: Sequence[Guide],
     options: Geotagging,
     angle: float = 0.0,
     notes: Optional[Notes] = None,
 ) -> List[Image]:
-    """Time, position and direction of every image, from its EXIF (track None) or from a track."""
+    """Time, position and direction of every image, from the first of the sources that knows it."""
     notes = Notes() if notes is None else notes
-    done: List[Image] = []
-    found: List[List[Moment]] = []
-    for folder in by_folder(images).values():
-        moments = [moment_of(image, options.clockwork) for image in folder]
-        pairs = list(zip(folder, moments))
-        done.extend(failed(one, GEOTAG, _no_clock(one)) for one, moment in pairs if moment is None)
-        found.append([moment for moment in moments if moment is not None])
-    track = in_this_era(found, track, notes)
+    found, done = _by_clocks(images, options)
+    guides = [one._replace(track=in_this_era(found, one.track, notes)) for one in guides]
+    track = whole_track(guides)
     timed = settled(found, track, options.clockwork, notes)
+    _say_times(timed, track, options, notes)
+    if options.by_photos:
+        by_photos = _guide_of_photos(timed, options)
+        guides = [by_photos if one.kind == by_photos.kind else one for one in guides]
+    placed = [_placed(moment, guides, options, angle) for moment in timed]
+    placed = _without_jumps(placed, options)
+    _say_places(placed, guides, notes)
+    return replaced(images, [*done, *placed])
+
+
+def _say_times(
+    timed: List[Moment], track: Optional[Track], options: Geotagging, notes: Notes
+) -> None:
+    """Say which zones there are, what the clocks show, and whether the track fits to it."""
     say_zones(timed, notes)
     say_offset(timed, options.offset_time, notes)
     if track is not None:
         say_ranges([moment.time for moment in timed], track, notes)
         say_own_places(timed, track, notes)
-    placed = [_placed(moment, track, options, angle) for moment in timed]
-    placed = _without_jumps(placed, options)
-    _say_places(placed, notes)
-    return replaced(images, [*done, *placed])
 
 
-def _say_places(images: Sequence[Image], notes: Notes) -> None:
-    """Say where positions come from that neither EXIF nor a track tells."""
-    sources = [one.geotag.placed_by for one in images if one.geotag and one.geotag.placed_by]
+def _guide_of_photos(timed: Sequence[Moment], options: Geotagging) -> Guide:
+    """The photos that have a position of their own, as a track."""
+    found = [one.image.fix._replace(time=one.time) for one in timed if one.image.fix]
+    fixes = {fix.time: fix for fix in found}
+    points = [fixes[time] for time in sorted(fixes)]
+    guide = Guide("photos", "of the photos that have a position")
+    if not points:
+        return guide
+    track = without_wild(Track(points, [0], {}, "photos"), options.max_speed)
+    return guide._replace(track=with_courses(track))
+
+
+def _say_places(images: Sequence[Image], guides: Sequence[Guide], notes: Notes) -> None:
+    """Say where positions come from where that is not EXIF alone, or one track."""
+    places = [one.geotag for one in images if one.geotag]
+    if len(guides) > 1 or guides[0].kind == "photos":
+        told = collections.Counter(place.track or place.placed_by or "EXIF" for place in places)
+        counts = ", ".join(f"{count} from {name}" for name, count in told.most_common())
+        notes.say(f"positions: {counts or 'none'}")
+        return
+    sources = [place.placed_by for place in places if place.placed_by]
     for source in dict.fromkeys(sources):
         notes.say(f"positions of {plural(sources.count(source), 'image')} from {source}")
 
@@ -8251,41 +8443,79 @@ def _turn_of(image: Image, angle: float) -> float:
     return turned_by(image, 0.0 if described_time(image) is not None else angle)
 
 
-def _placed(moment: Moment, track: Optional[Track], options: Geotagging, angle: float) -> Image:
+def _placed(moment: Moment, guides: Sequence[Guide], options: Geotagging, angle: float) -> Image:
     """One image with its position and direction, or the reason why it has none."""
-    image, when, capture = moment
-    fix = image.fix
-    by = _turn_of(image, angle)
-    heading = None if image.heading is None else (image.heading + by) % 360.0
-    magnetic = None if image.magnetic is None else (image.magnetic + by) % 360.0
-    if track is not None:
+    image, problems = moment.image, []
+    for guide in guides:
+        own = guide.track is None or guide.kind == "photos" and image.fix is not None
         try:
-            fix = fix_at(track, when, options.max_gap)
+            place = _own_place(moment, angle) if own else _on_track(moment, guide, options, angle)
         except OutsideTrack as error:
-            return failed(image, GEOTAG, error.problem)
-        if fix.course is not None:
-            heading, magnetic = (fix.course + turned_by(image, angle)) % 360.0, None
+            problems.append(error.problem)
+            continue
+        if place is not None:
+            return image._replace(geotag=_told_by(place, moment.capture))
+        problems.append(_no_position(image))
+    return failed(image, GEOTAG, problems[0])
+
+
+def _own_headings(image: Image, by: float) -> Tuple[Optional[float], Optional[float]]:
+    """(true, magnetic) directions that an image carries, turned by so many degrees."""
+    heading = None if image.heading is None else (image.heading + by) % 360.0
+    return heading, None if image.magnetic is None else (image.magnetic + by) % 360.0
+
+
+def _own_place(moment: Moment, angle: float) -> Optional[Geotag]:
+    """Where an image was by what it carries; None = it does not say."""
+    image, fix = moment.image, moment.image.fix
     if fix is None:
-        return failed(image, GEOTAG, _no_position(image))
+        return None
+    headings = _own_headings(image, _turn_of(image, angle))
+    place = Geotag(*fix._replace(time=moment.time), *headings, source="given")
+    return place if has_own_place(image) else place._replace(placed_by="XMP")
+
+
+def _on_track(moment: Moment, guide: Guide, options: Geotagging, angle: float) -> Optional[Geotag]:
+    """Where an image was by a track. Raises OutsideTrack."""
+    image, when, _ = moment
+    assert guide.track is not None
+    hole = options.max_gap
+    if hole is None and guide.kind == "photos":
+        hole = HOLE_S
+    fix = fix_at(guide.track, when, hole)
+    if fix.course is None:
+        heading, magnetic = _own_headings(image, _turn_of(image, angle))
+    else:
+        heading, magnetic = (fix.course + turned_by(image, angle)) % 360.0, None
     place = Geotag(*fix._replace(time=when), heading, magnetic, source="given")
-    if track is not None:
-        name = Path(options.geotag_source_path or "").name
-        place = place._replace(track=name, around=points_around(track, when))
-    elif not has_own_place(image):
-        place = place._replace(placed_by="XMP")
-    if capture is not None:
-        place = place._replace(source=capture.source, zone=capture.zone, offset=capture.offset)
-    return image._replace(geotag=place)
+    return place._replace(track=guide.name, around=points_around(guide.track, when))
+
+
+def _told_by(place: Geotag, capture: Optional[Capture]) -> Geotag:
+    """A position with what told its time."""
+    if capture is None:
+        return place
+    return place._replace(source=capture.source, zone=capture.zone, offset=capture.offset)
 
 
 def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """When, where and in which direction; nothing of those that are left out."""
-    angle, areas = course.options[Angle].offset_angle, course.areas
-    placed = geotag(images, known.track, course.options[Geotagging], angle, notes)
+    angle, options = course.options[Angle].offset_angle, course.options[Geotagging]
+    if options.by_photos:  # what lies in an area leads no other photo
+        images = _without_areas(images, course)
+    good = [image for image in images if not image.is_excluded]
+    return _without_areas(
+        replaced(images, geotag(good, known.guides, options, angle, notes)), course
+    )
+
+
+def _without_areas(images: List[Image], course: Course) -> List[Image]:
+    """The images, of those in an area that is left out nothing but that."""
+    areas = course.areas
     if not areas:
-        return placed
+        return images
     name = course.areas_id
-    return [one.excluded(name) if is_excluded(areas, one.fix) else one for one in placed]
+    return [one.excluded(name) if is_excluded(areas, one.fix) else one for one in images]
 
 
 # -- sequences --
@@ -8302,18 +8532,21 @@ def _parts(piece: List[Image], options: SequenceOptions, angle: float) -> Iterat
         piece = mark_duplicates(piece, options.duplicate_distance, options.duplicate_angle)
     kept = [image for image in piece if image.outcome is None]
     yield from (image for image in piece if image.outcome is not None)
-    told = dict(options.plain(), offset_angle=angle)
     for part in cut_to_size(kept):
         first = part[0]
+        names = tuple(dict.fromkeys(image.path.parent.name for image in part))
+        span = names if len(names) > 1 else None
+        told = dict(dataclasses.replace(options, merge_folders=span is not None).plain())
+        told.update(offset_angle=angle)
         identity = sequence_id(photo_id(first.path.name, first.found or NOTHING_FOUND), told)
         for image in part:  # the first one keeps what the cut before it was judged by
             limits = (options.cutoff_distance, options.cutoff_time) if image is first else None
-            yield image._replace(membership=Membership(identity, image.heading, limits))
+            yield image._replace(membership=Membership(identity, image.heading, limits, span=span))
 
 
 def _sequenced(images: List[Image], options: SequenceOptions, angle: float) -> Iterator[Image]:
-    """The images of one folder with sequence and heading, or as duplicates, or failed for want of a
-    place.
+    """The images of one line of capture with sequence and heading, or as duplicates, or failed for
+    want of a place.
     """
     yield from (failed(image, SEQUENCE, _NOT_GEOTAGGED) for image in images if image.geotag is None)
     ready = in_order(image for image in images if image.geotag is not None)
@@ -8325,8 +8558,8 @@ def _sequenced(images: List[Image], options: SequenceOptions, angle: float) -> I
 def sequence_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """Sequences, directions, duplicates."""
     options, angle = course.options[SequenceOptions], course.options[Angle].offset_angle
-    folders = by_folder(images).values()
-    return replaced(images, (one for group in folders for one in _sequenced(group, options, angle)))
+    lines = by_line(images, options.merge_folders)
+    return replaced(images, (one for group in lines for one in _sequenced(group, options, angle)))
 
 
 # ---- Description --------------------------------------------------------------------------------
@@ -8541,9 +8774,27 @@ def links_told(due: Sequence[Image], copies: bool) -> List[str]:
     ]
 
 
-def _option_hashes(known: Known, course: Course) -> Dict[str, str]:
-    """For each step of the run, a hash of what its result depends on beside the images."""
-    options, master = course.options, course.master
+def _base(image: Image) -> str:
+    """Stands for an image as found, with what was given in its place."""
+    found = image.found
+    stamp = (None, None) if found is None else (found.size, found.mtime)
+    given = canonical(pack_given(image.given)) if image.given is not None else ""
+    return text_hash(f"{stamp[0]}:{stamp[1]}:{given}")
+
+
+def _digest_of(group: Sequence[Image]) -> str:
+    """What stands for all JPEGs of some images as found, uploaded or not."""
+    jpegs = [image for image in group if is_jpeg_name(image.path)]
+    return short_hash([[image.path.name, _base(image)] for image in jpegs])
+
+
+def _option_hashes(gathered: Gathered, course: Course) -> Dict[str, str]:
+    """For each step of the run, a hash of what its result depends on beside the images of the
+    folder.
+    """
+    options, master, known = course.options, course.master, gathered.known
+    by_photos = options[Geotagging].by_photos  # of all folders
+    beside = {"photos": _digest_of(gathered.images)} if by_photos else {}
     angle = options[Angle].offset_angle
     uploader = known.uploader
     who = {name: getattr(uploader, name) for name in Uploader._fields if name != "master"}
@@ -8555,7 +8806,7 @@ def _option_hashes(known: Known, course: Course) -> Dict[str, str]:
             return options[MetaData].plain()
         if step == GEOTAG:
             row = dict(options[Geotagging].plain(), **options[Areas].plain())
-            return dict(row, angle=angle, geotag_source_path=known.stamps)
+            return dict(row, angle=angle, geotag_source_path=known.stamps, **beside)
         if step == SEQUENCE:
             return dict(options[SequenceOptions].plain(), angle=angle)
         if step == PARAMS:
@@ -8564,14 +8815,6 @@ def _option_hashes(known: Known, course: Course) -> Dict[str, str]:
         return [[skip, keep, master], __version__]
 
     return {step: short_hash(step, told(step)) for step in course.steps}
-
-
-def _base(image: Image) -> str:
-    """Stands for an image as found, with what was given in its place."""
-    found = image.found
-    stamp = (None, None) if found is None else (found.size, found.mtime)
-    given = canonical(pack_given(image.given)) if image.given is not None else ""
-    return text_hash(f"{stamp[0]}:{stamp[1]}:{given}")
 
 
 def _expected(image: Image, hashes: Mapping[str, str], digest: str) -> Dict[str, str]:
@@ -8650,16 +8893,14 @@ class _Planner:
 
     def __init__(self, gathered: Gathered, course: Course) -> None:
         self.gathered, self.course = gathered, course
-        self.hashes = _option_hashes(gathered.known, course)
-        self.digests = {
-            folder: self._digest(group) for folder, group in by_folder(gathered.images).items()
-        }
+        self.hashes = _option_hashes(gathered, course)
+        self.digests: Dict[str, str] = {}
+        for group in self._lines():
+            self.digests.update(dict.fromkeys(by_folder(group), _digest_of(group)))
 
-    @staticmethod
-    def _digest(group: Sequence[Image]) -> str:
-        """What stands for all JPEGs of a folder as found, uploaded or not."""
-        jpegs = [image for image in group if is_jpeg_name(image.path)]
-        return short_hash([[image.path.name, _base(image)] for image in jpegs])
+    def _lines(self) -> List[List[Image]]:
+        """The images of which some depend on each other."""
+        return by_line(self.gathered.images, self.course.options[SequenceOptions].merge_folders)
 
     def expected(self, image: Image) -> Dict[str, str]:
         """The settings hash of each step of an image when it is up to date."""
@@ -8671,7 +8912,9 @@ class _Planner:
         """
         gathered, sent, outdated = self.gathered, self.gathered.sent, 0
         images = []
-        for group in by_folder(gathered.images).values() if sent else ():
+        by_photos = self.course.options[Geotagging].by_photos  # then all folders are as one
+        groups = [gathered.images] if by_photos else list(by_folder(gathered.images).values())
+        for group in groups if sent else ():
             moved = self._moved([one for one in group if not is_final(one)])
             for image in group:
                 how = sent.get(image.path)
@@ -8706,7 +8949,7 @@ class _Planner:
         """(images that are due, those of folders in which all is settled)."""
         due: List[Image] = []
         done: List[Image] = []
-        for group in by_folder(self.gathered.images).values():
+        for group in self._lines():
             open_ones = [image for image in group if not is_final(image)]
             if self.course.options[Again].rerun or not all(map(self._is_settled, open_ones)):
                 due.extend(without_stale(image, self.course.steps) for image in open_ones)
@@ -8836,7 +9079,7 @@ def open_places(
     places: Dict[str, Place] = {}
     errors: Dict[str, ToolError] = {}
     deadline = time.monotonic() + wait
-    for folder in by_folder(paths):
+    for folder in sorted(by_folder(paths)):  # two runs of several folders never wait for each other
         try:
             journal = Journal(folder, write, deadline - time.monotonic())
             places[folder] = Place(folder, stack.enter_context(journal))
@@ -9041,22 +9284,33 @@ def _organization_key(name: str, key: Optional[str], config: Configuration, dry:
 
 def check_track_paths(options: Geotagging) -> None:
     """Raise NotFound for a track that is not there, before anything is read or said."""
-    path = options.geotag_source_path
-    if path and not os.path.exists(path):
-        wrong, remedy = "there is no such file or folder", "check --geotag_source_path"
-        raise NotFound("no_track", wrong, file=path, remedy=remedy)
+    for path in options.paths:
+        if not os.path.exists(path):
+            wrong, remedy = "there is no such file or folder", "check --geotag_source_path"
+            raise NotFound("no_track", wrong, file=path, remedy=remedy)
 
 
-def gather_track(options: Geotagging, notes: Notes) -> Optional[Track]:
-    """The track to geotag from, None for EXIF; says what is odd about it. Raises BadTrack,
-    NotFound.
+def gather_guides(options: Geotagging, notes: Notes) -> List[Guide]:
+    """Where positions are to come from, in the order asked for; says what is odd about tracks.
+    Raises BadTrack, NotFound.
     """
-    path = options.geotag_source_path
-    if options.geotag_source == "exif" or path is None:
-        return None
-    track = read_track(path, options.geotag_source)
-    track = with_courses(without_wild(track, options.max_speed))
-    points, name = track.points, os.path.basename(os.path.abspath(path))
+    found: Dict[str, Guide] = {}
+    kinds = options.track_kinds
+    for kind, name, track in read_tracks(options.paths, kinds) if kinds else ():
+        track = with_courses(without_wild(track, options.max_speed))
+        found[kind] = Guide(kind, name, track)
+        _say_track(name, track, notes)
+    for kind in kinds:
+        if kind not in found:
+            notes.say(f"no track file of the kind {kind} is there")
+    plain_ones = {kind: Guide(kind) for kind in options.sources if kind not in kinds}
+    found.update(plain_ones)
+    return [found[kind] for kind in options.sources if kind in found]
+
+
+def _say_track(name: str, track: Track, notes: Notes) -> None:
+    """Say what there is of a track, and what is odd about it."""
+    points = track.points
     for line in track.notes:
         notes.say(line)
     first, last = format_time(points[0].time), format_time(points[-1].time)
@@ -9070,7 +9324,23 @@ def gather_track(options: Geotagging, notes: Notes) -> Optional[Track]:
             f"track {name}: {len(holes)} holes of more than {HOLE_S:.0f} s, the longest of "
             f"{max(holes):.0f} s; --max_gap keeps images in them from getting a position"
         )
-    return track
+
+
+def say_apart(folders: Iterable[str], notes: Notes) -> None:
+    """Say which folders of the same camera lie beside some, and are not among them."""
+    here = set(folders)
+    for parent in sorted({os.path.dirname(folder) for folder in here}):
+        lines = {line_of(folder) for folder in here}
+        with contextlib.suppress(OSError):
+            names = [name for name in sorted(os.listdir(parent)) if is_numbered(name)]
+            others = [os.path.join(parent, name) for name in names]
+            apart = [one for one in others if one not in here and line_of(one) in lines]
+            if apart:
+                words = ", ".join(map(os.path.basename, apart))
+                notes.say(
+                    f"{words} beside it may be of the same drive and is not part of this run: give "
+                    f"{parent} as --import_path to have the sequences go on"
+                )
 
 
 def gather_known(
@@ -9084,9 +9354,9 @@ def gather_known(
         uploader = _gather_uploader(options[User], course, config, notes)
         known = known._replace(uploader=uploader)
     if GEOTAG in course.steps:
-        stamps = track_stamps(options[Geotagging].geotag_source_path)
-        track = gather_track(options[Geotagging], notes)
-        known = known._replace(track=track, stamps=stamps)
+        stamps = track_stamps(options[Geotagging].paths)
+        guides = gather_guides(options[Geotagging], notes)
+        known = known._replace(guides=guides, stamps=stamps)
     if DESCRIPTION in course.steps and (course.master or any(map(is_signed, images))):
         try:
             known = known._replace(secret=config.secret())
@@ -9236,6 +9506,8 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
         _say_strays(gathered.images, notes)
+        if options[SequenceOptions].merge_folders:
+            say_apart(places, notes)
         known = gather_known(gathered.images, course, config, notes)
         gathered = gathered._replace(known=known)
         work = plan(gathered, course)
@@ -10586,20 +10858,18 @@ class Timing(NamedTuple):
     start: float  # seconds UTC of the first frame
     clock: str  # which clock that is from
     ratio: float  # real time / video time
-    track: Optional[Track]
-    track_start: float  # what the track's clock shows at the first frame
+    # tracks, the first that knows a frame's place counts, and what their clocks show at the first
+    ways: Sequence[Tuple[Track, float]]
     max_gap: Optional[float]
 
     def place(self, seconds: float) -> Optional[Fix]:
         """Where the frame at so many seconds of video after the first was taken; None =
         not known.
         """
-        if self.track is None:
-            return None
-        try:
-            return fix_at(self.track, self.track_start + seconds * self.ratio, self.max_gap)
-        except OutsideTrack:
-            return None
+        for track, track_start in self.ways:
+            with contextlib.suppress(OutsideTrack):
+                return fix_at(track, track_start + seconds * self.ratio, self.max_gap)
+        return None
 
 
 class Setup(NamedTuple):
@@ -10607,7 +10877,7 @@ class Setup(NamedTuple):
 
     video: Video
     geotagging: Geotagging
-    track: Optional[Track]  # from --geotag_source; None = each video's own
+    guides: Sequence[Guide]  # where positions come from; without a track: each video's own
     ffmpeg: Ffmpeg
     notes: Notes
     ui: Ui
@@ -10616,10 +10886,10 @@ class Setup(NamedTuple):
         """All that decides which frames a video gives and what is written into them, but for the
         video itself.
         """
-        path = self.geotagging.geotag_source_path
+        paths = self.geotagging.paths
         video = dataclasses.replace(self.video, video_path=".", ffmpeg_path=None)
-        geotagging = dataclasses.replace(self.geotagging, geotag_source_path=path and ".")
-        return [video.plain(), geotagging.plain(), track_stamps(path)]
+        geotagging = dict(self.geotagging.plain(), geotag_source_path="." if paths else None)
+        return [video.plain(), geotagging, track_stamps(paths)]
 
     def clock(
         self, recorded: Tuple[Optional[float], str], zero: Optional[float], given: Optional[float]
@@ -10657,12 +10927,22 @@ class Setup(NamedTuple):
                 (created, "creation_time") if given is None else (given, "--video_start_time")
             )
             self._compare(os.path.basename(footage.path), (other, word), zero, clock)
-        track, track_start = self.track, start - self.geotagging.offset_time
-        if track is not None and self.geotagging.use_gps_start_time:
-            track_start = track.points[0].time
-        elif track is None and zero is not None:
-            track, track_start = own, zero
-        return Timing(start, clock, ratio, track, track_start, self.geotagging.max_gap)
+        ways = self._ways(start, None if zero is None else own, zero or 0.0)
+        return Timing(start, clock, ratio, ways, self.geotagging.max_gap)
+
+    def _ways(self, start: float, own: Optional[Track], zero: float) -> List[Tuple[Track, float]]:
+        """The tracks of a video that begins at a time, each with what its clock shows then; its
+        own, by which it begins at zero, once.
+        """
+        ways: List[Tuple[Track, float]] = []
+        for guide in self.guides:
+            track, track_start = guide.track, start - self.geotagging.offset_time
+            if track is not None:
+                first = track.points[0].time
+                ways.append((track, first if self.geotagging.use_gps_start_time else track_start))
+            elif own is not None and (own, zero) not in ways:
+                ways.append((own, zero))
+        return ways
 
     def _compare(
         self, name: str, other: Tuple[Optional[float], str], zero: float, clock: str
@@ -10686,22 +10966,28 @@ class Setup(NamedTuple):
         if video.video_sample_distance is None:
             count = int(length / interval + EARLY_S)
             return [first + number * interval for number in range(1, count + 1)]
-        if timing.track is None:
+        if not timing.ways:
             raise UsageError(
                 "no_track",
                 "--video_sample_distance needs a track, and there is none in this video",
                 file=footage.path,
                 remedy="sample by time, or give a track with --geotag_source",
             )
-        end = timing.track_start + length * timing.ratio
-        metres = video.video_sample_distance
-        times = distance_times(timing.track, timing.track_start, end, metres)
-        if not times:
-            span = f"{format_time(timing.track_start)} to {format_time(end)} UTC"
-            wrong, remedy = "was taken outside of the track", "check the clocks, or sample by time"
-            raise OutsideTrack("outside_track", wrong, file=footage.path, value=span, remedy=remedy)
-        later = [when for when in times if when > timing.track_start]
-        return [first + (when - timing.track_start) / timing.ratio for when in later]
+        for track, track_start in timing.ways:
+            end, metres = track_start + length * timing.ratio, video.video_sample_distance
+            later = [
+                when
+                for when in distance_times(track, track_start, end, metres)
+                if when > track_start
+            ]
+            if later:
+                return [first + (when - track_start) / timing.ratio for when in later]
+        track_start = timing.ways[0][1]
+        span = (
+            f"{format_time(track_start)} to {format_time(track_start + length * timing.ratio)} UTC"
+        )
+        wrong, remedy = "was taken outside of the track", "check the clocks, or sample by time"
+        raise OutsideTrack("outside_track", wrong, file=footage.path, value=span, remedy=remedy)
 
 
 # ---- Frames -------------------------------------------------------------------------------------
@@ -10900,7 +11186,7 @@ def _make_frames(setup: Setup, footage: Footage, work: str, given: Optional[floa
     frames, nowhere = [], 0
     for when, second in zip(times, seconds):
         frame, fix = os.path.join(work, f"{when}.jpg"), timing.place(second)
-        nowhere += timing.track is not None and fix is None
+        nowhere += bool(timing.ways) and fix is None
         edits = frame_edits(footage.camera, timing.start + second * timing.ratio, fix)
         frames.append((frame, write_edits(frame, edits).stamp))
     return _Sampled(frames, seconds, nowhere, timing, wrong)
@@ -11011,8 +11297,8 @@ def sample_videos(options: Options, ui: Ui) -> Report:
         some = ", ".join(map(os.path.basename, paths[:5]))
         notes.lines.append(f"{len(paths)} videos would be sampled: {some}")
         return report
-    track = gather_track(geotagging, notes)
-    setup = Setup(video, geotagging, track, Ffmpeg(video.ffmpeg_path), notes, ui)
+    guides = gather_guides(geotagging, notes)
+    setup = Setup(video, geotagging, guides, Ffmpeg(video.ffmpeg_path), notes, ui)
     folder = os.path.abspath(options[Input].import_path)
     with Journal(folder, wait=options[Waiting].wait) as journal:
         _sample_each(paths, SampleRecord(journal), setup, report)
@@ -11899,7 +12185,7 @@ class Parcel:
 
     path: str
     found: Found
-    photo: str  # id of the photo
+    place: Place  # its folder
     fix: Optional[Fix] = None  # its time, by which its sequence is ordered, and position
     state: str = DUE  # of those above
     handle: str = ""  # what the service gave for it
@@ -11910,6 +12196,11 @@ class Parcel:
     def name(self) -> str:
         """The file name."""
         return os.path.basename(self.path)
+
+    @property
+    def photo(self) -> str:
+        """The id of the photo."""
+        return photo_id(self.name, self.found)
 
     @property
     def outcome(self) -> Optional[Outcome]:
@@ -11930,7 +12221,7 @@ class Batch:
     """One sequence on its way; its counts are those of its parcels."""
 
     identity: str
-    place: Place
+    place: Place  # the folder of its first image
     user: Optional[str]
     organization: Optional[str]
     parcels: List[Parcel] = dataclasses.field(default_factory=list)
@@ -11949,16 +12240,15 @@ class Batch:
         """Whether images of it are still to be sent in this run."""
         return any(parcel.state == DUE for parcel in self.parcels)
 
-    @property
-    def names(self) -> List[str]:
-        """Its images, in order."""
-        return [parcel.name for parcel in self.parcels]
+    def name_of(self, parcel: Parcel) -> str:
+        """What an image of it is called in its manifest."""
+        return name_from(self.place.folder, Path(parcel.path))
 
     def left(self, manifest: Optional[Manifest]) -> List[Parcel]:
         """The images at the service that a manifest does not name."""
         there = set(manifest.images if manifest else ())
         mine = [parcel for parcel in self.parcels if parcel.state in _ARRIVED]
-        return [parcel for parcel in mine if parcel.name not in there]
+        return [parcel for parcel in mine if self.name_of(parcel) not in there]
 
     def open_by(self, manifest: Optional[Manifest]) -> bool:
         """Whether the service has not finished it yet, by what is known of it there."""
@@ -11975,12 +12265,18 @@ class Shipment:
     """
 
     def __init__(self, history: History, options: Options) -> None:
-        self.service, self.history = history.service, history
+        self.history = history
         self.tops, self.asked = options[Input].folders, options[UploadOptions]
         self.config = Configuration()
         self.areas = areas_of(options, self.config)
         self.batches: Dict[Tuple[str, str], Batch] = {}
         self.outcomes: Dict[str, Outcome] = {}  # path -> why it is not sent
+        self.places: Mapping[str, Place] = {}  # all folders of the run
+
+    @property
+    def service(self) -> str:
+        """The service that the images are for."""
+        return self.history.service
 
     @property
     def parcels(self) -> Iterator[Parcel]:
@@ -12001,7 +12297,7 @@ class Shipment:
                 if outcome is not None:
                     self.outcomes[path] = outcome
         for batch in self.batches.values():
-            if batch.place is place:  # names come in natural order, and sort keeps it among equals
+            if batch.parcels[-1].place is place:  # in natural order, which sort keeps among equals
                 batch.parcels.sort(key=lambda parcel: parcel.fix.time if parcel.fix else 0.0)
 
     def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
@@ -12018,13 +12314,17 @@ class Shipment:
             return _not_processed(path)
         user, terms = image.uploader or Uploader(), image.terms or Terms()
         name = terms.user_name or user.user_name
-        batch = Batch(image.sequence, place, name, user.organization_key)
+        apart = [folder for folder in image.span if folder not in self.places]
+        if apart:
+            return _in_parts(path, apart)
+        home = self.places[image.span[0]]
+        batch = Batch(image.sequence, home, name, user.organization_key)
         found = image.found or NOTHING_FOUND
         # what is wrong with it is said when it is sent
         with contextlib.suppress(OSError, ToolError):
             if not is_same_file(image, os.stat(path)):
                 found = as_read(Path(path), image, read_found(path), self.config).found or found
-        self._sort_in(batch, path, found, image.geotag.fix)
+        self._sort_in(batch, Parcel(path, found, place, image.geotag.fix))
         return None
 
     def _take_described(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
@@ -12042,24 +12342,23 @@ class Shipment:
             return Outcome("skipped", SKIP_EXCLUDED)
         folder = os.path.basename(place.folder).encode("utf-8", "replace")
         batch = Batch(own.sequence or uuid_of(folder), place, own.user, own.organization)
-        self._sort_in(batch, path, found, None)
+        self._sort_in(batch, Parcel(path, found, place))
         return None
 
-    def _sort_in(self, batch: Batch, path: str, found: Found, fix: Optional[Fix]) -> None:
+    def _sort_in(self, batch: Batch, parcel: Parcel) -> None:
         """Add an image to its sequence, new or known, with its handle when it has
         arrived before.
         """
         batch.lenient = self.asked.accept_failed
         batch = self.batches.setdefault((batch.place.folder, batch.identity), batch)
-        parcel = Parcel(path, found, photo_id(os.path.basename(path), found), fix)
         batch.parcels.append(parcel)
-        sent = batch.place.journal.sent(self.service, parcel.name)
+        sent = parcel.place.journal.sent(self.service, parcel.name)
         if sent is None or sent.photo not in (None, parcel.photo):
             return  # nothing yet, or another photo that had the same name
         if sent.arrived:
             self._there(parcel, sent)
         elif sent.problem is not None:
-            parcel.problem = sent.problem._replace(file=path)
+            parcel.problem = sent.problem._replace(file=parcel.path)
 
     def _there(self, parcel: Parcel, sent: Sent) -> None:
         """Note that an image has arrived before, unless it is to be sent again."""
@@ -12080,7 +12379,7 @@ class Shipment:
         unfinished = {id(batch) for batch in self.open_batches()}
         for batch in self.batches.values():
             for parcel in batch.parcels if id(batch) not in unfinished else ():
-                sent = batch.place.journal.sent(self.service, parcel.name)
+                sent = parcel.place.journal.sent(self.service, parcel.name)
                 if parcel.state in _ARRIVED and sent is not None and sent.picture:
                     photos.append((sent.picture, parcel.path))
         self.history.keep(photos)
@@ -12112,6 +12411,18 @@ class Shipment:
         if parcel is None:
             return self.outcomes.get(path, Outcome("skipped", SKIP_LEFT))
         return None if dry and parcel.state == DUE else parcel.outcome
+
+
+def _in_parts(path: str, folders: Sequence[str]) -> Outcome:
+    """The outcome of an image whose sequence runs through folders that are not part of the run."""
+    problem = Problem(
+        "apart",
+        "is of a sequence that runs through folders that are not part of this run",
+        file=path,
+        value=", ".join(map(os.path.basename, folders)),
+        remedy="give the folder above them as --import_path",
+    )
+    return Outcome("failed", problem.code, problem)
 
 
 def _not_processed(path: str) -> Outcome:
@@ -12311,7 +12622,7 @@ class Sender:
 
     def _flush(self) -> None:
         """Have all that has arrived on disk."""
-        places = {id(batch.place): batch.place for batch in self.shipment.batches.values()}
+        places = {id(parcel.place): parcel.place for parcel in self.shipment.parcels}
         for place in places.values():
             place.journal.flush()
 
@@ -12334,10 +12645,10 @@ class Sender:
         """Send one image and journal it; one that cannot be sent is recorded, and its sequence
         stays open.
         """
-        service, journal = self.shipment.service, batch.place.journal
+        service, journal = self.shipment.service, parcel.place.journal
         key: Optional[str] = None
         try:
-            ready = ready_image(batch.place, parcel.name, self.shipment.config)
+            ready = ready_image(parcel.place, parcel.name, self.shipment.config)
             key = f"mly_tools_{ready.md5}.jpg"
             before = journal.sent(service, parcel.name)
             begun = before is not None and not before.arrived and before.key == key
@@ -12395,13 +12706,12 @@ class Sender:
 
     def _note(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image."""
-        journal, problem = batch.place.journal, line.problem
-        lines: List[Line] = [line]
-        manifest = journal.manifest(self.shipment.service, batch.identity)
-        if problem is None and manifest and manifest.cluster and parcel.name in manifest.images:
-            others = tuple(name for name in manifest.images if name != parcel.name)
-            lines.insert(0, manifest._replace(images=others))  # another photo of this name
-        journal.append(lines, flush=False)
+        home, problem, name = batch.place.journal, line.problem, batch.name_of(parcel)
+        manifest = home.manifest(self.shipment.service, batch.identity)
+        if problem is None and manifest and manifest.cluster and name in manifest.images:
+            others = tuple(one for one in manifest.images if one != name)
+            home.append([manifest._replace(images=others)], flush=False)  # another of this name
+        parcel.place.journal.append([line], flush=False)
         self._pulse.settled += parcel.state == DUE
         state = ELSEWHERE if line.status == "elsewhere" else SENT
         parcel.state = state if problem is None else FAILED
@@ -12438,10 +12748,11 @@ class Sender:
             entity = Entity(
                 f"uuid_{hashlib.md5(text).hexdigest()}.json", len(text), lambda at: [text[at:]]
             )
-            journal.flush()
+            for place in {id(parcel.place): parcel.place for parcel in left}.values():
+                place.journal.flush()
             handle = put_entity(self.server, entity, self.tokens[batch.user], False)
             done = line.images if line else ()
-            names = (*done, *(parcel.name for parcel in left))
+            names = (*done, *map(batch.name_of, left))
             line = Manifest(batch.identity, service, names, entity.key, handle)
             journal.append([line])
             self._confirm(batch, line)
@@ -13024,6 +13335,7 @@ def _take_on_board(
     problems: Mapping[str, Problem],
 ) -> None:
     """Put all images into a shipment; those of folders that could not be opened have failed."""
+    shipment.places = places
     for folder, group in by_folder(paths).items():
         if folder in places:
             shipment.add_place(places[folder], [path.name for path in group])
@@ -13355,12 +13667,27 @@ class SequenceCount:
     finished: bool = False  # the service has it, with all of these images
 
 
+def _home_of(image: Image, journal: Journal) -> Journal:
+    """The journal of the folder where the sequence of an image begins; its own where that cannot be
+    read.
+    """
+    home = image.span[0]
+    if home == journal.folder:
+        return journal
+    other = Journal(home, write=False)
+    try:
+        return other.__enter__()
+    except ToolError:
+        return journal
+
+
 class SequenceCounts:
     """The sequences of a folder in figures, as their images come."""
 
     def __init__(self, journal: Journal, service: str) -> None:
         self.journal, self.service = journal, service
         self.rows: Dict[str, SequenceCount] = {}
+        self.begun: Set[str] = set()  # those that begin in this folder, and not in one beside it
         self._there: Dict[str, Set[str]] = {}  # sequence -> keys of the images it is finished with
 
     def add(self, standing: Standing) -> None:
@@ -13369,6 +13696,8 @@ class SequenceCounts:
         if not identity or word == SKIP_GONE:
             return
         row = self.rows.setdefault(identity, SequenceCount(identity, finished=True))
+        if standing.image.span[0] == self.journal.folder:
+            self.begun.add(identity)
         row.images += 1
         row.uploaded += word in ("uploaded", SKIP_OUTDATED)
         row.finished = row.finished and self._is_in(standing.image, identity)
@@ -13380,10 +13709,10 @@ class SequenceCounts:
             return True
         there = self._there.get(identity)
         if there is None:
-            manifest = self.journal.manifest(self.service, identity)
+            manifest = _home_of(image, self.journal).manifest(self.service, identity)
             names = manifest.images if manifest and manifest.cluster is not None else ()
             there = self._there[identity] = set(map(name_key, names))
-        return name_key(image.path.name) in there
+        return name_key(name_from(image.span[0], image.path)) in there
 
 
 class _Figures:
@@ -13416,8 +13745,8 @@ class _Figures:
         sent = [one.service for one in found.journal.all_sent() if one.status == "sent"]
         self.elsewhere.update(place for place in sent if place != service)
         name, rows = named_below(found.journal.folder, tops), list(sequences.rows.values())
-        self.sequences += len(rows)
-        self.all_finished = self.all_finished and all(row.finished for row in rows)
+        self.sequences += len(sequences.begun)
+        self.all_finished &= all(row.finished for row in rows)
         told = [dataclasses.asdict(row) for row in rows]
         self.folders.append({"folder": name, "counts": counts, "sequences": told})
         parts = " + ".join(f"{count} {word}" for word, count in sorted(counts.items()))
@@ -15469,15 +15798,16 @@ def _extract_import_meta_data(options: Options, ui: Ui) -> Report:
 def _extract_geotag_data(options: Options, ui: Ui) -> Report:
     """Find capture time, position and direction, in EXIF or in a track."""
     target = options[TrackOut].write_gpx
-    if target and options[Geotagging].geotag_source == "exif":
+    if target and not options[Geotagging].track_kinds:
         wrong, remedy = "--write_gpx needs a track", "add --geotag_source and its path"
         raise UsageError("no_track", wrong, remedy=remedy)
     if target:
         check_gpx_target(target)
     course = Course((GEOTAG,), options, service_name(graph_root()))
     report, gathered = run_steps("extract_geotag_data", course, ui)
-    if target and gathered.known.track is not None:
-        write_gpx(outside_of(areas_of(options, Configuration()), gathered.known.track), target)
+    track = whole_track(gathered.known.guides)
+    if target and track is not None:
+        write_gpx(outside_of(areas_of(options, Configuration()), track), target)
     return report
 
 
@@ -16045,8 +16375,9 @@ def _reader(option: Option) -> Callable[[str], Any]:
             value = option.kind(text)
         except ValueError:
             raise no_number(option, text) from None
-        if option.rule.choices and value not in option.rule.choices:
-            raise no_choice(option, text)
+        for word in comma_words(text) if option.rule.listed else (value,):
+            if option.rule.choices and word not in option.rule.choices:
+                raise no_choice(option, str(word))
         return value
 
     return read

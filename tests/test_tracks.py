@@ -1580,6 +1580,6 @@ def test_stamps_of_a_folder_of_tracks_tell_every_file_that_is_read(tmp_path):
     """Frames are made anew when a track below a subfolder changes."""
     (tmp_path / "day").mkdir()
     track = put(tmp_path / "day", "a.gpx", b"<gpx/>")
-    before = mt.track_stamps(str(tmp_path))
+    before = mt.track_stamps([str(tmp_path)])
     track.write_bytes(b"<gpx></gpx>")
-    assert before and mt.track_stamps(str(tmp_path)) != before
+    assert before and mt.track_stamps([str(tmp_path)]) != before
