@@ -714,9 +714,9 @@ def folder_beside(folder: str, name: str) -> str:
     return os.path.join(os.path.dirname(folder), name)
 
 
-def name_from(folder: str, path: Path) -> str:
-    """What a file is called in a folder: its name, or ../FOLDER/NAME where it is in one beside."""
-    return path.name if str(path.parent) == folder else f"../{path.parent.name}/{path.name}"
+def name_from(home: str, folder: str, name: str) -> str:
+    """What a file of a folder is called in another: its name, or ../FOLDER/NAME."""
+    return name if home == folder else f"../{os.path.basename(folder)}/{name}"
 
 
 class Repeat(NamedTuple):
@@ -860,10 +860,8 @@ class Image(NamedTuple):
         """The id of its sequence."""
         return self.membership.sequence if self.membership else None
 
-    @property
-    def span(self) -> List[str]:
-        """The folders of its sequence, from the first."""
-        folder = str(self.path.parent)
+    def span_from(self, folder: str) -> List[str]:
+        """The folders of its sequence, from the first; its own is folder."""
         names = self.membership.span if self.membership else None
         return [folder] if names is None else [folder_beside(folder, name) for name in names]
 
@@ -2401,7 +2399,7 @@ def _repeats(kept: Image, image: Image, metres: float, degrees: float) -> Option
         turned = turn(kept.heading, image.heading)
     if apart > metres or (turned is not None and turned > degrees):
         return None
-    partner = name_from(str(image.path.parent), kept.path)
+    partner = name_from(str(image.path.parent), str(kept.path.parent), kept.path.name)
     return Repeat(partner, round(apart, 3), None if turned is None else round(turned, 3))
 
 
@@ -2473,10 +2471,12 @@ def sequence_id(first_photo: str, options: Mapping[str, object]) -> str:
 # Not here: points of a track (Geo).
 
 JUMP_M = 100.0  # metres from which a move is a jump where it is many times as fast as the others
-JUMP_TIMES = 10.0  # how many times as fast as the local median
+JUMP_TIMES = 10.0  # how many times as fast as the others around
+# which of the others, from the slowest: the median would be nothing where a drive stands and goes
+JUMP_USUAL = 0.8
 JUMP_SPEED = 10.0  # metres a second below which nothing is a jump by that
 JUMP_RUN = 20  # photos that leave and come back at most
-JUMP_WINDOW = 10  # moves to both sides of which the local median is taken
+JUMP_WINDOW = 10  # moves to both sides that are compared
 JUMP_ALIKE = 20.0  # how much longer the way there may be than the way back, or the other way round
 JUMP_ENDS = 3  # photos at an end of a sequence that may be off together
 
@@ -2504,17 +2504,40 @@ class _Way:
 
     def speed(self, a: int, b: int) -> float:
         """Metres a second between two photos at least."""
-        return least_speed(self.fixes[a], self.fixes[b])
+        first, last = sorted((a, b))
+        return least_speed(self.fixes[first], self.fixes[last])
 
     def too_fast(self, a: int, b: int) -> bool:
         """Whether nobody gets from one photo to a later one in the time between them."""
         speed = self.speed(a, b)
-        if speed > self.limit:
-            return True
         if speed <= JUMP_SPEED or self.metres(a, b) <= JUMP_M:
             return False
+        if speed > self.limit:
+            return True
         near = sorted(self.legs[max(0, a - JUMP_WINDOW) : b + JUMP_WINDOW])
-        return speed > JUMP_TIMES * near[len(near) // 2]
+        return speed > JUMP_TIMES * near[int(len(near) * JUMP_USUAL)]
+
+    def beyond(self, a: int, b: int) -> bool:
+        """Whether the limit itself forbids to get from one photo to another."""
+        return self.metres(a, b) > JUMP_M and self.speed(a, b) > self.limit
+
+    def returns(self, last: int, at: int, back: int) -> bool:
+        """Whether the photos from one that cannot follow the last good one to that before back are
+        off, and back goes on from the last good one.
+        """
+        leaves, comes = self.beyond(last, at), self.beyond(back - 1, back)
+        if self.too_fast(last, back):
+            return leaves and comes and not self.beyond(last, back)
+        if self.too_fast(back - 1, back):
+            return True
+        there, here = self.metres(last, at), self.metres(back - 1, back)  # back after a pause
+        return leaves and 2 * min(there, here, max(there, here) / 2) > self.metres(last, back)
+
+    def is_off(self, photo: int, near: int, then: int) -> bool:
+        """Whether a photo at an end cannot be where it is, by the two next to it, which agree."""
+        near_by = self.metres(near, then)
+        apart = self.speed(photo, then) > self.limit or self.metres(photo, then) > 3 * near_by
+        return apart and self.beyond(photo, near) and self.speed(near, then) < self.limit
 
     def jump(self, photo: int, other: int) -> Jump:
         """Why a photo cannot be where it is, by another one."""
@@ -2532,30 +2555,46 @@ def jumps_of(fixes: Sequence[Fix], max_speed: float) -> List[Jump]:
     times as fast as those around while the neighbours follow each other well; the first and the
     last few by those next to them.
     """
-    way = _Way(fixes, max_speed / 3.6)
+    limit, numbers = max_speed / 3.6, range(len(fixes))
+    found, unclear = _left_and_back(_Way(fixes, limit))
+    good = _without(numbers, found)
+    if unclear:  # they may have left slowly, and come back at once: the same backwards
+        behind = [fixes[n]._replace(time=-fixes[n].time) for n in reversed(good)]
+        more, _ = _left_and_back(_Way(behind, limit))
+        found += [j._replace(photo=good[-1 - j.photo], other=good[-1 - j.other]) for j in more]
+        good = _without(numbers, found)
+    return sorted([*found, *_off_at_ends(_Way(fixes, limit), good)])
+
+
+def _without(numbers: Iterable[int], jumps: Sequence[Jump]) -> List[int]:
+    bad = {jump.photo for jump in jumps}
+    return [number for number in numbers if number not in bad]
+
+
+def _left_and_back(way: _Way) -> Tuple[List[Jump], bool]:
+    """(photos that leave the others and come back, whether others were left for good)."""
     found: List[Jump] = []
-    count, last, at = len(fixes), 0, 1
+    count, last, at, unclear = len(way.fixes), 0, 1, False
     while at < count:
         back = at
         if way.too_fast(last, at):
             back = _back_again(way, last, at)
+            unclear = unclear or back == at
             found.extend(way.jump(index, last) for index in range(at, back))
         last = back
         at = back + 1
-    bad = {jump.photo for jump in found}
-    good = [index for index in range(count) if index not in bad]
-    return sorted([*found, *_off_at_ends(way, good)])
+    return found, unclear
 
 
 def _back_again(way: _Way, last: int, at: int) -> int:
     """The photo that follows the last good one well, behind those that left it; at itself where
     none does.
     """
+    there = way.metres(last, at)
     for back in range(at + 1, min(len(way.fixes), at + JUMP_RUN + 1)):
-        if way.too_fast(back - 1, back) and not way.too_fast(last, back):
-            there, here = way.metres(last, at), way.metres(back - 1, back)
-            if max(there, here) <= JUMP_ALIKE * min(there, here):
-                return back
+        here = way.metres(back - 1, back)
+        if max(there, here) <= JUMP_ALIKE * min(there, here) and way.returns(last, at, back):
+            return back
     return at
 
 
@@ -2565,13 +2604,10 @@ def _off_at_ends(way: _Way, good: Sequence[int]) -> List[Jump]:
     for few in range(1, JUMP_ENDS + 1):
         if len(good) < 3 * few:
             break
-        head, after, then = good[few - 1], good[few], good[few + 1]
-        if min(way.speed(head, after), way.speed(head, then)) > way.limit > way.speed(after, then):
-            found.extend(way.jump(index, after) for index in good[:few])
-        tail, before, ahead = good[-few], good[-few - 1], good[-few - 2]
-        slow = way.speed(ahead, before) < way.limit
-        if slow and min(way.speed(before, tail), way.speed(ahead, tail)) > way.limit:
-            found.extend(way.jump(index, before) for index in good[-few:])
+        if way.is_off(good[few - 1], good[few], good[few + 1]):
+            found.extend(way.jump(index, good[few]) for index in good[:few])
+        if way.is_off(good[-few], good[-few - 1], good[-few - 2]):
+            found.extend(way.jump(index, good[-few - 1]) for index in good[-few:])
         if found:
             break
     return found
@@ -12242,7 +12278,7 @@ class Batch:
 
     def name_of(self, parcel: Parcel) -> str:
         """What an image of it is called in its manifest."""
-        return name_from(self.place.folder, Path(parcel.path))
+        return name_from(self.place.folder, parcel.place.folder, parcel.name)
 
     def left(self, manifest: Optional[Manifest]) -> List[Parcel]:
         """The images at the service that a manifest does not name."""
@@ -12314,18 +12350,25 @@ class Shipment:
             return _not_processed(path)
         user, terms = image.uploader or Uploader(), image.terms or Terms()
         name = terms.user_name or user.user_name
-        apart = [folder for folder in image.span if folder not in self.places]
+        span = image.span_from(place.folder)
+        apart = [folder for folder in span if folder not in self.places]
         if apart:
             return _in_parts(path, apart)
-        home = self.places[image.span[0]]
+        home = self.places[span[0]]
         batch = Batch(image.sequence, home, name, user.organization_key)
+        found = self._found_now(path, image)
+        self._sort_in(batch, Parcel(path, found, place, image.geotag.fix))
+        return None
+
+    def _found_now(self, path: str, image: Image) -> Found:
+        """What a photo carried, as the journal knows it, or as its file says if that has changed;
+        what is wrong with it is said when it is sent.
+        """
         found = image.found or NOTHING_FOUND
-        # what is wrong with it is said when it is sent
         with contextlib.suppress(OSError, ToolError):
             if not is_same_file(image, os.stat(path)):
                 found = as_read(Path(path), image, read_found(path), self.config).found or found
-        self._sort_in(batch, Parcel(path, found, place, image.geotag.fix))
-        return None
+        return found
 
     def _take_described(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
         """The same for an image that only its own description tells of."""
@@ -13667,25 +13710,11 @@ class SequenceCount:
     finished: bool = False  # the service has it, with all of these images
 
 
-def _home_of(image: Image, journal: Journal) -> Journal:
-    """The journal of the folder where the sequence of an image begins; its own where that cannot be
-    read.
-    """
-    home = image.span[0]
-    if home == journal.folder:
-        return journal
-    other = Journal(home, write=False)
-    try:
-        return other.__enter__()
-    except ToolError:
-        return journal
-
-
 class SequenceCounts:
     """The sequences of a folder in figures, as their images come."""
 
     def __init__(self, journal: Journal, service: str) -> None:
-        self.journal, self.service = journal, service
+        self.journal, self.service, self.folder = journal, service, str(journal.folder)
         self.rows: Dict[str, SequenceCount] = {}
         self.begun: Set[str] = set()  # those that begin in this folder, and not in one beside it
         self._there: Dict[str, Set[str]] = {}  # sequence -> keys of the images it is finished with
@@ -13696,7 +13725,7 @@ class SequenceCounts:
         if not identity or word == SKIP_GONE:
             return
         row = self.rows.setdefault(identity, SequenceCount(identity, finished=True))
-        if standing.image.span[0] == self.journal.folder:
+        if standing.image.span_from(self.folder)[0] == self.folder:
             self.begun.add(identity)
         row.images += 1
         row.uploaded += word in ("uploaded", SKIP_OUTDATED)
@@ -13707,12 +13736,20 @@ class SequenceCounts:
         sent = self.journal.sent(self.service, image.path.name)
         if sent is not None and sent.status == "elsewhere":
             return True
-        there = self._there.get(identity)
+        home, there = image.span_from(self.folder)[0], self._there.get(identity)
         if there is None:
-            manifest = _home_of(image, self.journal).manifest(self.service, identity)
+            manifest = self._told(home).manifest(self.service, identity)
             names = manifest.images if manifest and manifest.cluster is not None else ()
             there = self._there[identity] = set(map(name_key, names))
-        return name_key(name_from(image.span[0], image.path)) in there
+        return name_key(name_from(home, self.folder, image.path.name)) in there
+
+    def _told(self, home: str) -> Journal:
+        """The journal of the folder where a sequence begins; this one where that cannot be read."""
+        other = Journal(home, write=False)
+        if home != self.folder:
+            with contextlib.suppress(ToolError):
+                return other.__enter__()
+        return self.journal
 
 
 class _Figures:

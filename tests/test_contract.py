@@ -163,6 +163,7 @@ def newer_rows() -> Iterator[Row]:
     yield Row("max_speed", GEOTAG, "number", 400.0, advanced=True)
     yield Row("exclude_area", FAMILY + ["upload"], "text", (), advanced=True)
     yield Row("sync_point", GEOTAG, "text", (), advanced=True)
+    yield Row("merge_folders", SEQUENCE, "flag", advanced=True)
     yield Row("keep_jumps", GEOTAG, "flag", advanced=True)
     yield Row("time_source", GEOTAG, "text", "exif", advanced=True, choices=("exif", "gps", "name"))
     yield Row("write_gpx", ["extract_geotag_data"], advanced=True)
