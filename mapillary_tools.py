@@ -725,6 +725,8 @@ class Repeat(NamedTuple):
     partner: str  # file name of the image that is kept, ../FOLDER/NAME from another folder
     distance: float  # metres between them
     turn: Optional[float] = None  # degrees between their headings; None = unknown
+    metres_limit: Optional[float] = None  # what counted as a repetition; None = not recorded
+    turn_limit: Optional[float] = None
 
 
 class Membership(NamedTuple):
@@ -1674,7 +1676,9 @@ def without_wild(track: Track, max_speed: float) -> Track:
         note = f"the track jumps {len(jumps)} times faster than {max_speed:g} km/h"
         return track._replace(notes=[*track.notes, note])
     kept = [index for start, end in keep for index in range(start, end)]
-    return _of_points(track, kept)._replace(dropped={**track.dropped, WILD: lost})
+    return _of_points(track, kept)._replace(
+        dropped={**track.dropped, f"{WILD} at {max_speed:g} km/h": lost}
+    )
 
 
 def _longest_way(
@@ -1723,11 +1727,14 @@ def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
         here = between(points[index - 1], points[index], when)
         return here._replace(course=_course(track, index - 1, here, max_gap))
     if min(before, after) > EXTRAPOLATE_S:
-        gap = "taken in a gap of the track"
+        value = f"{min(before, after):.1f} s from the nearest point, limit {EXTRAPOLATE_S:g} s"
+        inside = 0 < index < len(points)
+        if inside:
+            value += f"; in a hole of {before + after:.1f} s, limit {limit:g} s"
         raise OutsideTrack(
             "outside_track",
-            "taken outside the track" if index in (0, len(points)) else gap,
-            value=f"{min(before, after):.1f} s from the nearest point",
+            "taken in a gap of the track" if inside else "taken outside the track",
+            value=value,
             remedy="check --offset_time and the time zone, or give a track that covers it",
         )
     return _beyond(
@@ -2400,7 +2407,8 @@ def _repeats(kept: Image, image: Image, metres: float, degrees: float) -> Option
     if apart > metres or (turned is not None and turned > degrees):
         return None
     partner = name_from(str(image.path.parent), str(kept.path.parent), kept.path.name)
-    return Repeat(partner, round(apart, 3), None if turned is None else round(turned, 3))
+    turned = None if turned is None else round(turned, 3)
+    return Repeat(partner, round(apart, 3), turned, metres, degrees)
 
 
 # JSON in ASCII with sorted keys and no spaces: the same text for the same value, everywhere.
@@ -2488,6 +2496,7 @@ class Jump(NamedTuple):
     other: int  # of the photo that it jumps from
     metres: float
     speed: float  # metres a second
+    limit: float  # metres a second
 
 
 class _Way:
@@ -2507,15 +2516,15 @@ class _Way:
         first, last = sorted((a, b))
         return least_speed(self.fixes[first], self.fixes[last])
 
+    def most(self, a: int, b: int) -> float:
+        """Metres a second that nobody exceeds from one photo to a later one."""
+        near = sorted(self.legs[max(0, a - JUMP_WINDOW) : b + JUMP_WINDOW])
+        usual = near[int(len(near) * JUMP_USUAL)]
+        return min(self.limit, max(JUMP_SPEED, JUMP_TIMES * usual))
+
     def too_fast(self, a: int, b: int) -> bool:
         """Whether nobody gets from one photo to a later one in the time between them."""
-        speed = self.speed(a, b)
-        if speed <= JUMP_SPEED or self.metres(a, b) <= JUMP_M:
-            return False
-        if speed > self.limit:
-            return True
-        near = sorted(self.legs[max(0, a - JUMP_WINDOW) : b + JUMP_WINDOW])
-        return speed > JUMP_TIMES * near[int(len(near) * JUMP_USUAL)]
+        return self.metres(a, b) > JUMP_M and self.speed(a, b) > self.most(a, b)
 
     def beyond(self, a: int, b: int) -> bool:
         """Whether the limit itself forbids to get from one photo to another."""
@@ -2543,9 +2552,8 @@ class _Way:
         """Why a photo cannot be where it is, by another one."""
         a, b = sorted((photo, other))
         metres = self.metres(a, b)
-        return Jump(
-            photo, other, metres, metres / max(0.1, self.fixes[b].time - self.fixes[a].time)
-        )
+        seconds = max(0.1, self.fixes[b].time - self.fixes[a].time)
+        return Jump(photo, other, metres, metres / seconds, self.most(a, b))
 
 
 def jumps_of(fixes: Sequence[Fix], max_speed: float) -> List[Jump]:
@@ -8447,7 +8455,7 @@ def _jump_problem(jump: Jump, group: Sequence[Image]) -> Problem:
     other, image = group[jump.other], group[jump.photo]
     seconds = abs((image.time or 0.0) - (other.time or 0.0))
     value = f"{jump.metres:.0f} m from {other.path.name} in {seconds:.1f} s"
-    value += f", {jump.speed * 3.6:.0f} km/h"
+    value += f", {jump.speed * 3.6:.0f} km/h, limit {jump.limit * 3.6:.0f} km/h"
     remedy = "mend it with process_csv, or keep such positions with --keep_jumps"
     return Problem("position_jump", "is where nobody gets in the time", value=value, remedy=remedy)
 
@@ -13575,7 +13583,13 @@ class Standing(NamedTuple):
         if repeats is None:
             return str(problem._replace(file="")) if problem else SKIP_WORDS.get(self.word, "")
         turned = "" if repeats.turn is None else f", turned by {repeats.turn:.1f} degrees"
-        return f"repeats {repeats.partner}, {repeats.distance:.2f} m away{turned}"
+        turned += "" if repeats.turn is None else _limit(repeats.turn_limit)
+        away = f"{repeats.distance:.2f} m away{_limit(repeats.metres_limit)}"
+        return f"repeats {repeats.partner}, {away}{turned}"
+
+
+def _limit(value: Optional[float]) -> str:
+    return "" if value is None else f" (limit {value:g})"
 
 
 class Standings(NamedTuple):
@@ -14714,7 +14728,8 @@ def cut_reason(before: Image, image: Image, count: int) -> str:
     if metres <= far and seconds <= late:
         if count >= SEQUENCE_IMAGES:
             return f"{count} images, the most in a sequence"
-        return f"{count} images with as many pixels or bytes as a sequence takes"
+        most = f"{SEQUENCE_PIXELS} pixels or {SEQUENCE_BYTES} bytes"
+        return f"{count} images, and one more would exceed {most}, the most in a sequence"
     too_far = f" (limit {far:g} m)" if metres > far else ""
     too_late = f" (limit {late:g} s)" if seconds > late else ""
     return f"{metres:.0f} m{too_far} and {seconds:.0f} s{too_late} after {before.path.name}"

@@ -44,7 +44,8 @@ def test_a_photo_that_jumps_fails_with_its_numbers_and_the_others_go_on(tmp_path
     assert (row["done"], row["sequences"]) == (8, 1)
     (problem,) = row["failed"]
     assert problem["code"] == "position_jump" and problem["file"].endswith("0005.jpg")
-    assert "m from 0004.jpg in 2.0 s" in problem["value"] and "km/h" in problem["value"]
+    assert "m from 0004.jpg in 2.0 s" in problem["value"]
+    assert "km/h, limit 400 km/h" in problem["value"]
     assert "--keep_jumps" in problem["remedy"]
     said = run("status", "--import_path", card, "--image", "0005.jpg").stdout
     assert "failed: is where nobody gets in the time" in said

@@ -312,7 +312,7 @@ def driven(*wild: int, far: float = 1.0) -> Any:
 def test_wild_points_are_left_out_and_counted(wild):
     track = mt.without_wild(mt.Track(driven(*wild), [0], {}, "GPX"), 400.0)
     assert [fix.time for fix in track.points] == [n for n in range(60) if n not in wild]
-    assert track.dropped == {mt.WILD: len(wild)} and track.starts == [0]
+    assert track.dropped == {f"{mt.WILD} at 400 km/h": len(wild)} and track.starts == [0]
 
 
 def test_borders_of_segments_stay_where_wild_points_go():

@@ -498,6 +498,8 @@ def test_duplicates_are_flagged_with_partner_and_not_described(tmp_path):
         "partner": "0001.jpg",
         "distance": 0.0,
         "turn": 0.0,
+        "metres_limit": 0.1,
+        "turn_limit": 5.0,
     }
     assert descriptions(tmp_path)["0002.jpg"] == {}
 
