@@ -12093,24 +12093,26 @@ class History:
     def __init__(self, service: str, tell: Callable[[str], None]) -> None:
         self.service, self._tell = service, tell
         self.path = os.path.join(os.path.dirname(config_path()), "history.jsonl")
-        self._before: Dict[str, Arrival] = {}  # of earlier runs
         self._lost = False  # whether it cannot be read, which was said
+        self._spots: Dict[bytes, int] = {}  # of earlier runs: picture -> where its line ends
         try:
             with open_file(self.path) as stream:
-                for text in stream:
-                    self._take(text)
+                self._spots = _spots_in(stream, service)
         except FileNotFoundError:
             pass
         except OSError as error:
             self._lost = True
             self._cannot(error)
 
-    def _take(self, text: bytes) -> None:
-        """Remember what a line says; one that is damaged, or of another service, is left out."""
-        with contextlib.suppress(*DAMAGED):
-            one = unpack_arrival(json.loads(text))
-            if one.service == self.service:
-                self._before.setdefault(one.picture, one)
+    def _known(self, picture: str) -> Optional[Arrival]:
+        """The line about a picture at this service; None where there is none."""
+        with contextlib.suppress(OSError, *DAMAGED):
+            spot = self._spots.get(picture.encode("ascii"))
+            if spot is not None:
+                with open_file(self.path) as stream:
+                    one = _arrival_at(stream, spot)
+                    return one if (one.picture, one.service) == (picture, self.service) else None
+        return None
 
     def _cannot(self, error: OSError) -> None:
         cause = error.strerror or str(error)
@@ -12123,7 +12125,7 @@ class History:
         """How a photo that is found at a path arrived before this run; None where it did not, or
         where it is a twin, with the same picture and time, of one that is still beside it.
         """
-        one = self._before.get(picture)
+        one = self._known(picture)
         if one is None or one.folder != _folder_of(path):
             return one
         first = os.path.join(one.folder, one.image)
@@ -12139,7 +12141,7 @@ class History:
         rows = [
             Arrival(picture, self.service, _folder_of(path), os.path.basename(path), at)
             for picture, path in photos
-            if picture not in self._before
+            if self._known(picture) is None
         ]
         if not rows or self._lost:
             return
@@ -12155,6 +12157,42 @@ class History:
         except (OSError, ToolError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             self._cannot(cause if isinstance(cause, OSError) else OSError(str(error)))
+
+
+_PICTURE_LETTERS = 16
+_HISTORY_BLOCK = 1 << 22  # bytes read at a time
+_LINE_BYTES = 1 << 16  # of a line at most
+
+
+def _line_end(service: str) -> bytes:
+    """How the lines of a history about a service end, behind the picture."""
+    return b'","service":' + canonical(service).encode("ascii") + b"}"
+
+
+def _spots_in(stream: BinaryIO, service: str) -> Dict[bytes, int]:
+    """Where the lines of a history about one service end, by their pictures, without reading what
+    else stands in them: a million in less than a second.
+    """
+    spots: Dict[bytes, int] = {}
+    tail = _line_end(service)
+    picture = slice(-len(tail) - _PICTURE_LETTERS, -len(tail))
+    at, rest, more = 0, b"", True
+    while more:
+        block = stream.read(_HISTORY_BLOCK)
+        more, block = bool(block), rest + block
+        *lines, rest = block.split(b"\n")
+        for line in lines if more else [*lines, rest]:
+            at += len(line) + 1
+            if line.endswith(tail):
+                spots[line[picture]] = at - 1
+    return spots
+
+
+def _arrival_at(stream: BinaryIO, end: int) -> Arrival:
+    """What the line that ends there says; raises one of DAMAGED."""
+    start = max(0, end - _LINE_BYTES)
+    stream.seek(start)
+    return unpack_arrival(json.loads(stream.read(end - start).rpartition(b"\n")[2]))
 
 
 def _folder_of(path: str) -> str:

@@ -13,6 +13,7 @@ Parts (what the numbers after their name mean):
     tracks POINTS          read_track of a GPX, against gpxpy
     sequence IMAGES        sequences in memory
     journal IMAGES         loading the journal of a folder
+    history PHOTOS         the history of uploads: loading it, and a photo in it and one that is not
     exif                   load + dump + insert of vendor/piexif, against the published package
 
 What is not installed is left out and named. Time is wall time, the median of --rounds; memory is the largest resident size of
@@ -45,6 +46,7 @@ QUICK: Dict[str, Tuple[int, ...]] = {
     "tracks": (10000,),
     "sequence": (10000,),
     "journal": (10000,),
+    "history": (1000000,),
     "exif": (),
 }
 FULL: Dict[str, List[Tuple[int, ...]]] = {
@@ -54,6 +56,7 @@ FULL: Dict[str, List[Tuple[int, ...]]] = {
     "tracks": [(100000,)],
     "sequence": [(100000,)],
     "journal": [(100000,)],
+    "history": [(1000000,)],
     "exif": [()],
 }
 IMPORTS = "import argparse, dataclasses, json, logging, pathlib, subprocess, typing"
@@ -650,19 +653,15 @@ def child_sequence(tool: Any, count: str, rounds: str) -> Dict[str, Any]:
     for number in range(int(count)):
         lat, lon = place_of(number)
         fix = tool.Fix(START + 2.0 * number, lat, lon, 12.5, None)
-        images.append(tool.Image(path=Path(f"drive/IMG_{number:06d}.jpg"), time=fix.time, fix=fix))
+        images.append(tool.Image.at(f"drive/IMG_{number:06d}.jpg", fix))
     answer: Dict[str, Any] = {}
     runs, _ = times_of(lambda: tool.split(images, 600.0, 60.0), int(rounds))
     answer["split"] = [one.seconds for one in runs]
     runs, _ = times_of(lambda: tool.mark_duplicates(images, 0.1, 5.0), int(rounds))
     answer["mark_duplicates"] = [one.seconds for one in runs]
-    step, options = getattr(tool, "sequence", None), getattr(tool, "SequenceOptions", None)
-    if step is not None and options is not None:
-        try:
-            runs, _ = times_of(lambda: step(images, options(flag_duplicates=True)), int(rounds))
-            answer["whole step"] = [one.seconds for one in runs]
-        except TypeError as error:
-            print(f"whole step: {error}", file=sys.stderr)
+    fixes = [image.fix for image in images]
+    runs, _ = times_of(lambda: tool.jumps_of(fixes, 400.0), int(rounds))
+    answer["jumps_of"] = [one.seconds for one in runs]
     return answer
 
 
@@ -736,10 +735,47 @@ def _multiplied(journal: Path, count: int) -> Tuple[int, int]:
     return made, journal.stat().st_size
 
 
+def child_history(tool: Any, folder: str, count: str) -> Dict[str, Any]:
+    """Loading a history of so many photos, and looking some up."""
+    os.environ["MAPILLARY_CONFIG_PATH"] = os.path.join(folder, "config")
+    before, start = resident(), time.perf_counter()
+    history = tool.History("mapillary", print)
+    answer: Dict[str, Any] = {"load": time.perf_counter() - start}
+    answer["bytes"] = resident() - before
+    for name, first in (("found", 0), ("not found", int(count))):
+        numbers = range(first, first + int(count), max(1, int(count) // 1000))
+        pictures = [tool.text_hash(str(number)) for number in numbers]
+        start = time.perf_counter()
+        known = [history.before(picture, "elsewhere/a.jpg") is not None for picture in pictures]
+        answer[name] = (time.perf_counter() - start) / len(pictures)
+        assert all(known) == (first == 0), name
+    return answer
+
+
+def part_history(args: argparse.Namespace, numbers: Sequence[int]) -> None:
+    """The history of uploads, with lines as the tool writes them."""
+    tool = load_module(args.tool, "_bench_history")
+    with tempfile.TemporaryDirectory(dir=args.folder, prefix="bench-") as name:
+        with open(os.path.join(name, "history.jsonl"), "w", encoding="ascii") as stream:
+            for number in range(numbers[0]):
+                folder, image = f"/home/someone/cards/{number // 1000}", f"IMG_{number:07d}.jpg"
+                picture, at = tool.text_hash(str(number)), "2026-01-01T00:00:00.000Z"
+                line = tool.Arrival(picture, "mapillary", folder, image, at)
+                stream.write(tool.canonical(line._asdict()) + "\n")
+        said = [in_child(args, "history", name, numbers[0]) for _ in range(args.rounds)]
+    rows = [one for one in said if one]
+    for word in ("load", "found", "not found"):
+        print(
+            f"  history of {numbers[0]}, {word}: {statistics.median(r[word] for r in rows):.6f} s"
+        )
+    print(f"  {max(one['bytes'] for one in rows) / 2**20:.0f} MB")
+
+
 CHILDREN: Dict[str, Callable[..., Dict[str, Any]]] = {
     "tracks": child_tracks,
     "sequence": child_sequence,
     "journal": child_journal,
+    "history": child_history,
 }
 
 
@@ -839,6 +875,7 @@ PARTS: Dict[str, Callable[[argparse.Namespace, Sequence[int]], None]] = {
     "tracks": part_tracks,
     "sequence": part_sequence,
     "journal": part_journal,
+    "history": part_history,
     "exif": part_exif,
 }
 

@@ -10,6 +10,8 @@ import pytest
 from conftest import run
 from service import Service
 
+import mapillary_tools as mt
+
 
 def told(*argv: Any) -> Dict[str, Any]:
     """One command; its --json summary."""
@@ -312,3 +314,31 @@ def test_a_sequence_is_finished_without_an_image_that_failed_when_that_is_accept
     path.write_bytes(content)
     row = card.upload(folder)
     assert (row["exit_code"], row["done"], card.finished()) == (0, 1, 2)
+
+
+# ---- a long history -------------------------------------------------------------------------------
+
+
+def line_of(number: int, service: str = "mapillary", picture: str = "") -> str:
+    picture = picture or mt.text_hash(str(number))
+    one = mt.Arrival(picture, service, f"/cards/{number}", f"{number}.jpg", "2026-01-01T00:00:00Z")
+    return mt.canonical(one._asdict())
+
+
+def test_a_photo_is_found_among_many_without_reading_them(own_home: Path):
+    """Across the blocks that are read at a time, the last line without its end, odd ones between."""
+    place = Path(mt.config_path()).parent / "history.jsonl"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lines = [line_of(number) for number in range(30000)]
+    lines[100] = lines[100].replace('"folder":"', '"folder":"' + "x" * 20000)
+    lines[200] = "{" + lines[200][40:]  # damaged
+    lines[300] = line_of(300, "another service")
+    lines[400] = ""
+    place.write_text("\n".join(lines), newline="")
+    history = mt.History("mapillary", print)
+    for number in (0, 99, 100, 101, 199, 201, 399, 401, 14000, 29998, 29999):
+        one = history.before(mt.text_hash(str(number)), "/other/a.jpg")
+        assert one is not None and one.image == f"{number}.jpg", number
+    for number in (200, 300, 400, 30000):
+        assert history.before(mt.text_hash(str(number)), "/other/a.jpg") is None, number
+    assert mt.History("another service", print).before(mt.text_hash("300"), "/other/a.jpg")
