@@ -22,7 +22,9 @@ step gives back as many images as it got.
                 Capture time           which of an image's times counts, and its zone
                 Sequences              order, cuts, directions, duplicates, ids
                 Plausibility           photos whose position cannot be
-    Files       Files                  finding images, writing atomically
+    Files       Windows                what only Windows has: long paths, attributes, Explorer
+                Finding                which images lie below a folder
+                Files                  writing atomically
                 Workers and programs   the worker pool, ffmpeg, the configuration
                 JPEG, EXIF, XMP, Photos  segments; tags to values and back; image files
                 Points, Movies         what a reader of tracks gathers; boxes of MP4
@@ -323,10 +325,21 @@ def second_reader(name: str) -> Optional[ModuleType]:
 # Not here: anything that acts.
 
 
+# before a path that may be longer than 260 letters on Windows; of a network drive
+LONG_PATH, LONG_SHARE = "\\\\?\\", "\\\\?\\UNC\\"
+
+
+def unextended(text: str) -> str:
+    """A text with paths as people know them."""
+    if os.name != "nt":
+        return text
+    return text.replace(LONG_SHARE, "\\\\").replace(LONG_PATH, "")
+
+
 def shown(text: str) -> str:
     """A text as one line without control characters, which a file name may hold."""
     controls = "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
-    return re.sub(controls, lambda match: f"\\x{ord(match.group()):02x}", text)
+    return re.sub(controls, lambda match: f"\\x{ord(match.group()):02x}", unextended(text))
 
 
 def near_to(typed: str, known: Sequence[str], count: int = 1) -> List[str]:
@@ -353,6 +366,10 @@ class Problem(NamedTuple):
         text += f": {self.value}" if self.value else ""
         text += f" ({self.remedy})" if self.remedy else ""
         return shown(text)
+
+    def as_row(self) -> Dict[str, str]:
+        """The same for a program."""
+        return dict(self._asdict(), file=unextended(self.file))
 
 
 class ToolError(Exception):
@@ -1058,10 +1075,10 @@ class Report:
             "done": self.done,
             "skipped": {code: len(self.skipped[code]) for code in codes},
             "words": {code: skip_words(code) for code in codes},
-            "failed": [problem._asdict() for problem in self.failed],
-            "trouble": [problem._asdict() for problem in self.trouble],
-            "notes": self.notes,
-            "stopped": None if self.stopped is None else self.stopped.problem._asdict(),
+            "failed": [problem.as_row() for problem in self.failed],
+            "trouble": [problem.as_row() for problem in self.trouble],
+            "notes": list(map(unextended, self.notes)),
+            "stopped": None if self.stopped is None else self.stopped.problem.as_row(),
             "sequences": None,
             "seconds": self.told.seconds,
             "safe_to_delete": None,
@@ -2621,8 +2638,129 @@ def _off_at_ends(way: _Way, good: Sequence[int]) -> List[Jump]:
     return found
 
 
-# ---- Files --------------------------------------------------------------------------------------
-# Here: finding images, writing atomically, size and time of a file.
+# ---- Windows ------------------------------------------------------------------------------------
+# Here: what only Windows has: paths over 260 letters, attributes, times of creation, Explorer.
+# Not here: its locks of open files (Files).
+
+_LONGEST_FOLDER = 130  # letters, behind which our state folder and a name fit in 260
+_HIDDEN = 0x2 | 0x4  # FILE_ATTRIBUTE_HIDDEN, _SYSTEM
+_KEPT_BITS = 0x2 | 0x4 | 0x20 | 0x2000  # and _ARCHIVE, _NOT_CONTENT_INDEXED
+_TICKS_1970 = 116444736000000000  # FILETIME of 1970: units of 100 ns since 1601
+
+
+def extended(folder: str) -> str:
+    """A folder so that names below it may be longer than 260 letters, where it is that long; as it
+    is elsewhere.
+    """
+    whole = os.path.abspath(folder) if os.name == "nt" else ""
+    if len(whole) <= _LONGEST_FOLDER or whole.startswith(LONG_PATH):
+        return folder
+    return LONG_SHARE + whole[2:] if whole.startswith("\\\\") else LONG_PATH + whole
+
+
+def relative_to(path: str, folder: str) -> str:
+    """A path from a folder on; the whole path where it is on another drive of Windows, or has a
+    name that Windows reserves.
+    """
+    with contextlib.suppress(ValueError):
+        return os.path.relpath(unextended(path), unextended(folder))
+    return unextended(path)
+
+
+def walked(
+    top: str, onerror: Optional[Callable[[OSError], None]] = None
+) -> Iterator[Tuple[str, List[str], List[str]]]:
+    """What os.walk gives, from the top, however long paths become."""
+    if os.name != "nt":
+        yield from os.walk(top, onerror=onerror)
+        return
+    whole = os.path.abspath(top)
+    start = whole if whole.startswith(LONG_PATH) else LONG_PATH + whole
+    start = LONG_SHARE + whole[2:] if whole.startswith("\\\\") and start != whole else start
+    for place, folders, files in os.walk(start, onerror=onerror):
+        below = place[len(start) :].strip(os.sep)
+        yield extended(os.path.join(top, below) if below else top), folders, files
+
+
+def is_out_of_sight(path: Union[str, Path]) -> bool:
+    """Whether Windows shows a file only to those who ask for hidden ones."""
+    if os.name != "nt":
+        return False
+    with contextlib.suppress(OSError):
+        return bool(getattr(os.stat(path), "st_file_attributes", 0) & _HIDDEN)
+    return False
+
+
+def keep_attributes(handle: int, path: str, old: os.stat_result) -> None:
+    """Give an open new file the time of creation, and the attributes, of the one it replaces."""
+    import ctypes
+    import msvcrt
+
+    library: Any = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]
+    created = int(getattr(old, "st_birthtime_ns", old.st_ctime_ns)) // 100 + _TICKS_1970
+    words = (ctypes.c_uint32 * 2)(created & 0xFFFFFFFF, created >> 32 & 0xFFFFFFFF)
+    system = ctypes.c_void_p(msvcrt.get_osfhandle(handle))  # type: ignore[attr-defined]
+    library.SetFileTime(system, words, None, None)
+    kept = int(getattr(old, "st_file_attributes", 0)) & _KEPT_BITS
+    if kept:
+        library.SetFileAttributesW(path, kept)
+
+
+class _Process(NamedTuple):
+    """A program that runs."""
+
+    parent: int
+    name: str  # of its file, in small letters
+
+
+def _processes() -> Dict[int, _Process]:
+    """What runs on this computer, by number (the snapshot of kernel32)."""
+    import ctypes
+
+    class Entry(ctypes.Structure):
+        """PROCESSENTRY32W."""
+
+        _fields_ = [
+            *((name, ctypes.c_uint32) for name in ("size", "usage", "number")),
+            ("heap", ctypes.c_void_p),
+            *((name, ctypes.c_uint32) for name in ("module", "threads", "parent")),
+            ("priority", ctypes.c_long),
+            ("flags", ctypes.c_uint32),
+            ("name", ctypes.c_wchar * 260),
+        ]
+
+    library: Any = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]
+    library.CreateToolhelp32Snapshot.restype = ctypes.c_void_p
+    snapshot = ctypes.c_void_p(library.CreateToolhelp32Snapshot(2, 0))
+    entry, found = Entry(size=ctypes.sizeof(Entry)), {}
+    more = library.Process32FirstW(snapshot, ctypes.byref(entry))
+    while more:
+        found[int(entry.number)] = _Process(int(entry.parent), str(entry.name).lower())
+        more = library.Process32NextW(snapshot, ctypes.byref(entry))
+    library.CloseHandle(snapshot)
+    return found
+
+
+def from_explorer() -> bool:
+    """Whether somebody clicked on this script, or dropped something on it: its window would close
+    with it.
+    """
+    if os.name != "nt":
+        return False
+    with contextlib.suppress(OSError, AttributeError, ImportError):
+        running, number = _processes(), os.getppid()
+        for _ in range(4):  # the launcher, and that of a virtual environment, stand between
+            parent = running.get(number)
+            if parent is None or parent.name == "explorer.exe":
+                return parent is not None
+            if not parent.name.startswith("py"):
+                return False
+            number = parent.parent
+    return False
+
+
+# ---- Finding ------------------------------------------------------------------------------------
+# Here: which images lie below a folder, and what else that looks like one.
 # Not here: what is in a file.
 
 
@@ -2713,16 +2851,16 @@ def is_image_name(name: str) -> bool:
     return kind_of(name) in IMAGE_KINDS and not name.startswith(".")
 
 
-def _why_left_alone(name: str) -> str:
-    """Why a file that is no image for us is left alone, of what looks like a picture or a video; ""
-    for others.
+def _why_left_alone(name: str, unseen: bool) -> str:
+    """Why a file that is no image for us, or that Windows hides, is left alone, of what looks like
+    a picture or a video; "" for others.
     """
     kind = kind_of(name)
     if name.startswith(PART_PREFIX) or kind not in _REASONS and kind not in IMAGE_KINDS:
         return ""
     if name.startswith("._"):
         return SKIP_SHADOW
-    return SKIP_HIDDEN if name.startswith(".") else _REASONS[kind]
+    return SKIP_HIDDEN if unseen or name.startswith(".") else _REASONS[kind]
 
 
 class Inventory(NamedTuple):
@@ -2747,7 +2885,7 @@ def look_below(folder: Union[str, Path], skip_subfolders: bool = False) -> Inven
         found.trouble.append(unsearchable(error))
 
     top = str(check_folder(str(folder), "--import_path"))
-    for place, folders, files in os.walk(top, onerror=unreadable):
+    for place, folders, files in walked(top, unreadable):
         below = [] if skip_subfolders else sorted(folders, key=natural_key)
         folders[:] = [name for name in below if not is_closed(name)]
         if STAND_IN_FILE in files:
@@ -2757,10 +2895,11 @@ def look_below(folder: Union[str, Path], skip_subfolders: bool = False) -> Inven
         found.closed.extend(os.path.join(place, name) for name in shut)
         parent = Path(place)  # parsed once
         for name in sorted(files, key=natural_key):
-            if is_image_name(name):
+            unseen = is_out_of_sight(parent / name)
+            if is_image_name(name) and not unseen:
                 found.images.append(parent / name)
                 continue
-            reason = _why_left_alone(name)
+            reason = _why_left_alone(name, unseen)
             if reason:
                 found.others.setdefault(reason, []).append(parent / name)
     if not found.images:
@@ -2805,7 +2944,8 @@ def look_below_all(folders: Sequence[str], skip_subfolders: bool = False) -> Inv
 
 def top_of(folder: str, tops: Sequence[str]) -> str:
     """Which of the folders of a run a folder lies below."""
-    inside = [top for top in tops if (folder + os.sep).startswith(top.rstrip(os.sep) + os.sep)]
+    here = unextended(folder) + os.sep
+    inside = [top for top in tops if here.startswith(unextended(top).rstrip(os.sep) + os.sep)]
     return max(inside, key=len) if inside else tops[0]
 
 
@@ -2826,6 +2966,10 @@ def account_for(found: Inventory, report: Report, notes: Notes) -> List[Path]:
         notes.say(f"{len(found.closed)} folders are not searched: {names}")
     return found.images
 
+
+# ---- Files --------------------------------------------------------------------------------------
+# Here: writing atomically, moving and removing, size and time of a file.
+# Not here: what is in a file.
 
 _RIGHTS = "check the rights of the folder"
 _BUSY = (5, 32, 33)  # errors of Windows while another program holds a file: a scanner, a viewer
@@ -2898,20 +3042,39 @@ def open_file(path: Union[str, Path]) -> BinaryIO:
     return patiently(lambda: open(path, "rb", opener=regular_only))
 
 
-def _replace_file(part: str, target: str) -> None:
-    """Rename a file over another; one that is marked read-only, on Windows, stays marked so."""
-    locked = os.name == "nt" and os.path.exists(target) and not os.access(target, os.W_OK)
-    if locked:
-        os.chmod(target, stat.S_IWRITE)
+def _unmark(path: str) -> bool:
+    """Take the mark read-only, which on Windows forbids to replace and to remove, from a file;
+    returns whether it had it.
+    """
+    marked = os.name == "nt" and os.path.exists(path) and not os.access(path, os.W_OK)
+    if marked:
+        os.chmod(path, stat.S_IWRITE)
+    return marked
+
+
+def move_file(source: str, target: str) -> None:
+    """Rename a file, over another if there is one; that is marked read-only stays so. Raises
+    OSError.
+    """
+    marked = _unmark(target)
     try:
-        patiently(lambda: os.replace(part, target))
+        patiently(lambda: os.replace(source, target))
     finally:
-        if locked:
+        if marked:
             os.chmod(target, stat.S_IREAD)
 
 
-def _take_after(handle: int, old: os.stat_result, path: str) -> None:
-    """Give a new file the owner and the extended attributes of the one that it replaces."""
+def remove_file(path: str) -> None:
+    """Remove a file, also one that is marked read-only; raises OSError."""
+    _unmark(path)
+    patiently(lambda: os.unlink(path))
+
+
+def _take_after(handle: int, part: str, old: os.stat_result, path: str) -> None:
+    """Give a new file the owner and the attributes of the one that it replaces."""
+    if os.name == "nt":
+        with contextlib.suppress(OSError):
+            keep_attributes(handle, part, old)
     new = os.fstat(handle)
     if hasattr(os, "chown") and (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
         with best_effort():
@@ -2942,12 +3105,13 @@ def _fill(part: str, chunks: Iterable[bytes], manner: Manner, target: str) -> os
     mode = manner.mode
     if mode is None and old is not None:
         mode = old.st_mode & 0o7777
-    handle = os.open(part, flags, 0o666 if mode is None else mode)
+    # Windows would mark it read-only
+    handle = os.open(part, flags, 0o666 if mode is None or os.name == "nt" else mode)
     with os.fdopen(handle, "wb", buffering=0) as stream:
         for chunk in chunks:
             write_all(stream, chunk)
         if old is not None:
-            _take_after(handle, old, target)
+            _take_after(handle, part, old, target)
         if mode is not None and os.name == "posix":
             with best_effort():
                 os.chmod(handle, mode)
@@ -2974,7 +3138,7 @@ def part_of(target: str, manner: Manner = Manner()) -> str:
 def remove_part(part: str) -> None:
     """Remove a temporary file that a killed run left, if it did."""
     if os.path.lexists(part):
-        os.unlink(part)
+        remove_file(part)
 
 
 def write_atomically(
@@ -2996,10 +3160,10 @@ def write_atomically(
         try:
             written = _fill(part, chunks, manner, target)
             ready()
-            _replace_file(part, target)
+            move_file(part, target)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(part)
+                remove_file(part)
             raise
     except OSError as error:
         raise os_problem(path, error) from error
@@ -6160,7 +6324,7 @@ def holds_blackvue(movie: Source) -> bool:
 
 def _text_beside(relative: Path) -> bytes:
     """The sentences in a side file, or in the video of another camera."""
-    with open(relative, "rb") as handle:
+    with open_file(relative) as handle:
         near = Source(handle, relative)
         if near.family == "movie":
             return _blackvue_text(near)
@@ -6365,7 +6529,7 @@ def movie_track(path: Union[str, Path]) -> Optional[Track]:
 def _track_files(folder: Path) -> List[Path]:
     """The files of a folder and those below, by name; hidden ones and images are not looked at."""
     files: List[Path] = []
-    for place, folders, names in os.walk(str(folder)):
+    for place, folders, names in walked(str(folder)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = [name for name in sorted(names) if not name.startswith(".")]
         files += [Path(place, name) for name in here if kind_of(name) not in PICTURE_KINDS]
@@ -6552,7 +6716,7 @@ def read_movie(path: Union[str, Path]) -> Movie:
     read at all.
     """
     try:
-        with open(path, "rb") as handle:
+        with open_file(path) as handle:
             movie = Source(handle, Path(path))
             make, model = _camera_names(movie)
             kinds = tuple(
@@ -7051,7 +7215,8 @@ class _Tail:
             return self.stream
         make_folder(os.path.dirname(self.path))
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        stream = self.stream = io.FileIO(os.open(self.path, flags, 0o666), "r+b")
+        handle = patiently(lambda: os.open(self.path, flags, 0o666))
+        stream = self.stream = io.FileIO(handle, "r+b")
         if os.fstat(stream.fileno()).st_size != self.end:  # FUSE may not know how
             stream.truncate(self.end)
         stream.seek(self.end)
@@ -7183,7 +7348,7 @@ class Journal:
             yield from (None for _ in names)
             return
         try:
-            stream = open(self.path, "rb")
+            stream = open_file(self.path)
         except OSError as error:
             raise self._unreadable(error) from error
         with stream:
@@ -7225,7 +7390,7 @@ class Journal:
         """When the last line of an image was written; None where it has none."""
         if name_key(name) not in self._index.images:
             return None
-        with open(self.path, "rb") as stream:
+        with open_file(self.path) as stream:
             found = self._line(stream, name)
         row = parsed(found[0]) if found else None
         return str(row.get("at")) if isinstance(row, dict) else None
@@ -7237,7 +7402,7 @@ class Journal:
     def _read(self) -> None:
         """Index the file: images by offset, the short lines whole. A torn last line is left out."""
         try:
-            stream = open(self.path, "rb")
+            stream = open_file(self.path)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -7297,7 +7462,7 @@ class Journal:
         def texts() -> Iterator[bytes]:
             yield journal_header()
             index = self._index
-            with open(self.path, "rb") as stream:
+            with open_file(self.path) as stream:
                 for key in sorted(index.images, key=lambda name: index.images[name]):
                     found = self._line(stream, key)
                     yield found[0] if found else b""
@@ -7316,7 +7481,7 @@ class Journal:
             with contextlib.suppress(OSError):
                 for name in os.listdir(place):
                     if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
-                        os.unlink(os.path.join(place, name))
+                        remove_file(os.path.join(place, name))
 
     def copy_path(self, name: str) -> str:
         """Where --keep_original keeps the described copy of an image."""
@@ -7372,7 +7537,7 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
         if not os.path.isdir(state):
             os.makedirs(state, exist_ok=True)
             flush_folder(folder)
-        lock = io.FileIO(os.path.join(state, "lock"), "a+")
+        lock = patiently(lambda: io.FileIO(os.path.join(state, "lock"), "a+"))
     except OSError as error:
         raise os_problem(folder, error) from error
     try:
@@ -7388,11 +7553,11 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
         wrong = "is being worked on by another run"
         remedy = "run it again when that has ended, or add --wait SECONDS"
         raise InUse("in_use", wrong, file=folder, value=owner, remedy=remedy)
-    import platform
+    import socket  # of the ways to the computer's name the one that is quick on Windows, too
 
     with contextlib.suppress(OSError):  # who holds it is a courtesy: a disk may be full
         lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {platform.node()}".encode("utf-8", "replace"))
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode("utf-8", "replace"))
     return lock
 
 
@@ -7424,9 +7589,9 @@ def unreadable_journal(path: str, error: OSError) -> BadJournal:
 
 def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
     """A test whether earlier tools left their upload_success for a file name of a folder."""
-    relative = os.path.relpath(folder or os.curdir, import_path)
+    relative = relative_to(folder or os.curdir, import_path)
     places = [os.path.join(folder, STATE_FOLDER, "logs")]
-    if relative != os.curdir:
+    if relative != os.curdir and not os.path.isabs(relative):
         places.append(os.path.join(import_path, STATE_FOLDER, "logs", relative))
     marked: Set[str] = set()
     for place in places:
@@ -9480,7 +9645,7 @@ def _remove_copy(path: str, image: Image) -> None:
     try:
         if os.path.isfile(path) and not os.path.islink(path):
             check_copy(path, str(image.path), image.copied)
-            os.unlink(path)
+            remove_file(path)
     except OSError as error:
         raise os_problem(path, error) from error
 
@@ -10682,7 +10847,7 @@ def clear_folder(folder: str) -> None:
     for place, _, files in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             for name in files:
-                os.unlink(os.path.join(place, name))
+                remove_file(os.path.join(place, name))
             os.rmdir(place)
 
 
@@ -10729,7 +10894,7 @@ def take_at(task: Moments) -> str:
             break
         clear_folder(part)
     for when in times[1:]:
-        os.replace(os.path.join(part, f"{when}.jpg"), os.path.join(folder, f"{when}.jpg"))
+        move_file(os.path.join(part, f"{when}.jpg"), os.path.join(folder, f"{when}.jpg"))
     return wrong
 
 
@@ -11177,9 +11342,9 @@ class SampleRecord:
         try:
             self.journal.append([line._replace(frames=stamps)])
             for name in ours:
-                os.unlink(self.place(name))
+                remove_file(self.place(name))
             for name, (source, _) in zip(names, frames):
-                os.replace(source, self.place(name))
+                move_file(source, self.place(name))
             flush_folder(self.journal.folder)
         except OSError as error:
             raise os_problem(self.journal.folder, error) from error
@@ -11192,7 +11357,7 @@ def _digest(path: str) -> str:
     when unreadable.
     """
     try:
-        with open(path, "rb") as stream:
+        with open_file(path) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(0)
             begin = stream.read(_DIGEST_BYTES)
@@ -11314,9 +11479,7 @@ def find_videos(path: str, trouble: List[Problem]) -> List[str]:
         return [os.path.abspath(path)]
     videos: List[str] = []
     top = str(check_folder(os.path.abspath(path), "--video_path"))
-    for place, folders, files in os.walk(
-        top, onerror=lambda error: trouble.append(unsearchable(error))
-    ):
+    for place, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
         folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
         here = [name for name in files if kind_of(name) in VIDEO_KINDS and name[0] != "."]
         videos += [os.path.join(place, name) for name in sorted(here, key=natural_key)]
@@ -12149,7 +12312,8 @@ class History:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         try:
             make_folder(os.path.dirname(self.path), 0o700)
-            with io.FileIO(os.open(self.path, flags, 0o600), "a+b") as stream:
+            handle = patiently(lambda: os.open(self.path, flags, 0o600))
+            with io.FileIO(handle, "a+b") as stream:
                 if stream.seek(0, os.SEEK_END) and _torn(stream):
                     lines = b"\n" + lines
                 write_all(stream, lines)
@@ -12572,7 +12736,7 @@ def ready_image(place: Place, name: str, config: Configuration) -> Ready:
     path, image = os.path.join(place.folder, name), place.journal.image(name)
     try:
         if image is None or image.described is None:
-            with open(path, "rb") as stream:
+            with open_file(path) as stream:
                 head = read_head(stream, path).data
                 return digest_of(stream, path, head, len(head))
         if not is_same_file(image, os.stat(path)):
@@ -12582,7 +12746,7 @@ def ready_image(place: Place, name: str, config: Configuration) -> Ready:
         copy = place.journal.copy_path(name)
         source = copy if image.described.into == "copy" and os.path.isfile(copy) else path
         secret = config.secret() if image.described.master else None
-        with open(source, "rb") as stream:
+        with open_file(source) as stream:
             new = edited(stream, source, edits_of(image, secret))
             return digest_of(stream, source, new.head, new.start)
     except OSError as error:
@@ -12601,7 +12765,7 @@ def pieces_of(ready: Ready, offset: int) -> Iterator[bytes]:
         yield head[start : start + SEND_BYTES]
     left = ready.size - max(offset, len(ready.head))
     try:
-        with open(ready.path, "rb") as stream:
+        with open_file(ready.path) as stream:
             stream.seek(ready.start + max(0, offset - len(ready.head)))
             while left > 0:
                 piece = stream.read(min(SEND_BYTES, left))
@@ -13015,9 +13179,9 @@ class StandIn:
                     length -= len(piece)
             wrong = self._wrong_with(key, part)
             if wrong:
-                os.unlink(part)
+                remove_file(part)
                 return 400, _fault("ProcessingFailedError", wrong, False)
-            os.replace(part, whole)
+            move_file(part, whole)
         return 200, {"h": "handle-" + key.rpartition(".")[0]}
 
     def _wrong_with(self, key: str, path: str) -> Optional[str]:
@@ -13592,11 +13756,7 @@ class StatusOptions(Group):
 
 def named_below(path: str, tops: Sequence[str]) -> str:
     """A path as it is named: relative to the one folder of a run, else as it is."""
-    if len(tops) > 1:
-        return path
-    with contextlib.suppress(ValueError):  # another drive of Windows, or a name that it reserves
-        return os.path.relpath(path, tops[0])
-    return path
+    return unextended(path) if len(tops) > 1 else relative_to(path, tops[0])
 
 
 class Standing(NamedTuple):
@@ -13663,9 +13823,7 @@ def _standings_below(
     """The same for one folder; of what lies in areas that are left out no more than that."""
     check_folder(top, "--import_path")
     empty = True
-    for folder, folders, files in os.walk(
-        top, onerror=lambda error: trouble.append(unsearchable(error))
-    ):
+    for folder, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
         folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
         found = _standings_in(folder, files, top, service)
         if found is not None:
@@ -14913,10 +15071,9 @@ class PageIndex:
         """How the page reaches a folder: beside it, else by its whole path."""
         import urllib.parse
 
-        whole = os.path.abspath(folder)
-        try:
-            path = os.path.relpath(whole, self.base)
-        except ValueError:  # another drive
+        whole = unextended(os.path.abspath(folder))
+        path = relative_to(whole, self.base)
+        if os.path.isabs(path):  # another drive
             return Path(whole).as_uri() + "/"
         if path == os.curdir:
             return ""
@@ -16892,7 +17049,8 @@ def _on_signal(number: int, _: Any) -> None:
 
     signal.signal(number, lambda number, _: os._exit(EXIT_SIGNAL + number))
     error = Interrupted()
-    error.number = number
+    if number != getattr(signal, "SIGBREAK", None):  # it is a Ctrl-C that nobody can ignore
+        error.number = number
     raise error
 
 
@@ -16915,6 +17073,24 @@ def _prepare() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
+def _clicked(words: Sequence[str]) -> int:
+    """A run that a click in Explorer began, in a window that closes with it: the help, or what a
+    run over the folders that were dropped would do; returns the exit code.
+    """
+    folders = [word for word in words if os.path.isdir(word)]
+    if not words:
+        words = ["-h"]
+    elif len(folders) == len(words):
+        given = [word for folder in folders for word in ("--import_path", folder)]
+        words = ["process", *given, "--user_name", "NAME", "--dry_run"]
+        _print("dropped here, so: " + subprocess.list2cmdline([PROGRAM, *words]), sys.stdout)
+    code = main(words)
+    _print("Enter closes this window.", sys.stdout)
+    with contextlib.suppress(OSError, ValueError, KeyboardInterrupt):
+        sys.stdin.readline()
+    return code
+
+
 if __name__ == "__main__":
     _prepare()
-    sys.exit(main())
+    sys.exit(_clicked(sys.argv[1:]) if from_explorer() else main())

@@ -21,7 +21,7 @@ SOURCE = PATH.read_text("utf-8")
 LINES = SOURCE.splitlines()
 HOUSE = rulers.House(SOURCE)
 TREE = HOUSE.tree
-TOKENS = 114585  # of the whole file
+TOKENS = 115716  # of the whole file
 DENSE = 0.05  # the share of code lines that may hold over 24 tokens
 MOST = {name: 0 for name in rulers.RULES if name != "dense_lines"}  # of each but the dense lines
 
@@ -148,7 +148,8 @@ def test_base_exception_is_raised_on_or_has_its_reason():
 def test_sys_exit_is_called_only_on_the_top_floor():
     exits = [number for number, line in enumerate(LINES, 1) if "sys.exit(" in line]
     assert (
-        LINES[exits[-1] - 1] == "    sys.exit(main())"
+        LINES[exits[-1] - 1]
+        == "    sys.exit(_clicked(sys.argv[1:]) if from_explorer() else main())"
         and [line for line in exits if HOUSE.floor_name(line) not in ("Front", "Command line")]
         == []
     )
