@@ -2477,6 +2477,11 @@ def picture_id(digest: str, found: Found) -> str:
     return text_hash(f"{digest}|{when}")
 
 
+def folded(name: str) -> str:
+    """A file name as people compare it: whatever its case, and however its accents are stored."""
+    return composed(name).lower()
+
+
 def composed(name: str) -> str:
     """A name in the normal form NFC, whatever the file system made of it."""
     if name.isascii():
@@ -3010,6 +3015,12 @@ def best_effort() -> Iterator[None]:
 
 def flush_file(handle: int) -> None:
     """Wait until a file is on disk, where its file system can tell."""
+    if sys.platform == "darwin":  # where fsync leaves it to the disk when it writes (fsync(2))
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+            return
     with best_effort():
         os.fsync(handle)
 
@@ -3502,8 +3513,19 @@ _GET_FFMPEG = {
 }
 
 
+def _folders_below_us() -> List[str]:
+    """Folders below that of this script in which programs may be, as they are unpacked from an
+    archive: ffmpeg-7.1-essentials/bin.
+    """
+    with contextlib.suppress(OSError):
+        names = sorted(name for name in os.listdir(HERE) if re.match("(?i)ffmpeg|exiftool", name))
+        below = [os.path.join(HERE, name) for name in names]
+        return [place for one in below for place in (one, os.path.join(one, "bin"))]
+    return []
+
+
 def program_folders() -> List[str]:
-    """Where programs may be: beside this script, on PATH, and in the usual places of
+    """Where programs may be: beside this script and below it, on PATH, and in the usual places of
     this system.
     """
     usual = list(_USUAL_ON_POSIX) if os.name == "posix" else []
@@ -3511,7 +3533,8 @@ def program_folders() -> List[str]:
         roots = [(environment(variable), rest) for variable, rest in _USUAL_ON_WINDOWS]
         usual = [os.path.join(root, rest) for root, rest in roots if root]
     path = environment("PATH").split(os.pathsep)
-    return [HERE] + [folder for folder in path if os.path.isabs(folder)] + usual
+    there = [folder for folder in path if os.path.isabs(folder)]
+    return [HERE, *_folders_below_us(), *there, *usual]
 
 
 def _places_of(name: str, given: Optional[str]) -> List[str]:
@@ -7184,7 +7207,7 @@ class _Index:
 
 def name_key(name: str) -> str:
     """A file name as this system compares it."""
-    return os.path.normcase(name)
+    return composed(name) if sys.platform == "darwin" else os.path.normcase(name)
 
 
 class _Tail:
@@ -10246,8 +10269,8 @@ _Likeness = Tuple[int, bool, bool]  # folders in common, same name, same letter 
 def _likeness(path: Path, wanted: List[str]) -> _Likeness:
     """How much the path of an image and that of a row are alike."""
     pairs = zip(path.parts[-2::-1], wanted[-2::-1])
-    alike = itertools.takewhile(lambda pair: pair[0].lower() == pair[1].lower(), pairs)
-    same = path.name.lower() == wanted[-1].lower()
+    alike = itertools.takewhile(lambda pair: folded(pair[0]) == folded(pair[1]), pairs)
+    same = folded(path.name) == folded(wanted[-1])
     return sum(1 for _ in alike), same, path.name == wanted[-1]
 
 
@@ -10260,9 +10283,9 @@ class _Finder:
         self.images = images
         self.exact: Dict[str, List[Path]] = {}
         for image in images:
-            for key in {image.path.name.lower(), image.path.stem.lower()}:
+            for key in {folded(image.path.name), folded(image.path.stem)}:
                 self.exact.setdefault(key, []).append(image.path)
-        names = [image.path.name.lower() for image in images]
+        names = [folded(image.path.name) for image in images]
         self.starts = [0, *itertools.accumulate(len(name) + 1 for name in names)]
         self.text = "/".join(names)
 
@@ -10278,7 +10301,7 @@ class _Finder:
     def find(self, name: str) -> Tuple[_Likeness, List[Path]]:
         """(how much they are alike, the images that a name means)."""
         wanted = name.strip().replace("\\", "/").split("/")
-        base = wanted[-1].lower()
+        base = folded(wanted[-1])
         found = self.exact.get(base) or self._with_part(base)
         alike = [_likeness(path, wanted) for path in found] or [(0, False, False)]
         return max(alike), [path for path, score in zip(found, alike) if score == max(alike)]
@@ -11817,10 +11840,23 @@ def _response(connection: Any, seconds: float, most: int) -> Any:
     return connection.getresponse()
 
 
+def _import_all() -> None:
+    """Have everything that threads will need: two that import one module for the first time, from a
+    library in a zip, break each other's import (Python 3.8 and 3.9).
+    """
+    for name in ("base64", "email.utils", "http.client", "socket", "ssl", "urllib.request"):
+        importlib.import_module(name)
+    import urllib.request
+
+    urllib.request.getproxies()  # asks the registry of Windows
+    "example.com".encode("idna")  # as a socket does with the name of a host
+
+
 class Wire:
     """One try of one request at a time in each thread, until stop is set."""
 
     def __init__(self, limits: Limits) -> None:
+        _import_all()
         self.stop = threading.Event()
         self.pace = _Pace(None if limits.max_rate is None else limits.max_rate * 1000.0)
         self._most = limits.answer_bytes
@@ -13140,6 +13176,7 @@ class StandIn:
             self._keep(STAND_IN_FILE, {"name": self.name})
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _stand_in_handler(self))
         self._server.block_on_close = False
+        self._server.handle_error = _client_left
         self.root = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
@@ -13253,6 +13290,11 @@ def _send_row(asked: Any, status: int, row: Dict[str, Any]) -> None:
     asked.send_header("Content-Length", str(len(body)))
     asked.end_headers()
     asked.wfile.write(body)
+
+
+def _client_left(request: Any, address: Any) -> None:
+    """What a server says of a client that goes away between two requests: nothing to a person."""
+    LOG.debug("stand-in: a client went away: %s", sys.exc_info()[1])
 
 
 def _stand_in_handler(service: StandIn) -> Any:
@@ -15368,7 +15410,7 @@ def _no_such_image(wanted: str, names: Sequence[str]) -> NotFound:
 
 def _is_meant(wanted: str, path: Path) -> bool:
     """Whether a name, or a path, means an image."""
-    if name_key(wanted) == name_key(path.name):
+    if folded(wanted) == folded(path.name):
         return True
     return os.path.realpath(wanted) == os.path.realpath(str(path))
 
