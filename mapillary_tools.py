@@ -2570,12 +2570,13 @@ class _Way:
         apart = self.speed(photo, then) > self.limit or self.metres(photo, then) > 3 * near_by
         return apart and self.beyond(photo, near) and self.speed(near, then) < self.limit
 
-    def jump(self, photo: int, other: int) -> Jump:
-        """Why a photo cannot be where it is, by another one."""
+    def jump(self, photo: int, other: int, limit: Optional[float] = None) -> Jump:
+        """Why a photo cannot be where it is, by another one; limit None = that between them."""
         a, b = sorted((photo, other))
         metres = self.metres(a, b)
         seconds = max(0.1, self.fixes[b].time - self.fixes[a].time)
-        return Jump(photo, other, metres, metres / seconds, self.most(a, b))
+        most = self.most(a, b) if limit is None else limit
+        return Jump(photo, other, metres, metres / seconds, most)
 
 
 def jumps_of(fixes: Sequence[Fix], max_speed: float) -> List[Jump]:
@@ -2635,9 +2636,9 @@ def _off_at_ends(way: _Way, good: Sequence[int]) -> List[Jump]:
         if len(good) < 3 * few:
             break
         if way.is_off(good[few - 1], good[few], good[few + 1]):
-            found.extend(way.jump(index, good[few]) for index in good[:few])
+            found.extend(way.jump(n, good[few], way.limit) for n in good[:few])
         if way.is_off(good[-few], good[-few - 1], good[-few - 2]):
-            found.extend(way.jump(index, good[-few - 1]) for index in good[-few:])
+            found.extend(way.jump(n, good[-few - 1], way.limit) for n in good[-few:])
         if found:
             break
     return found
@@ -7765,26 +7766,61 @@ def has_own_clock(moment: Moment) -> bool:
     return capture is not None and capture.source not in (GPS_SOURCE, OUR_SOURCE)
 
 
-def sync_errors(
-    folders: Iterable[List[Moment]], clockwork: Clockwork, notes: Notes
-) -> Dict[Tuple[Optional[str], ...], Errors]:
-    """How far each camera's clock is ahead at its sync points, which is said; raises UsageError for
-    one whose image is not here.
+Synced = Mapping[Tuple[Optional[str], ...], Errors]  # by camera
+
+
+class _SyncPoint(NamedTuple):
+    """A time that is known, and the photos that its name means."""
+
+    name: str  # as given
+    when: float  # seconds UTC
+    meant: List[Image]
+
+
+def _means(name: str, path: Path) -> bool:
+    """Whether a name, perhaps with folders before it, means an image."""
+    parts = tuple(map(folded, re.split(r"[/\\]", name)))
+    return parts == tuple(map(folded, path.parts[-len(parts) :]))
+
+
+def _checked_point(point: _SyncPoint) -> Image:
+    """The one image that a sync point means; raises UsageError."""
+    wrong, remedy = "a sync point names an image that is not here", "check its name"
+    if len(point.meant) == 1:
+        image = point.meant[0]
+        if not image.is_excluded:
+            return image
+        wrong, remedy = "a sync point names an image in an area that is left out", "take another"
+    elif point.meant:
+        wrong, remedy = "a sync point may mean several images", "name the folder, too: a/NAME"
+    raise UsageError("no_image", wrong, value=point.name, remedy=remedy)
+
+
+def sync_errors(images: Sequence[Image], clockwork: Clockwork) -> Synced:
+    """How far each camera's clock is ahead at its sync points. Raises UsageError for a point whose
+    image is not here, has no time, or is that of another point.
     """
     found: Dict[Tuple[Optional[str], ...], Errors] = {}
-    open_ones = {name.casefold(): (name, when) for name, when in clockwork.synced}
-    for moment in itertools.chain.from_iterable(folders if open_ones else ()):
-        name, when = open_ones.pop(moment.image.path.name.casefold(), ("", 0.0))
-        if name:
-            error = (moment.time, moment.time - when)
-            found.setdefault(camera_key(moment.image), []).append(error)
-    for name, _ in open_ones.values():
-        wrong, remedy = "a sync point names an image that is not here", "check its name"
-        raise UsageError("no_image", wrong, value=name, remedy=remedy)
-    for camera, errors in found.items():
+    seen: Set[Path] = set()
+    for name, when in clockwork.synced:
+        meant = [image for image in images if _means(name, image.path)]
+        image = _checked_point(_SyncPoint(name, when, meant))
+        moment = moment_of(image, clockwork)
+        if moment is None or image.path in seen:
+            wrong = "a sync point names an image that has no time"
+            wrong = wrong if moment is None else "two sync points name one image"
+            raise UsageError("no_image", wrong, value=name, remedy="take another image")
+        seen.add(image.path)
+        found.setdefault(camera_key(image), []).append((moment.time, moment.time - when))
+    for errors in found.values():
         errors.sort()
-        say_errors(" ".join(filter(None, camera[:2])), errors, len(errors), notes)
     return found
+
+
+def say_synced(synced: Synced, notes: Notes) -> None:
+    """Say how far the clocks are ahead at the sync points."""
+    for camera, errors in synced.items():
+        say_errors(" ".join(filter(None, camera[:2])), errors, len(errors), notes)
 
 
 def say_errors(camera: str, errors: Errors, count: int, notes: Notes) -> None:
@@ -7827,14 +7863,17 @@ def _fitted(points: Errors) -> Tuple[float, float]:
 
 
 def settled(
-    folders: Sequence[List[Moment]], track: Optional[Track], clockwork: Clockwork, notes: Notes
+    folders: Sequence[List[Moment]],
+    track: Optional[Track],
+    clockwork: Clockwork,
+    errors: Synced,
+    notes: Notes,
 ) -> List[Moment]:
     """The images of all folders with clocks, zones, sub-seconds, ties and starts settled, camera by
-    camera, each folder in order of time. Raises UsageError where several zones would put a camera's
-    images on the track, or a sync point names no image.
+    camera, each folder in order of time; errors are those of sync points. Raises UsageError where
+    several zones would put a camera's images on the track.
     """
     timed: List[Moment] = []
-    errors = sync_errors(folders, clockwork, notes)
     for moments in folders:
         parts: List[Moment] = []
         for group in of_each_camera(_by_time(moments), lambda moment: moment.image):
@@ -8350,7 +8389,7 @@ class Geotagging(Group):
         if self.paths:
             raise UsageError(
                 "unused_track",
-                "--geotag_source_path is given, but positions come from EXIF",
+                f"--geotag_source_path is given, but positions come from {self.geotag_source}",
                 value=", ".join(self.paths),
                 remedy="add --geotag_source gpx, which reads any kind of track",
             )
@@ -8491,6 +8530,9 @@ class Course(NamedTuple):
 # Not here: reading, writing; the description, which all layers make together.
 
 
+OTHER_PHOTOS = "other photos"  # what their track is called
+
+
 class Guide(NamedTuple):
     """A source of positions."""
 
@@ -8510,6 +8552,9 @@ class Known(NamedTuple):
 
     uploader: Uploader = Uploader()
     guides: Sequence[Guide] = (Guide("exif"),)  # where positions come from, in their order
+    synced: Synced = MappingProxyType({})  # how far clocks are ahead, by the sync points
+    # images that stay as they are, beside those that are worked on
+    beside: Sequence[Image] = ()
     stamps: Sequence[object] = ()  # size and time of the track's files
     secret: Optional[str] = None  # that descriptions are signed with
     no_secret: Optional[UsageError] = None  # why there is none, where one may be needed
@@ -8608,7 +8653,7 @@ def _by_clocks(
 
 def geotag(
     images: Sequence[Image],
-    guides: Sequence[Guide],
+    known: Known,
     options: Geotagging,
     angle: float = 0.0,
     notes: Optional[Notes] = None,
@@ -8616,15 +8661,14 @@ def geotag(
     """Time, position and direction of every image, from the first of the sources that knows it."""
     notes = Notes() if notes is None else notes
     found, done = _by_clocks(images, options)
-    guides = [one._replace(track=in_this_era(found, one.track, notes)) for one in guides]
+    guides = [one._replace(track=in_this_era(found, one.track, notes)) for one in known.guides]
     track = whole_track(guides)
-    timed = settled(found, track, options.clockwork, notes)
+    timed = settled(found, track, options.clockwork, known.synced, notes)
     _say_times(timed, track, options, notes)
     if options.by_photos:
-        by_photos = _guide_of_photos(timed, options)
+        by_photos = _guide_of_photos(timed, known.beside, options)
         guides = [by_photos if one.kind == by_photos.kind else one for one in guides]
     placed = [_placed(moment, guides, options, angle) for moment in timed]
-    placed = _without_jumps(placed, options)
     _say_places(placed, guides, notes)
     return replaced(images, [*done, *placed])
 
@@ -8640,12 +8684,16 @@ def _say_times(
         say_own_places(timed, track, notes)
 
 
-def _guide_of_photos(timed: Sequence[Moment], options: Geotagging) -> Guide:
-    """The photos that have a position of their own, as a track."""
-    found = [one.image.fix._replace(time=one.time) for one in timed if one.image.fix]
+def _guide_of_photos(
+    timed: Sequence[Moment], beside: Sequence[Image], options: Geotagging
+) -> Guide:
+    """The photos that have a position of their own, and those that stay as they are, as a track."""
+    places = [one.geotag for one in beside]
+    found = [place.fix for place in places if place is not None and place.track is None]
+    found += [one.image.fix._replace(time=one.time) for one in timed if one.image.fix]
     fixes = {fix.time: fix for fix in found}
     points = [fixes[time] for time in sorted(fixes)]
-    guide = Guide("photos", "of the photos that have a position")
+    guide = Guide("photos", OTHER_PHOTOS)
     if not points:
         return guide
     track = without_wild(Track(points, [0], {}, "photos"), options.max_speed)
@@ -8658,30 +8706,39 @@ def _say_places(images: Sequence[Image], guides: Sequence[Guide], notes: Notes) 
     if len(guides) > 1 or guides[0].kind == "photos":
         told = collections.Counter(place.track or place.placed_by or "EXIF" for place in places)
         counts = ", ".join(f"{count} from {name}" for name, count in told.most_common())
-        notes.say(f"positions: {counts or 'none'}")
+        if counts:
+            notes.say(f"positions: {counts}")
         return
     sources = [place.placed_by for place in places if place.placed_by]
     for source in dict.fromkeys(sources):
         notes.say(f"positions of {plural(sources.count(source), 'image')} from {source}")
 
 
-def _without_jumps(images: List[Image], options: Geotagging) -> List[Image]:
-    """The images, those as failed that are where nobody could get in the time."""
+def _without_jumps(images: List[Image], known: Known, course: Course) -> List[Image]:
+    """The images, those as failed that are where nobody could get in the time, by each other and by
+    those that stay as they are.
+    """
+    options, merge = course.options[Geotagging], course.options[SequenceOptions].merge_folders
     if options.keep_jumps or not options.max_speed:
         return images
     wrong: List[Image] = []
-    for folder in by_folder([image for image in images if image.geotag is not None]).values():
-        for group in of_each_camera(in_order(folder), lambda image: image):
+    mine = {image.path for image in images}
+    everything = [image for image in [*images, *known.beside] if image.geotag is not None]
+    for line in by_line(everything, merge):
+        for group in of_each_camera(in_order(line), lambda image: image):
             fixes = [image.geotag.fix for image in group if image.geotag is not None]
             for jump in jumps_of(fixes, options.max_speed):
-                wrong.append(failed(group[jump.photo], GEOTAG, _jump_problem(jump, group)))
+                if group[jump.photo].path in mine:
+                    problem = _jump_problem(jump, group)
+                    wrong.append(failed(group[jump.photo], GEOTAG, problem))
     return replaced(images, wrong)
 
 
 def _jump_problem(jump: Jump, group: Sequence[Image]) -> Problem:
     other, image = group[jump.other], group[jump.photo]
     seconds = abs((image.time or 0.0) - (other.time or 0.0))
-    value = f"{jump.metres:.0f} m from {other.path.name} in {seconds:.1f} s"
+    name = name_from(str(image.path.parent), str(other.path.parent), other.path.name)
+    value = f"{jump.metres:.0f} m from {name} in {seconds:.1f} s"
     value += f", {jump.speed * 3.6:.0f} km/h, limit {jump.limit * 3.6:.0f} km/h"
     remedy = "mend it with process_csv, or keep such positions with --keep_jumps"
     return Problem("position_jump", "is where nobody gets in the time", value=value, remedy=remedy)
@@ -8773,14 +8830,13 @@ def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes)
     """When, where and in which direction; nothing of those that are left out."""
     angle, options = course.options[Angle].offset_angle, course.options[Geotagging]
     if options.by_photos:  # what lies in an area leads no other photo
-        images = _without_areas(images, course)
+        images = without_areas(images, course)
     good = [image for image in images if not image.is_excluded]
-    return _without_areas(
-        replaced(images, geotag(good, known.guides, options, angle, notes)), course
-    )
+    placed = without_areas(replaced(images, geotag(good, known, options, angle, notes)), course)
+    return _without_jumps(placed, known, course)
 
 
-def _without_areas(images: List[Image], course: Course) -> List[Image]:
+def without_areas(images: List[Image], course: Course) -> List[Image]:
     """The images, of those in an area that is left out nothing but that."""
     areas = course.areas
     if not areas:
@@ -9222,7 +9278,11 @@ class _Planner:
         done: List[Image] = []
         for group in self._lines():
             open_ones = [image for image in group if not is_final(image)]
-            if self.course.options[Again].rerun or not all(map(self._is_settled, open_ones)):
+            names = {image.path.parent.name for image in group}
+            spans = [one.membership.span or () for one in open_ones if one.membership]
+            moved = not names.issuperset(itertools.chain.from_iterable(spans))  # renamed
+            again = self.course.options[Again].rerun or moved
+            if again or not all(map(self._is_settled, open_ones)):
                 due.extend(without_stale(image, self.course.steps) for image in open_ones)
             else:
                 done.extend(map(_as_processed, open_ones))
@@ -9230,6 +9290,12 @@ class _Planner:
 
     def _is_settled(self, image: Image) -> bool:
         return _settled(image, self.course, self.expected(image), self.gathered.has_copy(image))
+
+    def beside(self, due: Sequence[Image]) -> List[Image]:
+        """The images with a position that are not worked on."""
+        mine = {image.path for image in due}
+        images = [one for one in self.gathered.images if one.path not in mine]
+        return [one for one in images if one.geotag is not None]
 
     def with_settings(self, image: Image) -> Image:
         """An image after all steps, each with the hash of what its result depends on."""
@@ -9267,14 +9333,32 @@ def plan(gathered: Gathered, course: Course) -> Work:
     """The pure middle: all steps of the run, and what is to be written where; "already processed"
     where nothing is.
     """
-    notes, planner = Notes(), _Planner(gathered, course)
+    notes, told = Notes(), Notes()
+    if GEOTAG in course.steps:
+        synced = _synced(gathered.images, course)
+        say_synced(synced, told)
+        gathered = gathered._replace(known=gathered.known._replace(synced=synced))
+    else:  # nobody else looks where they are
+        gathered = gathered._replace(images=without_areas(gathered.images, course))
+    planner = _Planner(gathered, course)
     outdated = planner.leave_out_sent()
     due, done = planner.sort_out()
+    notes.lines += told.lines if due else []
+    known = gathered.known._replace(beside=planner.beside(due))
     for step in course.steps:
-        due = run_step(step, due, gathered.known, course, notes)
+        due = run_step(step, due, known, course, notes)
     done.extend(map(planner.with_settings, due))
     say_outdated(outdated, notes)
     return planner.work(replaced(planner.gathered.images, done), notes.lines)
+
+
+def _synced(images: Sequence[Image], course: Course) -> Synced:
+    """How far clocks are ahead by the sync points of a run, as its images were found."""
+    clockwork = course.options[Geotagging].clockwork
+    if not clockwork.synced:
+        return {}
+    bare = [without_stale(one, (GEOTAG,)) for one in images if one.found is not None]
+    return sync_errors(without_areas(bare, course), clockwork)
 
 
 # ---- Gather -------------------------------------------------------------------------------------
@@ -9745,9 +9829,12 @@ def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: b
     for image in images:
         place, outcome = places.get(os.path.dirname(str(image.path))), image.outcome
         is_failed = outcome is not None and outcome.status == "failed"
-        if place is None or not (verbose or is_failed):
+        if place is None or not (verbose or is_failed or image.is_excluded):
             continue
         path = place.journal.log_path(image.path.name)
+        if image.is_excluded and is_there(path):
+            with contextlib.suppress(OSError):
+                remove_file(path)  # it may tell where the image is
         # a log is a courtesy: a full disk has been said
         with contextlib.suppress(OSError, ToolError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -12635,15 +12722,24 @@ class Shipment:
             return _not_processed(path)
         user, terms = image.uploader or Uploader(), image.terms or Terms()
         name = terms.user_name or user.user_name
-        span = image.span_from(place.folder)
-        apart = [folder for folder in span if folder not in self.places]
-        if apart:
-            return _in_parts(path, apart)
-        home = self.places[span[0]]
+        home = self._home_of(image, place)
+        if home is None:
+            if is_uploaded(place.journal, self.service, image.path.name, image.found):
+                return Outcome("skipped", SKIP_UPLOADED)
+            span = image.span_from(place.folder)
+            return _in_parts(path, [one for one in span if one not in self.places])
         batch = Batch(image.sequence, home, name, user.organization_key)
         found = self._found_now(path, image)
         self._sort_in(batch, Parcel(path, found, place, image.geotag.fix))
         return None
+
+    def _home_of(self, image: Image, place: Place) -> Optional[Place]:
+        """The folder where the sequence of an image begins; None where that, or another of its
+        folders that is still there, is not part of the run.
+        """
+        span = image.span_from(place.folder)
+        there = [one for one in span if one not in self.places and os.path.isdir(one)]
+        return None if there else self.places.get(span[0])
 
     def _found_now(self, path: str, image: Image) -> Found:
         """What a photo carried, as the journal knows it, or as its file says if that has changed;
@@ -12656,9 +12752,12 @@ class Shipment:
         return found
 
     def _take_described(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
-        """The same for an image that only its own description tells of."""
+        """The same for an image that only its own description tells of, or that was restored."""
         if image is not None and image.problem is not None:
             return image.outcome
+        before = image.found if image is not None else None
+        if before and is_uploaded(place.journal, self.service, os.path.basename(path), before):
+            return Outcome("skipped", SKIP_UPLOADED)
         try:
             found = read_found(path)
         except ToolError as error:
@@ -12748,7 +12847,7 @@ def _in_parts(path: str, folders: Sequence[str]) -> Outcome:
         "is of a sequence that runs through folders that are not part of this run",
         file=path,
         value=", ".join(map(os.path.basename, folders)),
-        remedy="give the folder above them as --import_path",
+        remedy="give the folder above them as --import_path, or process again",
     )
     return Outcome("failed", problem.code, problem)
 
@@ -14038,7 +14137,7 @@ class SequenceCounts:
     def _told(self, home: str) -> Journal:
         """The journal of the folder where a sequence begins; this one where that cannot be read."""
         other = Journal(home, write=False)
-        if home != self.folder:
+        if home != self.folder and os.path.isdir(home):
             with contextlib.suppress(ToolError):
                 return other.__enter__()
         return self.journal
@@ -15330,7 +15429,7 @@ class Teller:
         words = f"{fix.lat:.7f}, {fix.lon:.7f}"
         words += "" if fix.alt is None else f", {fix.alt:.1f} m high"
         if place is not None and place.track is not None and place.around is not None:
-            source = f"the track {place.track}"
+            source = place.track if place.track == OTHER_PHOTOS else f"the track {place.track}"
             first, last = (format_time(time) for time in place.around)
             where = f"between its points of {first} and {last}"
             words += f", from {source}, " + (where if first != last else f"at its point of {first}")

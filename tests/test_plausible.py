@@ -9,6 +9,7 @@ import drives
 import making
 import pytest
 from conftest import in_process, run
+from service import Service
 
 import mapillary_tools as mt
 
@@ -284,3 +285,117 @@ def test_an_area_beside_the_photos_changes_nothing(card: Path, tmp_path: Path):
         "upload", "--import_path", card, "--stand_in", tmp_path / "got", "--exclude_area", "1,1,50"
     )
     assert (row["done"], row["skipped"]) == (9, {})
+
+
+# ---- what stays as it is counts, too ---------------------------------------------------------------
+
+
+def test_a_jump_beside_photos_that_are_uploaded(tmp_path: Path, own_home: Path, monkeypatch: Any):
+    card = tmp_path / "card"
+    making.drive(card, 6)
+    with Service() as service:
+        for name, value in service.environment(own_home / "config").items():
+            monkeypatch.setenv(name, value)
+        told("process_and_upload", "--import_path", card, *USER)
+        moved(card / "0007.jpg", 57.9, 11.97, "2024:05:06 07:08:21")
+        moved(card / "0008.jpg", 57.7007, 11.97, "2024:05:06 07:08:23")
+        row = told("process_and_upload", "--import_path", card, *USER)
+    assert [Path(one["file"]).name for one in row["failed"]] == ["0007.jpg"]
+    assert row["failed"][0]["code"] == "position_jump"
+
+
+def test_a_jump_at_an_end_names_the_limit_that_decided(tmp_path: Path):
+    making.drive(tmp_path, 9, step=0.00002)
+    moved(tmp_path / "0001.jpg", 57.71, 11.97, "2024:05:06 07:08:09")
+    (problem,) = told("process", "--import_path", tmp_path, *USER)["failed"]
+    assert problem["value"].endswith("limit 400 km/h")
+
+
+def test_a_photo_in_an_area_is_no_neighbour_of_a_jump(tmp_path: Path):
+    making.drive(tmp_path, 9)
+    moved(tmp_path / "0005.jpg", 57.8, 11.97, "2024:05:06 07:08:17")
+    area = ("--exclude_area", "57.7003,11.97,5")  # around 0004.jpg
+    for more in ((), ("--rerun",)):
+        (problem,) = told("process", "--import_path", tmp_path, *USER, *area, *more)["failed"]
+        assert "0004.jpg" not in problem["value"] and "0003.jpg" in problem["value"]
+
+
+SYNC = ("--sync_point", "2024-05-06T07:08:08Z@0001.jpg")
+
+
+def test_a_sync_point_counts_for_photos_that_come_later(tmp_path: Path):
+    making.drive(tmp_path / "a", 5)
+    assert told("process", "--import_path", tmp_path, *USER, *SYNC)["done"] == 5
+    row = told("process", "--import_path", tmp_path, *USER, *SYNC)
+    assert row["exit_code"] == 0 and row["skipped"] == {"already_processed": 5}
+    making.drive(tmp_path / "b", 3, lat=57.701, start="2024:05:06 07:08:29")
+    for path in (tmp_path / "b").glob("*.jpg"):
+        path.rename(path.with_name("b" + path.name))
+    row = told("process", "--import_path", tmp_path, *USER, *SYNC)
+    assert row["done"] == 3 and "ahead by +1.0 s" in str(row["notes"])
+    assert making.description(tmp_path / "b" / "b0001.jpg")["MAPCaptureTime"].endswith("08_28_000")
+
+
+@pytest.mark.parametrize(
+    "points, wrong",
+    [
+        (["2024-05-06T07:08:08Z@0001.jpg"], "may mean several images"),
+        (["2024-05-06T07:08:08Z@a/0001.jpg", "2024-05-06T07:08:07Z@a/0001.jpg"], "name one image"),
+        (["2024-05-06T07:08:08Z@c/timeless.jpg"], "has no time"),
+        (["2024-05-06T07:08:08Z@a/9.jpg"], "is not here"),
+    ],
+)
+def test_a_sync_point_that_is_not_clear_is_refused(tmp_path: Path, points: List[str], wrong: str):
+    for name in ("a", "b"):
+        making.drive(tmp_path / name, 3)
+    (tmp_path / "c").mkdir()
+    making.photo(tmp_path / "c" / "timeless.jpg", lat=57.7, lon=11.97, time=None)
+    words = [word for point in points for word in ("--sync_point", point)]
+    row = told("process", "--import_path", tmp_path, *USER, *words)
+    assert row["exit_code"] == 2 and wrong in row["stopped"]["wrong"], row["stopped"]
+    row = told(
+        "process", "--import_path", tmp_path, *USER, "--sync_point", points[0][:20] + "@b/0001.jpg"
+    )
+    assert row["done"] >= 6
+
+
+def test_an_area_takes_the_logs_that_tell_of_it(tmp_path: Path):
+    making.drive(tmp_path, 5)
+    run("process", "--import_path", tmp_path, *USER, "--verbose")
+    log = tmp_path / ".mapillary" / "logs" / "0001.jpg" / "steps.json"
+    assert log.exists() or list((tmp_path / ".mapillary" / "logs").rglob("*"))
+    run("process", "--import_path", tmp_path, *USER, "--exclude_area", "57.7,11.97,5")
+    texts = [
+        p.read_text()
+        for p in (tmp_path / ".mapillary" / "logs").rglob("*")
+        if p.is_file() and "0001" in str(p)
+    ]
+    assert not any("57.7" in text for text in texts)
+
+
+def test_an_area_counts_in_tools_that_do_not_look_where_a_photo_is(tmp_path: Path, own_home: Path):
+    making.drive(tmp_path / "card", 5)
+    (own_home / "config").write_text("[exclude]\nhome = 57.7,11.97,5\n")
+    run("extract_user_data", "--import_path", tmp_path / "card", *USER)
+    run("extract_sequence_data", "--import_path", tmp_path / "card")
+    lines = (tmp_path / "card" / ".mapillary" / "journal.jsonl").read_text().split("\n")
+    assert not any(
+        "57" in line
+        for line in lines
+        if '"0001.jpg"' in line and "found" in line and '"lat"' in line
+    )
+
+
+def test_a_restored_photo_that_is_uploaded_stays_so(
+    tmp_path: Path, own_home: Path, monkeypatch: Any
+):
+    card = tmp_path / "card"
+    making.drive(card, 4)
+    with Service() as service:
+        for name, value in service.environment(own_home / "config").items():
+            monkeypatch.setenv(name, value)
+        told("process_and_upload", "--import_path", card, *USER)
+        told("restore", "--import_path", card)
+        for tool in (("process_and_upload", *USER), ("upload",)):
+            row = told(*tool, "--import_path", card)
+            assert (row["exit_code"], row["skipped"]) == (0, {"already_uploaded": 4}), row

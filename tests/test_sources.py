@@ -1,6 +1,7 @@
 """Where positions come from, one source after the other; folders that are one drive."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -151,7 +152,7 @@ def test_photos_with_a_position_place_those_between_them(tmp_path: Path):
     for number, (lat, lon) in enumerate(places(tmp_path / "camera")):
         assert (lat, lon) == pytest.approx((57.7 + number * 0.0001, 11.97), abs=2e-6)
     said = run("status", "--import_path", tmp_path / "camera", "--image", "0002.jpg").stdout
-    assert "of the photos that have a position" in said
+    assert "from other photos, between its points" in said
     assert process(tmp_path, "--geotag_source", "photos")["done"] == 0
 
 
@@ -184,6 +185,22 @@ def test_a_photo_in_an_area_that_is_left_out_places_no_other(tmp_path: Path):
     assert [one["file"][-8:] for one in row["failed"]] == ["0002.jpg"]
     again = process(tmp_path, "--geotag_source", "photos", *area, "--rerun", ok=False)
     assert [one["file"][-8:] for one in again["failed"]] == ["0002.jpg"]
+
+
+def test_photos_that_are_uploaded_place_others(tmp_path: Path, own_home: Path, monkeypatch: Any):
+    making.drive(tmp_path / "phone", 5, seconds=8.0, step=0.0004, make="Phone")
+    with Service() as service:
+        for name, value in service.environment(own_home / "config").items():
+            monkeypatch.setenv(name, value)
+        assert told("process_and_upload", "--import_path", tmp_path, *USER)["done"] == 5
+        (tmp_path / "camera").mkdir()
+        without_place(tmp_path / "camera", *range(15))
+        row = process(tmp_path, "--geotag_source", "photos")
+        assert row["done"] == 15, row
+        row = process(tmp_path, "--geotag_source", "photos", "--rerun")
+        assert row["done"] == 15, row
+    for number, (lat, lon) in enumerate(places(tmp_path / "camera")):
+        assert (lat, lon) == pytest.approx((57.7 + number * 0.0001, 11.97), abs=2e-6)
 
 
 # ---- folders that are one drive -------------------------------------------------------------------
@@ -278,6 +295,41 @@ def test_duplicates_name_the_photo_of_the_other_folder(tmp_path: Path):
     process(top, "--merge_folders", "--flag_duplicates")
     said = run("status", "--import_path", top / "101GOPRO", "--image", "0001.jpg").stdout
     assert "repeats ../100GOPRO/0004.jpg" in said
+
+
+def test_a_folder_of_the_drive_that_is_renamed_is_processed_again(tmp_path: Path):
+    top, into = two_folders(tmp_path / "DCIM"), tmp_path / "service"
+    process(top, "--merge_folders")
+    (top / "101GOPRO").rename(top / "102GOPRO")
+    assert process(top, "--merge_folders")["done"] == 8
+    row = told("upload", "--import_path", top, "--stand_in", into)
+    assert (row["done"], row["sequences_finished"]) == (8, 1)
+
+
+@pytest.mark.parametrize("gone", ["100GOPRO", "101GOPRO"])
+def test_a_folder_of_the_drive_that_is_deleted_after_the_upload(
+    tmp_path: Path, own_home: Path, monkeypatch: Any, gone: str
+):
+    top = two_folders(tmp_path / "DCIM")
+    with Service() as service:
+        for name, value in service.environment(own_home / "config").items():
+            monkeypatch.setenv(name, value)
+        told("process_and_upload", "--import_path", top, *USER, "--merge_folders")
+        shutil.rmtree(top / gone)
+        for tool in (("upload",), ("process_and_upload", *USER, "--merge_folders")):
+            row = told(*tool, "--import_path", top)
+            assert row["done"] == 0 and row["skipped"] == {"already_uploaded": 4}
+
+
+def test_jumps_are_seen_across_the_folders_of_a_drive(tmp_path: Path):
+    making.drive(tmp_path / "100GOPRO", 2)
+    making.drive(tmp_path / "101GOPRO", 2, lat=57.7002, start="2024:05:06 07:08:13")
+    making.photo(
+        tmp_path / "101GOPRO" / "0001.jpg", lat=57.9, lon=11.97, time="2024:05:06 07:08:13"
+    )
+    row = process(tmp_path, "--merge_folders", ok=False)
+    (problem,) = row["failed"]
+    assert problem["code"] == "position_jump" and "m from ../100GOPRO/0002.jpg" in problem["value"]
 
 
 def test_a_journal_cannot_name_folders_elsewhere(tmp_path: Path):

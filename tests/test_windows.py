@@ -211,7 +211,8 @@ def test_paths_longer_than_260_letters(tmp_path: Path):
             row["stopped"],
             row["failed"],
         )
-    assert "\\\\?\\" not in (tmp_path / "e.csv").read_text() + (tmp_path / "r.html").read_text()
+    written = [(tmp_path / name).read_text(encoding="utf-8") for name in ("e.csv", "r.html")]
+    assert "\\\\?\\" not in "".join(written)
     with open(folder + "\\0002.jpg", "wb") as stream:
         stream.write(b"no JPEG")
     row = process(top)
