@@ -1690,7 +1690,7 @@ def without_wild(track: Track, max_speed: float) -> Track:
     keep = _longest_way(points, [0, *jumps, len(points)], limit)
     lost = len(points) - sum(end - start for start, end in keep)
     if not keep or lost > (1 - _KEPT) * len(points):
-        note = f"the track jumps {len(jumps)} times faster than {max_speed:g} km/h"
+        note = f"the track jumps {plural(len(jumps), 'time')} faster than {max_speed:g} km/h"
         return track._replace(notes=[*track.notes, note])
     kept = [index for start, end in keep for index in range(start, end)]
     return _of_points(track, kept)._replace(
@@ -3364,6 +3364,22 @@ def _pool(count: int, total: int) -> Tuple["concurrent.futures.Executor", int]:
     return concurrent.futures.ProcessPoolExecutor(count, spawn, watch_parent), 32
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Start workers that a Ctrl-C in their terminal does not reach: it is their parent's to end
+    them. One that comes meanwhile is kept for the parent.
+    """
+    import signal
+
+    mask = getattr(signal, "pthread_sigmask", None)
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else ()
+    try:
+        yield
+    finally:
+        if mask:
+            mask(signal.SIG_SETMASK, before)
+
+
 def _parent() -> Optional["multiprocessing.process.BaseProcess"]:
     """The process that started this one as a worker; None where this is none."""
     if "multiprocessing" not in sys.modules:
@@ -3381,7 +3397,12 @@ def end_with_parent() -> None:
 
 
 def watch_parent() -> None:
-    """End this worker process as soon as the one that started it has ended."""
+    """End this worker process as soon as the one that started it has ended, and not before."""
+    import signal
+
+    for name in ("SIGINT", "SIGBREAK"):  # of the terminal that both have
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     parent = _parent()
 
     def wait() -> None:
@@ -3413,7 +3434,8 @@ def each(
     source = iter(items)
     try:
         for group in iter(lambda: list(itertools.islice(source, chunk)), []):
-            waiting.append(pool.submit(_several, job, group))
+            with _uninterrupted():
+                waiting.append(pool.submit(_several, job, group))
             if len(waiting) == 4 * count:
                 yield from waiting.popleft().result()
         while waiting:
@@ -5026,6 +5048,7 @@ _ONE_TIME = "at one and the same time"
 _OUTSIDE, _ZERO = "outside the range of latitude and longitude", "at exactly 0,0"
 NO_FIX, POOR = "without a GPS fix", "with a DOP over 10"
 BAD_RECEPTION = "with a DOP over 20, or fewer than three satellites"
+NO_SATELLITES = "without a satellite"
 BAD_CHECKSUM, NO_DATE = "in lines with a wrong checksum", "without a date"
 TWICE = "at the time of another point"
 NO_POINTS, NO_GPS = "holds no track points", "has GoPro telemetry but no GPS data in it"
@@ -5572,6 +5595,8 @@ def _gpx_flaw(fields: Mapping[str, str]) -> str:
     if fields.get(_FIX_CHILD, "").strip().lower() == "none":
         return NO_FIX
     satellites = decimal(fields.get(_SAT_CHILD))
+    if satellites == 0:
+        return NO_SATELLITES
     poor = satellites is not None and satellites < _FEWEST_SATS
     dops = [decimal(fields.get(name)) for name in _DOP_CHILDREN]
     poor = poor or any(dop is not None and dop > _WORST_DOP for dop in dops)
@@ -5690,7 +5715,9 @@ _FIELDS = ("ele", "time", "course", "fix", "sat", "hdop", "pdop")
 class _GpxFile:
     """Collects points as expat meets them: GPX 1.0, 1.1 or none, any prefix."""
 
-    def __init__(self, path: Path, parser: "expat.XMLParserType") -> None:
+    def __init__(
+        self, path: Path, parser: "expat.XMLParserType", fields: Sequence[str] = _FIELDS
+    ) -> None:
         self.parser = parser
         self.track, self.other = Points(path, "GPX"), Points(path, "GPX")
         self.root = ""
@@ -5699,7 +5726,8 @@ class _GpxFile:
         self.kinds: Dict[str, Points] = {}
         self.parts: AbstractSet[str] = frozenset()
         parser.buffer_text = True
-        parser.StartElementHandler, parser.EndElementHandler = self.begin, self.end
+        parser.StartElementHandler = functools.partial(self.begin, fields)
+        parser.EndElementHandler = self.end
         parser.EntityDeclHandler = parser.AttlistDeclHandler = self.refuse
 
     @property
@@ -5719,7 +5747,7 @@ class _GpxFile:
             "remove the <!DOCTYPE ...> part or export the track again",
         )
 
-    def begin(self, name: str, attributes: Dict[str, str]) -> None:
+    def begin(self, fields: Sequence[str], name: str, attributes: Dict[str, str]) -> None:
         """The first element opens: all names of GPX have its prefix."""
         self.root = name.rpartition(":")[2]
         mark = name[: len(name) - len(self.root)]
@@ -5728,7 +5756,7 @@ class _GpxFile:
             mark + "rtept": self.other,
             mark + "wpt": self.other,
         }
-        self.point.names.update({mark + field: "/" + field for field in _FIELDS})
+        self.point.names.update({mark + field: "/" + field for field in fields})
         self.parts = {mark + part for part in ("trkseg", "trk", "rte", "wpt")}
         self.parser.StartElementHandler = self.start
 
@@ -5756,12 +5784,15 @@ _DECLARED = re.compile(rb"<\?xml[^>]*\?>")
 
 
 def _parse_gpx(
-    path: Path, source: Union[BinaryIO, bytes], encoding: Optional[str] = None
+    path: Path,
+    source: Union[BinaryIO, bytes],
+    encoding: Optional[str] = None,
+    fields: Sequence[str] = _FIELDS,
 ) -> _GpxFile:
     """What expat makes of a GPX, as far as its first fault; raises BadTrack for entities."""
     from xml.parsers import expat
 
-    read = _GpxFile(path, expat.ParserCreate(encoding))
+    read = _GpxFile(path, expat.ParserCreate(encoding), fields)
     try:
         if isinstance(source, bytes):
             read.parser.Parse(source, True)
@@ -5868,6 +5899,9 @@ def read_gpx(source: Source) -> Track:
     """GPX 1.0 and 1.1; routes and waypoints only where there is no track."""
     source.handle.seek(0)
     read = _parse_gpx(source.path, source.handle)
+    if read.found.dropped.get(NO_SATELLITES) and not any(read.found.segments):
+        source.handle.seek(0)  # a logger that does not count them writes 0
+        read = _parse_gpx(source.path, source.handle, None, [f for f in _FIELDS if f != "sat"])
     if read.fault:
         cause, read = read.fault, _gpx_repaired(source, read)
         if not read.found.any:
@@ -9671,7 +9705,7 @@ def _say_track(name: str, track: Track, notes: Notes) -> None:
     first, last = format_time(points[0].time), format_time(points[-1].time)
     notes.say(f"track {name}: {len(points)} points, {first} to {last} UTC, clock {track.clock}")
     for reason, count in sorted(track.dropped.items()):
-        notes.say(f"track {name}: {count} points left out: {reason}")
+        notes.say(f"track {name}: {plural(count, 'point')} left out: {reason}")
     gaps = [b.time - a.time for part in track.segments() for a, b in zip(part, part[1:])]
     holes = [gap for gap in gaps if gap > HOLE_S]
     if holes:
@@ -9905,9 +9939,12 @@ def _count_results(results: Sequence[Image], report: Report) -> None:
 def _say_figures(report: Report) -> None:
     """Say what there is of the images of a run: cameras, sequences, kilometres, times."""
     good = in_order(image for image in report.images if image.geotag and image.sequence)
-    pairs = [(a.geotag, b.geotag) for a, b in zip(good, good[1:]) if a.sequence == b.sequence]
-    metres = sum(distance(a.fix, b.fix) for a, b in pairs if a is not None and b is not None)
-    cameras, sequences = len(_cameras_of(good)), len({image.sequence for image in good})
+    ways: Dict[Optional[str], List[Fix]] = {}
+    for image in good:
+        if image.geotag is not None:
+            ways.setdefault(image.sequence, []).append(image.geotag.fix)
+    metres = sum(distance(a, b) for way in ways.values() for a, b in zip(way, way[1:]))
+    cameras, sequences = len(_cameras_of(good)), len(ways)
     report.told.facts.update(
         sequences=sequences, kilometres=round(metres / 1000, 3), cameras=cameras
     )
@@ -15315,7 +15352,8 @@ def write_report(options: Options) -> Report:
         wrong = "has no processed images"
         raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
     write_page(page)
-    report.told.facts.update(page=asked.output_path, sequences=len(page.sequences))
+    begun = {row.id for row, _ in page.sequences}
+    report.told.facts.update(page=asked.output_path, sequences=len(begun))
     report.told.lines.append("the page is " + asked.output_path)
     return report
 

@@ -345,3 +345,16 @@ def test_what_a_receiver_says_of_itself_counts(inner, tmp_path):
     )
     track = mt.read_track(put(tmp_path, "a.gpx", text(POINTS + good + odd)))
     assert len(track.points) == 10 and sum(track.dropped.values()) == 1
+
+
+def test_a_logger_that_counts_no_satellites_is_believed_otherwise(tmp_path):
+    rows = [f"<sat>0</sat><hdop>{30 if n == 2 else 1}</hdop>" for n in range(5)]
+    points = "".join(
+        f'<trkpt lat="{50 + n / 1000}" lon="8"><time>2024-05-06T07:08:{n:02d}Z</time>{row}</trkpt>'
+        for n, row in enumerate(rows)
+    )
+    body = f"<gpx><trk><trkseg>{points}</trkseg></trk></gpx>"
+    track = mt.read_track(put(tmp_path, "a.gpx", body))
+    assert len(track.points) == 4 and track.dropped == {mt.BAD_RECEPTION: 1}
+    track = mt.read_track(put(tmp_path, "b.gpx", body.replace("<sat>0", "<sat>7", 1)))
+    assert len(track.points) == 1 and track.dropped[mt.NO_SATELLITES] == 4

@@ -62,6 +62,9 @@ def exec_query(query):
     raise OSError("there is no management service")
 sys.modules["_wmi"] = types.ModuleType("_wmi")
 sys.modules["_wmi"].exec_query = exec_query
+import _winapi
+if hasattr(_winapi, "CopyFile2"):  # wine 8 has none: shutil has another way
+    del _winapi.CopyFile2
 """
 
 
