@@ -58,6 +58,7 @@ step gives back as many images as it got.
     Front door  Tools                  the table of subcommands
                 Advice, Lessons        what was meant; the short help of each tool
                 Summary                lines for a person, one JSON object for a program
+                Terminal               showing lines, progress, questions
                 Command line           parser, progress, signals, exit codes
 
 A photo on its way: find_images finds it; read_job reads its head and tail in one open and gives
@@ -84,6 +85,12 @@ __version__ = "1.0.0"
 if __name__ == "__main__" and sys.argv[1:] == ["--version"]:
     sys.stdout.write(f"mapillary_tools {__version__}\n")
     sys.exit(0)
+
+if __name__ == "__main__":  # until all is there that ends a run in order, a Ctrl-C ends it at once
+    import os
+    import signal
+
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import argparse
 import bisect
@@ -16818,6 +16825,120 @@ def json_schema() -> Dict[str, object]:
     }
 
 
+# ---- Terminal -----------------------------------------------------------------------------------
+# Here: lines for a person as the terminal can show them, progress, narration, questions.
+# Not here: what is said.
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to end."""
+
+    number = 2  # of the signal
+
+
+ASKED_TO_END: List[Interrupted] = []  # by a signal, to end the run
+
+
+def printable(text: str, stream: Any) -> str:
+    """The text as the stream's encoding can show it."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def print_line(text: str, stream: Any) -> None:
+    """Print a line; a reader that went away is no error."""
+    try:
+        print(printable(text, stream), file=stream, flush=True)
+    except OSError as error:
+        # or the interpreter would complain when it flushes at its end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        if not isinstance(error, BrokenPipeError):
+            raise os_problem("standard output", error) from error
+
+
+class ProgressLine:
+    """One line on a terminal that is rewritten; in a pipe a plain line now and then."""
+
+    def __init__(self, stream: Any, words: Sequence[str]) -> None:
+        self._stream, self._terminal = stream, hasattr(stream, "isatty") and stream.isatty()
+        self._start = self._last = time.monotonic()
+        self.what, self._width = "", 0
+        self.reached = (0, 0)  # how many, of how many
+        self.quiet = "--quiet" in words
+
+    def __call__(self, what: str, done: int, total: int, size: int) -> None:
+        self.reached = (done, total)
+        if ASKED_TO_END and threading.current_thread() is threading.main_thread():
+            raise ASKED_TO_END[0]  # it came where Python only prints an error, and goes on
+        with contextlib.suppress(OSError, ValueError, ToolError):  # a closed terminal ends no run
+            self._show(what, size)
+
+    def _show(self, what: str, size: int) -> None:
+        now = time.monotonic()
+        if what != self.what:
+            self.clear()
+            self.what, self._start, self._last = what, now, now
+        if self.quiet or now - self._last < (0.1 if self._terminal else 10.0):
+            return
+        self._last, (done, total) = now, self.reached
+        spent = max(0.001, now - self._start)
+        rate = f"{size / spent / 1000000.0:.2f} MB/s" if size else f"{done / spent:.0f}/s"
+        left = f"{int(spent / done * (total - done))} s left" if done else ""
+        line = f"{what} {done}/{total}  {rate}  {left}"
+        if self._terminal:
+            self._stream.write("\r" + line.ljust(self._width))
+            self._stream.flush()
+            self._width = len(line)
+        else:
+            print_line(line, self._stream)
+
+    def clear(self) -> None:
+        """Wipe the line, so that other text can stand there."""
+        if self._terminal and self._width:
+            blank, self._width = " " * self._width, 0
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write("\r" + blank + "\r")
+                self._stream.flush()
+
+
+class Narrator(logging.Handler):
+    """Narration to standard error, not on top of the progress line; kept back while it is quiet."""
+
+    def __init__(self, progress: ProgressLine) -> None:
+        super().__init__()
+        self._progress = progress
+        self._kept: List[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        text = shown(record.getMessage())
+        if self._progress.quiet:
+            self._kept.append(text)
+            return
+        with contextlib.suppress(OSError, ValueError, ToolError):  # a closed terminal ends no run
+            self._progress.clear()
+            print_line(text, sys.stderr)
+
+    def speak(self) -> None:
+        """Print what was kept back."""
+        self._progress.quiet = False
+        for text in self._kept:
+            print_line(text, sys.stderr)
+
+
+def ask_person(question: str, secret: bool) -> str:
+    """Ask on the terminal; the answer to a secret question is not echoed."""
+    if secret:
+        import getpass
+
+        return getpass.getpass(question + ": ")
+    sys.stderr.write(printable(question + ": ", sys.stderr))
+    sys.stderr.flush()
+    return sys.stdin.readline().rstrip("\r\n")
+
+
 # ---- Command line -------------------------------------------------------------------------------
 # Here: the parser, the progress line, logging, signals, exceptions to exit codes, the only print.
 # Not here: anything that a host program might want to call, but for main().
@@ -16994,105 +17115,7 @@ def listed_folders(given: Sequence[str]) -> List[str]:
     return found
 
 
-def _printable(text: str, stream: Any) -> str:
-    """The text as the stream's encoding can show it."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _print(text: str, stream: Any) -> None:
-    """Print a line; a reader that went away is no error."""
-    try:
-        print(_printable(text, stream), file=stream, flush=True)
-    except OSError as error:
-        # or the interpreter would complain when it flushes at its end
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-        if not isinstance(error, BrokenPipeError):
-            raise os_problem("standard output", error) from error
-
-
-class _Progress:
-    """One line on a terminal that is rewritten; in a pipe a plain line now and then."""
-
-    def __init__(self, stream: Any, words: Sequence[str]) -> None:
-        self._stream, self._terminal = stream, hasattr(stream, "isatty") and stream.isatty()
-        self._start = self._last = time.monotonic()
-        self.what, self._width = "", 0
-        self.reached = (0, 0)  # how many, of how many
-        self.quiet = "--quiet" in words
-
-    def __call__(self, what: str, done: int, total: int, size: int) -> None:
-        self.reached = (done, total)
-        with contextlib.suppress(OSError, ValueError, ToolError):  # a closed terminal ends no run
-            self._show(what, size)
-
-    def _show(self, what: str, size: int) -> None:
-        now = time.monotonic()
-        if what != self.what:
-            self.clear()
-            self.what, self._start, self._last = what, now, now
-        if self.quiet or now - self._last < (0.1 if self._terminal else 10.0):
-            return
-        self._last, (done, total) = now, self.reached
-        spent = max(0.001, now - self._start)
-        rate = f"{size / spent / 1000000.0:.2f} MB/s" if size else f"{done / spent:.0f}/s"
-        left = f"{int(spent / done * (total - done))} s left" if done else ""
-        line = f"{what} {done}/{total}  {rate}  {left}"
-        if self._terminal:
-            self._stream.write("\r" + line.ljust(self._width))
-            self._stream.flush()
-            self._width = len(line)
-        else:
-            _print(line, self._stream)
-
-    def clear(self) -> None:
-        """Wipe the line, so that other text can stand there."""
-        if self._terminal and self._width:
-            blank, self._width = " " * self._width, 0
-            with contextlib.suppress(OSError, ValueError):
-                self._stream.write("\r" + blank + "\r")
-                self._stream.flush()
-
-
-class _Handler(logging.Handler):
-    """Narration to standard error, not on top of the progress line; kept back while it is quiet."""
-
-    def __init__(self, progress: _Progress) -> None:
-        super().__init__()
-        self._progress = progress
-        self._kept: List[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
-        text = shown(record.getMessage())
-        if self._progress.quiet:
-            self._kept.append(text)
-            return
-        with contextlib.suppress(OSError, ValueError, ToolError):  # a closed terminal ends no run
-            self._progress.clear()
-            _print(text, sys.stderr)
-
-    def speak(self) -> None:
-        """Print what was kept back."""
-        self._progress.quiet = False
-        for text in self._kept:
-            _print(text, sys.stderr)
-
-
-def _ask(question: str, secret: bool) -> str:
-    """Ask on the terminal; the answer to a secret question is not echoed."""
-    if secret:
-        import getpass
-
-        return getpass.getpass(question + ": ")
-    sys.stderr.write(_printable(question + ": ", sys.stderr))
-    sys.stderr.flush()
-    return sys.stdin.readline().rstrip("\r\n")
-
-
-def _run(arguments: argparse.Namespace, progress: _Progress) -> Report:
+def _run(arguments: argparse.Namespace, progress: ProgressLine) -> Report:
     """Call a tool with its option groups filled in."""
     tool, given = TOOLS[arguments.tool], vars(arguments)
     missing = [o for o in options_of(tool) if o.default is REQUIRED and o.name not in given]
@@ -17111,7 +17134,7 @@ def _run(arguments: argparse.Namespace, progress: _Progress) -> Report:
             named.update(also=tuple(folders[1:]))
         groups.append(kind(**named))
     asks = sys.stdin is not None and sys.stdin.isatty()
-    return tool(*groups, ui=Ui(progress, _ask if asks else None))
+    return tool(*groups, ui=Ui(progress, ask_person if asks else None))
 
 
 def _given_to(kind: Type[Group], given: Mapping[str, Any]) -> Dict[str, Any]:
@@ -17160,21 +17183,21 @@ def _program() -> str:
 _SPEAKING = ("status",)  # tools whose summary is what was asked for
 
 
-def _show(told: Report, arguments: argparse.Namespace, handler: _Handler) -> None:
+def _show(told: Report, arguments: argparse.Namespace, handler: Narrator) -> None:
     """Print what a tool did, as it was asked for."""
     as_json, quiet = getattr(arguments, "json", False), getattr(arguments, "quiet", False)
     if quiet and told.exit_code and not as_json:
         handler.speak()
     if told.told.output is not None and not as_json:
-        _print(told.told.output.rstrip("\n"), sys.stdout)
+        print_line(told.told.output.rstrip("\n"), sys.stdout)
     elif as_json:
-        _print(json.dumps(told.as_json(), sort_keys=True), sys.stdout)
+        print_line(json.dumps(told.as_json(), sort_keys=True), sys.stdout)
     elif not quiet or told.exit_code or told.tool in _SPEAKING:
         lines = summary_of(told, getattr(arguments, "verbose", False))
         lines += last_lines(told, _program())
-        _print("\n".join(map(shown, lines)), sys.stdout)
+        print_line("\n".join(map(shown, lines)), sys.stdout)
     if told.stopped is not None and not (quiet and as_json):
-        _print(f"mapillary_tools: {told.stopped}", sys.stderr)
+        print_line(f"mapillary_tools: {told.stopped}", sys.stderr)
 
 
 def _give_up(error: ToolError, words: Sequence[str], **more: object) -> int:
@@ -17182,19 +17205,13 @@ def _give_up(error: ToolError, words: Sequence[str], **more: object) -> int:
     if "--json" in words:
         tool = next((word for word in words if word in TOOLS), "")
         row = dict(Report(tool, stopped=error).as_json(), **more)
-        _print(json.dumps(row, sort_keys=True), sys.stdout)
+        print_line(json.dumps(row, sort_keys=True), sys.stdout)
     if not {"--quiet", "--json"} <= set(words):
-        _print(f"mapillary_tools: {error}", sys.stderr)
+        print_line(f"mapillary_tools: {error}", sys.stderr)
     return error.exit_code
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to end."""
-
-    number = 2  # of the signal
-
-
-def _interrupted(error: KeyboardInterrupt, progress: _Progress, words: Sequence[str]) -> int:
+def _interrupted(error: KeyboardInterrupt, progress: ProgressLine, words: Sequence[str]) -> int:
     """Say how far a run was when it was interrupted; returns its exit code."""
     number = error.number if isinstance(error, Interrupted) else Interrupted.number
     done, total = progress.reached
@@ -17214,8 +17231,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     words = _SYNONYMS.get(words[0].lower(), [words[0]]) + words[1:] if words else words
     if set(_TELLING) & set(words):  # wherever it stands, even behind an option with a value
         return _tell(words)
-    progress, level, start = _Progress(sys.stderr, words), LOG.level, time.monotonic()
-    handler = _Handler(progress)
+    progress, level, start = ProgressLine(sys.stderr, words), LOG.level, time.monotonic()
+    handler = Narrator(progress)
     LOG.addHandler(handler)
     try:
         arguments = _parsed(words)
@@ -17243,7 +17260,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _tell(words: Sequence[str]) -> int:
     """Print the help, or the schema; returns the exit code."""
     text = json.dumps(json_schema(), indent=1) if "--json_schema" in words else _help(words)
-    _print(text.rstrip("\n"), sys.stdout)
+    print_line(text.rstrip("\n"), sys.stdout)
     return 0
 
 
@@ -17252,8 +17269,9 @@ _DRY = ("--dry_run", "--dry-run")
 _SYNONYMS = {"help": ["-h"], "version": ["--version"]}
 
 
-def _ended_by(error: BaseException, progress: _Progress, words: Sequence[str]) -> int:
+def _ended_by(error: BaseException, progress: ProgressLine, words: Sequence[str]) -> int:
     """Say what ended a run before its time; returns the exit code."""
+    ASKED_TO_END.clear()
     if isinstance(error, ToolError):
         return _give_up(error, words)
     if isinstance(error, KeyboardInterrupt):
@@ -17268,6 +17286,7 @@ def _on_signal(number: int, _: Any) -> None:
 
     signal.signal(number, lambda number, _: os._exit(EXIT_SIGNAL + number))
     error = Interrupted()
+    ASKED_TO_END.append(error)
     if number != getattr(signal, "SIGBREAK", None):  # it is a Ctrl-C that nobody can ignore
         error.number = number
     raise error
@@ -17302,9 +17321,9 @@ def _clicked(words: Sequence[str]) -> int:
     elif len(folders) == len(words):
         given = [word for folder in folders for word in ("--import_path", folder)]
         words = ["process", *given, "--user_name", "NAME", "--dry_run"]
-        _print("dropped here, so: " + subprocess.list2cmdline([PROGRAM, *words]), sys.stdout)
+        print_line("dropped here, so: " + subprocess.list2cmdline([PROGRAM, *words]), sys.stdout)
     code = main(words)
-    _print("Enter closes this window.", sys.stdout)
+    print_line("Enter closes this window.", sys.stdout)
     with contextlib.suppress(OSError, ValueError, KeyboardInterrupt):
         sys.stdin.readline()
     return code

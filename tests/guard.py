@@ -184,7 +184,7 @@ def _listen_to_module() -> None:
     module = sys.modules.get("mapillary_tools")
     if module is None or hasattr(module, "_unheard"):
         return
-    plain, start = module._print, module.main
+    plain, start = module.print_line, module.main
     module._unheard = plain  # type: ignore
 
     def _print(text: str, stream: Any) -> None:
@@ -202,7 +202,7 @@ def _listen_to_module() -> None:
     import service
 
     write, service.write_config = service.write_config, write_config
-    module._print, module.main = _print, main  # type: ignore
+    module.print_line, module.main = _print, main  # type: ignore
     logging.getLogger("mapillary_tools").addHandler(_Heard())
 
 

@@ -21,6 +21,7 @@ _BANNER = re.compile(r"# ---- (.*?) -+$")
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 EDGE = {
+    "Terminal",
     "Windows",
     "EXIF",
     "XMP",

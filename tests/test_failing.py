@@ -95,8 +95,8 @@ def test_it_sees_failure_that_is_none(tmp_path, monkeypatch):
 
 
 def test_it_sees_a_line_that_is_printed_twice(tmp_path, monkeypatch):
-    plain = mt._print
-    monkeypatch.setattr(mt, "_print", lambda text, to: [plain(text, to) for _ in range(2)])
+    plain = mt.print_line
+    monkeypatch.setattr(mt, "print_line", lambda text, to: [plain(text, to) for _ in range(2)])
     assert "printed 2 times: mapillary_tools: " in wrong_in("process", tmp_path, thinned)
 
 

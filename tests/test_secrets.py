@@ -63,7 +63,7 @@ def test_the_guard_sees_a_secret_however_it_is_spelled(where, secret, tmp_path, 
 
     def act():
         if where == "printed":
-            tool._print("x" + form + "y", sys.stdout)
+            tool.print_line("x" + form + "y", sys.stdout)
         elif where == "logged":
             tool.LOG.warning("x %s y", form)
         elif where == "program":
