@@ -1158,12 +1158,13 @@ class Rule(NamedTuple):
     positional: bool = False
     many: bool = False  # may be given several times: a tuple
     listed: bool = False  # a text of several of the choices, with commas
+    alone: Optional[str] = None  # its value where none follows; None = one must
     newer: bool = False  # came after the first journals: enters a hash only where it is used
 
     def wrong_with(self, value: object) -> Optional[str]:
         """What a value must be and is not; None when it is good."""
         words = comma_words(value) if self.listed and isinstance(value, str) else (value,)
-        if self.choices and not set(words) <= set(self.choices):
+        if self.choices and not set(words) <= {*self.choices, self.alone}:
             return "one of " + ", ".join(map(str, self.choices))
         if not isinstance(value, (int, float)):
             return None
@@ -8013,14 +8014,17 @@ def _zones_by_gps(group: List[Moment], notes: Notes) -> List[Moment]:
 
 def _zone_by_track(group: List[Moment], track: Track, notes: Notes) -> List[Moment]:
     """The images of one camera whose zone nothing tells, in the one zone that puts all of them on
-    the track, where UTC does not. Raises UsageError where several do.
+    the track, where UTC does not; of several that of the others. Raises UsageError where several
+    do.
     """
-    times = [moment.time for moment in group if _is_open(moment)]
-    if not times or any(m.capture is None or m.capture.zone != NO_ZONE for m in group):
+    times = [moment.time for moment in group if _is_assumed(moment)]
+    others = {m.capture.offset for m in group if m.capture and m.capture.zone != NO_ZONE}
+    if not times:
         return group
     low, high = track.points[0].time - EXTRAPOLATE_S, track.points[-1].time + EXTRAPOLATE_S
     first, last = min(times), max(times)
     fitting = [o for o in OFFSETS_IN_USE if low <= first - o and last - o <= high]
+    fitting = [offset for offset in fitting if offset in others] or fitting
     words = ", ".join(map(format_offset, fitting))
     folder = group[0].image.path.parent
     if 0.0 in fitting:
@@ -8040,7 +8044,12 @@ def _zone_by_track(group: List[Moment], track: Track, notes: Notes) -> List[Mome
     if not fitting:
         return group
     notes.say(f"{folder}: zone {words} by the track; if that is wrong, give --timezone")
-    return [moment.in_zone(fitting[0], "track") for moment in group]
+    return [m.in_zone(fitting[0], "track") if _is_assumed(m) else m for m in group]
+
+
+def _is_assumed(moment: Moment) -> bool:
+    """Whether nothing tells the zone of an image."""
+    return moment.capture is not None and moment.capture.zone == NO_ZONE
 
 
 def _say_disorder(group: List[Moment], notes: Notes) -> None:
@@ -8154,18 +8163,39 @@ def _in_another_year(seconds: float, years: int) -> float:
     return utc_seconds((year, month, day), clock)
 
 
-def say_ranges(times: List[float], track: Track, notes: Notes) -> None:
+def _inside(times: Sequence[float], track: Track, shift: float) -> int:
+    """How many times, in order, are those of a track when so many seconds are taken off."""
+    first, last = track.points[0].time, track.points[-1].time
+    low = bisect.bisect_left(times, first - EXTRAPOLATE_S + shift)
+    return bisect.bisect_right(times, last + EXTRAPOLATE_S + shift) - low
+
+
+def _say_zone(timed: Sequence[Moment], track: Track, meeting: int, notes: Notes) -> bool:
+    """Say which zone makes the images meet the track of which none is known, where one makes more
+    of all meet than an offset does.
+    """
+    assumed = sorted(moment.time for moment in timed if _is_assumed(moment))
+    others = sorted(moment.time for moment in timed if not _is_assumed(moment))
+    met = {zone: _inside(assumed, track, zone) for zone in OFFSETS_IN_USE}
+    best = min(OFFSETS_IN_USE, key=lambda zone: (-met[zone], abs(zone)))
+    count = met[best] + _inside(others, track, 0)
+    if not best or count < meeting or met[best] <= met[0.0]:
+        return False
+    notes.say(
+        f"with --timezone {format_offset(best)} they would meet: {count} of {len(timed)} images"
+    )
+    return True
+
+
+def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
     """Say image range against track range where fewer than half of the images meet the track, and
     what would help.
     """
-    times, first, last = sorted(times), track.points[0].time, track.points[-1].time
-
-    def inside(shift: float) -> int:
-        low = bisect.bisect_left(times, first - EXTRAPOLATE_S + shift)
-        return bisect.bisect_right(times, last + EXTRAPOLATE_S + shift) - low
-
+    times = sorted(moment.time for moment in timed)
+    inside = functools.partial(_inside, times, track)
     if not times or inside(0) * 2 >= len(times):
         return
+    first, last = track.points[0].time, track.points[-1].time
     notes.say(
         f"only {inside(0)} of {len(times)} images were taken while the track was recorded: images "
         f"{format_time(times[0])} to {format_time(times[-1])}, track {format_time(first)} to "
@@ -8176,10 +8206,11 @@ def say_ranges(times: List[float], track: Track, notes: Notes) -> None:
     days = round((times[0] - first) / DAY_S)
     shifts += [-shift for shift in years] + [day * DAY_S for day in range(days - 1, days + 2)]
     best = min(shifts, key=lambda shift: (-inside(shift), abs(shift)))
-    if inside(best) > inside(0):
+    told = _say_zone(timed, track, inside(best), notes)
+    if inside(best) > inside(0) and not told:
         met = f"{inside(best)} of {len(times)} images"
         notes.say(f"with --offset_time {best:.0f} they would meet: {met}")
-    if inside(best) < len(times):
+    if inside(best) < len(times) and not told:
         notes.say(
             "if the first image was taken when the track begins, --use_gps_start_time makes them "
             "meet"
@@ -8721,7 +8752,7 @@ def _say_times(
     say_zones(timed, notes)
     say_offset(timed, options.offset_time, notes)
     if track is not None:
-        say_ranges([moment.time for moment in timed], track, notes)
+        say_ranges(timed, track, notes)
         say_own_places(timed, track, notes)
 
 
@@ -9977,11 +10008,24 @@ def _cameras_of(images: Sequence[Image]) -> Set[object]:
     return found
 
 
+_NOT_PLACED = ("no_position", "no_time", "outside_track", "position_jump")
+
+
+def main_cause(problems: Sequence[Problem], total: int) -> Optional[Problem]:
+    """The first problem of the one cause for which more than half of all images could not be
+    placed; None where there is none.
+    """
+    codes = collections.Counter(one.code for one in problems if one.code in _NOT_PLACED)
+    code, count = next(iter(codes.most_common(1)), ("", 0))
+    return next(one for one in problems if one.code == code) if 2 * count > total else None
+
+
 def _say_account(course: Course, config: Configuration, report: Report) -> None:
     """Say once, at the end, that upload will need an account; and what comes next."""
     options, ready = course.options, report.done + len(report.skipped.get(SKIP_PROCESSED, ()))
     where = options[Input].words
-    if not ready or report.exit_code and not report.done:
+    lost = main_cause(report.failed, ready + len(report.failed)) is not None
+    if not ready or lost or report.exit_code and not report.done:
         report.told.next = ("status", *where, "--list", "failed") if report.failed else ()
         return
     report.told.next = ("upload", *where)
@@ -13833,26 +13877,20 @@ def _check_shipment(shipment: Shipment, name: Optional[str]) -> None:
             raise UsageError("other_user", wrong, value=name, remedy=remedy)
 
 
-_NOT_PLACED = ("no_position", "no_time", "outside_track", "position_jump")
-
-
 def _check_placed(shipment: Shipment, asked: UploadOptions) -> None:
     """Raise UploadError where more than half of the images could not be placed for one cause: what
     is left would be finished as a sequence, though the mistake is not theirs.
     """
-    lost = [one for one in shipment.outcomes.values() if one.status == "failed"]
-    causes = collections.Counter(one.reason for one in lost if one.reason in _NOT_PLACED)
-    due = len(shipment.jobs())
-    if not causes or not due or asked.accept_failed:
+    parcels, due = list(shipment.parcels), len(shipment.jobs())
+    lost = [one.problem for one in shipment.outcomes.values() if one.problem is not None]
+    total = len(lost) + len(parcels)
+    problem = main_cause(lost, total)
+    if problem is None or asked.accept_failed or parcels and not due:
         return
-    cause, count = causes.most_common(1)[0]
-    total = len(lost) + sum(len(batch.parcels) for batch in shipment.batches.values())
-    if 2 * count <= total:
-        return
-    problem = next(one.problem for one in lost if one.reason == cause and one.problem)
+    count = sum(one.code == problem.code for one in lost)
     wrong = f"nothing is sent, since {count} of {total} images could not be placed"
-    mend = f"{problem.remedy}; then process again, or " if problem.remedy else "process again, or "
-    remedy = f"{mend}add --accept_failed to send the other {due}"
+    remedy = f"{problem.remedy}; then process again" if problem.remedy else "process again"
+    remedy += f", or add --accept_failed to send the other {due}" if due else ""
     raise UploadError("mostly_failed", wrong, value=problem.wrong, remedy=remedy)
 
 
@@ -13961,6 +13999,9 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
 # Not here: opening images, changing anything.
 
 
+NOT_SENT = "unsent"  # all that the service does not have
+
+
 @dataclass(frozen=True)
 class StatusOptions(Group):
     """status"""
@@ -13969,9 +14010,11 @@ class StatusOptions(Group):
     list_images: Optional[str] = opt(
         None,
         Rule(
-            "name the images in this state, with the reason",
+            "name the images in this state, with the reason; alone: the bare paths of all that are "
+            "not uploaded",
             flag="list",
             choices=("failed", SKIP_WAITING, SKIP_DUPLICATE, SKIP_OUTDATED, SKIP_GONE),
+            alone=NOT_SENT,
         ),
     )
     image: Optional[str] = opt(
@@ -14195,7 +14238,7 @@ class _Figures:
         self.sequences, self.all_finished = 0, True
         self.folders: List[Dict[str, object]] = []
         self.listed: List[Tuple[str, str]] = []  # file, reason
-        self.lines: List[str] = []
+        self.told: List[Tuple[int, int, List[str]]] = []  # failed, waiting, lines of a folder
 
     def add(
         self,
@@ -14207,12 +14250,12 @@ class _Figures:
     ) -> None:
         """Count the images of a folder; those in a state that is wanted are listed."""
         counts: Counter[str] = collections.Counter()
-        sequences = SequenceCounts(found.journal, service)
+        before, sequences = len(report.failed), SequenceCounts(found.journal, service)
         for standing in found.images:
             report.count(standing.image.path, standing.outcome)
             sequences.add(standing)
             counts[standing.word] += 1
-            if standing.word == wanted:
+            if standing.word == wanted or wanted == NOT_SENT and standing.word != "uploaded":
                 self.listed.append((str(standing.image.path), standing.reason))
         sent = [one.service for one in found.journal.all_sent() if one.status == "sent"]
         self.elsewhere.update(place for place in sent if place != service)
@@ -14221,12 +14264,26 @@ class _Figures:
         self.all_finished &= all(row.finished for row in rows)
         told = [dataclasses.asdict(row) for row in rows]
         self.folders.append({"folder": name, "counts": counts, "sequences": told})
-        parts = " + ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-        self.lines.append(f"{name}: {sum(counts.values())} images = {parts}")
-        for row in rows:
-            ending = "finished" if row.finished else "not finished"
-            text = f"{plural(row.images, 'image')}, {row.uploaded} uploaded, {ending}"
-            self.lines.append(f"  sequence {row.id}: {text}")
+        self.told.append(
+            (len(report.failed) - before, counts[SKIP_WAITING], _folder_lines(name, counts, rows))
+        )
+
+    @property
+    def lines(self) -> List[str]:
+        """A line a folder, those with the most trouble first, and a line a sequence."""
+        folders = sorted(self.told, key=lambda one: (-one[0], -one[1]))
+        return [line for *_, lines in folders for line in lines]
+
+
+def _folder_lines(name: str, counts: Mapping[str, int], rows: Sequence[SequenceCount]) -> List[str]:
+    """What is said of a folder and its sequences."""
+    parts = " + ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
+    lines = [f"{name}: {sum(counts.values())} images = {parts}"]
+    for row in rows:
+        ending = "finished" if row.finished else "not finished"
+        text = f"{plural(row.images, 'image')}, {row.uploaded} uploaded, {ending}"
+        lines.append(f"  sequence {row.id}: {text}")
+    return lines
 
 
 def journal_status(options: Options) -> Report:
@@ -14255,7 +14312,9 @@ def journal_status(options: Options) -> Report:
     others = figures.elsewhere
     lines += [f"{others[one]} uploaded to {one}, which is not {service}" for one in sorted(others)]
     lines += figures.lines
-    if wanted != "failed":  # those the summary names anyway
+    if wanted == NOT_SENT:
+        report.told.output = "".join(file + "\n" for file, _ in figures.listed)
+    if wanted != "failed":  # those the summary names
         lines += [f"{file}: {reason}" for file, reason in figures.listed]
     return report
 
@@ -16963,7 +17022,7 @@ def _reader(option: Option) -> Callable[[str], Any]:
         except ValueError:
             raise no_number(option, text) from None
         for word in comma_words(text) if option.rule.listed else (value,):
-            if option.rule.choices and word not in option.rule.choices:
+            if option.rule.choices and word not in (*option.rule.choices, option.rule.alone):
                 raise no_choice(option, str(word))
         return value
 
@@ -17054,14 +17113,22 @@ def joined(argv: Sequence[str], options: Dict[str, bool]) -> List[str]:
 _FIRST = ("--verbose", "--json", "--quiet", "--advanced")  # may stand before the tool
 
 
+def _value_of(word: str, rest: List[str], tool: Tool) -> List[str]:
+    """The value of an option, taken from the words behind it; that which it has alone where none of
+    them can be one.
+    """
+    alone = next(option.rule.alone for option in options_of(tool) if option.flag == word)
+    if alone and (not rest or rest[0].startswith("-") or os.path.isdir(rest[0])):
+        return [alone]
+    return [rest.pop(0)] if rest else []
+
+
 def arranged(words: Sequence[str]) -> List[str]:
     """The words with the tool first, and folders that no option names behind --import_path; raises
     UsageError for a tool, an option or a word that means nothing.
     """
-    rest = list(words)
-    before = []
-    while rest and rest[0] in _FIRST:
-        before.append(rest.pop(0))
+    before = list(itertools.takewhile(lambda word: word in _FIRST, words))
+    rest = list(words[len(before) :])
     if not rest or rest[0].startswith("-"):
         return [*before, *rest]
     if rest[0] not in TOOLS:
@@ -17074,19 +17141,30 @@ def arranged(words: Sequence[str]) -> List[str]:
     while rest:
         word = rest.pop(0)
         name = word.partition("=")[0]
-        if re.match(r"--?[A-Za-z]", word):
-            if name not in takes:
-                raise unknown_option(name, tool)
-            out.append(word)
-            if takes[name] and word == name and rest:
-                out.append(rest.pop(0))
-        elif places or not os.path.isdir(word) or "--import_path" not in takes:
-            if not places:
-                raise loose_word(word, tool)
-            out.append(word)
-        else:
-            out.extend(["--import_path", word])
+        if not re.match(r"--?[A-Za-z]", word):
+            out.extend([word] if places else _as_folder(word, tool, "--import_path" in out))
+            continue
+        if name not in takes:
+            raise unknown_option(name, tool)
+        out.append(word)
+        if takes[name] and word == name:
+            out.extend(_value_of(word, rest, tool))
     return out
+
+
+def _as_folder(word: str, tool: Tool, given: bool) -> List[str]:
+    """A word that no option names as a folder of images, of which one may be given before; raises
+    UsageError, NotFound for another.
+    """
+    if Input not in tool.groups:
+        raise loose_word(word, tool)
+    if not os.path.exists(word) and not given:
+        raise NotFound(
+            "no_folder", "there is no such file or folder", file=word, remedy="check the folder"
+        )
+    if not os.path.isdir(word):
+        raise loose_word(word, tool)
+    return ["--import_path", word]
 
 
 @functools.lru_cache(maxsize=None)
@@ -17193,7 +17271,9 @@ def _show(told: Report, arguments: argparse.Namespace, handler: Narrator) -> Non
     elif as_json:
         print_line(json.dumps(told.as_json(), sort_keys=True), sys.stdout)
     elif not quiet or told.exit_code or told.tool in _SPEAKING:
-        lines = summary_of(told, getattr(arguments, "verbose", False))
+        whole = getattr(arguments, "verbose", False)
+        whole = whole or getattr(arguments, "list_images", None) == "failed"
+        lines = summary_of(told, whole)
         lines += last_lines(told, _program())
         print_line("\n".join(map(shown, lines)), sys.stdout)
     if told.stopped is not None and not (quiet and as_json):

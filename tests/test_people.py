@@ -516,3 +516,73 @@ def test_row_4_nothing_is_added_twice_to_copies_without_their_journal(card: Path
         card = tmp_path / f"c{n}"
     assert headings == [[90.0, 120.0, 150.0]] * 4
     assert times == [times[0]] * 4 and times[0][0] == "2024_05_06_07_07_59_000"
+
+
+# ---- a second walk ---------------------------------------------------------------------------------
+
+
+def test_row_1_the_zone_of_some_is_no_reason_to_throw_the_others_out(tmp_path: Path):
+    track = making.gpx(
+        [(1714979289.0 + s, 57.7 + s * 5e-5, 11.97) for s in range(300)], tmp_path / "t.gpx"
+    )
+    folder = tmp_path / "card"
+    folder.mkdir()
+    for n in range(30):
+        minutes, rest = divmod(9 + 3 * n, 60)
+        time = f"2024:05:06 09:{8 + minutes:02d}:{rest:02d}"
+        making.photo(folder / f"{n:02d}.jpg", time=time, offset="+02:00" if n < 4 else None)
+    words = ("--geotag_source", "gpx", "--geotag_source_path", track)
+    row = told("process", "--import_path", folder, *USER, *words)
+    assert row["done"] == 30 and "zone +02:00 by the track" in str(row["notes"])
+    making.photo(folder / "late.jpg", time="2024:05:06 23:08:09")  # no zone puts all on the track
+    row = told("process", "--import_path", folder, *USER, *words)
+    assert "--timezone +02:00 they would meet: 30 of 31" in str(row["notes"]), row["notes"]
+
+
+def test_row_2_all_that_fail_for_one_cause_are_told_with_its_exit_code(tmp_path: Path):
+    for n in range(5):
+        making.photo(tmp_path / f"{n}.jpg", time=f"2024:05:06 07:08:0{n}")
+    row = told("process_and_upload", "--import_path", tmp_path, *USER, "--stand_in", tmp_path / "r")
+    assert row["exit_code"] == 8 and "5 of 5 images could not be placed" in row["stopped"]["wrong"]
+    assert "accept_failed" not in row["stopped"]["remedy"]
+    row = told("process", "--import_path", tmp_path, *USER)
+    assert row["next"][0] == "status"
+
+
+def test_row_8_and_39_lists_name_all(tmp_path: Path):
+    making.drive(tmp_path / "a", 3)
+    for n in range(20):
+        making.photo(tmp_path / f"x{n:02d}.jpg", time="2024:05:06 07:08:09")
+    run("process", "--import_path", tmp_path, *USER)
+    said = run("status", "--import_path", tmp_path, "--list", "failed").stdout
+    assert (
+        said.count("has no position") == 20 and "status --list failed" not in said.split("next:")[0]
+    )
+    for words in (["--list"], ["--list", "--verbose"]):
+        lines = run("status", "--import_path", tmp_path, *words).stdout.split("\n")
+        assert len(lines) == 24 and all(not line or Path(line).is_file() for line in lines)
+    lines = run("status", "--list", tmp_path).stdout.split("\n")
+    assert len(lines) == 24
+    folders = [line for line in run("status", tmp_path).stdout.split("\n") if " images = " in line]
+    assert folders[0].startswith("  .: 20 images = 20 failed") and folders[1].startswith("  a: 3")
+
+
+def test_row_9_kilometres_of_cameras_that_take_turns(tmp_path: Path):
+    for n in range(20):
+        make = "AB"[n % 2]
+        time = f"2024:05:06 07:08:{9 + n:02d}"
+        making.photo(
+            tmp_path / f"{make}{n:02d}.jpg", lat=57.7 + n * 1e-4, lon=11.97, time=time, make=make
+        )
+    row = told("process", "--import_path", tmp_path, *USER)
+    assert row["sequences"] == 2 and row["kilometres"] == pytest.approx(2 * 18 * 0.01113, rel=0.02)
+
+
+def test_row_18_a_folder_that_is_not_there_is_called_so(tmp_path: Path):
+    for words in (
+        ["process", "nope", *USER],
+        ["upload", str(tmp_path / "x.zip")],
+        ["status", "nope"],
+    ):
+        ran = run(*words)
+        assert ran.code == 3 and "there is no such file or folder" in ran.stderr, ran

@@ -281,7 +281,7 @@ def test_zone_by_the_track_where_one_alone_fits(tmp_path):
 
 def test_an_offset_that_fits_only_in_part_does_not_count(tmp_path):
     report = on_track(tmp_path, NOON + 560 + 9 * HOUR)
-    assert report.done == 0 and any("--offset_time 32400" in note for note in report.notes)
+    assert report.done == 0 and any("--timezone +09:00" in note for note in report.notes)
 
 
 def test_utc_is_kept_where_it_fits_and_the_others_are_named(tmp_path):
