@@ -1159,6 +1159,8 @@ class Rule(NamedTuple):
     many: bool = False  # may be given several times: a tuple
     listed: bool = False  # a text of several of the choices, with commas
     alone: Optional[str] = None  # its value where none follows; None = one must
+    # another way to write a number; None of it = this is not one
+    meant: Optional[Callable[[str], Optional[int]]] = None
     newer: bool = False  # came after the first journals: enters a hash only where it is used
 
     def wrong_with(self, value: object) -> Optional[str]:
@@ -1884,6 +1886,12 @@ def parse_time(text: Optional[str]) -> Optional[float]:
     match = DATE_TIME.match((text or "").strip(BLANKS))
     seconds = None if match is None else seconds_of(match)
     return seconds if match is None or seconds is None else seconds - zone_of(match)
+
+
+def millis_of(text: str) -> Optional[int]:
+    """Milliseconds since 1970 UTC of an ISO 8601 time with its zone; None for another text."""
+    seconds = parse_time(text) if re.search(r"T.*(?:Z|[+-]\d\d:?\d\d)\Z", text.strip()) else None
+    return None if seconds is None else round(seconds * 1000)
 
 
 def seconds_of(match: "re.Match[str]") -> Optional[float]:
@@ -3616,8 +3624,7 @@ def find_program(name: str, given: Optional[str] = None) -> str:
     this system.
     """
     given = given or environment("MAPILLARY_TOOLS_FFMPEG_PATH")
-    if given:
-        given = os.path.abspath(os.path.expanduser(given))
+    typed, given = given, os.path.abspath(os.path.expanduser(given)) if given else given
     for place in _places_of(name, given):
         for candidate in (place, place + ".exe") if os.name == "nt" else (place,):
             if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
@@ -3627,7 +3634,7 @@ def find_program(name: str, given: Optional[str] = None) -> str:
     raise ProgramMissing(
         "no_program",
         wrong,
-        file=given or "",
+        file=typed or "",
         remedy=remedy + "; --ffmpeg_path FILE says where it is",
     )
 
@@ -10035,6 +10042,15 @@ def _say_account(course: Course, config: Configuration, report: Report) -> None:
     with contextlib.suppress(UsageError):
         if config.told(name, "user_upload_token"):
             return
+    with contextlib.suppress(UsageError):
+        near = near_to(name, list(config.sections))
+        if near:
+            report.told.lines.append(
+                f"no stored credentials for {name}, but for {near[0]}. Did you mean that? Then "
+                f"process again with --user_name {near[0]}"
+            )
+            report.told.next = ()
+            return
     report.told.lines.append(
         f"no stored credentials for {name}: upload to Mapillary will need authenticate"
     )
@@ -11158,9 +11174,10 @@ class Video(Group):
         None,
         Rule(
             "when the first frame was taken, since 1970 UTC (of several videos, the first; the "
-            "others follow without a pause)",
+            "others follow without a pause), or ISO 8601 with a zone: 2024-05-06T07:08:09+02:00",
             "MILLISECONDS",
             at_least=0,
+            meant=millis_of,
         ),
     )
     video_sample_distance: Optional[float] = opt(
@@ -11713,9 +11730,12 @@ def find_videos(path: str, trouble: List[Problem]) -> List[str]:
     are added to trouble. Raises NotFound.
     """
     if os.path.isfile(path):
+        if kind_of(path) in PICTURE_KINDS or kind_of(path) in ("gpx", "nmea", "csv"):
+            remedy = "give the video, or the folder it is in, as --video_path"
+            raise NotFound("no_videos", "is no video", file=path, remedy=remedy)
         return [os.path.abspath(path)]
     videos: List[str] = []
-    top = str(check_folder(os.path.abspath(path), "--video_path"))
+    top = os.path.abspath(str(check_folder(path, "--video_path")))
     for place, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
         folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
         here = [name for name in files if kind_of(name) in VIDEO_KINDS and name[0] != "."]
@@ -12539,7 +12559,7 @@ class History:
         where it is a twin, with the same picture and time, of one that is still beside it.
         """
         one = self._known(picture)
-        if one is None or one.folder != _folder_of(path):
+        if one is None or one.folder != real_folder(path):
             return one
         first = os.path.join(one.folder, one.image)
         with contextlib.suppress(OSError):
@@ -12552,7 +12572,7 @@ class History:
         """
         at = format_time(time.time())
         rows = [
-            Arrival(picture, self.service, _folder_of(path), os.path.basename(path), at)
+            Arrival(picture, self.service, real_folder(path), os.path.basename(path), at)
             for picture, path in photos
             if self._known(picture) is None
         ]
@@ -12609,7 +12629,8 @@ def _arrival_at(stream: BinaryIO, end: int) -> Arrival:
     return unpack_arrival(json.loads(stream.read(end - start).rpartition(b"\n")[2]))
 
 
-def _folder_of(path: str) -> str:
+def real_folder(path: str) -> str:
+    """The folder of a file, behind links."""
     return behind_links(os.path.dirname(path))
 
 
@@ -12672,7 +12693,7 @@ class Whose(Group):
 # How far a parcel is.
 DUE, THERE, SENT, FAILED, LEFT = "due", "there before", "sent", "failed", "failed before"
 OUTDATED, ELSEWHERE = "there with another time or position", "there from another folder"
-_ARRIVED = (THERE, OUTDATED, SENT)  # in the sequence that it is in here
+ARRIVED = (THERE, OUTDATED, SENT)  # in the sequence that it is in here
 
 
 @dataclass
@@ -12728,7 +12749,7 @@ class Batch:
     @property
     def complete(self) -> bool:
         """Whether all of its images are at the service, those apart that may be missing."""
-        good = (*_ARRIVED, ELSEWHERE) + ((FAILED, LEFT) if self.lenient else ())
+        good = (*ARRIVED, ELSEWHERE) + ((FAILED, LEFT) if self.lenient else ())
         return all(parcel.state in good for parcel in self.parcels)
 
     @property
@@ -12743,7 +12764,7 @@ class Batch:
     def left(self, manifest: Optional[Manifest]) -> List[Parcel]:
         """The images at the service that a manifest does not name."""
         there = set(manifest.images if manifest else ())
-        mine = [parcel for parcel in self.parcels if parcel.state in _ARRIVED]
+        mine = [parcel for parcel in self.parcels if parcel.state in ARRIVED]
         return [parcel for parcel in mine if self.name_of(parcel) not in there]
 
     def open_by(self, manifest: Optional[Manifest]) -> bool:
@@ -12895,7 +12916,7 @@ class Shipment:
         for batch in self.batches.values():
             for parcel in batch.parcels if id(batch) not in unfinished else ():
                 sent = parcel.place.journal.sent(self.service, parcel.name)
-                if parcel.state in _ARRIVED and sent is not None and sent.picture:
+                if parcel.state in ARRIVED and sent is not None and sent.picture:
                     photos.append((sent.picture, parcel.path))
         self.history.keep(photos)
 
@@ -13130,9 +13151,15 @@ class Sender:
         sending = (functools.partial(self.send, *job) for job in jobs)
         finishing = (functools.partial(self.try_finish, batch) for batch in reversed(complete))
         count = max(1, min(threads, len(jobs) + len(complete)))
+        self._know_arrived()
         try:
             self.crew.run(itertools.chain(sending, finishing), count)
+            if self.crew.stopped is None:
+                self.server.wire.stop.clear()
+                self.crew.guarded(self._settle_twins)
+                self.crew.raise_crash()
         finally:
+            self.server.wire.stop.set()
             self._flush()
 
     def _flush(self) -> None:
@@ -13168,8 +13195,7 @@ class Sender:
             before = journal.sent(service, parcel.name)
             begun = before is not None and not before.arrived and before.key == key
             line = self._line_of(parcel, ready)
-            if not begun and self._came_before(parcel, line.picture or ""):
-                self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
+            if not begun and self._is_elsewhere(batch, parcel, line):
                 return
             with self._turns.take(key) as again:
                 self.server.wait(0.0)
@@ -13201,10 +13227,43 @@ class Sender:
         )
 
     def _came_before(self, parcel: Parcel, picture: str) -> bool:
-        """Whether a photo came to the service from elsewhere, and is not to be sent again."""
-        if not self.shipment.asked.reupload:
-            parcel.arrival = self.shipment.history.before(picture, parcel.path)
+        """Whether a photo came to the service from elsewhere."""
+        parcel.arrival = self.shipment.history.before(picture, parcel.path)
         return parcel.arrival is not None
+
+    def _is_elsewhere(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
+        """Whether the same photo went to the service before, which is noted, or goes from another
+        folder of this run, which will be when its sequence is finished.
+        """
+        if self.shipment.asked.reupload:
+            return False
+        if self._came_before(parcel, line.picture or ""):
+            self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
+            return True
+        with self.crew.guard:
+            return self._turns.is_twin(_Told(batch, parcel, line))
+
+    def _settle_twins(self) -> None:
+        """Note the photos that went from another folder; where that one failed, send them."""
+        for twin, first in self._turns.take_twins():
+            if first.batch.stage == FINISHED or first.parcel.arrival is not None:
+                folder = real_folder(first.parcel.path)
+                twin.parcel.arrival = Arrival(
+                    twin.line.picture or "", self.shipment.service, folder, first.parcel.name, ""
+                )
+                self._settle(
+                    twin.batch, twin.parcel, twin.line._replace(status="elsewhere", key=None)
+                )
+            elif first.parcel.state in (FAILED, LEFT):
+                self.send(twin.batch, twin.parcel)
+
+    def _know_arrived(self) -> None:
+        """Know the photos of this run that arrived before, for their twins."""
+        for batch in self.shipment.batches.values():
+            for parcel in batch.parcels:
+                sent = parcel.place.journal.sent(self.shipment.service, parcel.name)
+                if parcel.state in ARRIVED and sent is not None and sent.picture:
+                    self._turns.is_twin(_Told(batch, parcel, sent))
 
     def _settle(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image, and finish its sequence when it was the last and all have
@@ -13280,7 +13339,20 @@ class Sender:
         batch.place.journal.append([line._replace(cluster=cluster)])
 
 
-_Told = Tuple[Batch, Parcel, Sent]  # what came of an image
+class _Told(NamedTuple):
+    """What came of an image."""
+
+    batch: Batch
+    parcel: Parcel
+    line: Sent
+
+    @property
+    def photo(self) -> Tuple[str, ...]:
+        """What stands for the photo, whatever its name: picture, time and Exif block as found."""
+        digest = self.parcel.found.digest
+        if not self.line.picture or not digest:
+            return (self.parcel.path,)
+        return self.line.picture, digest
 
 
 def _of_two(parcel: Parcel, line: Sent) -> Sent:
@@ -13305,6 +13377,29 @@ class _Turns:
         self._locks: Dict[str, threading.Lock] = {}
         self._tried: Set[str] = set()
         self._owners: Dict[str, _Told] = {}  # handle -> what it was first given for
+        self._firsts: Dict[Tuple[str, ...], _Told] = {}  # photo -> which of the run was first
+        self._twins: List[_Told] = []  # that wait for the first
+
+    def is_twin(self, told: _Told) -> bool:
+        """Whether another folder has the same photo, to the last byte; then it is kept."""
+        first = self._firsts.setdefault(told.photo, told)
+        if first.parcel.place is told.parcel.place:
+            return False
+        self._twins.append(told)
+        return True
+
+    def take_twins(self) -> List[Tuple[_Told, _Told]]:
+        """(twin, the first of its picture), which is the twin itself from then on where the other
+        failed.
+        """
+        twins, self._twins = self._twins, []
+        found = []
+        for twin in twins:
+            first = self._firsts[twin.photo]
+            if first.parcel.state in (FAILED, LEFT):
+                self._firsts[twin.photo] = twin
+            found.append((twin, first))
+        return found
 
     @contextlib.contextmanager
     def take(self, key: str) -> Iterator[bool]:
@@ -13320,11 +13415,11 @@ class _Turns:
         """What is to be noted of an image: what came of it; or, where the service gave it the
         handle of other bytes, that both have failed, for nobody knows whose it is.
         """
-        mine = (batch, parcel, line)
+        mine = _Told(batch, parcel, line)
         theirs = self._owners.setdefault(line.handle, mine) if line.handle else mine
         if theirs[2].key == line.key:
             return [mine]
-        return [(place, one, _of_two(one, sent)) for place, one, sent in (theirs, mine)]
+        return [_Told(place, one, _of_two(one, sent)) for place, one, sent in (theirs, mine)]
 
 
 class _Pulse:
@@ -15395,13 +15490,21 @@ def _page_text(page: _Page) -> str:
     return PAGE_BEGIN + re.sub("@[A-Z]+@", lambda match: values[match.group()], PAGE_HEAD)
 
 
+def _check_place(path: str, remedy: str) -> None:
+    """Raise CannotWrite where a page could not be written, or would replace another file."""
+    begin = begin_of(path)
+    if begin is not None and not begin.startswith(PAGE_BEGIN.encode("ascii")):
+        raise CannotWrite("not_ours", "was not written by report", file=path, remedy=remedy)
+    folder = os.path.dirname(path) or os.curdir
+    if not os.path.isdir(folder):
+        wrong = "cannot be written: there is no such folder"
+        raise CannotWrite("cannot_write", wrong, file=path, remedy="make the folder first")
+
+
 def write_page(page: _Page) -> None:
     """Write a page; raises CannotWrite where another file is in its place."""
     path = page.options.output_path
-    begin = begin_of(path)
-    if begin is not None and not begin.startswith(PAGE_BEGIN.encode("ascii")):
-        wrong, remedy = "was not written by report", "choose another --output_path"
-        raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
+    _check_place(path, "choose another --output_path")
     write_atomically(path, [_page_text(page).encode("utf-8", "backslashreplace")])
 
 
@@ -15435,6 +15538,23 @@ class RunPage(Group):
     )
 
 
+def _standing_after(journal: Journal, service: str, image: Image) -> Standing:
+    """An image after a run that processed, or would process it."""
+    if is_uploaded(journal, service, image.path.name, image.found):
+        return Standing(image, None)
+    if image.outcome is None or image.outcome.reason == SKIP_PROCESSED:
+        problem = Problem(SKIP_WAITING, "processed, not sent yet")
+        return Standing(image, Outcome("skipped", SKIP_WAITING, problem))
+    return Standing(image, image.outcome)
+
+
+def check_run_page(options: Options) -> None:
+    """Raise CannotWrite, before anything is done, where the page of a run could not be written."""
+    path = options[RunPage].report
+    if path is not None:
+        _check_place(path, "choose another file for --report")
+
+
 def write_run_page(told: Report, options: Options, service: str) -> None:
     """Write the page of a run that may have written nothing else."""
     path, tops = options[RunPage].report, options[Input].folders
@@ -15446,7 +15566,7 @@ def write_run_page(told: Report, options: Options, service: str) -> None:
         journal = Journal(folder, write=False)
         with contextlib.suppress(BadJournal):
             journal.__enter__()
-        standings_ = (Standing(image, image.outcome) for image in images)
+        standings_ = (_standing_after(journal, service, image) for image in images)
         page.add(Standings(journal, standings_, None), service)
     write_page(page)
     told.told.lines.append("the page is " + path)
@@ -16237,8 +16357,10 @@ UPLOADING: Tuple[Type[Group], ...] = (UploadOptions, Patience)
 def _steps(tool: str, steps: Tuple[str, ...], options: Options, ui: Ui) -> Report:
     """A run of steps, for the service that the environment names."""
     service = service_name(graph_root())
+    if RunPage in TOOLS[tool].groups:
+        check_run_page(options)
     told = run_steps(tool, Course(steps, options, service), ui)[0]
-    if tool in ("process", "video_process"):
+    if RunPage in TOOLS[tool].groups:
         write_run_page(told, options, service)
     return told
 
@@ -16260,6 +16382,7 @@ def _target(options: Options) -> str:
 def _process_and_upload(options: Options, ui: Ui) -> Report:
     """Process, then upload."""
     service = _target(options)
+    check_run_page(options)
     first, _ = run_steps("process", Course(STEPS, options, service), ui)
     write_run_page(first, options, service)
     return _then_upload("process_and_upload", first, options, ui)
@@ -16300,6 +16423,7 @@ def _sample_and_process(options: Options, ui: Ui, service: str) -> Report:
     """Sampling, and processing of what the folder then holds; sampling alone where there is nothing
     to process.
     """
+    check_run_page(options)
     sampled = sample_videos(options, ui)
     if options[Dry].dry_run or not sampled.done and not sampled.skipped:
         return sampled
@@ -16481,6 +16605,12 @@ _OTHER_WORDS = {  # of the official tool and of older ones -> what it is here
     "--interpolation_use_gpx_start_time": "here it is --use_gps_start_time",
     "--overwrite_all_EXIF_tags": "leave it out: time, place and direction are always written",
     "--overwrite_EXIF_gps_tag": "leave it out: time, place and direction are always written",
+    "--overwrite_EXIF_time_tag": "leave it out: time, place and direction are always written",
+    "--overwrite_EXIF_direction_tag": "leave it out: time, place and direction are always written",
+    "--overwrite_EXIF_orientation_tag": "here it is --orientation, which is written where given",
+    "--rotate_images": "leave it out: pixels are never turned; --orientation says how to show them",
+    "--file_types": "nothing takes its place: photos and videos are told by their content",
+    "--noresume": "leave it out: what arrived is never sent again; --reupload sends it",
     "--skip_subfolder": "here it is --skip_subfolders",
     "--video_geotag_source": "here it is --geotag_source",
     "--video_import_path": "here it is --video_path",
@@ -16497,6 +16627,9 @@ _OTHER_TOOLS = {
     "send_videos_for_processing": "here it is video_process_and_upload",
     "remove_duplicates": "here it is process --flag_duplicates",
     "login": "here it is authenticate",
+    "upload_blackvue": "here it is video_process_and_upload --geotag_source blackvue",
+    "upload_camm": "here it is video_process_and_upload --geotag_source camm",
+    "upload_zip": "upload sends the photos as they are",
     "gui": "there is none; report makes a page to look at",
 }
 _OTHER_VALUES = {"gps": "gpx", "native": "exif", "gopro": "gopro_video", "camm_video": "camm"}
@@ -16555,9 +16688,23 @@ def _number_meant(text: str, unit: str) -> str:
     if text.lower() in _SIDES and unit == "DEGREES":
         return _SIDES[text.lower()]
     number = re.match(r"[-+]?\d+(?:[.,]\d+)?", text)
-    if number:
-        return number.group().replace(",", ".")
-    return _UNITS.get(unit, ("", "4"))[1]
+    if number is None:
+        return _UNITS.get(unit, ("", "4"))[1]
+    times = _MULTIPLES.get((text[number.end() :].strip().lower(), unit), 1.0)
+    return f"{float(number.group().replace(',', '.')) * times:g}"
+
+
+_MULTIPLES = {  # what stands behind a number, and what is wanted -> how many of it there are
+    ("km", "METRES"): 1000.0,
+    ("cm", "METRES"): 0.01,
+    ("min", "SECONDS"): 60.0,
+    ("m", "SECONDS"): 60.0,
+    ("h", "SECONDS"): 3600.0,
+    ("ms", "SECONDS"): 0.001,
+    ("h", "MINUTES"): 60.0,
+    ("mb", "KB/S"): 1000.0,
+    ("mb/s", "KB/S"): 1000.0,
+}
 
 
 def no_number(option: Option, text: str) -> UsageError:
@@ -16566,8 +16713,10 @@ def no_number(option: Option, text: str) -> UsageError:
     of_what = f" of {_UNITS[unit][0]}" if unit in _UNITS else ""
     whole = "whole " if option.kind is int else ""
     wrong = f"{option.flag} must be a {whole}number{of_what}"
-    remedy = f"for example {option.flag} {_number_meant(text, unit)}"
-    return UsageError("bad_option", wrong, value=text, remedy=remedy)
+    meant = _number_meant(text, unit)
+    if option.kind is int:  # a choice, or a whole number
+        meant = str((option.rule.choices or [int(float(meant))])[-1])
+    return UsageError("bad_option", wrong, value=text, remedy=f"for example {option.flag} {meant}")
 
 
 def no_choice(option: Option, text: str) -> UsageError:
@@ -17018,7 +17167,8 @@ def _reader(option: Option) -> Callable[[str], Any]:
         if '" --' in text:
             raise swallowed(text)
         try:
-            value = option.kind(text)
+            meant = option.rule.meant(text) if option.rule.meant else None
+            value = option.kind(text) if meant is None else meant
         except ValueError:
             raise no_number(option, text) from None
         for word in comma_words(text) if option.rule.listed else (value,):
@@ -17302,7 +17452,12 @@ def _interrupted(error: KeyboardInterrupt, progress: ProgressLine, words: Sequen
     stopped = ToolError("interrupted", wrong, value=value, remedy="run the same command again")
     stopped.exit_code = EXIT_SIGNAL + number
     at = (progress.what, done, left) if far else (None, None, None)
-    return _give_up(stopped, words, interrupted_while=at[0], interrupted_at=at[1], left=at[2])
+    ready = done if progress.what in _DOING else 0
+    more = {"interrupted_while": at[0], "interrupted_at": at[1], "left": at[2]}
+    return _give_up(stopped, words, done=ready, found=ready, **more)
+
+
+_DOING = ("writing", "uploading")  # what is done with so many images as the progress tells
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -15,7 +15,13 @@ from typing import Dict, Optional
 
 ROOT = Path(__file__).resolve().parents[1]
 DATE = (2020, 1, 1, 0, 0, 0)
-START = b"""import sys
+START = b"""import os
+import signal
+import sys
+
+if __name__ == "__main__":  # while the script is compiled, which takes a moment
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 from mapillary_tools import _prepare, main
 
 if __name__ == "__main__":

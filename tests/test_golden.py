@@ -37,7 +37,8 @@ class Case(NamedTuple):
 
 
 def _drive(folder: Path, aside: Path) -> None:
-    shutil.copytree(str(TESTS / "data" / "drive"), str(folder))
+    ours = shutil.ignore_patterns(".mapillary")  # of somebody who tried the README's command
+    shutil.copytree(str(TESTS / "data" / "drive"), str(folder), ignore=ours)
     shutil.copy(str(TESTS / "data" / "drive.gpx"), str(aside / "track.gpx"))
 
 

@@ -342,3 +342,53 @@ def test_a_photo_is_found_among_many_without_reading_them(own_home: Path):
     for number in (200, 300, 400, 30000):
         assert history.before(mt.text_hash(str(number)), "/other/a.jpg") is None, number
     assert mt.History("another service", print).before(mt.text_hash("300"), "/other/a.jpg")
+
+
+# ---- the same photos twice in one run -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rename", [False, True])
+def test_a_card_that_lies_there_twice_goes_up_once(card: Card, rename: bool):
+    top = card.base / "both"
+    making.drive(top / "x", 4)
+    shutil.copytree(str(top / "x"), str(top / "y"))
+    if rename:
+        for path in list((top / "y").glob("*.jpg")):
+            path.rename(path.with_name("IMG_" + path.name))
+    both = ("process_and_upload", "--import_path", top, "--user_name", "demo")
+    row = told(*both)
+    assert (row["exit_code"], row["done"]) == (0, 4), row
+    assert row["skipped"] == {"already_uploaded": 4} and row["safe_to_delete"] is True
+    assert len(card.images()) == 4 and card.finished() == 1
+    assert f"were sent from {top / 'x'}" in str(row["notes"]) + row["said"]
+    again = told(*both)
+    assert again["done"] == 0 and again["safe_to_delete"] is True and len(card.images()) == 4
+    row = told("upload", "--import_path", top, "--reupload")
+    assert row["exit_code"] == 0 and card.finished() >= 1
+
+
+def test_the_second_of_a_photo_goes_where_the_first_fails(card: Card):
+    top = card.base / "both"
+    making.drive(top / "x", 3)
+    shutil.copytree(str(top / "x"), str(top / "y"))
+    told("process", "--import_path", top, "--user_name", "demo")
+    (top / "x" / "0002.jpg").unlink()
+    (top / "x" / "0002.jpg").mkdir()  # cannot be read
+    row = told("upload", "--import_path", top)
+    assert len(card.images()) >= 2
+    shutil.rmtree(str(top / "x"))
+    row = told("upload", "--import_path", top)
+    row = told("upload", "--import_path", top)
+    assert row["exit_code"] == 0 and len(card.images()) == 3 and row["safe_to_delete"] is True, row
+
+
+def test_a_run_that_ends_before_the_first_is_finished_leaves_the_second(card: Card):
+    top = card.base / "both"
+    making.drive(top / "x", 3)
+    shutil.copytree(str(top / "x"), str(top / "y"))
+    told("process", "--import_path", top, "--user_name", "demo")
+    row = told("upload", "--import_path", top, "--manual_done")  # nobody answers: left open
+    assert card.finished() == 0
+    shutil.rmtree(str(top / "x"))
+    row = told("upload", "--import_path", top)
+    assert row["exit_code"] == 0 and row["safe_to_delete"] is True and card.finished() == 1, row

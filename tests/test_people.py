@@ -586,3 +586,80 @@ def test_row_18_a_folder_that_is_not_there_is_called_so(tmp_path: Path):
     ):
         ran = run(*words)
         assert ran.code == 3 and "there is no such file or folder" in ran.stderr, ran
+
+
+def test_row_10_the_page_of_a_run_claims_no_upload(tmp_path: Path):
+    making.drive(tmp_path / "card", 4)
+    for more in (("--dry_run",), ()):
+        page = tmp_path / "page.html"
+        run("process", "--import_path", tmp_path / "card", *USER, *more, "--report", page)
+        first = run(
+            "report", "--import_path", tmp_path / "card", "--output_path", tmp_path / "r.html"
+        )
+        assert first.code == (3 if more else 0)
+        text = page.read_text(encoding="utf-8")
+        assert '"sent":"0 of 4"' in text and '"sent":"4 of 4"' not in text
+
+
+def test_row_25_a_page_that_could_not_be_written_is_refused_first(card: Path, tmp_path: Path):
+    before = (card / "0001.jpg").read_bytes()
+    for tool in ("process", "process_and_upload"):
+        ran = run(tool, "--import_path", card, *USER, "--report", tmp_path / "nodir" / "x.html")
+        assert ran.code == 11 and "no such folder" in ran.stderr
+    (tmp_path / "mine.html").write_text("<html>mine</html>")
+    ran = run("process", "--import_path", card, *USER, "--report", tmp_path / "mine.html")
+    assert ran.code == 11 and "was not written by report" in ran.stderr
+    assert (card / "0001.jpg").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "option, typed, example",
+    [
+        ("--cutoff_distance", "1km", "1000"),
+        ("--cutoff_time", "1min", "60"),
+        ("--cutoff_time", "1:30", "90"),
+        ("--max_gap", "2 h", "7200"),
+        ("--workers", "1.5", "1"),
+        ("--offset_angle", "left", "-90"),
+    ],
+)
+def test_row_22_examples_are_right_and_accepted(card: Path, option: str, typed: str, example: str):
+    ran = run("process", "--import_path", card, *USER, option, typed)
+    assert ran.code == 2 and f"for example {option} {example})" in ran.stderr, ran.stderr
+    more = ("--geotag_source", "photos") if option == "--max_gap" else ()
+    assert (
+        run("process", "--import_path", card, *USER, option, example, *more, "--dry_run").code != 2
+    )
+
+
+def test_row_41_names_of_other_tools_are_answered(card: Path):
+    for words in (["--rotate_images"], ["--overwrite_EXIF_time_tag"], ["--file_types", "image"]):
+        ran = run("process", "--import_path", card, *USER, *words)
+        assert ran.code == 2 and ("leave it out" in ran.stderr or "nothing takes" in ran.stderr)
+    assert "video_process_and_upload" in run("upload_blackvue").stderr
+
+
+def test_row_51_a_start_time_may_be_iso_8601():
+    option = next(o for o in mt.Video.options() if o.name == "video_start_time")
+    assert option.rule.meant is not None
+    assert option.rule.meant("2024-05-06T07:08:09+02:00") == 1714972089000
+    assert option.rule.meant("2024-05-06T05:08:09.5Z") == 1714972089500
+    assert option.rule.meant("1714972089000") is None
+    ran = run(
+        "sample_video",
+        "--import_path",
+        "x",
+        "--video_path",
+        "x",
+        "--video_start_time",
+        "2024-05-06",
+    )
+    assert ran.code == 2 and "whole number" in ran.stderr
+
+
+def test_row_53_a_typo_in_the_user_name_is_told_by_process(card: Path, own_home: Path):
+    (own_home / "config").write_text("[anna]\nuser_upload_token = 12345678\n")
+    row = told("process", "--import_path", card, "--user_name", "ana")
+    assert "Did you mean" not in str(row["stopped"]) and row["next"] is None
+    said = run("process", "--import_path", card, "--user_name", "ana", "--rerun").stdout
+    assert "but for anna. Did you mean that?" in said and "authenticate" not in said
