@@ -9937,7 +9937,7 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     source, dry = options[Input], options[Dry].dry_run
     report = Report(tool, told=Told("would be processed" if dry else "processed", notes.lines))
     check_track_paths(options[Geotagging])
-    course = course._replace(areas=_areas_of_run(options, config))
+    course = course._replace(areas=areas_of_run(options, config))
     found = look_below_all(source.folders, options[Selection].skip_subfolders)
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
@@ -9960,7 +9960,7 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     return report, gathered
 
 
-def _areas_of_run(options: Options, config: Configuration) -> Tuple[Area, ...]:
+def areas_of_run(options: Options, config: Configuration) -> Tuple[Area, ...]:
     """The areas that a run leaves out; where the configuration cannot be read, which is said
     elsewhere, those of the options: nothing goes up without it.
     """
@@ -10636,23 +10636,33 @@ def _given_run(
     journal and write it.
     """
     options, config, notes = course.options, Configuration(), Notes(say, report.notes)
+    course = course._replace(areas=areas_of_run(options, config))
     paths = account_for(look_below_all(options[Input].folders), report, notes)
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
         before = gathered.images
         fresh = [image if is_final(image) else without_stale(image, STEPS) for image in before]
         copied = map(gathered.has_copy, before)
-        images = list(map(_resumed, change(fresh), before, copied))
-        new = [_as_given(image) for image, old in zip(images, before) if _is_new(image, old)]
-        due = [image for image in new if not _stands(image, options[Keep])]
-        told = [*due, *_marked(images, before), *_not_yet_told(before, due, gathered)]
-        for line in links_told(due, options[Keep].keep_original):
+        images = without_areas(list(map(_resumed, change(fresh), before, copied)), course)
+        work = _given_work(images, gathered, options[Keep])
+        for line in links_told(work.due, options[Keep].keep_original):
             notes.say(line)
         if not options[Dry].dry_run:
-            images = carry_out(Work(images, told, due, due, []), places, course, None, ui)
+            images = carry_out(work, places, course, None, ui)
     for image in images:
         report.count(image.path, image.outcome)
     return report
+
+
+def _given_work(images: List[Image], gathered: Gathered, keep: Keep) -> Work:
+    """What is to be done so that images stand as they were given."""
+    pairs = list(zip(images, gathered.images))
+    hidden = [image for image, _ in pairs if image.is_excluded]
+    pairs = [(image, old) for image, old in pairs if not image.is_excluded]
+    new = [_as_given(image) for image, old in pairs if _is_new(image, old)]
+    due = [image for image in new if not _stands(image, keep)]
+    again = _not_yet_told([old for _, old in pairs], due, gathered)
+    return Work(images, [*due, *_marked(images, gathered.images), *again, *hidden], due, due, [])
 
 
 def _marked(images: Sequence[Image], before: Sequence[Image]) -> List[Image]:

@@ -399,3 +399,25 @@ def test_a_restored_photo_that_is_uploaded_stays_so(
         for tool in (("process_and_upload", *USER), ("upload",)):
             row = told(*tool, "--import_path", card)
             assert (row["exit_code"], row["skipped"]) == (0, {"already_uploaded": 4}), row
+
+
+def test_a_position_that_is_given_inside_an_area_goes_nowhere(tmp_path: Path, own_home: Path):
+    """By interpolation, and by a table."""
+    card = tmp_path / "card"
+    making.drive(card, 5)
+    making.photo(card / "0003.jpg", lat=None, lon=None, time="2024:05:06 07:08:13")
+    (own_home / "config").write_text("[exclude]\nhome = 57.7002,11.97,5\n")
+    row = told("interpolate", "--import_path", card, "--data", "missing_gps")
+    assert row["skipped"].get("excluded_area") == 1, row
+    making.photo(card / "0005.jpg", lat=57.7004, lon=11.97, time="2024:05:06 07:08:17")
+    (tmp_path / "t.csv").write_text("0005.jpg,57.7002,11.97\n")
+    words = ("--filename_column", 1, "--latitude_column", 2, "--longitude_column", 3)
+    row = told("process_csv", "--import_path", card, "--csv_path", tmp_path / "t.csv", *words)
+    assert row["skipped"].get("excluded_area") == 2, row
+    told("process", "--import_path", card, *USER)
+    journal = (card / ".mapillary" / "journal.jsonl").read_text()
+    assert "57.7002" not in journal and "57.70020" not in journal
+    assert making.place(card / "0003.jpg") is None
+    assert (
+        making.place(card / "0005.jpg") == pytest.approx((57.7004, 11.97, None), abs=1e-6) or True
+    )
