@@ -10084,7 +10084,8 @@ def _restorable(image: Optional[Image], path: Path) -> Union[Image, Outcome]:
         return Outcome("failed", error.problem.code, error.problem)
     # a run before put it back, and did not come to tell
     is_back = carries(now, edits_as_found(image.found or NOTHING_FOUND))
-    if now.digest != image.written.digest and not is_back:
+    ours = (now.digest, now.size) == (image.written.digest, image.written.size)
+    if not ours and not is_back:
         wrong, remedy = "was changed by another program since", "restore it from your own copy"
         problem = Problem("changed", wrong, file=str(path), remedy=remedy)
         return Outcome("failed", problem.code, problem)
@@ -10112,8 +10113,11 @@ def restore_images(options: Options, ui: Ui) -> Report:
     found = look_below_all(source.folders, options[Selection].skip_subfolders)
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
-        places, problems = open_places(paths, not dry, stack, options[Waiting].wait)
-        for folder, group in by_folder(paths).items():
+        known = [path for path in paths if os.path.isdir(path.parent / STATE_FOLDER)]
+        for path in set(paths).difference(known):  # nothing was ever written there
+            report.count(path, Outcome("skipped", SKIP_AS_FOUND))
+        places, problems = open_places(known, not dry, stack, options[Waiting].wait)
+        for folder, group in by_folder(known).items():
             if folder in places:
                 _restore_folder(places[folder], group, report, dry, ui)
             else:
@@ -10155,9 +10159,10 @@ def _restore_folder(place: Place, paths: Sequence[Path], report: Report, dry: bo
 
 def _say_sent(places: Mapping[str, Place], report: Report, notes: Notes) -> None:
     """Say that restoring changes nothing at a service."""
-    sent = sum(one.arrived for place in places.values() for one in place.journal.all_sent())
-    if sent and report.done:
-        notes.say(f"{sent} of the photos here were sent: that stays as it is")
+    names = [one.image for p in places.values() for one in p.journal.all_sent() if one.arrived]
+    if names and report.done:
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        notes.say(f"{len(names)} of the photos here were sent: {some}; that stays as it is")
 
 
 # ---- Tables -------------------------------------------------------------------------------------
@@ -13158,16 +13163,15 @@ class Sender:
         batches = self.shipment.open_batches()
         complete = [batch for batch in batches if batch.complete]
         self._pulse.total = len(jobs)
-        sending = (functools.partial(self.send, *job) for job in jobs)
+        copies = {id(parcel): (batch, parcel) for batch, parcel in self._copies()}
+        first = [job for job in jobs if id(job[1]) not in copies]
+        sending = (functools.partial(self.send, *job) for job in first)
         finishing = (functools.partial(self.try_finish, batch) for batch in reversed(complete))
         count = max(1, min(threads, len(jobs) + len(complete)))
         self._know_arrived()
         try:
             self.crew.run(itertools.chain(sending, finishing), count)
-            if self.crew.stopped is None:
-                self.server.wire.stop.clear()
-                self.crew.guarded(self._settle_twins)
-                self.crew.raise_crash()
+            self._send_copies([job for job in jobs if id(job[1]) in copies])
         finally:
             self.server.wire.stop.set()
             self._flush()
@@ -13247,25 +13251,28 @@ class Sender:
         """
         if self.shipment.asked.reupload:
             return False
-        if self._came_before(parcel, line.picture or ""):
+        there = self._came_before(parcel, line.picture or "")
+        if not there:
+            told = _Told(batch, parcel, line)
+            with self.crew.guard:
+                first = self._turns.first_of(told)
+            if first is None:
+                return False
+            there = first.batch.stage == FINISHED or first.parcel.arrival is not None
+            folder = real_folder(first.parcel.path)
+            service, name = self.shipment.service, first.parcel.name
+            parcel.arrival = Arrival(line.picture or "", service, folder, name, "")
+        if there:
             self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
-            return True
-        with self.crew.guard:
-            return self._turns.is_twin(_Told(batch, parcel, line))
+        return True
 
-    def _settle_twins(self) -> None:
-        """Note the photos that went from another folder; where that one failed, send them."""
-        for twin, first in self._turns.take_twins():
-            if first.batch.stage == FINISHED or first.parcel.arrival is not None:
-                folder = real_folder(first.parcel.path)
-                twin.parcel.arrival = Arrival(
-                    twin.line.picture or "", self.shipment.service, folder, first.parcel.name, ""
-                )
-                self._settle(
-                    twin.batch, twin.parcel, twin.line._replace(status="elsewhere", key=None)
-                )
-            elif first.parcel.state in (FAILED, LEFT):
-                self.send(twin.batch, twin.parcel)
+    def _send_copies(self, jobs: Sequence[Tuple[Batch, Parcel]]) -> None:
+        """Send what may be copies, now that the others are there: it mostly is not needed."""
+        self.server.wire.stop.clear()
+        for job in jobs:
+            if self.crew.stopped is None:
+                self.crew.guarded(functools.partial(self.send, *job))
+        self.crew.raise_crash()
 
     def _know_arrived(self) -> None:
         """Know the photos of this run that arrived before, for their twins."""
@@ -13273,7 +13280,19 @@ class Sender:
             for parcel in batch.parcels:
                 sent = parcel.place.journal.sent(self.shipment.service, parcel.name)
                 if parcel.state in ARRIVED and sent is not None and sent.picture:
-                    self._turns.is_twin(_Told(batch, parcel, sent))
+                    self._turns.first_of(_Told(batch, parcel, sent))
+
+    def _copies(self) -> List[Tuple[Batch, Parcel]]:
+        """The images to send that may be copies of some in a folder before theirs."""
+        owners: Dict[Tuple[Optional[str], int], Place] = {}
+        found = []
+        for batch in self.shipment.batches.values():
+            for parcel in batch.parcels:
+                known = parcel.found
+                owner = owners.setdefault((known.digest, known.size), parcel.place)
+                if known.clocks and owner is not parcel.place and parcel.state == DUE:
+                    found.append((batch, parcel))
+        return found
 
     def _settle(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image, and finish its sequence when it was the last and all have
@@ -13388,28 +13407,18 @@ class _Turns:
         self._tried: Set[str] = set()
         self._owners: Dict[str, _Told] = {}  # handle -> what it was first given for
         self._firsts: Dict[Tuple[str, ...], _Told] = {}  # photo -> which of the run was first
-        self._twins: List[_Told] = []  # that wait for the first
 
-    def is_twin(self, told: _Told) -> bool:
-        """Whether another folder has the same photo, to the last byte; then it is kept."""
+    def first_of(self, told: _Told) -> Optional[_Told]:
+        """The first of this run that is the same photo, to the last byte, in another folder; the
+        image itself becomes that, for others, where there is none or that has failed.
+        """
         first = self._firsts.setdefault(told.photo, told)
         if first.parcel.place is told.parcel.place:
-            return False
-        self._twins.append(told)
-        return True
-
-    def take_twins(self) -> List[Tuple[_Told, _Told]]:
-        """(twin, the first of its picture), which is the twin itself from then on where the other
-        failed.
-        """
-        twins, self._twins = self._twins, []
-        found = []
-        for twin in twins:
-            first = self._firsts[twin.photo]
-            if first.parcel.state in (FAILED, LEFT):
-                self._firsts[twin.photo] = twin
-            found.append((twin, first))
-        return found
+            return None
+        if first.parcel.state in (FAILED, LEFT):
+            self._firsts[told.photo] = told
+            return None
+        return first
 
     @contextlib.contextmanager
     def take(self, key: str) -> Iterator[bool]:

@@ -663,3 +663,15 @@ def test_row_53_a_typo_in_the_user_name_is_told_by_process(card: Path, own_home:
     assert "Did you mean" not in str(row["stopped"]) and row["next"] is None
     said = run("process", "--import_path", card, "--user_name", "ana", "--rerun").stdout
     assert "but for anna. Did you mean that?" in said and "authenticate" not in said
+
+
+def test_row_11_restore_refuses_what_others_changed_and_leaves_no_trace(card: Path, tmp_path: Path):
+    making.drive(tmp_path / "other", 2)
+    row = told("restore", "--import_path", tmp_path / "other")
+    assert row["skipped"] == {"as_found": 2} and not (tmp_path / "other" / ".mapillary").exists()
+    run("process", "--import_path", card, *USER)
+    with open(card / "0001.jpg", "ab") as stream:
+        stream.write(b"yyyy")
+    row = told("restore", "--import_path", card)
+    assert [Path(one["file"]).name for one in row["failed"]] == ["0001.jpg"] and row["done"] == 2
+    assert row["failed"][0]["code"] == "changed"
