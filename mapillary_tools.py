@@ -2844,7 +2844,7 @@ def unsearchable(error: OSError) -> Problem:
     return Problem(
         "unreadable",
         "cannot be searched",
-        file=str(error.filename),
+        file=unextended(str(error.filename)),
         value=cause,
         remedy="check its rights",
     )
@@ -9112,7 +9112,7 @@ class Gathered(NamedTuple):
     """All that a run has read."""
 
     images: List[Image]  # as the journal or the file has them
-    read: AbstractSet[Path] = frozenset()  # those whose file was read in this run
+    read: AbstractSet[Path] = frozenset()  # those that are otherwise than the journal has them
     # folder -> keys of its described copies
     copies: Mapping[str, FrozenSet[str]] = MappingProxyType({})
     # images that the service has -> how they were sent
@@ -9591,8 +9591,9 @@ class _Reading:
         results = each(read_job, (str(path) for path, _ in self.unread), total, workers)
         for count, ((path, record), found) in enumerate(zip(self.unread, results), 1):
             known = places[os.path.dirname(str(path))].known_again(record, found)
-            self.images[path] = as_read(path, known, found, self.config)
-            self.read.add(path)
+            image = self.images[path] = as_read(path, known, found, self.config)
+            if image != record:  # else the journal knows it so
+                self.read.add(path)
             ui.progress("reading", count, total, 0)
 
     def uploaded(self, places: Mapping[str, Place]) -> Dict[Path, Sent]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -252,6 +253,7 @@ def _cut(part: int) -> bytes:
         (b"\xff\xd8" + b"\xff" * 300, "is truncated"),
         (b"\xff\xd8\xff\xe1\x00\x00" + b"x" * 99, "ends before|damaged"),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else re.sub(r"\W", "_", value),
 )
 def test_damaged_file_is_refused_with_its_name(content, wrong, tmp_path):
     import re

@@ -1,6 +1,7 @@
 """What went up once does not go up again unless somebody wants that; what went up wrongly is known."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
@@ -171,7 +172,8 @@ def test_the_history_holds_no_position_and_no_token(card: Card, own_home: Path):
     assert {frozenset(row) for row in rows} == {
         frozenset(("picture", "service", "folder", "image", "at"))
     }
-    assert (own_home / "history.jsonl").stat().st_mode & 0o077 == 0
+    if os.name == "posix":
+        assert (own_home / "history.jsonl").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"[1]\n{}\n", b'{"picture": 1}\n{"pict'])
@@ -334,7 +336,7 @@ def test_a_photo_is_found_among_many_without_reading_them(own_home: Path):
     lines[200] = "{" + lines[200][40:]  # damaged
     lines[300] = line_of(300, "another service")
     lines[400] = ""
-    place.write_text("\n".join(lines), newline="")
+    place.write_bytes("\n".join(lines).encode("ascii"))
     history = mt.History("mapillary", print)
     for number in (0, 99, 100, 101, 199, 201, 399, 401, 14000, 29998, 29999):
         one = history.before(mt.text_hash(str(number)), "/other/a.jpg")

@@ -50,9 +50,11 @@ def test_first_line_is_a_header_with_the_format_version(tmp_path):
 
 
 def test_every_line_is_ascii_whatever_the_name(tmp_path):
-    path = filled(tmp_path, row("größe 東京\ud800.jpg"), row('quote".jpg'), row("back\\slash.jpg"))
+    names = ["größe 東京\ud800.jpg", 'quote".jpg']
+    names += ["back\\slash.jpg"] if os.name == "posix" else []
+    path = filled(tmp_path, *map(row, names))
     assert path.read_bytes().isascii()
-    for name in ("größe 東京\ud800.jpg", 'quote".jpg', "back\\slash.jpg"):
+    for name in names:
         assert record(tmp_path, name)["image"] == name
 
 

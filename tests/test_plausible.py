@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -132,6 +133,7 @@ def serial(path: Path, text: str) -> None:
     mt.piexif().insert(mt.piexif().dump(exif), str(path))
 
 
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not on this computer")
 @in_process
 def test_cameras_of_one_model_are_told_apart_by_serial_number(tmp_path: Path):
     two(tmp_path / "card")

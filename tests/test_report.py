@@ -443,6 +443,7 @@ def test_report_puts_nothing_from_a_file_name_into_the_page_as_markup(tmp_path):
     )
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there are no such names")
 def test_report_shows_a_name_that_is_not_utf8(tmp_path):
     folder_with(tmp_path / "d", record("caf\udce9.jpg"))
     _, data = page_of(tmp_path / "d", tmp_path / "r.html")

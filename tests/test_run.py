@@ -98,6 +98,7 @@ def test_a_photo_is_opened_once_to_read_and_once_to_copy(keep, tmp_path, monkeyp
     assert report.done == 3 and of_photos(opens.counts) == [2, 2, 2]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells no time of change: heads are read")
 def test_a_second_run_with_nothing_to_do_opens_no_photo(tmp_path, monkeypatch):
     making.drive(tmp_path / "p", count=3)
     mt.process(mt.Input(str(tmp_path / "p")), mt.User("demo"))

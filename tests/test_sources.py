@@ -113,7 +113,7 @@ def test_files_go_to_the_source_of_their_kind(card: Path, tmp_path: Path):
         for letter in body:
             check ^= ord(letter)
         lines.append(f"${body}*{check:02X}\r\n")
-    nmea.write_text("".join(lines), newline="")
+    nmea.write_bytes("".join(lines).encode("ascii"))
     paths = ("--geotag_source_path", nmea, "--geotag_source_path", gpx)
     row = process(card, "--geotag_source", "gpx,nmea,exif", *paths, "--keep_jumps")
     east = [round(lon, 4) for _, lon in places(card)]

@@ -1,5 +1,6 @@
 """process_csv and interpolate: what a table gives to images, and what is filled in between them."""
 
+import os
 import calendar
 import datetime
 import json
@@ -1368,6 +1369,7 @@ def test_row_without_a_timestamp_is_named_kept_and_the_rest_goes_on(cell, tmp_pa
     )
 
 
+@pytest.mark.skipif(os.name == "nt", reason="rights of another kind")
 def test_permissions_of_a_table_stay(tmp_path):
     path = table(tmp_path, PLAIN)
     path.chmod(0o640)
