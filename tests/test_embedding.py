@@ -247,7 +247,7 @@ for card in sorted(pathlib.Path(sys.argv[2]).iterdir()):
         stderr=subprocess.PIPE,
         cwd=str(tmp_path),
     )
-    assert done.stderr == b"" and done.stdout.decode().split("\n")[:3] == [
+    assert done.stderr == b"" and done.stdout.decode().splitlines()[:3] == [
         "one 2 0",
         "three no_images 3",
         "two 0 1",
