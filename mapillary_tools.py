@@ -11520,6 +11520,20 @@ def _take_moments(
         yield line
 
 
+def _is_as_left(image: Image, path: str) -> bool:
+    """Whether a frame is as the journal last saw it; where the system tells no time of change, by
+    its head.
+    """
+    if is_as_it_was(image, path):
+        return True
+    written = image.written
+    if written is None or written.ctime is not None or written.stamp != stamp_of(path):
+        return False
+    with contextlib.suppress(ToolError):
+        return read_found(path).digest == written.digest
+    return False
+
+
 class SampleRecord:
     """What sampling wrote into a folder whose journal is open, whose lock keeps a second run away.
 
@@ -11588,7 +11602,7 @@ class SampleRecord:
         looked at it.
         """
         path, image = self.place(name), self.journal.image(name)
-        if image is not None and image.found is not None and is_as_it_was(image, path):
+        if image is not None and image.found is not None and _is_as_left(image, path):
             return image.found.stamp
         return stamp_by(os.stat(path))
 

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""The README's main job and the tests on the Windows build of Python, under wine: `python tests/windows_job.py`.
+
+    windows_job.py                  Python 3.8 and the newest, what CI runs
+    windows_job.py 3.11             another one
+    windows_job.py --all 3.8        every test file that can be collected there
+
+Without wine, or the right to install it, it says so and ends well. Prints the seconds of each part, and how many tests ran
+and were skipped; fails where a test fails, or more are skipped than MOST_SKIPPED.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import List
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNNER = [sys.executable, str(ROOT / "tests" / "windows_python.py")]
+OLDEST, NEWEST = "3.8", "3.13"
+MOST_SKIPPED = 190
+# On one of the two Pythons all that runs there; on the other what depends on the system.
+EVERYWHERE = (
+    "accounts cli embedding files history journal keep new_user run sources steps upload windows"
+).split()
+NOT_THERE = {
+    "bundle": "builds with the tools of a checkout",
+    "failing": "makes calls of POSIX fail",
+    "file_systems": "mounts disks",
+    "fuzz": "has no part that depends on the system, and takes minutes",
+    "golden": "compares bytes of a POSIX computer: rights, names of folders",
+    "hostile": "is about sockets of the services, not of ours",
+    "kill": "needs SIGKILL",
+    "layout": "reads the source, which is the same",
+    "making": "is about the makers of files",
+    "memory": "measures with resource",
+    "page": "needs Chromium",
+    "powercut": "records the calls of POSIX",
+    "readme": "runs the commands of a POSIX shell",
+    "secrets": "runs all other tests again",
+    "upload_kill": "needs SIGKILL",
+}
+
+
+def chosen(version: str, everything: bool) -> List[str]:
+    names = sorted(path.stem[5:] for path in (ROOT / "tests").glob("test_*.py"))
+    if everything:
+        return names
+    if version == OLDEST:
+        return [n for n in names if n not in NOT_THERE and not n.startswith("piexif_")]
+    return [n for n in names if n in EVERYWHERE]
+
+
+def main_job(version: str, folder: Path) -> None:
+    """The first command of the README, typed as on Windows."""
+    shutil.copytree(str(ROOT / "tests" / "data" / "drive"), str(folder / "a card from Gö"))
+    into = folder / "received"
+    command = f"process_and_upload --import_path CARD --user_name demo --stand_in {into}".split()
+    command[2] = str(folder / "a card from Gö")
+    started = time.monotonic()
+    subprocess.run([*RUNNER, version, str(ROOT / "mapillary_tools.py"), *command], check=True)
+    count, wanted = (
+        len(list(place.rglob("*.jpg"))) for place in (into, ROOT / "tests" / "data" / "drive")
+    )
+    assert count == wanted, f"{count} of {wanted} arrived"
+    print(f"windows {version}: the main job in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def tests(version: str, names: List[str]) -> bool:
+    """Run test files; returns whether all is well."""
+    started = time.monotonic()
+    words = [version, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--timeout", "200"]
+    files = [f"tests/test_{name}.py" for name in names]
+    env = dict(os.environ, WINDOWS_PYTHON_FFMPEG="1")
+    done = subprocess.run(
+        [*RUNNER, *words, "--tb=short", "-rs", *files],
+        cwd=str(ROOT),
+        env=env,
+        stdout=subprocess.PIPE,
+    )
+    said = done.stdout.decode("utf-8", "replace")
+    counts = {
+        word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped)", said)
+    }
+    print(f"windows {version}: {counts} in {time.monotonic() - started:.0f} s", flush=True)
+    for line in sorted(set(re.findall(r"^SKIPPED .*$", said, re.MULTILINE))):
+        print("  " + re.sub(r" tests[\\/]\S+", "", line), flush=True)
+    if done.returncode or counts.get("skipped", 0) > MOST_SKIPPED:
+        print(said, flush=True)
+        return False
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("versions", nargs="*", default=[OLDEST, NEWEST])
+    parser.add_argument("--all", action="store_true", help="every test file")
+    asked = parser.parse_args()
+    if shutil.which("wine") is None and (shutil.which("apt-get") is None or os.geteuid() != 0):
+        print("windows: skipped: there is no wine, and no right to install it")
+        return 0
+    started = time.monotonic()
+    if subprocess.run([*RUNNER, "--prepare", *asked.versions, "ffmpeg"]).returncode:
+        print("windows: skipped: the Windows Python cannot be had here")
+        return 0
+    print(f"windows: prepared in {time.monotonic() - started:.0f} s", flush=True)
+    good = True
+    for version in asked.versions:
+        with tempfile.TemporaryDirectory() as folder:
+            main_job(version, Path(folder))
+        good = tests(version, chosen(version, asked.all)) and good
+    for name, why in sorted(NOT_THERE.items()):
+        print(f"  not run there: test_{name}.py {why}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
