@@ -468,6 +468,7 @@ SKIP_WAITING, SKIP_UNPROCESSED, SKIP_GONE = "waiting", "not_processed", "gone"
 SKIP_OUTDATED, SKIP_AS_FOUND, SKIP_HERE = "outdated", "as_found", "already_downloaded"
 SKIP_NO_ROW, SKIP_PLACED, SKIP_ALONE = "no_row", "has_position", "no_other_of_its_time"
 SKIP_SAMPLED, SKIP_LEFT_OUT, SKIP_EXCLUDED = "already_sampled", "left_out", "excluded_area"
+SKIP_IN_USE = "in_use"
 SKIP_WORDS = {
     SKIP_KIND: "not a JPEG (Mapillary takes only JPEG)",
     SKIP_LEFT: "still to be sent",
@@ -490,6 +491,7 @@ SKIP_WORDS = {
     SKIP_SAMPLED: "already sampled with these settings",
     SKIP_LEFT_OUT: "left out, by the mark that somebody set",
     SKIP_EXCLUDED: "in an area that is left out",
+    SKIP_IN_USE: "in a folder that another run works on",
 }
 
 
@@ -1059,8 +1061,12 @@ class Report:
         """0, or 1 when an image failed here or in a part, or the code of what stopped the run."""
         if self.stopped is not None:
             return self.stopped.exit_code
-        wrong = self.failed or self.trouble or any(part.exit_code for part in self.parts)
-        return EXIT_SOME_FAILED if wrong else 0
+        parts = {part.exit_code for part in self.parts} - {0}
+        if not self.failed and not self.trouble and not parts:
+            return 0
+        passing = all(one.code == SKIP_IN_USE for one in self.trouble)  # later it succeeds
+        in_use = passing and not self.failed and parts <= {InUse.exit_code}
+        return InUse.exit_code if in_use else EXIT_SOME_FAILED
 
     def count(self, path: Union[str, Path], outcome: Optional[Outcome]) -> None:
         """Account for one image by its outcome; None = done."""
@@ -1070,6 +1076,15 @@ class Report:
             self.failed.append(outcome.problem or Problem(outcome.reason, "failed", file=str(path)))
         else:
             self.skipped.setdefault(outcome.reason, []).append(str(path))
+
+    def count_in_use(self) -> None:
+        """Tell, once a folder, that another run works on it, and how many images wait for that."""
+        folders = collections.Counter(map(os.path.dirname, self.skipped.get(SKIP_IN_USE, ())))
+        remedy = "run it again when that has ended, or add --wait SECONDS"
+        for folder, count in folders.items():
+            wrong, value = "is being worked on by another run", plural(count, "image")
+            problem = Problem(SKIP_IN_USE, wrong, file=folder, value=value, remedy=remedy)
+            self.trouble.append(problem)
 
     def as_json(self) -> Dict[str, object]:
         """The same as plain values."""
@@ -9608,6 +9623,13 @@ class _Reading:
         return found
 
 
+def not_open(path: Path, problem: Problem) -> Image:
+    """An image of a folder that could not be opened."""
+    if problem.code == SKIP_IN_USE:
+        return leave_out(Image(path), SKIP_IN_USE)
+    return fail_now(Image(path), problem._replace(file=""))
+
+
 def gather_images(
     paths: Sequence[Path],
     course: Course,
@@ -9624,8 +9646,7 @@ def gather_images(
         if folder in places:
             reading.look(places[folder], group, top_of(folder, tops))
         else:
-            problem = problems[folder]._replace(file="")
-            reading.images.update((path, fail_now(Image(path), problem)) for path in group)
+            reading.images.update((path, not_open(path, problems[folder])) for path in group)
     reading.read_all(places, ui)
     copies = {folder: place.journal.copies() for folder, place in places.items()}
     images, sent = [reading.images[path] for path in paths], reading.uploaded(places)
@@ -9979,6 +10000,7 @@ def _count_results(results: Sequence[Image], report: Report) -> None:
         outcome = image.outcome
         report.count(image.path, outcome)
         LOG.debug("%s: %s", image.path, outcome.reason if outcome else report.told.word)
+    report.count_in_use()
     report.told.images = results
 
 
@@ -10123,7 +10145,8 @@ def restore_images(options: Options, ui: Ui) -> Report:
                 _restore_folder(places[folder], group, report, dry, ui)
             else:
                 for path in group:
-                    report.failed.append(problems[folder]._replace(file=str(path)))
+                    report.count(path, not_open(path, problems[folder]).outcome)
+        report.count_in_use()
         _say_sent(places, report, notes)
     return report
 
@@ -10657,6 +10680,7 @@ def _given_run(
             images = carry_out(work, places, course, None, ui)
     for image in images:
         report.count(image.path, image.outcome)
+    report.count_in_use()
     return report
 
 
@@ -13991,7 +14015,8 @@ def _take_on_board(
         if folder in places:
             shipment.add_place(places[folder], [path.name for path in group])
         else:
-            shipment.outcomes.update(_in_use(group, problems[folder]))
+            images = [not_open(path, problems[folder]) for path in group]
+            shipment.outcomes.update((str(one.path), one.aside) for one in images if one.aside)
 
 
 def _check_shipment(shipment: Shipment, name: Optional[str]) -> None:
@@ -14021,12 +14046,6 @@ def _check_placed(shipment: Shipment, asked: UploadOptions) -> None:
     remedy = f"{problem.remedy}; then process again" if problem.remedy else "process again"
     remedy += f", or add --accept_failed to send the other {due}" if due else ""
     raise UploadError("mostly_failed", wrong, value=problem.wrong, remedy=remedy)
-
-
-def _in_use(paths: Sequence[Path], problem: Problem) -> Iterator[Tuple[str, Outcome]]:
-    """The outcome of the images of a folder that could not be opened."""
-    for path in paths:
-        yield str(path), Outcome("failed", problem.code, problem._replace(file=str(path)))
 
 
 def _leave_failed(shipment: Shipment) -> None:
@@ -14073,6 +14092,7 @@ def _count_sent(report: Report, paths: Sequence[Path], sender: Sender, dry: bool
     known = {parcel.path: parcel for parcel in shipment.parcels}
     for path in paths:
         report.count(path, shipment.outcome(str(path), known, dry))
+    report.count_in_use()
     facts.update(sequences_finished=sum(one.stage == FINISHED for one in batches))
     facts.update(sequences_waiting=len(sender.held), bytes_sent=sender.server.wire.pace.sent)
     facts.update(outdated=shipment.outdated())

@@ -492,8 +492,14 @@ def test_row_55_a_folder_in_use_costs_only_itself(tmp_path: Path):
     with mt.Journal(tmp_path / "card" / "b"):
         ran = run("process", "--import_path", tmp_path / "card", *USER)
         row = told("process", "--import_path", tmp_path / "card", *USER, "--rerun")
-    assert ran.code == 1 and ran.stdout.count("is being worked on") == 1
-    assert row["done"] == 5 and {one["code"] for one in row["failed"]} == {"in_use"}
+    assert ran.code == 75 and ran.stdout.count("is being worked on") == 1
+    assert (row["done"], row["failed"], row["skipped"]) == (5, [], {"in_use": 5})
+    (problem,) = row["trouble"]
+    assert (problem["code"], problem["value"]) == ("in_use", "5 images")
+    assert problem["file"] == str(tmp_path / "card" / "b")
+    making.photo(tmp_path / "card" / "a" / "x.jpg", time="2024:05:06 07:08:09")  # fails by itself
+    with mt.Journal(tmp_path / "card" / "b"):
+        assert run("process", "--import_path", tmp_path / "card", *USER).code == 1
 
 
 # ---- copies without their journal ----------------------------------------------------------------

@@ -1054,8 +1054,9 @@ def test_one_folder_in_use_does_not_stop_the_others(field):
     field.process()
     with Service() as service, tool.Journal(field.folder / "a"):
         row = field.upload(service)
-    assert (row["done"], len(row["failed"]), field.code) == (2, 2, 1)
-    assert {problem["code"] for problem in row["failed"]} == {"in_use"}
+    assert (row["done"], row["failed"], field.code) == (2, [], 75)
+    assert row["skipped"] == {"in_use": 2} and row["safe_to_delete"] is False
+    assert [problem["code"] for problem in row["trouble"]] == ["in_use"]
 
 
 # ---- Options
