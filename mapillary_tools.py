@@ -2800,8 +2800,9 @@ def from_explorer() -> bool:
     """
     if os.name != "nt":
         return False
-    with contextlib.suppress(OSError, AttributeError, ImportError):
-        running, number = _processes(), os.getppid()
+    with contextlib.suppress(OSError, AttributeError, ImportError, KeyError):
+        running = _processes()
+        number = running[os.getpid()].parent
         for _ in range(4):  # the launcher, and that of a virtual environment, stand between
             parent = running.get(number)
             if parent is None or parent.name == EXPLORER:
@@ -17458,7 +17459,9 @@ def _program() -> str:
 
     script = sys.argv[0] if os.path.basename(sys.argv[0]) == PROGRAM else PROGRAM
     if os.name == "nt":
-        return "python " + subprocess.list2cmdline([script])
+        places = environment("PATH").split(os.pathsep)
+        known = any(os.path.isfile(os.path.join(place, "python.exe")) for place in places if place)
+        return subprocess.list2cmdline(["python" if known else sys.executable, script])
     return "python3 " + shlex.quote(script)
 
 

@@ -231,6 +231,7 @@ def test_seeking_takes_the_same_frames_with_the_same_times(steady, tmp_path, int
     check(tmp_path, [number / 30 for number in range(300)], interval)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the ffmpeg that is there drops the last frame")
 @pytest.mark.parametrize("interval", [2.0, 0.15, 0.05])
 def test_variable_frame_rate_keeps_true_times(uneven, tmp_path, interval):
     sample(uneven, tmp_path, video_sample_interval=interval)
