@@ -2592,8 +2592,9 @@ class _Way:
             return leaves and comes and not self.beyond(last, back)
         if self.too_fast(back - 1, back):
             return True
-        there, here = self.metres(last, at), self.metres(back - 1, back)  # back after a pause
-        return leaves and 2 * min(there, here, max(there, here) / 2) > self.metres(last, back)
+        # back after a pause: as far as they had gone, to where the last good one is near
+        short, long = sorted((self.metres(last, at), self.metres(back - 1, back)))
+        return leaves and self.metres(last, back) < min(long, 2 * short)
 
     def is_off(self, photo: int, near: int, then: int) -> bool:
         """Whether a photo at an end cannot be where it is, by the two next to it, which agree."""
@@ -2757,6 +2758,14 @@ def keep_attributes(handle: int, path: str, old: os.stat_result) -> None:
     kept = int(getattr(old, "st_file_attributes", 0)) & _KEPT_BITS
     if kept:
         library.SetFileAttributesW(path, kept)
+
+
+def ignore_ctrl_c(ignored: bool) -> None:
+    """Whether this process, and those that it starts meanwhile, hear no Ctrl-C of their console."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.WinDLL("kernel32").SetConsoleCtrlHandler(None, ignored)  # type: ignore[attr-defined]
 
 
 class _Process(NamedTuple):
@@ -3399,17 +3408,21 @@ def _pool(count: int, total: int) -> Tuple["concurrent.futures.Executor", int]:
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Start workers that a Ctrl-C in their terminal does not reach: it is their parent's to end
-    them. One that comes meanwhile is kept for the parent.
+    them. One that comes meanwhile is kept for the parent; on Windows it has to come again.
     """
     import signal
 
     mask = getattr(signal, "pthread_sigmask", None)
     before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else ()
+    if not mask:
+        ignore_ctrl_c(True)
     try:
         yield
     finally:
         if mask:
             mask(signal.SIG_SETMASK, before)
+        else:
+            ignore_ctrl_c(False)
 
 
 def _parent() -> Optional["multiprocessing.process.BaseProcess"]:

@@ -423,3 +423,16 @@ def test_a_position_that_is_given_inside_an_area_goes_nowhere(tmp_path: Path, ow
     assert (
         making.place(card / "0005.jpg") == pytest.approx((57.7004, 11.97, None), abs=1e-6) or True
     )
+
+
+def test_three_cameras_in_one_folder_are_three_sequences(tmp_path: Path):
+    for n in range(30):
+        make = "ABC"[n % 3]
+        time = f"2024:05:06 07:08:{9 + n:02d}"
+        making.photo(
+            tmp_path / f"{n:02d}.jpg", lat=57.7 + n * 1e-4, lon=11.97, time=time, make=make
+        )
+    row = told("process", "--import_path", tmp_path, *USER)
+    assert (row["done"], row["sequences"], row["cameras"]) == (30, 3, 3)
+    for ids in sequences(tmp_path):
+        assert len(set(ids)) == 10
