@@ -10142,6 +10142,14 @@ def restore_job(image: Image) -> Union[Image, ToolError]:
         return error
 
 
+def _has_state(folder: str) -> bool:
+    """Whether a folder has a journal, or may have one, where the system cannot tell."""
+    try:
+        return is_there(os.path.join(folder, STATE_FOLDER))
+    except OSError:
+        return True
+
+
 def restore_images(options: Options, ui: Ui) -> Report:
     """Put photos back as they were found; raises what stops a run before any image."""
     source, dry = options[Input], options[Dry].dry_run
@@ -10150,9 +10158,11 @@ def restore_images(options: Options, ui: Ui) -> Report:
     found = look_below_all(source.folders, options[Selection].skip_subfolders)
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
-        known = [path for path in paths if os.path.isdir(path.parent / STATE_FOLDER)]
-        for path in set(paths).difference(known):  # nothing was ever written there
-            report.count(path, Outcome("skipped", SKIP_AS_FOUND))
+        touched = {folder for folder in by_folder(paths) if _has_state(folder)}
+        known = [path for path in paths if os.path.dirname(str(path)) in touched]
+        for path in paths:
+            if os.path.dirname(str(path)) not in touched:  # nothing was ever written there
+                report.count(path, Outcome("skipped", SKIP_AS_FOUND))
         places, problems = open_places(known, not dry, stack, options[Waiting].wait)
         for folder, group in by_folder(known).items():
             if folder in places:

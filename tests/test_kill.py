@@ -199,7 +199,7 @@ BROKEN: Dict[
     "written in place": (
         [
             (
-                "            _replace_file(part, target)\n        except BaseException:",
+                "            move_file(part, target)\n        except BaseException:",
                 '            with open(target, "wb", buffering=0) as whole:\n'
                 "                write_all(whole, Path(part).read_bytes())\n"
                 "            os.unlink(part)\n        except BaseException:",
