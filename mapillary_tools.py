@@ -13314,19 +13314,18 @@ class Sender:
         """
         if self.shipment.asked.reupload:
             return False
-        there = self._came_before(parcel, line.picture or "")
-        if not there:
+        if not self._came_before(parcel, line.picture or ""):
             told = _Told(batch, parcel, line)
             with self.crew.guard:
                 first = self._turns.first_of(told)
             if first is None:
                 return False
-            there = first.batch.stage == FINISHED or first.parcel.arrival is not None
-            folder = real_folder(first.parcel.path)
+            if first.batch.stage != FINISHED and first.parcel.arrival is None:
+                return True  # it waits for that
             service, name = self.shipment.service, first.parcel.name
+            folder = real_folder(first.parcel.path)
             parcel.arrival = Arrival(line.picture or "", service, folder, name, "")
-        if there:
-            self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
+        self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
         return True
 
     def _send_copies(self, jobs: Sequence[Tuple[Batch, Parcel]]) -> None:
@@ -13335,6 +13334,7 @@ class Sender:
         for job in jobs:
             if self.crew.stopped is None:
                 self.crew.guarded(functools.partial(self.send, *job))
+        self.server.wire.hang_up()
         self.crew.raise_crash()
 
     def _know_arrived(self) -> None:
