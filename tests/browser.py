@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, Iterator, List
@@ -85,7 +86,21 @@ class Browser:
 
 @contextlib.contextmanager
 def browser(width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Browser]:
-    """A window of this size."""
+    """A window of this size; a driver that gives up at its start is started anew."""
+    for last in (False, False, True):
+        with contextlib.ExitStack() as stack:
+            try:
+                one = stack.enter_context(_browser(width, height, dark))
+            except urllib.error.URLError:
+                if last:
+                    raise
+                continue
+            yield one
+            return
+
+
+@contextlib.contextmanager
+def _browser(width: int, height: int, dark: bool) -> Iterator[Browser]:
     assert DRIVER
     driver = subprocess.Popen(
         [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
