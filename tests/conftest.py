@@ -47,7 +47,9 @@ SLOW_FILES = {
     "test_cli.py",
     "test_download.py",
     "test_embedding.py",
+    "test_faults.py",
     "test_hostile.py",
+    "test_golden.py",
     "test_http.py",
     "test_keep.py",
     "test_making.py",
@@ -56,7 +58,11 @@ SLOW_FILES = {
     "test_people.py",
     "test_export.py",
     "test_history.py",
+    "test_piexif_damage.py",
     "test_piexif_edit.py",
+    "test_plausible.py",
+    "test_real_files.py",
+    "test_sources.py",
     "test_piexif_exiftool.py",
     "test_piexif_parity.py",
     "test_readme.py",
@@ -65,6 +71,7 @@ SLOW_FILES = {
     "test_upload.py",
     "test_upload_kill.py",
     "test_video.py",
+    "test_windows.py",
 }
 
 
