@@ -9943,13 +9943,14 @@ def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: b
     """
     for image in images:
         place, outcome = places.get(os.path.dirname(str(image.path))), image.outcome
-        is_failed = outcome is not None and outcome.status == "failed"
-        if place is None or not (verbose or is_failed or image.is_excluded):
+        if place is None:
             continue
         path = place.journal.log_path(image.path.name)
-        if image.is_excluded and is_there(path):
+        if image.is_excluded:
             with contextlib.suppress(OSError):
                 remove_file(path)  # it may tell where the image is
+        if not verbose and (outcome is None or outcome.status != "failed"):
+            continue
         # a log is a courtesy: a full disk has been said
         with contextlib.suppress(OSError, ToolError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
