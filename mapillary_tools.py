@@ -437,6 +437,13 @@ class InUse(BadJournal, exit_code=75):
     """Another run works on a folder: later the same command succeeds (EX_TEMPFAIL, sysexits.h)."""
 
 
+def in_use(folder: str, value: str) -> Problem:
+    """That another run works on a folder; value: who does, or what waits for it."""
+    wrong = "is being worked on by another run"
+    remedy = "run it again when that has ended, or add --wait SECONDS"
+    return Problem(SKIP_IN_USE, wrong, file=folder, value=value, remedy=remedy)
+
+
 class CannotWrite(ToolError, exit_code=11):
     """A folder is read-only or the disk is full."""
 
@@ -1058,15 +1065,21 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 when an image failed here or in a part, or the code of what stopped the run."""
+        """0; 1 when something failed, here or in a part; that of InUse when nothing but the runs of
+        others stood in the way; or the code of what stopped the run.
+        """
         if self.stopped is not None:
             return self.stopped.exit_code
         parts = {part.exit_code for part in self.parts} - {0}
-        if not self.failed and not self.trouble and not parts:
-            return 0
-        passing = all(one.code == SKIP_IN_USE for one in self.trouble)  # later it succeeds
-        in_use = passing and not self.failed and parts <= {InUse.exit_code}
-        return InUse.exit_code if in_use else EXIT_SOME_FAILED
+        if self.failed or self.trouble or parts - {InUse.exit_code}:
+            return EXIT_SOME_FAILED
+        return InUse.exit_code if parts or SKIP_IN_USE in self.skipped else 0  # later it succeeds
+
+    @property
+    def all_trouble(self) -> List[Problem]:
+        """What is wrong with no single image, folders in which another run works among it."""
+        folders = collections.Counter(map(os.path.dirname, self.skipped.get(SKIP_IN_USE, ())))
+        return [*self.trouble, *(in_use(one, plural(n, "image")) for one, n in folders.items())]
 
     def count(self, path: Union[str, Path], outcome: Optional[Outcome]) -> None:
         """Account for one image by its outcome; None = done."""
@@ -1076,15 +1089,6 @@ class Report:
             self.failed.append(outcome.problem or Problem(outcome.reason, "failed", file=str(path)))
         else:
             self.skipped.setdefault(outcome.reason, []).append(str(path))
-
-    def count_in_use(self) -> None:
-        """Tell, once a folder, that another run works on it, and how many images wait for that."""
-        folders = collections.Counter(map(os.path.dirname, self.skipped.get(SKIP_IN_USE, ())))
-        remedy = "run it again when that has ended, or add --wait SECONDS"
-        for folder, count in folders.items():
-            wrong, value = "is being worked on by another run", plural(count, "image")
-            problem = Problem(SKIP_IN_USE, wrong, file=folder, value=value, remedy=remedy)
-            self.trouble.append(problem)
 
     def as_json(self) -> Dict[str, object]:
         """The same as plain values."""
@@ -1098,7 +1102,7 @@ class Report:
             "skipped": {code: len(self.skipped[code]) for code in codes},
             "words": {code: skip_words(code) for code in codes},
             "failed": [problem.as_row() for problem in self.failed],
-            "trouble": [problem.as_row() for problem in self.trouble],
+            "trouble": [problem.as_row() for problem in self.all_trouble],
             "notes": list(map(unextended, self.notes)),
             "stopped": None if self.stopped is None else self.stopped.problem.as_row(),
             "sequences": None,
@@ -3061,7 +3065,7 @@ def os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
     if is_held(error):
         wrong = "is open in another program, or may not be written"
         remedy = "close it there and run the same command again"
-        return CannotWrite("in_use", wrong, file=path, value=cause, remedy=remedy)
+        return CannotWrite("held", wrong, file=path, value=cause, remedy=remedy)
     return CannotWrite("cannot_write", "cannot be written", file=path, value=cause, remedy=remedy)
 
 
@@ -7690,9 +7694,7 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
         with lock, contextlib.suppress(OSError):
             lock.seek(0)
             owner = lock.read(200).decode("utf-8", "replace").strip()
-        wrong = "is being worked on by another run"
-        remedy = "run it again when that has ended, or add --wait SECONDS"
-        raise InUse("in_use", wrong, file=folder, value=owner, remedy=remedy)
+        raise InUse(**in_use(folder, owner)._asdict())
     import socket  # of the ways to the computer's name the one that is quick on Windows, too
 
     with contextlib.suppress(OSError):  # who holds it is a courtesy: a disk may be full
@@ -10015,7 +10017,6 @@ def _count_results(results: Sequence[Image], report: Report) -> None:
         outcome = image.outcome
         report.count(image.path, outcome)
         LOG.debug("%s: %s", image.path, outcome.reason if outcome else report.told.word)
-    report.count_in_use()
     report.told.images = results
 
 
@@ -10171,7 +10172,6 @@ def restore_images(options: Options, ui: Ui) -> Report:
             else:
                 for path in group:
                     report.count(path, not_open(path, problems[folder]).outcome)
-        report.count_in_use()
         _say_sent(places, report, notes)
     return report
 
@@ -10705,7 +10705,6 @@ def _given_run(
             images = carry_out(work, places, course, None, ui)
     for image in images:
         report.count(image.path, image.outcome)
-    report.count_in_use()
     return report
 
 
@@ -14117,7 +14116,6 @@ def _count_sent(report: Report, paths: Sequence[Path], sender: Sender, dry: bool
     known = {parcel.path: parcel for parcel in shipment.parcels}
     for path in paths:
         report.count(path, shipment.outcome(str(path), known, dry))
-    report.count_in_use()
     facts.update(sequences_finished=sum(one.stage == FINISHED for one in batches))
     facts.update(sequences_waiting=len(sender.held), bytes_sent=sender.server.wire.pace.sent)
     facts.update(outdated=shipment.outdated())
@@ -17046,7 +17044,7 @@ def summary_of(told: Report, verbose: bool, failed_count: Optional[int] = None) 
         if verbose or reason == SKIP_KIND:
             lines.extend("    " + name for name in names)
     lines.extend(cause_lines(told.failed, verbose))
-    lines.extend(f"  {line}" for line in [*told.trouble, *told.told.lines])
+    lines.extend(f"  {line}" for line in [*told.all_trouble, *told.told.lines])
     return lines
 
 
