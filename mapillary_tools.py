@@ -59,7 +59,7 @@ step gives back as many images as it got.
                 Advice, Lessons        what was meant; the short help of each tool
                 Summary                lines for a person, one JSON object for a program
                 Terminal               showing lines, progress, questions
-                Command line           parser, progress, signals, exit codes
+                Command line           parser, signals, exit codes
 
 A photo on its way: find_images finds it; read_job reads its head and tail in one open and gives
 Found; image_of makes an Image of that and its own clock; plan lets each step (STEP_FUNCTIONS) lay
@@ -1178,8 +1178,8 @@ class Rule(NamedTuple):
     many: bool = False  # may be given several times: a tuple
     listed: bool = False  # a text of several of the choices, with commas
     alone: Optional[str] = None  # its value where none follows; None = one must
-    # another way to write a number; None of it = this is not one
-    meant: Optional[Callable[[str], Optional[int]]] = None
+    # another way to write a number -> the number; None of it = this is not one
+    other_form: Optional[Callable[[str], Optional[int]]] = None
     newer: bool = False  # came after the first journals: enters a hash only where it is used
 
     def wrong_with(self, value: object) -> Optional[str]:
@@ -2691,14 +2691,19 @@ EXPLORER = "explorer.exe"  # what starts a program that somebody clicked on
 _TICKS_1970 = 116444736000000000  # FILETIME of 1970: units of 100 ns since 1601
 
 
+def _prefixed(whole: str) -> str:
+    """A whole path of Windows as one that may be longer than 260 letters."""
+    if whole.startswith(LONG_PATH):
+        return whole
+    return LONG_SHARE + whole[2:] if whole.startswith("\\\\") else LONG_PATH + whole
+
+
 def extended(folder: str) -> str:
     """A folder so that names below it may be longer than 260 letters, where it is that long; as it
     is elsewhere.
     """
     whole = os.path.abspath(folder) if os.name == "nt" else ""
-    if len(whole) <= _LONGEST_FOLDER or whole.startswith(LONG_PATH):
-        return folder
-    return LONG_SHARE + whole[2:] if whole.startswith("\\\\") else LONG_PATH + whole
+    return folder if len(whole) <= _LONGEST_FOLDER else _prefixed(whole)
 
 
 def relative_to(path: str, folder: str) -> str:
@@ -2717,9 +2722,7 @@ def walked(
     if os.name != "nt":
         yield from os.walk(top, onerror=onerror)
         return
-    whole = os.path.abspath(top)
-    start = whole if whole.startswith(LONG_PATH) else LONG_PATH + whole
-    start = LONG_SHARE + whole[2:] if whole.startswith("\\\\") and start != whole else start
+    start = _prefixed(os.path.abspath(top))
     for place, folders, files in os.walk(start, onerror=onerror):
         below = place[len(start) :].strip(os.sep)
         yield extended(os.path.join(top, below) if below else top), folders, files
@@ -3417,16 +3420,18 @@ def _uninterrupted() -> Iterator[None]:
     import signal
 
     mask = getattr(signal, "pthread_sigmask", None)
-    before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else ()
-    if not mask:
+    if mask is None:
         ignore_ctrl_c(True)
+        try:
+            yield
+        finally:
+            ignore_ctrl_c(False)
+        return
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        if mask:
-            mask(signal.SIG_SETMASK, before)
-        else:
-            ignore_ctrl_c(False)
+        mask(signal.SIG_SETMASK, before)
 
 
 def _parent() -> Optional["multiprocessing.process.BaseProcess"]:
@@ -3446,7 +3451,9 @@ def end_with_parent() -> None:
 
 
 def watch_parent() -> None:
-    """End this worker process as soon as the one that started it has ended, and not before."""
+    """End this worker process as soon as the one that started it has ended; what reaches the
+    terminal of both is for that one alone.
+    """
     import signal
 
     for name in ("SIGINT", "SIGBREAK"):  # of the terminal that both have
@@ -4752,14 +4759,10 @@ def exif_digest(block: bytes) -> str:
 
 
 def _unreadable(path: str, error: OSError) -> BadExif:
-    cause, wrong, remedy = (
-        error.strerror or str(error),
-        "cannot be read",
-        "check the card and rights",
-    )
+    wrong, remedy, cause = "cannot be read", "check the card and rights", error.strerror
     if is_held(error):
         wrong, remedy = "is open in another program, or may not be read", "close it there"
-    return BadExif(UNREADABLE, wrong, file=path, value=cause, remedy=remedy)
+    return BadExif(UNREADABLE, wrong, file=path, value=cause or str(error), remedy=remedy)
 
 
 def is_same_picture(path: str, other: str) -> bool:
@@ -7849,31 +7852,23 @@ def has_own_clock(moment: Moment) -> bool:
 Synced = Mapping[Tuple[Optional[str], ...], Errors]  # by camera
 
 
-class _SyncPoint(NamedTuple):
-    """A time that is known, and the photos that its name means."""
-
-    name: str  # as given
-    when: float  # seconds UTC
-    meant: List[Image]
-
-
 def _means(name: str, path: Path) -> bool:
     """Whether a name, perhaps with folders before it, means an image."""
     parts = tuple(map(folded, re.split(r"[/\\]", name)))
     return parts == tuple(map(folded, path.parts[-len(parts) :]))
 
 
-def _checked_point(point: _SyncPoint) -> Image:
-    """The one image that a sync point means; raises UsageError."""
+def _checked_point(name: str, meant: Sequence[Image]) -> Image:
+    """The one image that the name of a sync point means; raises UsageError."""
     wrong, remedy = "a sync point names an image that is not here", "check its name"
-    if len(point.meant) == 1:
-        image = point.meant[0]
+    if len(meant) == 1:
+        image = meant[0]
         if not image.is_excluded:
             return image
         wrong, remedy = "a sync point names an image in an area that is left out", "take another"
-    elif point.meant:
+    elif meant:
         wrong, remedy = "a sync point may mean several images", "name the folder, too: a/NAME"
-    raise UsageError("no_image", wrong, value=point.name, remedy=remedy)
+    raise UsageError("no_image", wrong, value=name, remedy=remedy)
 
 
 def sync_errors(images: Sequence[Image], clockwork: Clockwork) -> Synced:
@@ -7884,7 +7879,7 @@ def sync_errors(images: Sequence[Image], clockwork: Clockwork) -> Synced:
     seen: Set[Path] = set()
     for name, when in clockwork.synced:
         meant = [image for image in images if _means(name, image.path)]
-        image = _checked_point(_SyncPoint(name, when, meant))
+        image = _checked_point(name, meant)
         moment = moment_of(image, clockwork)
         if moment is None or image.path in seen:
             wrong = "a sync point names an image that has no time"
@@ -8876,11 +8871,6 @@ def _no_position(image: Image) -> Problem:
     return Problem("no_position", "has no position", value=value, remedy=remedy)
 
 
-def _turn_of(image: Image, angle: float) -> float:
-    """Degrees by which the direction that an image carries is still to be turned."""
-    return turned_by(image, 0.0 if described_time(image) is not None else angle)
-
-
 def _placed(moment: Moment, guides: Sequence[Guide], options: Geotagging, angle: float) -> Image:
     """One image with its position and direction, or the reason why it has none."""
     image, problems = moment.image, []
@@ -8897,8 +8887,9 @@ def _placed(moment: Moment, guides: Sequence[Guide], options: Geotagging, angle:
     return failed(image, GEOTAG, problems[0])
 
 
-def _own_headings(image: Image, by: float) -> Tuple[Optional[float], Optional[float]]:
-    """(true, magnetic) directions that an image carries, turned by so many degrees."""
+def _own_headings(image: Image, angle: float) -> Tuple[Optional[float], Optional[float]]:
+    """(true, magnetic) directions that an image carries, turned as far as they are still to be."""
+    by = turned_by(image, 0.0 if described_time(image) is not None else angle)
     heading = None if image.heading is None else (image.heading + by) % 360.0
     return heading, None if image.magnetic is None else (image.magnetic + by) % 360.0
 
@@ -8908,7 +8899,7 @@ def _own_place(moment: Moment, angle: float) -> Optional[Geotag]:
     image, fix = moment.image, moment.image.fix
     if fix is None:
         return None
-    headings = _own_headings(image, _turn_of(image, angle))
+    headings = _own_headings(image, angle)
     place = Geotag(*fix._replace(time=moment.time), *headings, source="given")
     return place if has_own_place(image) else place._replace(placed_by="XMP")
 
@@ -8922,7 +8913,7 @@ def _on_track(moment: Moment, guide: Guide, options: Geotagging, angle: float) -
         hole = HOLE_S
     fix = fix_at(guide.track, when, hole)
     if fix.course is None:
-        heading, magnetic = _own_headings(image, _turn_of(image, angle))
+        heading, magnetic = _own_headings(image, angle)
     else:
         heading, magnetic = (fix.course + turned_by(image, angle)) % 360.0, None
     place = Geotag(*fix._replace(time=when), heading, magnetic, source="given")
@@ -9388,10 +9379,7 @@ class _Planner:
         done: List[Image] = []
         for group in self._lines():
             open_ones = [image for image in group if not is_final(image)]
-            names = {image.path.parent.name for image in group}
-            spans = [one.membership.span or () for one in open_ones if one.membership]
-            moved = not names.issuperset(itertools.chain.from_iterable(spans))  # renamed
-            again = self.course.options[Again].rerun or moved
+            again = self.course.options[Again].rerun or _is_renamed(group, open_ones)
             if again or not all(map(self._is_settled, open_ones)):
                 due.extend(without_stale(image, self.course.steps) for image in open_ones)
             else:
@@ -9435,6 +9423,13 @@ class _Planner:
         return work
 
 
+def _is_renamed(group: Sequence[Image], members: Sequence[Image]) -> bool:
+    """Whether sequences go through a folder, by its name, that is none of those of a line."""
+    names = {image.path.parent.name for image in group}
+    spans = [one.membership.span or () for one in members if one.membership]
+    return not names.issuperset(itertools.chain.from_iterable(spans))
+
+
 def _as_processed(image: Image) -> Image:
     return leave_out(image, SKIP_PROCESSED) if image.outcome is None else image
 
@@ -9443,17 +9438,18 @@ def plan(gathered: Gathered, course: Course) -> Work:
     """The pure middle: all steps of the run, and what is to be written where; "already processed"
     where nothing is.
     """
-    notes, told = Notes(), Notes()
+    notes = Notes()
+    synced: Synced = {}
     if GEOTAG in course.steps:
         synced = _synced(gathered.images, course)
-        say_synced(synced, told)
         gathered = gathered._replace(known=gathered.known._replace(synced=synced))
     else:  # nobody else looks where they are
         gathered = gathered._replace(images=without_areas(gathered.images, course))
     planner = _Planner(gathered, course)
     outdated = planner.leave_out_sent()
     due, done = planner.sort_out()
-    notes.lines += told.lines if due else []
+    if due:
+        say_synced(synced, notes)
     known = gathered.known._replace(beside=planner.beside(due))
     for step in course.steps:
         due = run_step(step, due, known, course, notes)
@@ -9775,9 +9771,11 @@ def gather_guides(options: Geotagging, notes: Notes) -> List[Guide]:
     for kind in kinds:
         if kind not in found:
             notes.say(f"no track file of the kind {kind} is there")
-    plain_ones = {kind: Guide(kind) for kind in options.sources if kind not in kinds}
-    found.update(plain_ones)
-    return [found[kind] for kind in options.sources if kind in found]
+    return [
+        found.get(kind, Guide(kind))
+        for kind in options.sources
+        if kind in found or kind not in kinds  # one that needs no file
+    ]
 
 
 def _say_track(name: str, track: Track, notes: Notes) -> None:
@@ -10162,16 +10160,16 @@ def restore_images(options: Options, ui: Ui) -> Report:
     with contextlib.ExitStack() as stack:
         touched = {folder for folder in by_folder(paths) if _has_state(folder)}
         known = [path for path in paths if os.path.dirname(str(path)) in touched]
-        for path in paths:
-            if os.path.dirname(str(path)) not in touched:  # nothing was ever written there
-                report.count(path, Outcome("skipped", SKIP_AS_FOUND))
         places, problems = open_places(known, not dry, stack, options[Waiting].wait)
-        for folder, group in by_folder(known).items():
+        for folder, group in by_folder(paths).items():
             if folder in places:
                 _restore_folder(places[folder], group, report, dry, ui)
-            else:
+            elif folder in problems:
                 for path in group:
                     report.count(path, not_open(path, problems[folder]).outcome)
+            else:  # nothing was ever written there
+                for path in group:
+                    report.count(path, Outcome("skipped", SKIP_AS_FOUND))
         _say_sent(places, report, notes)
     return report
 
@@ -11241,7 +11239,7 @@ class Video(Group):
             "others follow without a pause), or ISO 8601 with a zone: 2024-05-06T07:08:09+02:00",
             "MILLISECONDS",
             at_least=0,
-            meant=millis_of,
+            other_form=millis_of,
         ),
     )
     video_sample_distance: Optional[float] = opt(
@@ -14395,10 +14393,9 @@ class SequenceCounts:
 
     def _told(self, home: str) -> Journal:
         """The journal of the folder where a sequence begins; this one where that cannot be read."""
-        other = Journal(home, write=False)
         if home != self.folder and os.path.isdir(home):
             with contextlib.suppress(ToolError):
-                return other.__enter__()
+                return Journal(home, write=False).__enter__()
         return self.journal
 
 
@@ -17225,7 +17222,7 @@ def ask_person(question: str, secret: bool) -> str:
 
 
 # ---- Command line -------------------------------------------------------------------------------
-# Here: the parser, the progress line, logging, signals, exceptions to exit codes, the only print.
+# Here: the parser, signals, exceptions to exit codes.
 # Not here: anything that a host program might want to call, but for main().
 
 
@@ -17244,7 +17241,7 @@ def _reader(option: Option) -> Callable[[str], Any]:
         if '" --' in text:
             raise swallowed(text)
         try:
-            meant = option.rule.meant(text) if option.rule.meant else None
+            meant = option.rule.other_form(text) if option.rule.other_form else None
             value = option.kind(text) if meant is None else meant
         except ValueError:
             raise no_number(option, text) from None

@@ -224,9 +224,8 @@ def _keep_owner_and_permissions(target, part):
             os.chown(part, before.st_uid, before.st_gid)
         except OSError:
             pass  # only the owner, or root, may give files away
-    if (
-        os.name == "posix"
-    ):  # elsewhere there is only a mark, read-only, with which nothing is replaced
+    # elsewhere there is only a mark, read-only, with which nothing is replaced
+    if os.name == "posix":
         os.chmod(part, before.st_mode & 0o7777)
 
 
