@@ -3801,6 +3801,9 @@ def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None
     write_atomically(where, ["\n".join(lines).encode("utf-8")], Manner(mode=0o600))
 
 
+USER_TOKEN = "user_upload_token"  # the option of a user's section that holds the access token
+
+
 class Configuration:
     """The configuration of a run, read once and only if somebody asks. Raises UsageError when it
     cannot be read.
@@ -3820,6 +3823,12 @@ class Configuration:
     def told(self, section: str, option: str) -> Optional[str]:
         """One option, None where it is not there."""
         return self.sections.get(section, {}).get(option)
+
+    @property
+    def accounts(self) -> Dict[str, str]:
+        """User name -> access token, of those that have one stored."""
+        found = {name: options.get(USER_TOKEN, "") for name, options in self.sections.items()}
+        return {name: token for name, token in found.items() if token}
 
     def values(self, section: str) -> List[str]:
         """What the options of a section are, in their order."""
@@ -10076,18 +10085,19 @@ def _say_account(course: Course, config: Configuration, report: Report) -> None:
     if USER not in course.steps or course.rehearsal or environment("MAPILLARY_ACCESS_TOKEN"):
         return
     name = options[User].user_name
+    stored: Iterable[str] = ()
     with contextlib.suppress(UsageError):
-        if config.told(name, "user_upload_token"):
-            return
-    with contextlib.suppress(UsageError):
-        near = near_to(name, list(config.sections))
-        if near:
-            report.told.lines.append(
-                f"no stored credentials for {name}, but for {near[0]}. Did you mean that? Then "
-                f"process again with --user_name {near[0]}"
-            )
-            report.told.next = ()
-            return
+        stored = config.accounts
+    if name in stored:
+        return
+    near = near_to(name, list(stored))
+    if near:
+        report.told.lines.append(
+            f"no stored credentials for {name}, but for {near[0]}. Did you mean that? Then "
+            f"process again with --user_name {near[0]}"
+        )
+        report.told.next = ()
+        return
     report.told.lines.append(
         f"no stored credentials for {name}: upload to Mapillary will need authenticate"
     )
@@ -13767,15 +13777,8 @@ class Login(Group):
     delete: bool = opt(False, Rule("forget the account of --user_name"))
 
 
-_TOKEN = "user_upload_token"  # the options of a user's section in the configuration
 _CLIENT = "MAPILLARY_CLIENT_TOKEN"
 _FORM = re.compile(r"[!-~]+\Z")  # what any token looks like
-
-
-def stored_tokens(config: Configuration) -> List[str]:
-    """The access tokens in the configuration."""
-    tokens = [config.told(section, _TOKEN) for section in config.sections]
-    return [token for token in tokens if token]
 
 
 def token_of(user: Optional[str], config: Configuration) -> str:
@@ -13783,9 +13786,10 @@ def token_of(user: Optional[str], config: Configuration) -> str:
     NotAuthorized.
     """
     whose = user or "these images"
-    stored = stored_tokens(config) if user is None else [config.told(user, _TOKEN) or ""]
-    single = stored[0] if len(stored) == 1 else ""  # of several nobody knows which
-    token = (environment("MAPILLARY_ACCESS_TOKEN") or single).strip()
+    stored = config.accounts
+    single = [stored.get(user, "")] if user is not None else list(stored.values())
+    told = single[0] if len(single) == 1 else ""  # of several nobody knows which
+    token = (environment("MAPILLARY_ACCESS_TOKEN") or told).strip()
     if not token:
         raise _no_token(user, whose, config)
     if not _FORM.match(token):
@@ -13795,14 +13799,10 @@ def token_of(user: Optional[str], config: Configuration) -> str:
     return token
 
 
-def accounts(config: Configuration) -> List[str]:
-    """The user names whose credentials are stored."""
-    return [name for name in config.sections if config.told(name, _TOKEN)]
-
-
 def _no_token(user: Optional[str], whose: str, config: Configuration) -> NotAuthorized:
     """The error for a user without credentials: a name that is stored may be meant."""
-    wrong, name, stored = f"there is no access token for {whose}", user or "NAME", accounts(config)
+    wrong, name = f"there is no access token for {whose}", user or "NAME"
+    stored = list(config.accounts)
     near = near_to(name, stored) if user else []
     remedy = f"run authenticate --user_name {name} first, or try it with --stand_in FOLDER"
     if near:
@@ -13815,7 +13815,7 @@ def search_token(config: Configuration) -> str:
     """The token for the image search; raises NotAuthorized."""
     token = environment("MAPILLARY_ACCESS_TOKEN") or environment("MAPILLARY_CLIENT_TOKEN")
     if not token:
-        stored = set(stored_tokens(config))
+        stored = set(config.accounts.values())
         token = stored.pop() if len(stored) == 1 else ""
     if not _FORM.match(token):
         wrong = "there is no usable access token for the image search"
@@ -13857,7 +13857,7 @@ def _section_for(login: Login, config: Configuration, ui: Ui) -> str:
     if name in ("organizations", "MAPAdmin", "DEFAULT") or re.search(r"[\]\r\n]|^\s*$", name):
         raise UsageError("bad_user_name", "this cannot be a user name", value=name)
     question = f"Credentials for {name} are stored. Replace them? (y/n)"
-    if config.told(name, _TOKEN) and not login.force_overwrite and not agreed(ui, question):
+    if name in config.accounts and not login.force_overwrite and not agreed(ui, question):
         wrong, remedy = (
             "credentials are stored already for",
             "add --force_overwrite to replace them",
@@ -13889,7 +13889,7 @@ def log_in(options: Options, ui: Ui) -> Report:
     _check_owner(user_name, name)
     kept.update(MAPSettingsUsername=name if user_name is None else user_name)
     kept.update(MAPSettingsUserKey=key or "")
-    kept[_TOKEN] = token
+    kept[USER_TOKEN] = token
     config.keep(name, kept)
     leads = f", a link to {behind_links(config.path)}" if os.path.islink(config.path) else ""
     notes.say(f"stored credentials for {name} in {config.path}{leads}")
@@ -13907,7 +13907,7 @@ def _check_owner(owner: Optional[str], name: str) -> None:
 
 def _list_accounts(config: Configuration) -> Report:
     """Name the accounts that are stored, without their tokens."""
-    names = accounts(config)
+    names = list(config.accounts)
     report = Report("authenticate", len(names), told=Told("accounts stored", lines=names))
     report.told.facts.update(accounts=names)
     return report
@@ -13916,8 +13916,8 @@ def _list_accounts(config: Configuration) -> Report:
 def _forget(login: Login, config: Configuration, ui: Ui) -> Report:
     """Forget an account; raises UsageError where it is not stored."""
     name = _answer(ui, login.user_name, "Mapillary user name", "--user_name")
-    if name not in accounts(config):
-        stored = ", ".join(accounts(config)) or "none"
+    if name not in config.accounts:
+        stored = ", ".join(config.accounts) or "none"
         wrong = "there are no stored credentials of this user name"
         raise UsageError("not_stored", wrong, value=name, remedy=f"stored: {stored}")
     config.forget(name)
@@ -14301,7 +14301,7 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
 
     def of_each() -> Iterator[Standing]:
         for path, image in zip(paths, journal.images(names)):
-            one = _standing(journal, service, image or Image(path), problem, earlier(path.name))
+            one = standing_of(journal, service, image or Image(path), problem, earlier(path.name))
             yield one if name_key(path.name) in there else _without_file(one)
 
     return Standings(journal, of_each(), problem)
@@ -14325,7 +14325,7 @@ def _failed_upload(image: Image, sent: Optional[Sent]) -> Optional[Problem]:
     return None
 
 
-def _standing(
+def standing_of(
     journal: Journal, service: str, image: Image, problem: Optional[Problem], earlier: bool
 ) -> Standing:
     """An image by how far it has come; problem is its journal's, earlier: uploaded by
@@ -15612,14 +15612,10 @@ class RunPage(Group):
     )
 
 
-def _standing_after(journal: Journal, service: str, image: Image) -> Standing:
-    """An image after a run that processed, or would process it."""
-    if is_uploaded(journal, service, image.path.name, image.found):
-        return Standing(image, None)
-    if image.outcome is None or image.outcome.reason == SKIP_PROCESSED:
-        problem = Problem(SKIP_WAITING, "processed, not sent yet")
-        return Standing(image, Outcome("skipped", SKIP_WAITING, problem))
-    return Standing(image, image.outcome)
+def _as_it_stands(image: Image) -> Image:
+    """An image without what only this run says of it: that it was done before."""
+    done = image.aside is not None and image.aside.reason in (SKIP_PROCESSED, SKIP_UPLOADED)
+    return image._replace(aside=None) if done else image
 
 
 def check_run_page(options: Options) -> None:
@@ -15640,8 +15636,8 @@ def write_run_page(told: Report, options: Options, service: str) -> None:
         journal = Journal(folder, write=False)
         with contextlib.suppress(BadJournal):
             journal.__enter__()
-        standings_ = (_standing_after(journal, service, image) for image in images)
-        page.add(Standings(journal, standings_, None), service)
+        stand = (standing_of(journal, service, _as_it_stands(one), None, False) for one in images)
+        page.add(Standings(journal, stand, None), service)
     write_page(page)
     told.told.lines.append("the page is " + path)
     told.told.facts.update(page=path)
@@ -16670,20 +16666,27 @@ _UNITS = {  # a word for a value -> what it is a number of, and an example
 }
 _SIDES = {"left": "-90", "right": "90", "back": "180", "rear": "180", "front": "0"}
 _OTHER_WORDS = {  # of the official tool and of older ones -> what it is here
-    "--filetypes": "nothing takes its place: photos and videos are told by their content",
+    **dict.fromkeys(
+        ("--filetypes", "--file_types"),
+        "nothing takes its place: photos and videos are told by their content",
+    ),
+    **dict.fromkeys(
+        (
+            "--overwrite_all_EXIF_tags",
+            "--overwrite_EXIF_gps_tag",
+            "--overwrite_EXIF_time_tag",
+            "--overwrite_EXIF_direction_tag",
+        ),
+        "leave it out: time, place and direction are always written",
+    ),
+    "--overwrite_EXIF_orientation_tag": "here it is --orientation, which is written where given",
     "--num_processes": "here it is --workers",
     "--num_upload_workers": "here it is NUMBER_THREADS in the environment",
     "--skip_process_errors": "leave it out: a photo that fails never stops the others",
     "--desc_path": "descriptions are written by: export --output_path FILE.json",
     "--interpolation_offset_time": "here it is --offset_time, which is subtracted",
     "--interpolation_use_gpx_start_time": "here it is --use_gps_start_time",
-    "--overwrite_all_EXIF_tags": "leave it out: time, place and direction are always written",
-    "--overwrite_EXIF_gps_tag": "leave it out: time, place and direction are always written",
-    "--overwrite_EXIF_time_tag": "leave it out: time, place and direction are always written",
-    "--overwrite_EXIF_direction_tag": "leave it out: time, place and direction are always written",
-    "--overwrite_EXIF_orientation_tag": "here it is --orientation, which is written where given",
     "--rotate_images": "leave it out: pixels are never turned; --orientation says how to show them",
-    "--file_types": "nothing takes its place: photos and videos are told by their content",
     "--noresume": "leave it out: what arrived is never sent again; --reupload sends it",
     "--skip_subfolder": "here it is --skip_subfolders",
     "--video_geotag_source": "here it is --geotag_source",
@@ -16694,16 +16697,16 @@ _OTHER_WORDS = {  # of the official tool and of older ones -> what it is here
     "--user_token": "here it is: authenticate --user_access_token",
 }
 _OTHER_TOOLS = {
-    "zip": "upload sends the photos as they are",
+    **dict.fromkeys(("zip", "upload_zip"), "upload sends the photos as they are"),
+    **dict.fromkeys(
+        ("video_upload", "send_videos_for_processing"), "here it is video_process_and_upload"
+    ),
     "process_video": "here it is video_process",
-    "video_upload": "here it is video_process_and_upload",
     "sample": "here it is sample_video",
-    "send_videos_for_processing": "here it is video_process_and_upload",
     "remove_duplicates": "here it is process --flag_duplicates",
     "login": "here it is authenticate",
     "upload_blackvue": "here it is video_process_and_upload --geotag_source blackvue",
     "upload_camm": "here it is video_process_and_upload --geotag_source camm",
-    "upload_zip": "upload sends the photos as they are",
     "gui": "there is none; report makes a page to look at",
 }
 _OTHER_VALUES = {"gps": "gpx", "native": "exif", "gopro": "gopro_video", "camm_video": "camm"}
@@ -16746,9 +16749,18 @@ def loose_word(word: str, tool: Tool) -> UsageError:
     return UsageError("usage", wrong, remedy=remedy)
 
 
+_PATHS = ("FILE", "FOLDER", "PATH")  # the words for a value that is one
+
+
+def is_swallowed(value: str, metavar: Optional[str]) -> bool:
+    """Whether a value goes on behind its quote, or ends in one, which no path of Windows does."""
+    at_end = os.name == "nt" and metavar in _PATHS and value.endswith('"')
+    return at_end or '" --' in value
+
+
 def swallowed(value: str) -> UsageError:
-    """The error for a value that took the options behind it along."""
-    wrong = "a path took the options behind it along"
+    """The error for a path whose closing quote the backslash before it took along."""
+    wrong = "a path goes on behind its quote"
     remedy = "leave out the backslash at its end, before the quote"
     return UsageError("usage", wrong, value=value, remedy=remedy)
 
@@ -17238,7 +17250,7 @@ def _reader(option: Option) -> Callable[[str], Any]:
     """What makes a value of its text; raises UsageError with what is wanted, and an example."""
 
     def read(text: str) -> Any:
-        if '" --' in text:
+        if is_swallowed(text, option.rule.metavar):
             raise swallowed(text)
         try:
             meant = option.rule.other_form(text) if option.rule.other_form else None

@@ -115,6 +115,17 @@ def own_home(tmp_path_factory: Any, monkeypatch: Any) -> Iterator[Path]:
     yield home
 
 
+@pytest.fixture
+def service(own_home: Path, monkeypatch: Any) -> Iterator[Any]:
+    """A service that the test's own home has an account for, and that all runs go to."""
+    from service import Service
+
+    with Service() as one:
+        for name, value in one.environment(own_home / "config").items():
+            monkeypatch.setenv(name, value)
+        yield one
+
+
 def _in_process(argv: List[str]) -> Ran:
     import mapillary_tools
 

@@ -596,6 +596,20 @@ def test_row_10_the_page_of_a_run_claims_no_upload(tmp_path: Path):
         assert '"sent":"0 of 4"' in text and '"sent":"4 of 4"' not in text
 
 
+def test_row_10_the_page_of_a_run_shows_what_report_shows(card: Path, tmp_path: Path):
+    """Also of photos whose upload failed, or was broken off."""
+    words = ("--import_path", card)
+    run("process", *words, *USER)
+    service, problem = mt.service_name(mt.graph_root()), mt.Problem("refused", "was not taken")
+    with mt.Journal(card) as journal:
+        journal.append([mt.Sent("0001.jpg", service, "failed", problem=problem)])
+        journal.append([mt.Sent("0002.jpg", service, "started")])
+    run("process", *words, *USER, "--report", tmp_path / "run.html")
+    run("report", *words, "--output_path", tmp_path / "report.html")
+    pages = [(tmp_path / name).read_text("utf-8") for name in ("run.html", "report.html")]
+    assert pages[0] == pages[1] and "was not taken" in pages[0]
+
+
 def test_row_25_a_page_that_could_not_be_written_is_refused_first(card: Path, tmp_path: Path):
     before = (card / "0001.jpg").read_bytes()
     for tool in ("process", "process_and_upload"):

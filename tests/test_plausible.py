@@ -292,16 +292,13 @@ def test_an_area_beside_the_photos_changes_nothing(card: Path, tmp_path: Path):
 # ---- what stays as it is counts, too ---------------------------------------------------------------
 
 
-def test_a_jump_beside_photos_that_are_uploaded(tmp_path: Path, own_home: Path, monkeypatch: Any):
+def test_a_jump_beside_photos_that_are_uploaded(tmp_path: Path, service: Service):
     card = tmp_path / "card"
     making.drive(card, 6)
-    with Service() as service:
-        for name, value in service.environment(own_home / "config").items():
-            monkeypatch.setenv(name, value)
-        told("process_and_upload", "--import_path", card, *USER)
-        moved(card / "0007.jpg", 57.9, 11.97, "2024:05:06 07:08:21")
-        moved(card / "0008.jpg", 57.7007, 11.97, "2024:05:06 07:08:23")
-        row = told("process_and_upload", "--import_path", card, *USER)
+    told("process_and_upload", "--import_path", card, *USER)
+    moved(card / "0007.jpg", 57.9, 11.97, "2024:05:06 07:08:21")
+    moved(card / "0008.jpg", 57.7007, 11.97, "2024:05:06 07:08:23")
+    row = told("process_and_upload", "--import_path", card, *USER)
     assert [Path(one["file"]).name for one in row["failed"]] == ["0007.jpg"]
     assert row["failed"][0]["code"] == "position_jump"
 
@@ -377,27 +374,23 @@ def test_an_area_counts_in_tools_that_do_not_look_where_a_photo_is(tmp_path: Pat
     (own_home / "config").write_text("[exclude]\nhome = 57.7,11.97,5\n")
     run("extract_user_data", "--import_path", tmp_path / "card", *USER)
     run("extract_sequence_data", "--import_path", tmp_path / "card")
-    lines = (tmp_path / "card" / ".mapillary" / "journal.jsonl").read_text().split("\n")
-    assert not any(
-        "57" in line
-        for line in lines
-        if '"0001.jpg"' in line and "found" in line and '"lat"' in line
-    )
+    places = {}
+    for line in (tmp_path / "card" / ".mapillary" / "journal.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if "image" in row:
+            places[row["image"]] = (row.get("found") or {}).get("lat")
+    assert len(places) == 5 and places.pop("0001.jpg") is None
+    assert None not in places.values()
 
 
-def test_a_restored_photo_that_is_uploaded_stays_so(
-    tmp_path: Path, own_home: Path, monkeypatch: Any
-):
+def test_a_restored_photo_that_is_uploaded_stays_so(tmp_path: Path, service: Service):
     card = tmp_path / "card"
     making.drive(card, 4)
-    with Service() as service:
-        for name, value in service.environment(own_home / "config").items():
-            monkeypatch.setenv(name, value)
-        told("process_and_upload", "--import_path", card, *USER)
-        told("restore", "--import_path", card)
-        for tool in (("process_and_upload", *USER), ("upload",)):
-            row = told(*tool, "--import_path", card)
-            assert (row["exit_code"], row["skipped"]) == (0, {"already_uploaded": 4}), row
+    told("process_and_upload", "--import_path", card, *USER)
+    told("restore", "--import_path", card)
+    for tool in (("process_and_upload", *USER), ("upload",)):
+        row = told(*tool, "--import_path", card)
+        assert (row["exit_code"], row["skipped"]) == (0, {"already_uploaded": 4}), row
 
 
 def test_a_position_that_is_given_inside_an_area_goes_nowhere(tmp_path: Path, own_home: Path):
@@ -417,18 +410,10 @@ def test_a_position_that_is_given_inside_an_area_goes_nowhere(tmp_path: Path, ow
     journal = (card / ".mapillary" / "journal.jsonl").read_text()
     assert "57.7002" not in journal and "57.70020" not in journal
     assert making.place(card / "0003.jpg") is None
-    assert (
-        making.place(card / "0005.jpg") == pytest.approx((57.7004, 11.97, None), abs=1e-6) or True
-    )
 
 
 def test_three_cameras_in_one_folder_are_three_sequences(tmp_path: Path):
-    for n in range(30):
-        make = "ABC"[n % 3]
-        time = f"2024:05:06 07:08:{9 + n:02d}"
-        making.photo(
-            tmp_path / f"{n:02d}.jpg", lat=57.7 + n * 1e-4, lon=11.97, time=time, make=make
-        )
+    making.drive(tmp_path, 30, seconds=1.0, make=lambda n: "ABC"[n % 3])
     row = told("process", "--import_path", tmp_path, *USER)
     assert (row["done"], row["sequences"], row["cameras"]) == (30, 3, 3)
     for ids in sequences(tmp_path):

@@ -187,18 +187,15 @@ def test_a_photo_in_an_area_that_is_left_out_places_no_other(tmp_path: Path):
     assert [one["file"][-8:] for one in again["failed"]] == ["0002.jpg"]
 
 
-def test_photos_that_are_uploaded_place_others(tmp_path: Path, own_home: Path, monkeypatch: Any):
+def test_photos_that_are_uploaded_place_others(tmp_path: Path, service: Service):
     making.drive(tmp_path / "phone", 5, seconds=8.0, step=0.0004, make="Phone")
-    with Service() as service:
-        for name, value in service.environment(own_home / "config").items():
-            monkeypatch.setenv(name, value)
-        assert told("process_and_upload", "--import_path", tmp_path, *USER)["done"] == 5
-        (tmp_path / "camera").mkdir()
-        without_place(tmp_path / "camera", *range(15))
-        row = process(tmp_path, "--geotag_source", "photos")
-        assert row["done"] == 15, row
-        row = process(tmp_path, "--geotag_source", "photos", "--rerun")
-        assert row["done"] == 15, row
+    assert told("process_and_upload", "--import_path", tmp_path, *USER)["done"] == 5
+    (tmp_path / "camera").mkdir()
+    without_place(tmp_path / "camera", *range(15))
+    row = process(tmp_path, "--geotag_source", "photos")
+    assert row["done"] == 15, row
+    row = process(tmp_path, "--geotag_source", "photos", "--rerun")
+    assert row["done"] == 15, row
     for number, (lat, lon) in enumerate(places(tmp_path / "camera")):
         assert (lat, lon) == pytest.approx((57.7 + number * 0.0001, 11.97), abs=2e-6)
 
@@ -262,19 +259,14 @@ def test_a_merged_sequence_goes_up_as_one_and_is_told_in_its_first_folder(tmp_pa
     assert again["done"] == 0 and len(list((into / "sequences").rglob("*.json"))) == 1
 
 
-def test_status_knows_a_merged_sequence_from_each_of_its_folders(
-    tmp_path: Path, own_home: Path, monkeypatch: Any
-):
+def test_status_knows_a_merged_sequence_from_each_of_its_folders(tmp_path: Path, service: Service):
     top = two_folders(tmp_path / "DCIM")
     process(top, "--merge_folders")
-    with Service() as service:
-        for name, value in service.environment(own_home / "config").items():
-            monkeypatch.setenv(name, value)
-        assert told("status", "--import_path", top / "101GOPRO")["safe_to_delete"] is False
-        assert told("upload", "--import_path", top)["safe_to_delete"] is True
-        for part in (top, top / "100GOPRO", top / "101GOPRO"):
-            assert told("status", "--import_path", part)["safe_to_delete"] is True
-        assert told("status", "--import_path", top)["sequences"] == 1
+    assert told("status", "--import_path", top / "101GOPRO")["safe_to_delete"] is False
+    assert told("upload", "--import_path", top)["safe_to_delete"] is True
+    for part in (top, top / "100GOPRO", top / "101GOPRO"):
+        assert told("status", "--import_path", part)["safe_to_delete"] is True
+    assert told("status", "--import_path", top)["sequences"] == 1
 
 
 def test_part_of_a_merged_sequence_is_not_sent_alone(tmp_path: Path):
@@ -308,17 +300,14 @@ def test_a_folder_of_the_drive_that_is_renamed_is_processed_again(tmp_path: Path
 
 @pytest.mark.parametrize("gone", ["100GOPRO", "101GOPRO"])
 def test_a_folder_of_the_drive_that_is_deleted_after_the_upload(
-    tmp_path: Path, own_home: Path, monkeypatch: Any, gone: str
+    tmp_path: Path, service: Service, gone: str
 ):
     top = two_folders(tmp_path / "DCIM")
-    with Service() as service:
-        for name, value in service.environment(own_home / "config").items():
-            monkeypatch.setenv(name, value)
-        told("process_and_upload", "--import_path", top, *USER, "--merge_folders")
-        shutil.rmtree(top / gone)
-        for tool in (("upload",), ("process_and_upload", *USER, "--merge_folders")):
-            row = told(*tool, "--import_path", top)
-            assert row["done"] == 0 and row["skipped"] == {"already_uploaded": 4}
+    told("process_and_upload", "--import_path", top, *USER, "--merge_folders")
+    shutil.rmtree(top / gone)
+    for tool in (("upload",), ("process_and_upload", *USER, "--merge_folders")):
+        row = told(*tool, "--import_path", top)
+        assert row["done"] == 0 and row["skipped"] == {"already_uploaded": 4}
 
 
 def test_jumps_are_seen_across_the_folders_of_a_drive(tmp_path: Path):

