@@ -592,15 +592,22 @@ def test_without_temp_home_profile_and_data(card: Path, tmp_path: Path):
     assert b"Traceback" not in done.stderr and not (tmp_path / "~").exists()
 
 
-@windows
 @pytest.mark.parametrize(
-    "place", [".", "ffmpeg", "ffmpeg-7.1-essentials_build\\bin", "FFMPEG.EXE", "path", "given"]
+    "place",
+    [
+        ".",
+        "ffmpeg",
+        os.path.join("ffmpeg-7.1-essentials_build", "bin"),
+        pytest.param("FFMPEG.EXE", marks=windows),
+        "path",
+        "given",
+    ],
 )
 def test_programs_are_found_where_people_put_them(tmp_path: Path, monkeypatch: Any, place: str):
     folder = tmp_path / "with ä and blank"
     monkeypatch.setattr(mt, "HERE", str(folder))
     there = folder if place in (".", "FFMPEG.EXE") else folder / place
-    name = place if place == "FFMPEG.EXE" else "ffmpeg.exe"
+    name = place if place == "FFMPEG.EXE" else "ffmpeg" + ".exe" * (os.name == "nt")
     there.mkdir(parents=True, exist_ok=True)
     shutil.copy(sys.executable, there / name)
     monkeypatch.setenv("PATH", str(there) if place == "path" else "")
