@@ -16753,14 +16753,14 @@ _PATHS = ("FILE", "FOLDER", "PATH")  # the words for a value that is one
 
 
 def is_swallowed(value: str, metavar: Optional[str]) -> bool:
-    """Whether a value goes on behind its quote, or ends in one, which no path of Windows does."""
+    """Whether options stand behind a quote in a value, or it ends in one as no path of Windows."""
     at_end = os.name == "nt" and metavar in _PATHS and value.endswith('"')
     return at_end or '" --' in value
 
 
 def swallowed(value: str) -> UsageError:
     """The error for a path whose closing quote the backslash before it took along."""
-    wrong = "a path goes on behind its quote"
+    wrong = "a path holds a quote"
     remedy = "leave out the backslash at its end, before the quote"
     return UsageError("usage", wrong, value=value, remedy=remedy)
 
