@@ -7861,10 +7861,18 @@ def has_own_clock(moment: Moment) -> bool:
 Synced = Mapping[Tuple[Optional[str], ...], Errors]  # by camera
 
 
-def _means(name: str, path: Path) -> bool:
-    """Whether a name, perhaps with folders before it, means an image."""
-    parts = tuple(map(folded, re.split(r"[/\\]", name)))
-    return parts == tuple(map(folded, path.parts[-len(parts) :]))
+def _meant(names: Iterable[str], images: Sequence[Image]) -> Dict[str, List[Image]]:
+    """The images that each of some names, perhaps with folders before it, means."""
+    found: Dict[str, List[Image]] = {name: [] for name in names}
+    by_last: Dict[str, List[Tuple[Tuple[str, ...], str]]] = {}
+    for name in found:
+        words = tuple(map(folded, re.split(r"[/\\]", name)))
+        by_last.setdefault(words[-1], []).append((words, name))
+    for image in images:
+        for words, name in by_last.get(folded(image.path.name), ()):
+            if words == tuple(map(folded, image.path.parts[-len(words) :])):
+                found[name].append(image)
+    return found
 
 
 def _checked_point(name: str, meant: Sequence[Image]) -> Image:
@@ -7886,9 +7894,9 @@ def sync_errors(images: Sequence[Image], clockwork: Clockwork) -> Synced:
     """
     found: Dict[Tuple[Optional[str], ...], Errors] = {}
     seen: Set[Path] = set()
+    meant = _meant([name for name, _ in clockwork.synced], images)
     for name, when in clockwork.synced:
-        meant = [image for image in images if _means(name, image.path)]
-        image = _checked_point(name, meant)
+        image = _checked_point(name, meant[name])
         moment = moment_of(image, clockwork)
         if moment is None or image.path in seen:
             wrong = "a sync point names an image that has no time"
