@@ -105,7 +105,7 @@ def run(command: Sequence[Any], extra: Optional[Dict[str, str]] = None) -> Run:
                 check=False,
             )
             os.close(writing)
-            with open(reading) as stream:
+            with open(reading, encoding="utf-8") as stream:
                 figures = stream.read().split() or ["0", "0", str(done.returncode)]
             seconds, memory, code = float(figures[0]), float(figures[1]), int(figures[2])
             memory /= 1048576 if sys.platform == "darwin" else 1024
@@ -180,7 +180,7 @@ def facts(folder: Path) -> None:
         cpu = next(
             (
                 line.split(":", 1)[1].strip()
-                for line in info.read_text().splitlines()
+                for line in info.read_text("utf-8").splitlines()
                 if "model name" in line
             ),
             "",
@@ -598,7 +598,9 @@ def times_of(action: Callable[[], Any], rounds: int) -> Tuple[List[Run], Any]:
 def resident() -> float:
     """Bytes of this process in memory now; 0 where that is not known."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path("/proc/self/statm").read_text("utf-8").split()[1]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
     except OSError:
         return 0.0
 

@@ -183,7 +183,7 @@ def serve() -> None:
     for old, new in ((nothing, 0), (nothing, 1), (said, 2)):
         os.dup2(old, new)
         os.set_inheritable(new, True)
-    sys.stdin = open(0, closefd=False)
+    sys.stdin = open(0, closefd=False, encoding="utf-8")
 
 
 if "tool" in globals():

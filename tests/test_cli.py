@@ -102,7 +102,7 @@ def mixed(tmp_path: Path) -> Path:
     making.drive(folder, heading=90.0)
     whole = (folder / "0001.jpg").read_bytes()
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.jpg").write_text("This is no picture.\n")
+    (folder / "text.jpg").write_text("This is no picture.\n", "utf-8")
     (folder / "torn_head.jpg").write_bytes(whole[:200])
     (folder / "torn_tail.jpg").write_bytes(
         making.photo(tmp_path / "x.jpg", lat=1, lon=2, filler=200000).read_bytes()[:-90000]
@@ -635,22 +635,22 @@ def test_torn_last_line_of_the_journal_is_passed_over(drive):
     before = images_in(drive)
     ran = process(drive)
     assert ran.code == 0 and images_in(drive) == before, ran
-    assert all(json.loads(line) for line in journal.read_text().splitlines())
+    assert all(json.loads(line) for line in journal.read_text("utf-8").splitlines())
 
 
 def test_journal_of_a_newer_version_ends_in_10_and_says_what_to_do(drive):
     (drive / ".mapillary").mkdir()
     journal = drive / ".mapillary" / "journal.jsonl"
-    journal.write_text('{"journal":99,"tool":"mapillary_tools 9.0.0"}\n')
+    journal.write_text('{"journal":99,"tool":"mapillary_tools 9.0.0"}\n', "utf-8")
     before = images_in(drive)
     ran = process(drive)
     assert ran.code == 10 and "newer version" in ran.stderr and "use the newer" in ran.stderr
-    assert images_in(drive) == before and journal.read_text().count("\n") == 1
+    assert images_in(drive) == before and journal.read_text("utf-8").count("\n") == 1
 
 
 def test_journal_of_a_newer_version_is_refused_by_dry_run_too(drive):
     (drive / ".mapillary").mkdir()
-    (drive / ".mapillary" / "journal.jsonl").write_text('{"journal":99}\n')
+    (drive / ".mapillary" / "journal.jsonl").write_text('{"journal":99}\n', "utf-8")
     assert process(drive, "--dry_run").code == 10
 
 
@@ -972,7 +972,9 @@ def test_verbose_keeps_a_log_of_every_image(drive):
 
 def test_failed_image_gets_a_log(mixed):
     process(mixed)
-    row = json.loads((mixed / ".mapillary" / "logs" / "no_position.jpg" / "steps.json").read_text())
+    row = json.loads(
+        (mixed / ".mapillary" / "logs" / "no_position.jpg" / "steps.json").read_text("utf-8")
+    )
     assert row["outcome"]["reason"] == "no_position"
     assert not (mixed / ".mapillary" / "logs" / "0001.jpg").exists()
 
@@ -1009,7 +1011,7 @@ def test_sequences_do_not_cross_folders(tmp_path):
 
 def test_what_an_earlier_tool_uploaded_is_honoured(drive):
     (drive / ".mapillary" / "logs" / "0002").mkdir(parents=True)
-    (drive / ".mapillary" / "logs" / "0002" / "upload_success").write_text("")
+    (drive / ".mapillary" / "logs" / "0002" / "upload_success").write_text("", "utf-8")
     before = (drive / "0002.jpg").read_bytes()
     ran = process(drive)
     assert counts(ran) == (5, 4, 1, 0) and "already uploaded" in ran.stdout

@@ -392,10 +392,10 @@ def test_download_lists_what_came_before_it_was_stopped(world, fetch, tmp_path, 
 def test_download_does_not_overwrite_a_list_of_somebody_else(world, fetch, tmp_path):
     world(photos(1))
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "downloaded.csv").write_text("my,own\n1,2\n")
+    (tmp_path / "out" / "downloaded.csv").write_text("my,own\n1,2\n", "utf-8")
     with pytest.raises(mt.CannotWrite):
         fetch()
-    assert (tmp_path / "out" / "downloaded.csv").read_text() == "my,own\n1,2\n"
+    assert (tmp_path / "out" / "downloaded.csv").read_text("utf-8") == "my,own\n1,2\n"
 
 
 # -- what a service may not do

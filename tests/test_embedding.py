@@ -222,7 +222,8 @@ def test_ops_script_in_another_folder(tmp_path):
     making.drive(tmp_path / "cards" / "one", count=2)
     making.photo(tmp_path / "cards" / "two" / "bad.jpg", exif=None)
     (tmp_path / "cards" / "three").mkdir()
-    script.write_text("""
+    script.write_text(
+        """
 import importlib.util, json, pathlib, sys
 spec = importlib.util.spec_from_file_location("mapillary_tools", sys.argv[1])
 mt = importlib.util.module_from_spec(spec)
@@ -234,7 +235,9 @@ for card in sorted(pathlib.Path(sys.argv[2]).iterdir()):
         print(card.name, report.done, report.exit_code)
     except mt.ToolError as error:
         print(card.name, error.problem.code, error.exit_code)
-""")
+""",
+        "utf-8",
+    )
     done = subprocess.run(
         [
             sys.executable,

@@ -78,7 +78,7 @@ def test_a_photo_that_a_track_placed_says_between_which_points(card: Path, tmp_p
         f"{(first + datetime.timedelta(seconds=5 * n)).isoformat()}Z</time></trkpt>"
         for n in range(9000)
     )
-    (tmp_path / "way.gpx").write_text(f"<gpx><trk><trkseg>{points}</trkseg></trk></gpx>")
+    (tmp_path / "way.gpx").write_text(f"<gpx><trk><trkseg>{points}</trkseg></trk></gpx>", "utf-8")
     process(card, "--geotag_source", "gpx", "--geotag_source_path", tmp_path / "way.gpx")
     said = story(card, "0002.jpg")
     between = "between its points of 2024-05-06T07:08:10.000Z and 2024-05-06T07:08:15.000Z"
@@ -89,7 +89,7 @@ def test_a_photo_that_a_track_placed_says_between_which_points(card: Path, tmp_p
 
 
 def test_what_a_table_gave_is_said(card: Path, tmp_path: Path):
-    (tmp_path / "t.csv").write_text("0001.jpg,58.5,12.5\n")
+    (tmp_path / "t.csv").write_text("0001.jpg,58.5,12.5\n", "utf-8")
     process(card)
     run("process_csv", "--import_path", card, "--csv_path", tmp_path / "t.csv", *COLUMNS)
     process(card)
@@ -133,7 +133,7 @@ def test_every_image_is_a_point_of_geojson_and_every_sequence_a_line(card: Path,
     process(card)
     row = told("export", "--import_path", card, "--output_path", tmp_path / "a.geojson")
     assert (row["exit_code"], row["done"], row["sequences"]) == (0, 7, 2)
-    data = json.loads((tmp_path / "a.geojson").read_text())
+    data = json.loads((tmp_path / "a.geojson").read_text("utf-8"))
     points = [one for one in data["features"] if one["geometry"]["type"] == "Point"]
     lines = [one for one in data["features"] if one["geometry"]["type"] == "LineString"]
     assert (len(points), len(lines)) == (7, 2)
@@ -146,7 +146,7 @@ def test_every_sequence_is_a_track_of_gpx(card: Path, tmp_path: Path):
     gpxpy = pytest.importorskip("gpxpy")
     process(card)
     run("export", "--import_path", card, "--output_path", tmp_path / "a.gpx")
-    tracks = gpxpy.parse((tmp_path / "a.gpx").read_text()).tracks
+    tracks = gpxpy.parse((tmp_path / "a.gpx").read_text("utf-8")).tracks
     assert [len(track.segments[0].points) for track in tracks] == [3, 4]
     assert tracks[0].segments[0].points[1].latitude == pytest.approx(57.7001)
 
@@ -154,7 +154,7 @@ def test_every_sequence_is_a_track_of_gpx(card: Path, tmp_path: Path):
 def test_the_csv_is_read_again_by_process_csv(card: Path, tmp_path: Path):
     process(card)
     run("export", "--import_path", card, "--output_path", tmp_path / "a.csv")
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text("utf-8"))))
     assert [row["filename"] for row in rows][:2] == ["0001.jpg", "0002.jpg"] and len(rows) == 7
     words = "--header --filename_column 1 --latitude_column 3 --longitude_column 4".split()
     row = told("process_csv", "--import_path", card, "--csv_path", tmp_path / "a.csv", *words)
@@ -167,7 +167,7 @@ def test_a_name_that_a_spreadsheet_takes_for_a_formula_is_text(tmp_path: Path):
     (folder / "0001.jpg").rename(folder / "=1+1.jpg")
     process(folder)
     run("export", "--import_path", folder, "--output_path", tmp_path / "a.csv")
-    assert "\n'=1+1.jpg," in (tmp_path / "a.csv").read_text()
+    assert "\n'=1+1.jpg," in (tmp_path / "a.csv").read_text("utf-8")
 
 
 def test_descriptions_are_printed_alone(card: Path):
@@ -198,9 +198,9 @@ def test_an_export_is_written_again_but_over_nothing_else(card: Path, tmp_path: 
     process(card)
     for _ in range(2):
         assert run("export", "--import_path", card, "--output_path", tmp_path / name).code == 0
-    (tmp_path / name).write_text("mine")
+    (tmp_path / name).write_text("mine", "utf-8")
     ran = run("export", "--import_path", card, "--output_path", tmp_path / name)
-    assert ran.code == 11 and (tmp_path / name).read_text() == "mine"
+    assert ran.code == 11 and (tmp_path / name).read_text("utf-8") == "mine"
 
 
 def test_nothing_processed_is_nothing_to_export(card: Path, tmp_path: Path):
@@ -246,7 +246,7 @@ def meant(content: bytes) -> Any:
 def test_photos_are_restored(card: Path):
     making.photo(card / "plain.jpg", exif=None)
     before = images_in(card)
-    (card.parent / "t.csv").write_text("0001.jpg,58.5,12.5\nplain.jpg,58.6,12.6\n")
+    (card.parent / "t.csv").write_text("0001.jpg,58.5,12.5\nplain.jpg,58.6,12.6\n", "utf-8")
     process(card, "--offset_angle", "90", "--orientation", "90")
     run("process_csv", "--import_path", card, "--csv_path", card.parent / "t.csv", *COLUMNS)
     process(card, "--offset_angle", "90", "--orientation", "90")

@@ -305,7 +305,7 @@ def _children(pid: int) -> Any:
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            text = Path("/proc", name, "stat").read_text()
+            text = Path("/proc", name, "stat").read_text("utf-8")
         except OSError:
             continue
         if int(text.rpartition(")")[2].split()[1]) == pid:
@@ -315,7 +315,9 @@ def _children(pid: int) -> Any:
 
 def _alive(pid: int) -> bool:
     try:
-        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path("/proc", str(pid), "stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+        )
     except OSError:
         return False
 
@@ -378,7 +380,7 @@ def test_version_of_a_copied_script_says_what_it_is():
 def test_interpolate_leaves_originals_alone_that_a_kept_copy_was_made_of(tmp_path):
     """Symptom: what process_csv --keep_original had put into copies went into the originals."""
     making.drive(tmp_path / "p", count=3)
-    (tmp_path / "t.csv").write_text("\n".join(f"000{n}.jpg,1.{n},2.0" for n in (1, 2, 3)))
+    (tmp_path / "t.csv").write_text("\n".join(f"000{n}.jpg,1.{n},2.0" for n in (1, 2, 3)), "utf-8")
     columns = mt.CsvColumns(
         str(tmp_path / "t.csv"), filename_column=1, latitude_column=2, longitude_column=3
     )

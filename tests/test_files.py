@@ -367,7 +367,9 @@ def test_configuration_is_readable_by_its_owner_only_from_its_first_byte(monkeyp
 
 
 def test_configuration_that_is_damaged_is_an_error_without_its_content():
-    Path(mt.config_path()).write_text("[me]\nuser_upload_token = SECRET\nno equals sign SECRET\n")
+    Path(mt.config_path()).write_text(
+        "[me]\nuser_upload_token = SECRET\nno equals sign SECRET\n", "utf-8"
+    )
     with pytest.raises(mt.UsageError) as caught:
         mt.read_config()
     assert "SECRET" not in str(caught.value) and mt.config_path() in str(caught.value)

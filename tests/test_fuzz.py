@@ -258,7 +258,9 @@ def test_a_journal_whose_values_no_run_makes_is_damaged_and_no_traceback(change,
 
 def test_a_number_of_thousands_of_digits_is_a_name_like_any_other(tmp_path):
     """Symptom: ValueError, since Python makes no number of so many digits."""
-    (tmp_path / "d.csv").write_text(",".join(mt._LIST_HEADER) + "\n" + "9" * 5000 + "m,1,2,3\n")
+    (tmp_path / "d.csv").write_text(
+        ",".join(mt._LIST_HEADER) + "\n" + "9" * 5000 + "m,1,2,3\n", "utf-8"
+    )
     mt.merge_list(str(tmp_path / "d.csv"), {})
     names = ["b" + "0" * 5000 + "2", "b" + "9" * 5000, "b10", "b3"]
     random.Random(1).shuffle(names)

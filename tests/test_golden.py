@@ -237,7 +237,7 @@ def outcome(case: Case, place: Path, workers: int) -> Dict[str, Any]:
     folder, aside = place / "card", place / "aside"
     aside.mkdir(parents=True)
     (aside / "received").mkdir()
-    (aside / "received" / "stand_in.json").write_text('{"name":"stand-in-golden"}')
+    (aside / "received" / "stand_in.json").write_text('{"name":"stand-in-golden"}', "utf-8")
     case.make(folder, aside)
     for path in [*folder.rglob("*"), *aside.rglob("*")]:
         os.utime(str(path), (1717156800, 1717156800))

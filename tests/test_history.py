@@ -53,7 +53,7 @@ def card(tmp_path: Path, own_home: Path, monkeypatch: Any) -> Iterator[Card]:
 
 
 def history(home: Path) -> List[Dict[str, Any]]:
-    return [json.loads(text) for text in (home / "history.jsonl").read_text().splitlines()]
+    return [json.loads(text) for text in (home / "history.jsonl").read_text("utf-8").splitlines()]
 
 
 # ---- the same photos from another folder ---------------------------------------------------------
@@ -248,7 +248,7 @@ def test_a_table_that_moves_one_photo_makes_that_one_outdated(card: Card):
     card.process(folder)
     card.upload(folder)
     name = sorted(path.name for path in folder.glob("*.jpg"))[1]
-    (card.base / "t.csv").write_text(f"{name},57.7003,11.97\n")
+    (card.base / "t.csv").write_text(f"{name},57.7003,11.97\n", "utf-8")
     columns = "--filename_column 1 --latitude_column 2 --longitude_column 3".split()
     told("process_csv", "--import_path", folder, "--csv_path", card.base / "t.csv", *columns)
     row = card.process(folder)

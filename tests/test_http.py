@@ -286,7 +286,8 @@ def certificate(tmp_path_factory):
     paths = folder / "cert.pem", folder / "key.pem"
     (folder / "conf").write_text(
         "[req]\ndistinguished_name=d\nx509_extensions=e\nprompt=no\n[d]\nCN=127.0.0.1\n"
-        "[e]\nsubjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:TRUE\n"
+        "[e]\nsubjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:TRUE\n",
+        "utf-8",
     )
     subprocess.run(
         [

@@ -46,7 +46,7 @@ def record(folder: Path, name: str) -> Any:
 
 def test_first_line_is_a_header_with_the_format_version(tmp_path):
     path = filled(tmp_path, row("a.jpg"))
-    assert json.loads(path.read_text().splitlines()[0])["journal"] == mt.JOURNAL_FORMAT
+    assert json.loads(path.read_text("utf-8").splitlines()[0])["journal"] == mt.JOURNAL_FORMAT
 
 
 def test_every_line_is_ascii_whatever_the_name(tmp_path):
@@ -220,7 +220,7 @@ def test_damaged_line_leaves_the_line_before_it_about_the_image(where, tmp_path)
 def test_line_of_odd_values_is_damaged(more, tmp_path):
     path = filled(tmp_path, row("a.jpg", 1))
     odd = json.dumps({**row("a.jpg", 2), **more}, separators=(",", ":"))
-    path.write_text(path.read_text() + odd + "\n")
+    path.write_text(path.read_text("utf-8") + odd + "\n", "utf-8")
     assert record(tmp_path, "a.jpg") == row("a.jpg", 1)
 
 
@@ -389,7 +389,9 @@ def test_keys_of_a_line_stand_in_a_fixed_order(tmp_path):
     run("process", "--import_path", tmp_path / "p", "--user_name", "demo")
     lines = [
         json.loads(line)
-        for line in (tmp_path / "p" / ".mapillary" / "journal.jsonl").read_text().splitlines()[1:]
+        for line in (tmp_path / "p" / ".mapillary" / "journal.jsonl")
+        .read_text("utf-8")
+        .splitlines()[1:]
     ]
     assert {tuple(line) for line in lines} == {
         ("image", "at", "found", "steps"),
@@ -402,7 +404,7 @@ def test_temporary_files_of_an_interrupted_run_are_cleared(tmp_path):
     places = [tmp_path, tmp_path / ".mapillary", tmp_path / ".mapillary" / "process_images"]
     places[-1].mkdir(parents=True)
     for place in places:
-        (place / ".mapillary-00.part").write_text("half")
+        (place / ".mapillary-00.part").write_text("half", "utf-8")
     with mt.Journal(tmp_path):
         pass
     assert not list(tmp_path.rglob("*.part"))
@@ -425,7 +427,7 @@ def test_old_upload_markers_are_seen_beside_the_images_and_at_the_top(tmp_path):
         tmp_path / "top" / ".mapillary" / "logs" / "sub" / "b",
     ):
         place.mkdir(parents=True)
-        (place / "upload_success").write_text("")
+        (place / "upload_success").write_text("", "utf-8")
     was = mt.old_uploads(str(folder), str(tmp_path / "top"))
     assert [was(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
 
@@ -436,7 +438,7 @@ def test_100_000_images_load_in_a_second(tmp_path, capsys):
     line = json.dumps(row("%06d.jpg", 5), separators=(",", ":")).replace(
         '"steps":{}', '"steps":{"x":"%s"}' % ("y" * 1500)
     )
-    with open(str(tmp_path / ".mapillary" / "journal.jsonl"), "w") as stream:
+    with open(str(tmp_path / ".mapillary" / "journal.jsonl"), "w", encoding="utf-8") as stream:
         stream.write('{"journal":1}\n')
         for number in range(100000):
             stream.write(line % number + "\n")
@@ -456,6 +458,8 @@ def test_log_of_an_image_names_its_problem_by_words(tmp_path):
     words = ["--advanced", "--flag_duplicates", "--verbose"]
     run("process", "--import_path", tmp_path, "--user_name", "demo", *words)
     logs = tmp_path / ".mapillary" / "logs"
-    rows = {path.parent.name: json.loads(path.read_text()) for path in logs.glob("*/steps.json")}
+    rows = {
+        path.parent.name: json.loads(path.read_text("utf-8")) for path in logs.glob("*/steps.json")
+    }
     assert rows["a.jpg"]["outcome"]["problem"]["code"] == "no_position"
     assert rows["0002.jpg"]["outcome"]["partner"] == "0001.jpg"

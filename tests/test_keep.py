@@ -39,7 +39,7 @@ class Card:
             path.chmod([0o644, 0o600, 0o444, 0o660][number % 4])
             os.utime(str(path), ns=(10**18, 10**18 + number * 1234567891))
         self.table.write_text("\n".join(rows), encoding="ascii")
-        (self.folder / "notes.txt").write_text("mine")
+        (self.folder / "notes.txt").write_text("mine", "utf-8")
         self.before = self.state()
 
     def state(self):

@@ -133,7 +133,7 @@ def test_a_program_that_was_started_ends_with_the_run_that_started_it(tool, tmp_
             pytest.skip(name + " is not on this computer")
     kill_fields.video(tmp_path / "field", None)
     slow = tmp_path / "ffmpeg"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.write_text("#!/bin/sh\nexec sleep 60\n", "utf-8")
     slow.chmod(0o755)
     words = kill_child.words_of(kill_fields.SAMPLE, tmp_path / "field")
     words += ["--ffmpeg_path", str(slow)]

@@ -377,3 +377,50 @@ def test_help_is_ascii_so_that_every_console_shows_it(argv):
 
 def test_module_has_no_tab():
     assert "\t" not in SOURCE
+
+
+# ---- the tests themselves ----------------------------------------------------------------------
+
+
+def without_encoding(tree: ast.AST) -> List[int]:
+    """Lines that read or write a text file in the encoding of the computer, whatever that is."""
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(
+            word.arg in ("encoding", None) for word in node.keywords
+        ):
+            continue
+        if any(isinstance(argument, ast.Starred) for argument in node.args):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        modes = [word.value for word in node.keywords if word.arg == "mode"] + node.args[1:2]
+        binary = modes and "b" in str(getattr(modes[0], "value", "b"))
+        plain_open = (
+            isinstance(node.func, ast.Name)
+            and name == "open"
+            and len(node.args) in (1, 2)
+            and not binary
+        )
+        if (
+            plain_open
+            or (name == "write_text" and len(node.args) == 1)
+            or (name == "read_text" and not node.args)
+        ):
+            lines.append(node.lineno)
+    return lines
+
+
+def test_tests_say_the_encoding_of_every_text_file():
+    """A folder named Gö is no UTF-8 in the encoding that Windows takes unasked: a program written so does not start."""
+    assert (
+        len(without_encoding(ast.parse("open(a)\nopen(a, 'w')\np.write_text(t)\np.read_text()")))
+        == 4
+    )
+    assert (
+        without_encoding(ast.parse("open(a, 'rb')\np.write_text(t, 'ascii')\nopen(a, encoding=e)"))
+        == []
+    )
+    found = {}
+    for path in sorted((ROOT / "tests").glob("*.py")):
+        found[path.name] = without_encoding(ast.parse(path.read_text("utf-8")))
+    assert {name: lines for name, lines in found.items() if lines} == {}

@@ -432,7 +432,7 @@ def test_row_56_every_photo_of_a_run(card: Path):
 
 def stored(home: Path, *names: str) -> None:
     text = "".join(f"[{name}]\nuser_upload_token = MLY|{name}|secret\n\n" for name in names)
-    (home / "config").write_text(text)
+    (home / "config").write_text(text, "utf-8")
     (home / "config").chmod(0o600)
 
 
@@ -615,7 +615,7 @@ def test_row_25_a_page_that_could_not_be_written_is_refused_first(card: Path, tm
     for tool in ("process", "process_and_upload"):
         ran = run(tool, "--import_path", card, *USER, "--report", tmp_path / "nodir" / "x.html")
         assert ran.code == 11 and "no such folder" in ran.stderr
-    (tmp_path / "mine.html").write_text("<html>mine</html>")
+    (tmp_path / "mine.html").write_text("<html>mine</html>", "utf-8")
     ran = run("process", "--import_path", card, *USER, "--report", tmp_path / "mine.html")
     assert ran.code == 11 and "was not written by report" in ran.stderr
     assert (card / "0001.jpg").read_bytes() == before
@@ -662,7 +662,7 @@ def test_row_51_a_start_time_may_be_iso_8601():
 
 
 def test_row_53_a_typo_in_the_user_name_is_told_by_process(card: Path, own_home: Path):
-    (own_home / "config").write_text("[anna]\nuser_upload_token = 12345678\n")
+    (own_home / "config").write_text("[anna]\nuser_upload_token = 12345678\n", "utf-8")
     row = told("process", "--import_path", card, "--user_name", "ana")
     assert row["stopped"] is None and row["next"] is None and row["exit_code"] == 0
     said = run("process", "--import_path", card, "--user_name", "ana", "--rerun").stdout

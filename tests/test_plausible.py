@@ -221,7 +221,7 @@ def test_photos_in_an_area_are_left_out_everywhere(card: Path, tmp_path: Path, o
     said = run("process", "--import_path", card, *words)
     row = told("process", "--import_path", card, *USER, "--exclude_area", HOME)
     assert row["skipped"] == {"already_processed": 4, "excluded_area": 5}, row
-    (own_home / "config").write_text("[exclude]\nhome = " + HOME + "\n")
+    (own_home / "config").write_text("[exclude]\nhome = " + HOME + "\n", "utf-8")
     for words in (
         ("upload", "--import_path", card, "--stand_in", tmp_path / "got"),
         ("status", "--import_path", card, "--image", "0004.jpg"),
@@ -241,7 +241,7 @@ def test_an_area_of_the_configuration_counts_after_processing(
     card: Path, tmp_path: Path, own_home: Path
 ):
     run("process", "--import_path", card, *USER)
-    (own_home / "config").write_text("[exclude]\nhome = " + HOME + "\n")
+    (own_home / "config").write_text("[exclude]\nhome = " + HOME + "\n", "utf-8")
     row = told("upload", "--import_path", card, "--stand_in", tmp_path / "got")
     assert (row["done"], row["skipped"]) == (4, {"excluded_area": 5})
     row = told("status", "--import_path", card)
@@ -249,7 +249,7 @@ def test_an_area_of_the_configuration_counts_after_processing(
     run("report", "--import_path", card, "--output_path", tmp_path / "r.html")
     run("export", "--import_path", card, "--output_path", tmp_path / "e.gpx")
     said = run("status", "--import_path", card, "--image", "0004.jpg").stdout
-    text = said + (tmp_path / "r.html").read_text("utf-8") + (tmp_path / "e.gpx").read_text()
+    text = said + (tmp_path / "r.html").read_text("utf-8") + (tmp_path / "e.gpx").read_text("utf-8")
     assert shows_home(text) == []
 
 
@@ -267,12 +267,12 @@ def test_a_track_that_is_written_has_no_point_in_an_area(
         f'<trkpt lat="{57.7 + n * 1e-4:.4f}" lon="11.97"><time>2024-05-06T07:08:{10 + n:02d}Z</time></trkpt>'
         for n in range(9)
     )
-    (tmp_path / "t.gpx").write_text(f"<gpx><trk><trkseg>{points}</trkseg></trk></gpx>")
-    (own_home / "config").write_text("[exclude]\nhome = " + HOME + "\n")
+    (tmp_path / "t.gpx").write_text(f"<gpx><trk><trkseg>{points}</trkseg></trk></gpx>", "utf-8")
+    (own_home / "config").write_text("[exclude]\nhome = " + HOME + "\n", "utf-8")
     words = ("--geotag_source", "gpx", "--geotag_source_path", tmp_path / "t.gpx")
     out = tmp_path / "out.gpx"
     run("extract_geotag_data", "--import_path", card, *words, "--write_gpx", out)
-    assert shows_home(out.read_text()) == [] and out.read_text().count("<trkpt") == 4
+    assert shows_home(out.read_text("utf-8")) == [] and out.read_text("utf-8").count("<trkpt") == 4
 
 
 @pytest.mark.parametrize("area", ["1,2", "a,b,c", "91,0,10", "0,181,10", "0,0,0", "0,0,inf", ""])
@@ -364,18 +364,20 @@ def test_an_area_takes_the_logs_that_tell_of_it(tmp_path: Path):
     logs = tmp_path / ".mapillary" / "logs"
     there = {path for path in logs.rglob("*") if path.is_file()}
     (of_first,) = [path for path in there if "0001" in str(path)]
-    assert len(there) == 5 and "57.7" in of_first.read_text()
+    assert len(there) == 5 and "57.7" in of_first.read_text("utf-8")
     run("process", "--import_path", tmp_path, *USER, "--exclude_area", "57.7,11.97,5")
     assert {path for path in logs.rglob("*") if path.is_file()} == there - {of_first}
 
 
 def test_an_area_counts_in_tools_that_do_not_look_where_a_photo_is(tmp_path: Path, own_home: Path):
     making.drive(tmp_path / "card", 5)
-    (own_home / "config").write_text("[exclude]\nhome = 57.7,11.97,5\n")
+    (own_home / "config").write_text("[exclude]\nhome = 57.7,11.97,5\n", "utf-8")
     run("extract_user_data", "--import_path", tmp_path / "card", *USER)
     run("extract_sequence_data", "--import_path", tmp_path / "card")
     places = {}
-    for line in (tmp_path / "card" / ".mapillary" / "journal.jsonl").read_text().splitlines():
+    for line in (
+        (tmp_path / "card" / ".mapillary" / "journal.jsonl").read_text("utf-8").splitlines()
+    ):
         row = json.loads(line)
         if "image" in row:
             places[row["image"]] = (row.get("found") or {}).get("lat")
@@ -398,16 +400,16 @@ def test_a_position_that_is_given_inside_an_area_goes_nowhere(tmp_path: Path, ow
     card = tmp_path / "card"
     making.drive(card, 5)
     making.photo(card / "0003.jpg", lat=None, lon=None, time="2024:05:06 07:08:13")
-    (own_home / "config").write_text("[exclude]\nhome = 57.7002,11.97,5\n")
+    (own_home / "config").write_text("[exclude]\nhome = 57.7002,11.97,5\n", "utf-8")
     row = told("interpolate", "--import_path", card, "--data", "missing_gps")
     assert row["skipped"].get("excluded_area") == 1, row
     making.photo(card / "0005.jpg", lat=57.7004, lon=11.97, time="2024:05:06 07:08:17")
-    (tmp_path / "t.csv").write_text("0005.jpg,57.7002,11.97\n")
+    (tmp_path / "t.csv").write_text("0005.jpg,57.7002,11.97\n", "utf-8")
     words = ("--filename_column", 1, "--latitude_column", 2, "--longitude_column", 3)
     row = told("process_csv", "--import_path", card, "--csv_path", tmp_path / "t.csv", *words)
     assert row["skipped"].get("excluded_area") == 2, row
     told("process", "--import_path", card, *USER)
-    journal = (card / ".mapillary" / "journal.jsonl").read_text()
+    journal = (card / ".mapillary" / "journal.jsonl").read_text("utf-8")
     assert "57.7002" not in journal and "57.70020" not in journal
     assert making.place(card / "0003.jpg") is None
 

@@ -479,7 +479,7 @@ def test_capture_time_in_ifd0_is_read_and_written_back_there(tmp_path):
         == "2021:03:04 05:06:07"
     )
     table = tmp_path / "t.csv"
-    table.write_text("IMG_0001.jpg,2021:03:05 05:06:07.0\n")
+    table.write_text("IMG_0001.jpg,2021:03:05 05:06:07.0\n", "utf-8")
     mt.process_csv(
         mt.Input(import_path=str(tmp_path / "p")),
         mt.CsvColumns(csv_path=str(table), filename_column=1, timestamp_column=2),
@@ -521,7 +521,7 @@ def test_photo_with_several_names_is_written_under_one_and_that_is_said_once(too
     if tool == "process":
         report = process(tmp_path / "p")
     else:
-        (tmp_path / "t.csv").write_text("IMG_0001.jpg,1.5\n")
+        (tmp_path / "t.csv").write_text("IMG_0001.jpg,1.5\n", "utf-8")
         columns = mt.CsvColumns(str(tmp_path / "t.csv"), filename_column=1, altitude_column=2)
         report = mt.process_csv(mt.Input(import_path=str(tmp_path / "p")), columns)
     assert (tmp_path / "other.jpg").read_bytes() == before != path.read_bytes()

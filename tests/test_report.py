@@ -267,7 +267,7 @@ def test_status_skips_kinds_that_cannot_be_uploaded(tmp_path):
 
 def test_status_names_a_journal_of_a_newer_version_and_goes_on(tmp_path):
     folder_with(tmp_path / "new", record("1.jpg"))
-    (tmp_path / "new" / ".mapillary" / "journal.jsonl").write_text('{"journal":99}\n')
+    (tmp_path / "new" / ".mapillary" / "journal.jsonl").write_text('{"journal":99}\n', "utf-8")
     folder_with(tmp_path / "old", record("1.jpg"), sent("1.jpg"))
     report = status(tmp_path)
     assert (report.done, [problem.code for problem in report.failed]) == (1, ["journal_newer"])

@@ -70,11 +70,11 @@ def test_the_guard_sees_a_secret_however_it_is_spelled(where, secret, tmp_path, 
             program = subprocess.Popen([sys.executable, "-c", code, form], stderr=subprocess.PIPE)
             program.communicate()
         elif where == "name":
-            (tmp_path / form.replace("/", "_")).write_text("")
+            (tmp_path / form.replace("/", "_")).write_text("", "utf-8")
         else:
             path = tmp_path / ("config" if where == "configuration" else "x")
             guard.configure(tmp_path / "config")
-            path.write_text("[demo]\nuser_upload_token = token\nother = x%sy\n" % form)
+            path.write_text("[demo]\nuser_upload_token = token\nother = x%sy\n" % form, "utf-8")
 
     forms = [secret] if where == "program" else spellings(secret)
     for number, form in enumerate(forms):
@@ -93,7 +93,7 @@ def test_the_guard_knows_options_variables_and_configurations(tmp_path, monkeypa
             guard.called(["x", "--user-password=given-by-equals"], {})
             monkeypatch.setenv("MAPILLARY_ACCESS_TOKEN", "given-by-variable")
             config = tmp_path / "config"
-            config.write_text("[a]\nuser_upload_token = given-by-a-file\n")
+            config.write_text("[a]\nuser_upload_token = given-by-a-file\n", "utf-8")
             guard.called(["x"], {"MAPILLARY_CONFIG_PATH": str(config)})
             guard.printed("somewhere", "it is %s." % secret)
 
@@ -212,12 +212,12 @@ def test_the_programs_that_are_started_get_no_secret(tmp_path, monkeypatch):
     for name, secret in zip(guard.VARIABLES, (TOKEN, CLIENT_TOKEN)):
         monkeypatch.setenv(name, secret)
     for name in ("ffmpeg", "ffprobe"):
-        (tmp_path / name).write_text(DUMP)
+        (tmp_path / name).write_text(DUMP, "utf-8")
         (tmp_path / name).chmod(0o755)
     (tmp_path / "video.mp4").write_bytes(b"\0\0\0\x14ftypisom\0\0\0\0isom" + b"\0" * 100)
     words = ("--video_path", tmp_path / "video.mp4", "--ffmpeg_path", tmp_path / "ffmpeg")
     run("sample_video", "--import_path", tmp_path / "frames", *words)
-    dumps = "".join(path.read_text() for path in tmp_path.glob("*.dump"))
+    dumps = "".join(path.read_text("utf-8") for path in tmp_path.glob("*.dump"))
     assert "video.mp4" in dumps and "PATH=" in dumps
     assert TOKEN not in dumps and CLIENT_TOKEN not in dumps
 
@@ -292,10 +292,10 @@ def test_what_a_killed_authenticate_left_is_removed_by_the_next(world, server):
     words = [sys.executable, "-I", "-c", die, str(ROOT / "mapillary_tools.py"), *BY_TOKEN]
     write_config(world.config, "token-of-before", "other")
     other = world.base / ".mapillary-my-notes.part"
-    other.write_text("mine")
+    other.write_text("mine", "utf-8")
     assert subprocess.run(words, env=dict(os.environ), timeout=60).returncode == 9
     (left,) = [path for path in world.base.glob(".mapillary-*.part") if path != other]
-    assert TOKEN in left.read_text() and stat.S_IMODE(left.stat().st_mode) == 0o600
+    assert TOKEN in left.read_text("utf-8") and stat.S_IMODE(left.stat().st_mode) == 0o600
     assert run(*BY_TOKEN).code == 0
     assert not left.exists() and other.exists()
 
@@ -337,7 +337,10 @@ def test_a_configuration_that_is_a_link_is_followed_or_refused_and_that_is_said(
     if ran.code:
         assert (target.read_bytes() if target.exists() else None) == before
     else:
-        assert TOKEN in target.read_text() and ("token-of-before" in target.read_text()) == there
+        assert (
+            TOKEN in target.read_text("utf-8")
+            and ("token-of-before" in target.read_text("utf-8")) == there
+        )
         assert stat.S_IMODE(target.stat().st_mode) == 0o600 and str(target) in said
 
 

@@ -96,7 +96,7 @@ def test_several_track_files_are_one_track(card: Path, tmp_path: Path):
     assert [round(lon, 4) for _, lon in places(card)] == [11.971] * 5 + [11.972] * 5
     again = process(card, "--geotag_source", "gpx", *paths)
     assert again["done"] == 0 and again["skipped"]
-    two.write_text(two.read_text().replace("11.972", "11.973"))  # of the same size
+    two.write_text(two.read_text("utf-8").replace("11.972", "11.973"), "utf-8")  # of the same size
     assert process(card, "--geotag_source", "gpx", *paths)["done"] == 10
 
 
@@ -252,9 +252,11 @@ def test_a_merged_sequence_goes_up_as_one_and_is_told_in_its_first_folder(tmp_pa
     row = told("upload", "--import_path", top, "--stand_in", into)
     assert (row["done"], row["sequences_finished"]) == (8, 1)
     assert len(list((into / "sequences").rglob("*.json"))) == 1
-    lines = (top / "100GOPRO" / ".mapillary" / "journal.jsonl").read_text()
+    lines = (top / "100GOPRO" / ".mapillary" / "journal.jsonl").read_text("utf-8")
     assert "../101GOPRO/0001.jpg" in lines
-    assert '"sequence":{' not in (top / "101GOPRO" / ".mapillary" / "journal.jsonl").read_text()
+    assert '"sequence":{' not in (top / "101GOPRO" / ".mapillary" / "journal.jsonl").read_text(
+        "utf-8"
+    )
     again = told("upload", "--import_path", top, "--stand_in", into)
     assert again["done"] == 0 and len(list((into / "sequences").rglob("*.json"))) == 1
 
@@ -326,9 +328,9 @@ def test_a_journal_cannot_name_folders_elsewhere(tmp_path: Path):
     process(top, "--merge_folders")
     for name in ("100GOPRO", "101GOPRO"):
         journal = top / name / ".mapillary" / "journal.jsonl"
-        text = journal.read_text()
+        text = journal.read_text("utf-8")
         assert '"span":["100GOPRO","101GOPRO"]' in text
-        journal.write_text(text.replace('"101GOPRO"]', '"../../etc"]'))
+        journal.write_text(text.replace('"101GOPRO"]', '"../../etc"]'), "utf-8")
     row = told("upload", "--import_path", top, "--stand_in", into)  # by what the photos say
     assert "a damaged line about 0001.jpg is ignored" in row["said"]
     assert not list(tmp_path.rglob("etc"))

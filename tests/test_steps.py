@@ -186,7 +186,7 @@ def test_organization_and_privacy(tmp_path):
         True,
         "u1",
     )
-    assert "SECRET" not in (tmp_path / ".mapillary" / "journal.jsonl").read_text()
+    assert "SECRET" not in (tmp_path / ".mapillary" / "journal.jsonl").read_text("utf-8")
 
 
 def test_organization_given_with_its_key_is_stored(tmp_path):
@@ -213,7 +213,7 @@ def test_master_upload_signs_the_description_but_not_the_journal(tmp_path):
     mt.write_config({"MAPAdmin": {"MAPILLARY_SECRET_HASH": "abc123secret"}})
     process(tmp_path, master=mt.Master(True))
     assert of(tmp_path, "MAPVideoSecure") == ["abc123secret"]
-    assert "abc123secret" not in (tmp_path / ".mapillary" / "journal.jsonl").read_text()
+    assert "abc123secret" not in (tmp_path / ".mapillary" / "journal.jsonl").read_text("utf-8")
 
 
 def test_meta_tags_of_image_history_are_carried_over_as_data(tmp_path):
@@ -491,7 +491,7 @@ def test_duplicates_are_flagged_with_partner_and_not_described(tmp_path):
     )
     rows = [
         json.loads(line)
-        for line in (tmp_path / ".mapillary" / "journal.jsonl").read_text().splitlines()
+        for line in (tmp_path / ".mapillary" / "journal.jsonl").read_text("utf-8").splitlines()
     ]
     (row,) = [row for row in rows if row.get("image") == "0003.jpg"][-1:]
     assert row["steps"]["sequence_process"]["data"] == {
@@ -582,7 +582,7 @@ def test_failed_image_says_in_which_step_and_keeps_its_reason(tmp_path):
     process(tmp_path)
     (row,) = [
         json.loads(line)
-        for line in (tmp_path / ".mapillary" / "journal.jsonl").read_text().splitlines()[1:]
+        for line in (tmp_path / ".mapillary" / "journal.jsonl").read_text("utf-8").splitlines()[1:]
     ]
     assert row["steps"]["geotag_process"]["status"] == "failed"
     assert row["steps"]["geotag_process"]["error"]["code"] == "no_position"

@@ -425,7 +425,7 @@ def test_written_gpx_reads_back_the_same_here_and_in_gpxpy(tmp_path):
     again = mt.read_track(path)
     assert again.starts == [0, 4] and close(again.points, points)
     gpxpy = pytest.importorskip("gpxpy")
-    parts = gpxpy.parse(path.read_text()).tracks[0].segments
+    parts = gpxpy.parse(path.read_text("utf-8")).tracks[0].segments
     assert [len(part.points) for part in parts] == [4, 6] and parts[0].points[
         1
     ].time.microsecond == 125000
@@ -1194,13 +1194,18 @@ def test_4_gigabyte_video_is_read_without_its_pictures(tmp_path):
         handle.write(tail)
     counter = Path("/proc/self/io")
     before = (
-        int(re.search(r"rchar: (\d+)", counter.read_text()).group(1)) if counter.exists() else 0
+        int(re.search(r"rchar: (\d+)", counter.read_text("utf-8")).group(1))
+        if counter.exists()
+        else 0
     )
     begin = time.perf_counter()
     assert len(mt.read_track(path).points) == 180 and mt.read_movie(path).duration == 10.0
     assert soon(time.perf_counter() - begin, 2.0)
     if counter.exists():
-        assert int(re.search(r"rchar: (\d+)", counter.read_text()).group(1)) - before < 4_000_000
+        assert (
+            int(re.search(r"rchar: (\d+)", counter.read_text("utf-8")).group(1)) - before
+            < 4_000_000
+        )
 
 
 def test_declared_counts_beyond_the_file_allocate_nothing(tmp_path):

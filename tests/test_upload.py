@@ -113,7 +113,7 @@ class Field:
         )
 
     def journal(self):
-        return (self.folder / ".mapillary" / "journal.jsonl").read_text()
+        return (self.folder / ".mapillary" / "journal.jsonl").read_text("utf-8")
 
 
 def fatten(path, size, seed=0):
@@ -247,7 +247,7 @@ def test_every_photo_is_named_when_many_threads_replace_photos_of_the_same_names
     named = {
         name
         for path in (field.base / "received" / "sequences").iterdir()
-        for name in json.loads(path.read_text())["images"]
+        for name in json.loads(path.read_text("utf-8"))["images"]
     }
     assert row["failed"] == [] and len(received) == 23 and named == received
 
@@ -1346,7 +1346,7 @@ def test_what_the_2018_tool_uploaded_stays_uploaded(field, place):
     field.ready(3)
     marker = field.folder / ".mapillary" / "logs" / place / "upload_success"
     marker.parent.mkdir(parents=True)
-    marker.write_text("")
+    marker.write_text("", "utf-8")
     with Service() as service:
         row = field.upload(service)
     assert (row["done"], row["skipped"]) == (2, {"already_uploaded": 1})
@@ -1357,7 +1357,7 @@ def test_a_marker_under_the_import_path_counts_for_a_subfolder(field):
     field.process()
     marker = field.folder / ".mapillary" / "logs" / "day" / "0001" / "upload_success"
     marker.parent.mkdir(parents=True)
-    marker.write_text("")
+    marker.write_text("", "utf-8")
     with Service() as service:
         row = field.upload(service)
     assert (row["done"], row["skipped"]) == (1, {"already_uploaded": 1})

@@ -643,7 +643,7 @@ def broken(folder, steady):
     folder.mkdir()
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "noise.mp4").write_bytes(bytes(range(256)) * 40)
-    (folder / "text.mov").write_text("not a video")
+    (folder / "text.mov").write_text("not a video", "utf-8")
     content = steady.read_bytes()
     (folder / "truncated.mp4").write_bytes(content[: len(content) // 2])
     ffmpeg("-f", "lavfi", "-i", "anullsrc", "-t", "1", folder / "sound.mp4")
@@ -805,7 +805,7 @@ def test_a_record_never_names_a_file_outside_its_folder(steady, tmp_path):
 def fake(folder, name="ffmpeg"):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (name + (".exe" if os.name == "nt" else ""))
-    path.write_text("#!/bin/sh\n")
+    path.write_text("#!/bin/sh\n", "utf-8")
     path.chmod(0o755)
     return str(path)
 

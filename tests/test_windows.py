@@ -258,7 +258,7 @@ def test_names_that_windows_reserves_fail_alone(card: Path, tmp_path: Path, name
 
 @windows
 def test_a_table_finds_photos_whatever_their_case(card: Path, tmp_path: Path):
-    (tmp_path / "t.csv").write_text("0001.JPG,2024:05:06 07:09:00,57.7,11.97\n")
+    (tmp_path / "t.csv").write_text("0001.JPG,2024:05:06 07:09:00,57.7,11.97\n", "utf-8")
     words = (
         "--filename_column",
         1,
@@ -508,7 +508,8 @@ def test_an_embedding_program_without_its_guard_gets_no_storm_of_processes(tmp_p
     making.drive(tmp_path / "card", 600)
     (tmp_path / "host.py").write_text(
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        + HOST.format(card=str(tmp_path / "card"))
+        + HOST.format(card=str(tmp_path / "card")),
+        "utf-8",
     )
     done = subprocess.run(
         [sys.executable, str(tmp_path / "host.py")],
@@ -651,8 +652,8 @@ def clicked(tmp_path: Path, *words: Any) -> "subprocess.CompletedProcess[bytes]"
     clicker = Path(sys.executable).parent / "clicker.exe"  # beside its libraries
     if not clicker.exists():
         shutil.copy(sys.executable, clicker)
-    (tmp_path / "click.py").write_text(CLICK)
-    (tmp_path / "clicked.py").write_text(CLICKED)
+    (tmp_path / "click.py").write_text(CLICK, "utf-8")
+    (tmp_path / "clicked.py").write_text(CLICKED, "utf-8")
     command = [clicker, tmp_path / "click.py", sys.executable, tmp_path / "clicked.py", *words]
     return subprocess.run(
         list(map(str, command)),

@@ -181,7 +181,7 @@ def python(version):
         for wheel in glob.glob(os.path.join(archives, "*.whl")):
             with zipfile.ZipFile(wheel) as z:
                 z.extractall(site)
-        pathlib.Path(site, "sitecustomize.py").write_text(NO_WMI)
+        pathlib.Path(site, "sitecustomize.py").write_text(NO_WMI, "utf-8")
         shutil.rmtree(archives)
 
     if version not in PYTHONS:
@@ -258,7 +258,9 @@ def main():
     wanted = words[1:] if words[0] in ("--prepare", "--where") else words[:1]
     extra = "ffmpeg" in wanted or os.environ.get("WINDOWS_PYTHON_FFMPEG", "0") not in ("", "0")
     os.makedirs(CACHE, exist_ok=True)
-    with open(os.path.join(CACHE, "lock"), "w") as lock:  # two first uses at once: the second waits
+    with open(
+        os.path.join(CACHE, "lock"), "w", encoding="utf-8"
+    ) as lock:  # two first uses at once: the second waits
         fcntl.flock(lock, fcntl.LOCK_EX)
         homes = [python(version) for version in wanted if version != "ffmpeg"]
         tools = programs() if extra else None
