@@ -25,10 +25,15 @@ step gives back as many images as it got.
     Files       Windows                what only Windows has: long paths, attributes, Explorer
                 Finding                which images lie below a folder
                 Files                  writing atomically
-                Workers and programs   the worker pool, ffmpeg, the configuration
+                Environment            what variables say; secrets
+                Workers, Programs      the worker pool; ffmpeg, exiftool
+                Configuration          the file of accounts and areas
                 JPEG, EXIF, XMP, Photos  segments; tags to values and back; image files
-                Points, Movies         what a reader of tracks gathers; boxes of MP4
-                GPX, NMEA, GoPro, BlackVue, CAMM: a floor a format
+                Points, Rows           what a reader of tracks gathers; tables of text
+                Movies, XML            boxes of MP4; tracks in XML
+                GPX, KML and TCX, NMEA, FIT, Subtitles and tables, GoPro, BlackVue, CAMM,
+                Dashcams and panoramas: a floor a family of formats
+                Second reader          what exiftool reads of other videos
                 Track files            the table of readers; files and folders to a Track
                 Journal lines          lines as types, packed and unpacked
                 Journal                .mapillary/journal.jsonl of one folder, its lock
@@ -122,6 +127,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import (
+    IO,
     AbstractSet,
     Any,
     BinaryIO,
@@ -526,6 +532,9 @@ USER, META, GEOTAG, SEQUENCE, PARAMS, DESCRIPTION = STEPS  # as the journal name
 # Not here: reading, writing, computing; how a layer stands in the journal.
 
 
+CAMERA_CLOCK = "camera clock"  # of a Track whose times are those of a clock that people set
+
+
 class Fix(NamedTuple):
     """One place at one time."""
 
@@ -545,8 +554,13 @@ class Track(NamedTuple):
     dropped: Dict[str, int]  # how many points were left out, by reason
     clock: str  # where the times come from: "GPX", "GPS9", "GPSU fitted", "RMC" ...
     notes: Sequence[str] = ()  # what the run should say
-    # seconds UTC of a video's own time 0; None = its GPS does not tell
+    # seconds UTC of a video's own time 0, by `clock`; None = its telemetry does not tell
     zero: Optional[float] = None
+
+    @property
+    def gps_zero(self) -> Optional[float]:
+        """The same, where a GPS tells it and not the camera's own clock."""
+        return None if self.clock == CAMERA_CLOCK else self.zero
 
     def segments(self) -> Iterator[List[Fix]]:
         """The points of each segment; between two of them nothing is known."""
@@ -1329,6 +1343,10 @@ class Options:
         made = kind()
         self._groups.append(made)
         return made
+
+    def having(self, group: Group) -> "Options":
+        """The same with another group of its kind."""
+        return Options([group, *self._groups])
 
 
 class Tool(NamedTuple):
@@ -3365,9 +3383,46 @@ def by_line(things: Iterable[K], merge: bool) -> List[List[K]]:
     return list(lines.values())
 
 
-# ---- Workers and programs -----------------------------------------------------------------------
-# Here: the worker pool, the only subprocess, where programs are, the configuration file.
-# Not here: what a worker does, what a program is asked.
+# ---- Environment --------------------------------------------------------------------------------
+# Here: what variables say, and the secrets that no text may hold.
+# Not here: the configuration file.
+
+_SECRETS: Set[str] = set()  # of this process; nothing that a service says may hold one
+_SHORTEST = 6  # letters of a secret that is looked for; a shorter one is in half of all texts
+
+
+def keep_secret(*texts: str) -> None:
+    """Have texts masked in whatever comes from outside from now on."""
+    _SECRETS.update(text for text in texts if len(text) >= _SHORTEST)
+
+
+def spellings(secret: str) -> List[str]:
+    """How a secret may be spelled in a text, the longest first."""
+    import base64
+    import html
+    import urllib.parse
+
+    codes = [ord(letter) for letter in secret]
+    forms = {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}
+    forms |= {html.escape(secret), json.dumps(secret)[1:-1]}
+    forms.add(base64.b64encode(secret.encode("utf-8", "replace")).decode("ascii").rstrip("="))
+    forms.add("".join(f"\\u{code:04x}" for code in codes))
+    forms.add("".join(f"%{byte:02x}" for byte in secret.encode("utf-8", "replace")))
+    forms |= {"".join(f"&#{code};" for code in codes), "".join(f"&#x{code:x};" for code in codes)}
+    return sorted(forms, key=len, reverse=True)
+
+
+def hushed(text: str) -> str:
+    """A text from outside without our secrets, however they are spelled."""
+    for secret in sorted(_SECRETS, key=len, reverse=True):
+        for form in spellings(secret):
+            text = re.sub(re.escape(form), "...", text, flags=re.IGNORECASE)
+    return text
+
+
+CONFIG_BYTES = 1 << 20  # of a configuration at most
+CONFIG_UNREADABLE = "config_unreadable"  # the code of a problem of the medium
+# configparser takes minutes over many lines that are none
 
 
 def environment(variable: str) -> str:
@@ -3383,6 +3438,11 @@ def hold_tokens() -> None:
     for name in ("MAPILLARY_ACCESS_TOKEN", "MAPILLARY_CLIENT_TOKEN"):
         _HELD[name] = os.environ.pop(name, "")
         keep_secret(_HELD[name])
+
+
+# ---- Workers ------------------------------------------------------------------------------------
+# Here: the worker pool.
+# Not here: what a worker does.
 
 
 def worker_count(wanted: int) -> int:
@@ -3505,6 +3565,10 @@ def each(
         pool.shutdown(wait=True)
 
 
+# ---- Programs -----------------------------------------------------------------------------------
+# Here: the only subprocess, and where programs are.
+# Not here: what a program is asked.
+
 # of what a program says on its error output, the last ones are kept
 ERROR_LINES, ERROR_BYTES = (
     20,
@@ -3543,8 +3607,10 @@ def _ends_with_us() -> Optional[Callable[[], None]]:
     return ends
 
 
-def _start(argv: Sequence[str], folder: Optional[str]) -> "subprocess.Popen[bytes]":
-    """A program that runs: no shell, no input, no window, no token from our environment; raises
+def _start(
+    argv: Sequence[str], folder: Optional[str], stdin: int = subprocess.DEVNULL
+) -> "subprocess.Popen[bytes]":
+    """A program that runs: no shell, no window, no token from our environment; raises
     ProgramMissing.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MAPILLARY_")}
@@ -3553,7 +3619,7 @@ def _start(argv: Sequence[str], folder: Optional[str]) -> "subprocess.Popen[byte
             list(argv),
             cwd=folder,
             env=kept,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
@@ -3566,24 +3632,34 @@ def _start(argv: Sequence[str], folder: Optional[str]) -> "subprocess.Popen[byte
         ) from error
 
 
+def _feed(stdin: IO[bytes], text: str) -> None:
+    """Give a program what it reads; one that has ended reads no more."""
+    with contextlib.suppress(OSError), stdin:
+        stdin.write(text.encode("utf-8", "surrogateescape"))
+
+
 def run_program(
     argv: Sequence[str],
     folder: Optional[str] = None,
     line: Optional[Callable[[str], None]] = None,
+    given: str = "",
 ) -> Ran:
-    """Run a program to its end; line(text) gets each line of its output as it comes.
+    """Run a program to its end; line(text) gets each line of its output as it comes. given is what
+    it may read.
 
     Killed when anything goes wrong here, Ctrl-C included. Raises ProgramMissing.
     """
     errors: Deque[bytes] = collections.deque(maxlen=ERROR_LINES)
     output: List[bytes] = []
-    with _start(argv, folder) as child:
+    with _start(argv, folder, subprocess.PIPE if given else subprocess.DEVNULL) as child:
         stdout, stderr = child.stdout, child.stderr
         assert stdout is not None and stderr is not None
         complaints = iter(lambda: stderr.readline(ERROR_BYTES), b"")
         try:
             reader = threading.Thread(target=errors.extend, args=(complaints,), daemon=True)
             reader.start()
+            if child.stdin is not None:
+                threading.Thread(target=_feed, args=(child.stdin, given), daemon=True).start()
             for row in stdout:
                 if line is None:
                     output.append(row)
@@ -3612,10 +3688,36 @@ _USUAL_ON_POSIX = (
     "/usr/bin",
     "/snap/bin",
 )
-_GET_FFMPEG = {
-    "win32": "winget install ffmpeg, or put ffmpeg.exe and ffprobe.exe beside mapillary_tools.py",
-    "darwin": "brew install ffmpeg",
-}
+
+
+class _Program(NamedTuple):
+    """How a program is found, and got."""
+
+    variable: str  # of the environment that may give its path
+    says: str  # what says where it is
+    get: Mapping[str, str]  # how to get it, by system
+    elsewhere: str
+
+
+_FFMPEG = _Program(
+    "MAPILLARY_TOOLS_FFMPEG_PATH",
+    "--ffmpeg_path FILE",
+    {
+        "win32": "winget install ffmpeg, or put ffmpeg.exe and ffprobe.exe beside "
+        "mapillary_tools.py",
+        "darwin": "brew install ffmpeg",
+    },
+    "apt install ffmpeg, or your system's package of it",
+)
+_EXIFTOOL = _Program(
+    "MAPILLARY_TOOLS_EXIFTOOL_PATH",
+    "MAPILLARY_TOOLS_EXIFTOOL_PATH",
+    {
+        "win32": "put exiftool.exe and its folder exiftool_files beside mapillary_tools.py",
+        "darwin": "brew install exiftool",
+    },
+    "apt install libimage-exiftool-perl, or your system's package of it",
+)
 
 
 def _folders_below_us() -> List[str]:
@@ -3651,32 +3753,39 @@ def _places_of(name: str, given: Optional[str]) -> List[str]:
         return usual
     if os.path.isdir(given):
         beside = os.path.join(given, name)
-        return [beside] if name == "ffmpeg" else [beside] + usual
-    if name == "ffmpeg":
+        return [beside] + usual if name == "ffprobe" else [beside]
+    if name != "ffprobe":
         return [given]
     return [os.path.join(os.path.dirname(given), name)] + usual
 
 
 def find_program(name: str, given: Optional[str] = None) -> str:
-    """The absolute path of ffmpeg or ffprobe: given (a file or a folder), else where programs are.
+    """The absolute path of ffmpeg, ffprobe or exiftool: given (a file or a folder), else where
+    programs are.
 
-    MAPILLARY_TOOLS_FFMPEG_PATH may give it too. Raises ProgramMissing that says how to get it on
-    this system.
+    MAPILLARY_TOOLS_FFMPEG_PATH and MAPILLARY_TOOLS_EXIFTOOL_PATH may give it too. Raises
+    ProgramMissing that says how to get it on this system.
     """
-    given = given or environment("MAPILLARY_TOOLS_FFMPEG_PATH")
+    help_with = _EXIFTOOL if name == "exiftool" else _FFMPEG
+    given = given or environment(help_with.variable)
     typed, given = given, os.path.abspath(os.path.expanduser(given)) if given else given
     for place in _places_of(name, given):
         for candidate in (place, place + ".exe") if os.name == "nt" else (place,):
             if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
                 return candidate
-    remedy = _GET_FFMPEG.get(sys.platform, "apt install ffmpeg, or your system's package of it")
+    remedy = help_with.get.get(sys.platform, help_with.elsewhere)
     wrong = f"there is no {name} there" if given else f"{name} is not on this computer"
     raise ProgramMissing(
         "no_program",
         wrong,
         file=typed or "",
-        remedy=remedy + "; --ffmpeg_path FILE says where it is",
+        remedy=f"{remedy}; {help_with.says} says where it is",
     )
+
+
+# ---- Configuration ------------------------------------------------------------------------------
+# Here: the configuration file.
+# Not here: which service a token is for.
 
 
 def config_path(given: Optional[str] = None) -> str:
@@ -3688,45 +3797,9 @@ def config_path(given: Optional[str] = None) -> str:
     return given or environment("MAPILLARY_CONFIG_PATH") or usual
 
 
-# -- secrets --
-
-_SECRETS: Set[str] = set()  # of this process; nothing that a service says may hold one
 _SECRET_NAME = re.compile("token|secret|hash", re.IGNORECASE)  # of an option of the configuration
-_SHORTEST = 6  # letters of a secret that is looked for; a shorter one is in half of all texts
 
 
-def keep_secret(*texts: str) -> None:
-    """Have texts masked in whatever comes from outside from now on."""
-    _SECRETS.update(text for text in texts if len(text) >= _SHORTEST)
-
-
-def spellings(secret: str) -> List[str]:
-    """How a secret may be spelled in a text, the longest first."""
-    import base64
-    import html
-    import urllib.parse
-
-    codes = [ord(letter) for letter in secret]
-    forms = {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}
-    forms |= {html.escape(secret), json.dumps(secret)[1:-1]}
-    forms.add(base64.b64encode(secret.encode("utf-8", "replace")).decode("ascii").rstrip("="))
-    forms.add("".join(f"\\u{code:04x}" for code in codes))
-    forms.add("".join(f"%{byte:02x}" for byte in secret.encode("utf-8", "replace")))
-    forms |= {"".join(f"&#{code};" for code in codes), "".join(f"&#x{code:x};" for code in codes)}
-    return sorted(forms, key=len, reverse=True)
-
-
-def hushed(text: str) -> str:
-    """A text from outside without our secrets, however they are spelled."""
-    for secret in sorted(_SECRETS, key=len, reverse=True):
-        for form in spellings(secret):
-            text = re.sub(re.escape(form), "...", text, flags=re.IGNORECASE)
-    return text
-
-
-CONFIG_BYTES = 1 << 20  # of a configuration at most
-CONFIG_UNREADABLE = "config_unreadable"  # the code of a problem of the medium
-# configparser takes minutes over many lines that are none
 _CONFIG_LINE = re.compile(r"\s|[#;]|\[[^\]]+\]|[^\s=:\[][^=:]*[=:]|\Z")
 
 
@@ -5101,6 +5174,7 @@ def described_time(image: Image) -> Optional[float]:
 EARLIEST, LATEST = -2208988800.0, 7258118400.0  # 1900 and 2200: a time outside is no time
 MAX_DOP = 10.0  # worse is a guess: dead reckoning in tunnels and parking decks
 TOUCH_SECONDS = 2.0  # two files whose times are this close are one recording
+YEAR_1970_S = 365 * DAY_S  # seconds; exports without times have those of this year
 
 _NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
 ODD_TIME, OF_1970 = "with times that cannot be", "with times of 1970"
@@ -5110,9 +5184,10 @@ NO_FIX, POOR = "without a GPS fix", "with a DOP over 10"
 BAD_RECEPTION = "with a DOP over 20, or fewer than three satellites"
 NO_SATELLITES = "without a satellite"
 BAD_CHECKSUM, NO_DATE = "in lines with a wrong checksum", "without a date"
+PLACELESS, DATELESS = "without a place", "with a time of day but no date"
 TWICE = "at the time of another point"
 NO_POINTS, NO_GPS = "holds no track points", "has GoPro telemetry but no GPS data in it"
-NO_TELEMETRY = "holds no GPS track of GoPro, BlackVue or CAMM"
+NO_TELEMETRY = "holds no GPS track that can be read"
 
 _TIMELESS = "it was exported without times: export it again with them"
 _REMEDIES = {
@@ -5122,7 +5197,10 @@ _REMEDIES = {
     NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
     BAD_RECEPTION: "reception was too poor; give a track from another device",
     POOR: "reception was too poor; give a track from another device as --geotag_source_path",
+    DATELESS: "add a column that is named date",
     NO_DATE: "put one line with the day on top, such as $GPZDA,120000,31,05,2024,,",
+    NO_TELEMETRY: "give the track of another device as --geotag_source_path; exiftool, put beside "
+    "this script, reads the GPS of more cameras",
     NO_GPS: "switch GPS on in the camera, or give a GPX or NMEA log as --geotag_source_path",
 }
 
@@ -5237,6 +5315,23 @@ class Points:
             course = course % 360.0 if 0.0 <= course <= 360.0 else None
         self.segments[-1].append(Fix(time, lat, lon, alt, course))
 
+    def add_timed(
+        self,
+        time: float,
+        text: str,
+        place: Tuple[Optional[float], Optional[float], Optional[float]],
+        course: Optional[float] = None,
+    ) -> None:
+        """Keep a point whose time was written as a text, NaN where it cannot be read; one of 1970
+        is of an export without times.
+        """
+        if text.strip() and not EARLIEST <= time < LATEST:
+            self.drop_odd(text)
+        elif 0 <= time < YEAR_1970_S:
+            self.drop(OF_1970)
+        else:
+            self.add(time, *place, course)
+
     def track(self) -> Track:
         """The Track of the file. Raises BadTrack if no point is left."""
         segments, name = [segment for segment in self.segments if segment], self.path.name
@@ -5319,6 +5414,120 @@ def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Trac
     )
 
 
+# ---- Rows ---------------------------------------------------------------------------------------
+# Here: tables of text to rows of cells (RFC 4180), whatever their encoding.
+# Not here: what a cell means.
+
+TABLE_BYTES = 64 << 20  # of a table that is read: 500,000 rows
+DELIMITERS = {
+    "tab": "\t",
+    "\\t": "\t",
+    "semicolon": ";",
+    "comma": ",",
+    "space": " ",
+    "pipe": "|",
+}
+
+
+class TableRow(NamedTuple):
+    """A row of a table as it stands."""
+
+    line: int  # number of its first line, from 1
+    cells: List[str]
+
+
+def _one_row(mark: str) -> Callable[[str], List[str]]:
+    return lambda line: line.rstrip("\r\n").split(mark)
+
+
+def _table_rows(lines: List[str], mark: str) -> Iterator[TableRow]:
+    """The rows of a table. Quoting that goes wrong costs one line."""
+    import csv
+
+    done = spent = 0  # lines
+    while done < len(lines):
+        base = done
+        rest = map(lines.__getitem__, range(done, len(lines)))
+        reader = csv.reader(rest, delimiter=mark, strict=True)
+        try:
+            for cells in reader:
+                yield TableRow(done + 1, cells)
+                done = base + reader.line_num
+        except csv.Error:  # a quote that is never closed, or not at the end of a cell
+            spent += base + reader.line_num - done
+            if spent > 4 * len(lines) + 1000:  # quotes that open again and again
+                mend = map(_one_row(mark), lines[done:])
+                yield from map(TableRow, itertools.count(done + 1), mend)
+                return
+            yield TableRow(done + 1, lines[done].rstrip("\r\n").split(mark))
+            done += 1
+
+
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+    (b"", "utf-8"),
+)
+
+
+def table_text(path: Union[str, Path]) -> Tuple[bytes, str, str]:
+    """(mark at its begin, text, encoding) of a table; cp1252, with surrogates, where it is no
+    Unicode.
+    """
+    try:
+        with open_file(path) as stream:
+            content = stream.read(TABLE_BYTES + 1)
+        if len(content) > TABLE_BYTES:
+            wrong, most = "is too large", f"more than {TABLE_BYTES >> 20} MB"
+            raise BadTrack("table_large", wrong, file=path, value=most, remedy="split it")
+    except FileNotFoundError:
+        wrong = "there is no such file"
+        raise NotFound("table_missing", wrong, file=path, remedy="check its name") from None
+    except OSError as error:
+        raise unreadable_track(Path(path), error) from error
+    mark, encoding = next(row for row in _MARKS if content.startswith(row[0]))
+    try:
+        return mark, content[len(mark) :].decode(encoding), encoding
+    except UnicodeDecodeError:  # the code page of Western Windows
+        return b"", content.decode("cp1252", "surrogateescape"), "cp1252"
+
+
+def read_table(
+    path: Union[str, Path], delimiter: str = ",", header: bool = False
+) -> List[TableRow]:
+    """The rows of a table, cells as they stand. Blank rows, and a header, are left out.
+
+    `delimiter` is one character, or tab, \\t, semicolon, comma, space or pipe. A quote that is
+    never closed costs its own line only. Raises NotFound, UsageError for a delimiter, BadTrack for
+    a file that is no table (RFC 4180).
+    """
+    mark = DELIMITERS.get(delimiter, delimiter)
+    if len(mark) != 1 or mark in '"\r\n':
+        remedy = "one character, or one of " + ", ".join(DELIMITERS)
+        raise UsageError(
+            "table_delimiter", "is no delimiter", file=path, value=repr(delimiter), remedy=remedy
+        )
+    text = table_text(path)[1]
+    rows = _table_rows(list(io.StringIO(text.replace("\0", ""), newline="")), mark)
+    full = [row for row in rows if any(cell.strip() for cell in row.cells)]
+    return full[1 if header else 0 :]
+
+
+_SEPARATORS = ",;\t|"
+
+
+def separator_of(line: str) -> str:
+    """What stands between the cells of a table, by its first line; "" where it has but one."""
+    return max(_SEPARATORS, key=line.count) if any(map(line.count, _SEPARATORS)) else ""
+
+
+def looks_like_table(text: str) -> bool:
+    """Whether a text begins with the headings of several columns, and holds letters only."""
+    line = text.split("\n", 1)[0].strip()
+    return bool(separator_of(line)) and line.replace("\t", " ").isprintable()
+
+
 # ---- Movies -------------------------------------------------------------------------------------
 # Here: what a file is by its first bytes; the boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime).
 # Not here: what is in the samples of a telemetry track.
@@ -5354,16 +5563,33 @@ def encoding_of(head: bytes) -> str:
     return "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
 
 
+_ROOT = re.compile(r"<(?:[\w.-]+:)?(\w[\w.-]*)")  # the first element of XML
+CUE = re.compile(r"(\d{1,3}):(\d\d):(\d\d)[,.](\d{1,3})\s*-->")  # of a subtitle
+
+
 def family_of(head: bytes) -> str:
-    """What a file is by its first bytes: "movie", "gpx" (any XML), "nmea", or "" for
-    none of these.
+    """What a file is by its first bytes: "movie", "fit", "zip", "kml", "tcx", "gpx" (any other
+    XML), "nmea", "srt", "table", or "" for none of these.
     """
     if head[4:8] in _MOVIE_BOXES:
         return "movie"
-    text = head.decode(encoding_of(head), "replace").lstrip("\u00ef\u00bb\u00bf \t\r\n\0")
+    if head[8:12] == b".FIT":
+        return "fit"
+    if head[:4] == b"PK\3\4":
+        return "zip"
+    encoding = "utf-8" if encoding_of(head) == "latin-1" else "utf-16"
+    text = head.decode(encoding, "replace").lstrip("\ufeff \t\r\n\0")
     if text.startswith("<"):
-        return "gpx"
-    return "nmea" if SENTENCE.search(text) else ""
+        root = _ROOT.search(text)
+        return _XML_ROOTS.get(root.group(1) if root else "", "gpx")
+    if SENTENCE.search(text):
+        return "nmea"
+    if CUE.search(text):
+        return "srt"
+    return "table" if looks_like_table(text) else ""
+
+
+_XML_ROOTS = {"kml": "kml", "TrainingCenterDatabase": "tcx"}
 
 
 class MovieBox(NamedTuple):
@@ -5551,9 +5777,6 @@ class Source:
             )
 
 
-CAMERA_CLOCK = "camera clock"
-
-
 class Sample(NamedTuple):
     """One place in a video."""
 
@@ -5598,11 +5821,10 @@ def take_first(found: Points, choices: Iterable[Choice]) -> None:
                 found.add(sample.time, sample.lat, sample.lon, sample.alt, sample.course)
         good = filter(_is_good, samples)
         zeros = [sample.time - sample.video for sample in good if sample.time is not None]
+        found.zero = median(zeros) if zeros else None
         if zeros and found.clock == CAMERA_CLOCK:
-            note = f"{found.path.name} has no GPS time; its camera clock was taken as UTC"
-            found.notes.append(note)
-        elif zeros:
-            found.zero = median(zeros)
+            note = f"{found.path.name} has no GPS time; its {CAMERA_CLOCK} was taken as UTC"
+            found.notes.append(f"{note} (--timezone says which zone it shows)")
 
 
 def each_payload(
@@ -5628,39 +5850,11 @@ def each_payload(
         found.notes.append((one if len(damaged) == 1 else many) + " damaged and left out")
 
 
-# ---- GPX ----------------------------------------------------------------------------------------
-# Here: GPX 1.0 and 1.1 to a Track (topografix.com/GPX/1/1), and a Track to GPX.
-# Not here: which files are read. (expat: ElementTree takes twice the time, gpxpy four times.)
-
-# What a point says: its attributes, and its children with a slash before their name.
-_LAT_ATTRIBUTE, _LON_ATTRIBUTE, _ELE_CHILD, _TIME_CHILD, _COURSE_CHILD = (
-    "lat",
-    "lon",
-    "/ele",
-    "/time",
-    "/course",
-)
-
+# ---- XML ----------------------------------------------------------------------------------------
+# Here: tracks in XML by expat, entities refused, and the repairs of what is not quite XML.
+# Not here: what an element means. (expat: ElementTree takes twice the time, gpxpy four times.)
 
 _XML_BLOCK = 1 << 20  # bytes
-
-
-_FIX_CHILD, _SAT_CHILD, _DOP_CHILDREN = "/fix", "/sat", ("/hdop", "/pdop")
-_UNUSUAL = frozenset([_COURSE_CHILD, _FIX_CHILD, _SAT_CHILD, *_DOP_CHILDREN])
-_WORST_DOP, _FEWEST_SATS = 20.0, 3.0  # with less a receiver guesses
-
-
-def _gpx_flaw(fields: Mapping[str, str]) -> str:
-    """Why a point is not used by what its receiver says of it; "" if it is."""
-    if fields.get(_FIX_CHILD, "").strip().lower() == "none":
-        return NO_FIX
-    satellites = decimal(fields.get(_SAT_CHILD))
-    if satellites == 0:
-        return NO_SATELLITES
-    poor = satellites is not None and satellites < _FEWEST_SATS
-    dops = [decimal(fields.get(name)) for name in _DOP_CHILDREN]
-    poor = poor or any(dop is not None and dop > _WORST_DOP for dop in dops)
-    return BAD_RECEPTION if poor else ""
 
 
 def iso_seconds(text: str) -> float:
@@ -5675,10 +5869,7 @@ def iso_seconds(text: str) -> float:
     return seconds + DAY_S if text[10:13] == "T24" else seconds  # the end of the day
 
 
-_YEAR_1970_S = 365 * DAY_S  # seconds; exports without times have those of this year
-
-
-class _GpxTimes:
+class XmlTimes:
     """Times of points; parts of them come again and again."""
 
     def __init__(self, found: Points) -> None:
@@ -5703,136 +5894,55 @@ class _GpxTimes:
         return self._minutes(text[:16]) + self._rests(text[16:])
 
 
-class _GpxPoint:
-    """Reads one point after the other: its attributes and direct children only."""
+class XmlFile:
+    """Collects points as expat meets them; a format is a class that says what an element means."""
 
-    def __init__(
-        self, parser: "expat.XMLParserType", names: Dict[str, str], times: _GpxTimes
-    ) -> None:
-        self.parser, self.names, self.times = parser, names, times
-        self.found = times.found  # where the point goes
-        self.depth = 0  # elements open, counted from the point; 0 = outside of points
-        self.fields: Dict[str, str] = {}
-        self.child = ""  # the field that is being read, "" = none
-        self.texts: List[str] = []
+    clock: ClassVar[str] = ""  # as Points has it
 
-    def begin(self, found: Points, attributes: Dict[str, str]) -> None:
-        """A point opens."""
-        self.depth, self.found, self.fields = 1, found, attributes
-
-    def start(self, name: str) -> None:
-        """An element in the point opens."""
-        self.depth += 1
-        if self.depth == 2 and name in self.names:
-            self.child = self.names[name]
-            self.parser.CharacterDataHandler = self.texts.append
-
-    def end(self) -> None:
-        """The point, or an element in it, closes."""
-        depth, self.depth = self.depth, self.depth - 1
-        if depth == 1:
-            self.take()
-        elif depth == 2 and self.child:
-            self.fields.setdefault(self.child, "".join(self.texts))
-            self.texts.clear()
-            self.child = ""
-            self.parser.CharacterDataHandler = None
-
-    def take(self) -> None:
-        """The point is complete. The usual one goes the short way: this runs 100,000 times."""
-        fields = self.fields
-        text, height = fields.get(_TIME_CHILD, ""), fields.get(_ELE_CHILD)
-        try:
-            time = self.times.seconds(text)
-            lat, lon = float(fields[_LAT_ATTRIBUTE]), float(fields[_LON_ATTRIBUTE])
-            alt = None if height is None else float(height)
-            plain_one = (alt is None or alt - alt == 0) and _UNUSUAL.isdisjoint(fields)
-            if plain_one and time >= _YEAR_1970_S and not flaw_of(time, lat, lon):
-                # half of Fix()
-                self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))
-                return
-        except (KeyError, ValueError):
-            pass
-        time = iso_seconds(text)
-        if text.strip() and not EARLIEST <= time < LATEST:
-            self.found.drop_odd(text)
-            return
-        if 0 <= time < _YEAR_1970_S:
-            self.found.drop(OF_1970)
-            return
-        flaw = _gpx_flaw(fields)
-        if flaw:
-            self.found.drop(flaw)
-            return
-        lat_text, lon_text = fields.get(_LAT_ATTRIBUTE), fields.get(_LON_ATTRIBUTE)
-        place = decimal(lat_text), decimal(lon_text), decimal(height)
-        self.found.add(time, *place, decimal(fields.get(_COURSE_CHILD)))
-
-
-_FIELDS = ("ele", "time", "course", "fix", "sat", "hdop", "pdop")
-
-
-class _GpxFile:
-    """Collects points as expat meets them: GPX 1.0, 1.1 or none, any prefix."""
-
-    def __init__(
-        self, path: Path, parser: "expat.XMLParserType", fields: Sequence[str] = _FIELDS
-    ) -> None:
-        self.parser = parser
-        self.track, self.other = Points(path, "GPX"), Points(path, "GPX")
-        self.root = ""
+    def __init__(self, path: Path, parser: "expat.XMLParserType") -> None:
+        self.parser, self.root = parser, ""
+        self.found = Points(path, self.clock)
         self.fault = ""  # what expat found wrong; "" = nothing
-        self.point = _GpxPoint(parser, {}, _GpxTimes(self.track))
-        self.kinds: Dict[str, Points] = {}
-        self.parts: AbstractSet[str] = frozenset()
         parser.buffer_text = True
-        parser.StartElementHandler = functools.partial(self.begin, fields)
+        parser.StartElementHandler = self.begin
         parser.EndElementHandler = self.end
         parser.EntityDeclHandler = parser.AttlistDeclHandler = self.refuse
-
-    @property
-    def found(self) -> Points:
-        """The points of the tracks, else of routes and waypoints."""
-        return self.track if self.track.any else self.other
 
     def refuse(self, *declaration: object) -> None:
         """Entities can make a small file fill the memory, or read other files; no track
         needs them.
         """
         raise bad_track(
-            self.track.path,
+            self.found.path,
             "track_entities",
             "declares XML entities, which are refused",
             str(declaration[0])[:40],
             "remove the <!DOCTYPE ...> part or export the track again",
         )
 
-    def begin(self, fields: Sequence[str], name: str, attributes: Dict[str, str]) -> None:
-        """The first element opens: all names of GPX have its prefix."""
+    def begin(self, name: str, attributes: Dict[str, str]) -> None:
+        """The first element opens."""
         self.root = name.rpartition(":")[2]
-        mark = name[: len(name) - len(self.root)]
-        self.kinds = {
-            mark + "trkpt": self.track,
-            mark + "rtept": self.other,
-            mark + "wpt": self.other,
-        }
-        self.point.names.update({mark + field: "/" + field for field in fields})
-        self.parts = {mark + part for part in ("trkseg", "trk", "rte", "wpt")}
         self.parser.StartElementHandler = self.start
+        self.start(name, attributes)
 
     def start(self, name: str, attributes: Dict[str, str]) -> None:
         """An element opens."""
-        if self.point.depth:
-            self.point.start(name)
-        elif name in self.kinds:
-            self.point.begin(self.kinds[name], attributes)
 
     def end(self, name: str) -> None:
         """An element closes."""
-        if self.point.depth:
-            self.point.end()
-        if not self.point.depth and name in self.parts and self.point.found.segments[-1]:
-            self.point.found.segments.append([])
+
+    def points(self) -> Points:
+        """What has been found so far."""
+        return self.found
+
+    def take(self, more: "XmlFile") -> None:
+        """Add what another document in the same file holds."""
+        self.found.take(more.points())
+        self.fault = self.fault or more.fault
+
+
+XmlMaker = Callable[[Path, "expat.XMLParserType"], XmlFile]
 
 
 REPAIR_BYTES = 1 << 28  # a longer file is read up to its first fault
@@ -5843,16 +5953,13 @@ _PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)\b", re.IGNO
 _DECLARED = re.compile(rb"<\?xml[^>]*\?>")
 
 
-def _parse_gpx(
-    path: Path,
-    source: Union[BinaryIO, bytes],
-    encoding: Optional[str] = None,
-    fields: Sequence[str] = _FIELDS,
-) -> _GpxFile:
-    """What expat makes of a GPX, as far as its first fault; raises BadTrack for entities."""
+def parse_xml(
+    path: Path, source: Union[BinaryIO, bytes], make: XmlMaker, encoding: Optional[str] = None
+) -> XmlFile:
+    """What expat makes of a file, as far as its first fault; raises BadTrack for entities."""
     from xml.parsers import expat
 
-    read = _GpxFile(path, expat.ParserCreate(encoding), fields)
+    read = make(path, expat.ParserCreate(encoding))
     try:
         if isinstance(source, bytes):
             read.parser.Parse(source, True)
@@ -5893,28 +6000,23 @@ _REPAIRS = (  # one after the other, until it can be read to its end
 )
 
 
-def _parse_documents(path: Path, data: bytes) -> _GpxFile:
+def _parse_documents(path: Path, data: bytes, make: XmlMaker) -> XmlFile:
     """What expat makes of all documents in one file, one behind the other."""
     first, *others = re.split(rb"(?<=</gpx>)\s*(?=<)", data)
-    read = _parse_gpx(path, first, None if _DECLARED.search(data[:200]) else "utf-8")
+    read = parse_xml(path, first, make, None if _DECLARED.search(data[:200]) else "utf-8")
     for document in others:
-        more = _parse_gpx(path, document)
-        read.track.take(more.track)
-        read.other.take(more.other)
-        read.fault = read.fault or more.fault
+        read.take(parse_xml(path, document, make))
     return read
 
 
-def _gpx_repaired(source: Source, read: _GpxFile) -> _GpxFile:
-    """A GPX that expat does not read to its end: with the first repair by which it does, or as far
-    as it can be read. Raises BadTrack for a web page.
+def xml_repaired(path: Path, data: bytes, read: XmlFile, make: XmlMaker) -> XmlFile:
+    """A file that expat does not read to its end: with the first repair by which it does, or as
+    far as it can be read. Raises BadTrack for a web page.
     """
-    cause, best, name = read.fault, read, source.path.name
-    source.handle.seek(0)
-    data = source.handle.read(REPAIR_BYTES + 1)
+    cause, best = read.fault, read
     if _PAGE.match(data[:4096]):
         raise bad_track(
-            source.path,
+            path,
             "track_kind",
             "is a web page (HTML), not a track",
             "",
@@ -5922,13 +6024,175 @@ def _gpx_repaired(source: Source, read: _GpxFile) -> _GpxFile:
         )
     for repair in _REPAIRS if len(data) <= REPAIR_BYTES else ():
         data = repair.mend(data)
-        tried = _parse_documents(source.path, data)
+        tried = _parse_documents(path, data, make)
         if not tried.fault:
-            tried.found.notes.append(f"{name} is not quite XML ({cause}): read {repair.words}")
+            note = f"{path.name} is not quite XML ({cause}): read {repair.words}"
+            tried.points().notes.append(note)
+            tried.fault = cause
             return tried
-        best = max(best, tried, key=lambda one: sum(map(len, one.found.segments)))
-    best.found.notes.append(f"{name} is not quite XML ({cause}): read up to there")
+        best = max(best, tried, key=lambda one: sum(map(len, one.points().segments)))
+    best.points().notes.append(f"{path.name} is not quite XML ({cause}): read up to there")
+    best.fault = cause
     return best
+
+
+def read_xml(source: Source, make: XmlMaker) -> XmlFile:
+    """What a file holds, repaired where that is needed."""
+    source.handle.seek(0)
+    read = parse_xml(source.path, source.handle, make)
+    if not read.fault:
+        return read
+    source.handle.seek(0)
+    return xml_repaired(source.path, source.handle.read(REPAIR_BYTES + 1), read, make)
+
+
+# ---- GPX ----------------------------------------------------------------------------------------
+# Here: GPX 1.0 and 1.1 to a Track (topografix.com/GPX/1/1), and a Track to GPX.
+# Not here: which files are read.
+
+# What a point says: its attributes, and its children with a slash before their name.
+_LAT_ATTRIBUTE, _LON_ATTRIBUTE, _ELE_CHILD, _TIME_CHILD, _COURSE_CHILD = (
+    "lat",
+    "lon",
+    "/ele",
+    "/time",
+    "/course",
+)
+
+
+_FIX_CHILD, _SAT_CHILD, _DOP_CHILDREN = "/fix", "/sat", ("/hdop", "/pdop")
+_UNUSUAL = frozenset([_COURSE_CHILD, _FIX_CHILD, _SAT_CHILD, *_DOP_CHILDREN])
+_WORST_DOP, _FEWEST_SATS = 20.0, 3.0  # with less a receiver guesses
+
+
+def _gpx_flaw(fields: Mapping[str, str]) -> str:
+    """Why a point is not used by what its receiver says of it; "" if it is."""
+    if fields.get(_FIX_CHILD, "").strip().lower() == "none":
+        return NO_FIX
+    satellites = decimal(fields.get(_SAT_CHILD))
+    if satellites == 0:
+        return NO_SATELLITES
+    poor = satellites is not None and satellites < _FEWEST_SATS
+    dops = [decimal(fields.get(name)) for name in _DOP_CHILDREN]
+    poor = poor or any(dop is not None and dop > _WORST_DOP for dop in dops)
+    return BAD_RECEPTION if poor else ""
+
+
+class _GpxPoint:
+    """Reads one point after the other: its attributes and direct children only."""
+
+    def __init__(
+        self, parser: "expat.XMLParserType", names: Dict[str, str], times: XmlTimes
+    ) -> None:
+        self.parser, self.names, self.times = parser, names, times
+        self.found = times.found  # where the point goes
+        self.depth = 0  # elements open, counted from the point; 0 = outside of points
+        self.fields: Dict[str, str] = {}
+        self.child = ""  # the field that is being read, "" = none
+        self.texts: List[str] = []
+
+    def begin(self, found: Points, attributes: Dict[str, str]) -> None:
+        """A point opens."""
+        self.depth, self.found, self.fields = 1, found, attributes
+
+    def start(self, name: str) -> None:
+        """An element in the point opens."""
+        self.depth += 1
+        if self.depth == 2 and name in self.names:
+            self.child = self.names[name]
+            self.parser.CharacterDataHandler = self.texts.append
+
+    def end(self) -> None:
+        """The point, or an element in it, closes."""
+        depth, self.depth = self.depth, self.depth - 1
+        if depth == 1:
+            self.take()
+        elif depth == 2 and self.child:
+            self.fields.setdefault(self.child, "".join(self.texts))
+            self.texts.clear()
+            self.child = ""
+            self.parser.CharacterDataHandler = None
+
+    def take(self) -> None:
+        """The point is complete. The usual one goes the short way: this runs 100,000 times."""
+        fields = self.fields
+        text, height = fields.get(_TIME_CHILD, ""), fields.get(_ELE_CHILD)
+        try:
+            time = self.times.seconds(text)
+            lat, lon = float(fields[_LAT_ATTRIBUTE]), float(fields[_LON_ATTRIBUTE])
+            alt = None if height is None else float(height)
+            plain_one = (alt is None or alt - alt == 0) and _UNUSUAL.isdisjoint(fields)
+            if plain_one and time >= YEAR_1970_S and not flaw_of(time, lat, lon):
+                # half of Fix()
+                self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))
+                return
+        except (KeyError, ValueError):
+            pass
+        time = iso_seconds(text)
+        flaw = _gpx_flaw(fields)
+        if flaw and (time >= YEAR_1970_S or not text.strip()):
+            self.found.drop(flaw)
+            return
+        lat_text, lon_text = fields.get(_LAT_ATTRIBUTE), fields.get(_LON_ATTRIBUTE)
+        place = decimal(lat_text), decimal(lon_text), decimal(height)
+        self.found.add_timed(time, text, place, decimal(fields.get(_COURSE_CHILD)))
+
+
+_FIELDS = ("ele", "time", "course", "fix", "sat", "hdop", "pdop")
+
+
+class _GpxFile(XmlFile):
+    """GPX 1.0, 1.1 or none, any prefix."""
+
+    clock = "GPX"
+
+    def __init__(
+        self, path: Path, parser: "expat.XMLParserType", fields: Sequence[str] = _FIELDS
+    ) -> None:
+        super().__init__(path, parser)
+        self.fields = fields
+        self.other = Points(path, self.clock)  # of routes and waypoints
+        self.point = _GpxPoint(parser, {}, XmlTimes(self.found))
+        self.kinds: Dict[str, Points] = {}
+        self.parts: AbstractSet[str] = frozenset()
+
+    def points(self) -> Points:
+        """The points of the tracks, else of routes and waypoints."""
+        return self.found if self.found.any else self.other
+
+    def take(self, more: XmlFile) -> None:
+        """Add what another document in the same file holds."""
+        if isinstance(more, _GpxFile):
+            self.found.take(more.found)
+            self.other.take(more.other)
+            self.fault = self.fault or more.fault
+
+    def begin(self, name: str, attributes: Dict[str, str]) -> None:
+        """The first element opens: all names of GPX have its prefix."""
+        self.root = name.rpartition(":")[2]
+        mark = name[: len(name) - len(self.root)]
+        self.kinds = {
+            mark + "trkpt": self.found,
+            mark + "rtept": self.other,
+            mark + "wpt": self.other,
+        }
+        self.point.names.update({mark + field: "/" + field for field in self.fields})
+        self.parts = {mark + part for part in ("trkseg", "trk", "rte", "wpt")}
+        self.parser.StartElementHandler = self.start
+
+    def start(self, name: str, attributes: Dict[str, str]) -> None:
+        """An element opens."""
+        if self.point.depth:
+            self.point.start(name)
+        elif name in self.kinds:
+            self.point.begin(self.kinds[name], attributes)
+
+    def end(self, name: str) -> None:
+        """An element closes."""
+        if self.point.depth:
+            self.point.end()
+        if not self.point.depth and name in self.parts and self.point.found.segments[-1]:
+            self.point.found.segments.append([])
 
 
 def _gpx_again(path: Path, cause: str) -> Track:
@@ -5957,27 +6221,26 @@ def _gpx_again(path: Path, cause: str) -> Track:
 
 def read_gpx(source: Source) -> Track:
     """GPX 1.0 and 1.1; routes and waypoints only where there is no track."""
-    source.handle.seek(0)
-    read = _parse_gpx(source.path, source.handle)
-    if read.found.dropped.get(NO_SATELLITES) and not any(read.found.segments):
-        source.handle.seek(0)  # a logger that does not count them writes 0
-        read = _parse_gpx(source.path, source.handle, None, [f for f in _FIELDS if f != "sat"])
-    if read.fault:
-        cause, read = read.fault, _gpx_repaired(source, read)
-        if not read.found.any:
-            return _gpx_again(source.path, cause)
-    if read.root not in ("gpx", "") and not read.found.any:
+    read = read_xml(source, _GpxFile)
+    found = read.points()
+    if found.dropped.get(NO_SATELLITES) and not any(found.segments):
+        fields = [field for field in _FIELDS if field != "sat"]  # of a logger that writes 0
+        read = read_xml(source, functools.partial(_GpxFile, fields=fields))
+        found = read.points()
+    if read.fault and not found.any:
+        return _gpx_again(source.path, read.fault)
+    if read.root not in ("gpx", "") and not found.any:
         kind = f"<{read.root[:40]}>"
         raise bad_track(
-            source.path, "track_kind", "is XML but not GPX", kind, "convert it to GPX first"
+            source.path, "track_kind", "is XML but no track", kind, "convert it to GPX first"
         )
-    lone = read.found is read.other and max(map(len, read.other.segments)) == 1
-    if lone and read.found.any:
-        read.found.notes.append(
+    lone = found is not read.found and max(map(len, found.segments)) == 1
+    if lone and found.any:
+        found.notes.append(
             f"{source.path.name} holds only waypoints: images are placed on them alone, and "
             "between two only where they are seconds apart, or with --max_gap"
         )
-    return read.found.track()
+    return found.track()
 
 
 def check_gpx_target(path: Union[str, Path]) -> None:
@@ -6016,6 +6279,206 @@ def write_gpx(track: Track, path: Union[str, Path]) -> None:
 
     check_gpx_target(path)
     write_atomically(path, chunks())
+
+
+# ---- KML and TCX --------------------------------------------------------------------------------
+# Here: KML 2.2 with gx:Track or timed Placemarks, KMZ, and Training Center XML to a Track.
+# Not here: expat and its repairs (XML).
+
+UNPACKED_BYTES = 1 << 26  # of a KML in a KMZ
+
+
+class _Elements(XmlFile):
+    """XML whose elements are looked at when they close, with their text where it is wanted."""
+
+    wanted: ClassVar[FrozenSet[str]] = frozenset()  # names, without their prefix
+
+    def __init__(self, path: Path, parser: "expat.XMLParserType") -> None:
+        super().__init__(path, parser)
+        self.times = XmlTimes(self.found)
+        self.open: List[str] = []  # the names of the elements that are open
+        self.texts: List[str] = []
+
+    def start(self, name: str, attributes: Dict[str, str]) -> None:
+        """An element opens."""
+        local = name.rpartition(":")[2]
+        self.open.append(local)
+        if local in self.wanted:
+            self.texts.clear()
+            self.parser.CharacterDataHandler = self.texts.append
+
+    def end(self, name: str) -> None:
+        """An element closes."""
+        local = self.open.pop()
+        self.parser.CharacterDataHandler = None
+        self.close(local, "".join(self.texts).strip() if local in self.wanted else "")
+
+    def close(self, name: str, text: str) -> None:
+        """What an element means, by its name and text; `open` holds those around it."""
+
+    def below(self, *names: str) -> bool:
+        """Whether the elements around the one that closes end with these names."""
+        return tuple(self.open[-len(names) :]) == names
+
+    def add(self, when: str, place: Sequence[str], course: Optional[float] = None) -> None:
+        """Keep a point of these texts: its time, and latitude, longitude, perhaps altitude."""
+        lat, lon, alt = (decimal(text) for text in itertools.islice((*place, "", "", ""), 3))
+        if lat is None and lon is None:
+            self.found.drop(PLACELESS)
+            return
+        seconds = self.times.seconds(when) if when else math.nan
+        if seconds != seconds and when:
+            seconds = iso_seconds(when)
+        self.found.add_timed(seconds, when, (lat, lon, alt), course)
+
+
+_TRACK_PARTS = ("when", "coord", "angles")
+
+
+class _KmlFile(_Elements):
+    """KML: gx:Track, else Placemarks with a time."""
+
+    clock = "KML"
+    wanted = frozenset(["when", "begin", "coord", "angles", "coordinates"])
+
+    def __init__(self, path: Path, parser: "expat.XMLParserType") -> None:
+        super().__init__(path, parser)
+        # of a gx:Track: the texts of each of _TRACK_PARTS
+        self.parts: Tuple[List[str], ...] = ([], [], [])
+        self.when = ""  # of a Placemark
+        self.spots: List[str] = []  # its points
+        self.marks = Points(path, self.clock)  # of all Placemarks
+
+    def points(self) -> Points:
+        """The points of tracks, then those of Placemarks: many files tell the same ones twice."""
+        self._end_track()
+        self.found.take(self.marks)
+        self.marks = Points(self.found.path, self.clock)
+        return self.found
+
+    def close(self, name: str, text: str) -> None:
+        """What an element of KML means."""
+        if self.below("Track") and name in _TRACK_PARTS:
+            self.parts[_TRACK_PARTS.index(name)].append(text)
+        elif name == "when" and self.below("Placemark", "TimeStamp"):
+            self.when = text
+        elif name == "begin" and self.below("Placemark", "TimeSpan"):
+            self.when = text
+        elif name == "coordinates" and self.open[-1:] in (["Point"], ["LineString"]):
+            self.spots += text.split()
+        elif name == "Track":
+            self._end_track()
+        elif name == "Placemark":
+            self._end_placemark()
+
+    def _end_track(self) -> None:
+        """Keep the points of the gx:Track that ends; its values stand in the same order."""
+        for when, coord, angles in itertools.zip_longest(*self.parts, fillvalue=""):
+            lon, lat, alt = [*coord.split(), "", "", ""][:3]
+            self.add(when, (lat, lon, alt), decimal(angles.partition(" ")[0]))
+        self.parts = ([], [], [])
+        if self.found.segments[-1]:
+            self.found.segments.append([])
+
+    def _end_placemark(self) -> None:
+        """Keep the place of a Placemark that has a time; a line has one for all of it, which is
+        none.
+        """
+        tracks, self.found = self.found, self.marks
+        when = self.when if len(self.spots) == 1 else ""
+        for spot in self.spots:
+            lon, lat, alt = [*spot.split(","), "", "", ""][:3]
+            self.add(when, (lat, lon, alt))
+        self.found, self.when, self.spots = tracks, "", []
+
+
+_TRACKPOINT = ("Time", "LatitudeDegrees", "LongitudeDegrees", "AltitudeMeters")
+
+
+class _TcxFile(_Elements):
+    """Training Center XML: the Trackpoints of all activities and courses."""
+
+    clock = "TCX"
+    wanted = frozenset(_TRACKPOINT)
+
+    def __init__(self, path: Path, parser: "expat.XMLParserType") -> None:
+        super().__init__(path, parser)
+        self.fields: Dict[str, str] = {}  # of a Trackpoint
+
+    def close(self, name: str, text: str) -> None:
+        """What an element of TCX means."""
+        if name == "Trackpoint":
+            when, *place = (self.fields.get(field, "") for field in _TRACKPOINT)
+            self.add(when, place)
+            self.fields = {}
+        elif name == "Track" and self.found.segments[-1]:
+            self.found.segments.append([])
+        elif self.below("Trackpoint") or self.below("Trackpoint", "Position"):
+            self.fields[name] = text
+
+
+def read_tcx(source: Source) -> Track:
+    """Training Center XML (Garmin TCX v2)."""
+    return read_xml(source, _TcxFile).points().track()
+
+
+def _kml_within(source: Source) -> str:
+    """The name of the KML in a ZIP archive, "" where there is none or this is no archive."""
+    if source.family != "zip":
+        return ""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(source.handle) as archive:
+            names = [name for name in archive.namelist() if name.lower().endswith(".kml")]
+    except (zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError):
+        return "?"
+    return next((name for name in names if name.lower() == "doc.kml"), (names or [""])[0])
+
+
+def _unpacked(source: Source) -> bytes:
+    """The KML in a KMZ; raises BadTrack."""
+    import zipfile
+    import zlib
+
+    name, path = _kml_within(source), source.path
+    try:
+        with zipfile.ZipFile(source.handle) as archive, archive.open(name) as stream:
+            content = stream.read(UNPACKED_BYTES + 1)
+    # RuntimeError: a password; the last two: ways of packing that this Python does not know, a cut
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        RuntimeError,
+        LookupError,
+        ValueError,
+        EOFError,
+    ) as error:
+        wrong, remedy = "is a ZIP archive that cannot be unpacked", "unpack it, or export it again"
+        cause = "it asks for a password" if "password" in str(error) else ""
+        raise bad_track(path, "track_damaged", wrong, cause, remedy) from error
+    if len(content) > UNPACKED_BYTES:
+        wrong, most = "is too large when unpacked", f"more than {UNPACKED_BYTES >> 20} MB"
+        raise bad_track(path, "track_large", wrong, most, "split it")
+    return content
+
+
+def holds_kml(source: Source) -> bool:
+    """Whether a file is KML, or KML in a ZIP archive."""
+    return source.family == "kml" or bool(_kml_within(source))
+
+
+def read_kml(source: Source) -> Track:
+    """KML 2.2: the points of gx:Track elements, else of Placemarks that have a time. In a ZIP
+    archive that of doc.kml, else of the first one.
+    """
+    if source.family == "kml":
+        return read_xml(source, _KmlFile).points().track()
+    content = _unpacked(source)
+    read = parse_xml(source.path, content, _KmlFile)
+    if read.fault:
+        read = xml_repaired(source.path, content, read, _KmlFile)
+    return read.points().track()
 
 
 # ---- NMEA ---------------------------------------------------------------------------------------
@@ -6243,6 +6706,591 @@ def read_nmea(source: Source) -> Track:
     """A log of NMEA 0183 sentences: RMC, GGA, GLL, ZDA of any talker, $PMGNTRK."""
     found = Points(source.path, "NMEA")
     add_sentences(nmea_lines(source.handle), found)
+    return found.track()
+
+
+# ---- FIT ----------------------------------------------------------------------------------------
+# Here: the records of Garmin's FIT (developer.garmin.com/fit): watches, bicycle computers, VIRB.
+# Not here: other messages than those with a place or a time.
+
+_FIT_EPOCH = 631065600.0  # 1989-12-31 UTC in seconds since 1970
+_FIT_SYSTEM = 0x10000000  # a lower time counts from when the device was switched on
+_SEMICIRCLE = 180.0 / (1 << 31)  # degrees
+_FIT_NUMBERS = {  # the lower five bits of a base type -> as the struct module has it, none
+    **{1: ("b", 0x7F), 2: ("B", 0xFF), 3: ("h", 0x7FFF), 4: ("H", 0xFFFF), 5: ("i", 0x7FFFFFFF)},
+    **{6: ("I", 0xFFFFFFFF), 12: ("I", 0), 11: ("H", 0), 10: ("B", 0), 0: ("B", 0xFF)},
+}
+_FIT_TIME = 253  # the field of every message that tells a time
+_RECORD, _EVENT, _GPS_DATA, _CORRELATION = 20, 21, 160, 162  # message numbers
+_FIT_WANTED = {  # their fields
+    _RECORD: (0, 1, 2, 78, _FIT_TIME),
+    _EVENT: (0, 1, _FIT_TIME),
+    _GPS_DATA: (0, 1, 2, 3, 5, 6, _FIT_TIME),
+    _CORRELATION: (1, _FIT_TIME),
+}
+_STOPS = (1, 4, 9)  # event types: stop, stop all, stop disable all
+
+
+class _FitField(NamedTuple):
+    """A field of a message that is read."""
+
+    number: int
+    start: int  # bytes from the begin of the message
+    layout: struct.Struct
+    none: int  # the value that stands for none
+
+
+class _FitForm(NamedTuple):
+    """How the messages of a local type are laid out, until it is defined anew."""
+
+    message: int  # its global number
+    size: int  # bytes
+    fields: List[_FitField]
+
+
+_FitValues = Dict[int, int]  # by the number of a field; one that has none is not there
+
+
+class _FitReader:
+    """The messages of a file, one after the other; it may hold several files."""
+
+    def __init__(self, block: bytes) -> None:
+        self.block = block
+        self.place = 0  # of the next byte
+        self.last = 0  # the last time, as it is written
+        self.forms: Dict[int, _FitForm] = {}
+
+    def messages(self) -> Iterator[Tuple[int, _FitValues]]:
+        """(global number, values) of each message that is wanted. ValueError where the file is cut
+        or damaged.
+        """
+        while self.block[self.place + 8 : self.place + 12] == b".FIT":
+            begin, size = self.place, self.block[self.place]
+            (length,) = struct.unpack_from("<I", self.block, begin + 4)
+            end = begin + size + length if length else len(self.block)  # 0: it was never finished
+            self.place, self.forms = begin + size, {}
+            while self.place < end:
+                found = self._message()
+                if found is not None:
+                    yield found
+            self.place = end + 2  # behind its checksum
+
+    def _bytes(self, size: int) -> bytes:
+        """The next bytes."""
+        block = self.block[self.place : self.place + size]
+        if len(block) < size:
+            raise ValueError(f"cut off at byte {len(self.block)}")
+        self.place += size
+        return block
+
+    def _message(self) -> Optional[Tuple[int, _FitValues]]:
+        """The next message, None for a definition and for one that is not wanted."""
+        begin = self.place
+        head = self._bytes(1)[0]
+        if head & 0xC0 == 0x40:
+            self.forms[head & 15] = self._definition(bool(head & 0x20))
+            return None
+        form = self.forms.get(head >> 5 & 3 if head & 0x80 else head & 15)
+        if form is None:
+            raise ValueError(f"no definition of the message at byte {begin}")
+        content = self._bytes(form.size)
+        values = {}
+        for field in form.fields:
+            (value,) = field.layout.unpack_from(content, field.start)
+            if value != field.none:
+                values[field.number] = value
+        if head & 0x80:  # the lower five bits of its time
+            values[_FIT_TIME] = self.last + ((head & 31) - self.last & 31)
+        self.last = values.get(_FIT_TIME, self.last)
+        return (form.message, values) if form.message in _FIT_WANTED else None
+
+    def _definition(self, developer: bool) -> _FitForm:
+        """What a definition says of the messages to come."""
+        _, big, number, count = struct.unpack("<BBHB", self._bytes(5))
+        if big:
+            number = number >> 8 | (number & 255) << 8
+        fields, start = [], 0
+        for field, size, base in struct.iter_unpack("BBB", self._bytes(3 * count)):
+            kind, none = _FIT_NUMBERS.get(base & 31, ("", 0))
+            wanted = field == _FIT_TIME or field in _FIT_WANTED.get(number, ())
+            if wanted and kind and struct.calcsize("=" + kind) == size:
+                layout = struct.Struct((">" if big else "<") + kind)
+                fields.append(_FitField(field, start, layout, none))
+            start += size
+        if developer:
+            start += sum(self._bytes(3 * self._bytes(1)[0])[1::3])
+        return _FitForm(number, start, fields)
+
+
+class _FitMessages:
+    """The messages of a file that tell places and times."""
+
+    def __init__(self, block: bytes, found: Points) -> None:
+        self.records: List[List[_FitValues]] = [[]]  # segments
+        self.gps: List[_FitValues] = []
+        self.shifts: List[int] = []  # seconds from the device's own time to UTC
+        try:
+            for message, values in _FitReader(block).messages():
+                self._take(message, values)
+        except (ValueError, struct.error) as error:
+            found.notes.append(f"{found.path.name} is damaged: {error}; read up to there")
+
+    def _take(self, message: int, values: _FitValues) -> None:
+        """Put a message where it belongs."""
+        if message == _RECORD:
+            self.records[-1].append(values)
+        elif message == _GPS_DATA:
+            self.gps.append(values)
+        elif message == _CORRELATION and _FIT_TIME in values and 1 in values:
+            self.shifts.append(values[_FIT_TIME] - values[1])
+        elif message == _EVENT and values.get(0) == 0 and values.get(1) in _STOPS:
+            if self.records[-1]:
+                self.records.append([])
+
+
+def _fit_place(values: _FitValues, numbers: Sequence[int]) -> Tuple[Optional[float], ...]:
+    """Latitude, longitude and altitude in fields of these numbers; of altitudes the first that is
+    there.
+    """
+    lat, lon = values.get(numbers[0]), values.get(numbers[1])
+    height = next((values[number] for number in numbers[2:] if number in values), None)
+    return (
+        None if lat is None else lat * _SEMICIRCLE,
+        None if lon is None else lon * _SEMICIRCLE,
+        None if height is None else height / 5.0 - 500.0,
+    )
+
+
+def _own_seconds(values: _FitValues) -> float:
+    """The time of a GPS message, by the device's own clock."""
+    return values.get(_FIT_TIME, 0) + values.get(0, 0) / 1000.0
+
+
+def _gps_shift(told: _FitMessages) -> Optional[float]:
+    """Seconds from the device's own clock to UTC; None = not known.
+
+    The UTC in a message is cut to whole seconds: the largest difference is the nearest to the
+    truth, but for those that are more than a second off.
+    """
+    apart = [values[6] - _own_seconds(values) for values in told.gps if 6 in values]
+    if apart:
+        middle = median(apart)
+        return max(shift for shift in apart if shift <= middle + 1.0)
+    return float(told.shifts[0]) if told.shifts else None
+
+
+def _add_fit(
+    found: Points, values: _FitValues, seconds: Optional[float], numbers: Sequence[int]
+) -> None:
+    """Keep the place in a message, whose time is in seconds of FIT; None = not known."""
+    lat, lon, alt = _fit_place(values, numbers)
+    if lat is None or lon is None:
+        found.drop(NO_FIX)
+        return
+    time = None if seconds is None else seconds + _FIT_EPOCH
+    heading = values.get(5)
+    found.add(time, lat, lon, alt, None if heading is None else heading / 100.0)
+
+
+def read_fit(source: Source) -> Track:
+    """A FIT file: the ten places a second of a VIRB, else the records."""
+    block = source.read(MovieBox(b"", 0, source.size))
+    found = Points(source.path, "FIT")
+    told, shift = _FitMessages(block, found), 0.0
+    if told.gps:
+        gps, shift = Points(source.path, "FIT GPS"), _gps_shift(told) or math.nan
+        for values in told.gps:
+            own = _own_seconds(values)
+            known = own if own >= _FIT_SYSTEM else own + shift
+            _add_fit(gps, values, known if known == known else None, (1, 2, 3))
+        if any(gps.segments):
+            gps.notes = found.notes
+            return gps.track()
+    late = told.shifts[0] if told.shifts else None
+    for segment in told.records:
+        found.segments.append([])
+        for values in segment:
+            _add_fit(found, values, _record_seconds(values, late), (0, 1, 78, 2))
+    return found.track()
+
+
+def _record_seconds(values: _FitValues, shift: Optional[int]) -> Optional[float]:
+    """The time of a record in seconds of FIT; shift = from the device's own time, None = not
+    known.
+    """
+    time = values.get(_FIT_TIME)
+    if time is None or time >= _FIT_SYSTEM:
+        return time
+    return None if shift is None else float(time + shift)
+
+
+# ---- Subtitles and tables -----------------------------------------------------------------------
+# Here: DJI's subtitles (.srt), and tables of points with headings (CSV).
+# Not here: rows and cells (Rows).
+
+_NAMED_LAT = re.compile(r"\blatitude\s*[:=]\s*([-+]?\d+(?:\.\d+)?)", re.IGNORECASE)
+_NAMED_LON = re.compile(r"\blongt?itude\s*[:=]\s*([-+]?\d+(?:\.\d+)?)", re.IGNORECASE)
+_NAMED_ALT = re.compile(r"\b(?:abs_alt|altitude)\s*[:=]\s*([-+]?\d+(?:\.\d+)?)", re.IGNORECASE)
+_IN_BRACKETS = re.compile(
+    r"\bGPS\s*\(\s*([-+]?\d+(?:\.\d+)?)\s*,\s*([-+]?\d+(?:\.\d+)?)"
+    r"(?:\s*,\s*([-+]?\d+(?:\.\d+)?)\s*(M?))?",
+    re.IGNORECASE,
+)
+_OWN_HEIGHT = re.compile(r"\bBAROMETER\b|\bH\s+-?\d|\bH[bs]:", re.IGNORECASE)
+_SRT_DATE = re.compile(
+    r"(\d{4}[-./]\d{1,2}[-./]\d{1,2})[ T]+(\d{1,2}:\d\d:\d\d)(?:[.,](\d{3}))?(?:[.,](\d{3}))?"
+)
+
+
+class _Cue(NamedTuple):
+    """What one subtitle tells. None = not known."""
+
+    video: float  # seconds of video time
+    local: Optional[float]  # seconds since 1970, by the camera's local clock
+    place: Tuple[float, float, Optional[float]]  # latitude, longitude, altitude
+
+
+def _place_in(text: str) -> Optional[Tuple[float, float, Optional[float]]]:
+    """Latitude, longitude and altitude that a subtitle tells; None = none.
+
+    The older `GPS(longitude, latitude, n)` has the number of satellites as n where the line tells a
+    height of its own; with metres, `GPS(latitude, longitude, 12.0M)`, it has latitude first.
+    """
+    lat, lon, alt = (one.search(text) for one in (_NAMED_LAT, _NAMED_LON, _NAMED_ALT))
+    if lat and lon:
+        return float(lat.group(1)), float(lon.group(1)), float(alt.group(1)) if alt else None
+    match = _IN_BRACKETS.search(text)
+    if match is None:
+        return None
+    first, second = float(match.group(1)), float(match.group(2))
+    third = decimal(match.group(3))
+    if match.group(4):
+        return first, second, third
+    return second, first, None if _OWN_HEIGHT.search(text) else third
+
+
+def _local_in(text: str) -> Optional[float]:
+    """The local time in a subtitle, seconds as if UTC; None = none."""
+    match = _SRT_DATE.search(text)
+    if match is None:
+        return None
+    day, clock, milli, micro = match.groups()
+    return parse_time(f"{day} {clock}.{milli or '0'}{micro or ''}")
+
+
+def _cues(lines: Iterable[str]) -> Iterator[_Cue]:
+    """The subtitles that tell a place."""
+    video: Optional[float] = None
+    texts: List[str] = []
+    for line in itertools.chain(lines, ["\n"]):
+        match = CUE.search(line)
+        if match is not None:
+            hours, minutes, seconds, part = match.groups()
+            video = int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float("0." + part)
+            texts.clear()
+        elif line.strip():
+            texts = [*texts[-9:], line]
+        elif video is not None:
+            text = " ".join(texts)
+            place = _place_in(text)
+            if place is not None:
+                yield _Cue(video, _local_in(text), place)
+            video = None
+
+
+def created_beside(path: Path) -> Tuple[Optional[float], str]:
+    """(seconds UTC at which a video of the same name was created, as it says; its name)."""
+    for ending in (".MP4", ".MOV", ".mp4", ".mov"):
+        video = path.with_suffix(ending)
+        if video.is_file():
+            with open_file(video) as handle:
+                return Source(handle, video).header.creation_time, video.name
+    return None, ""
+
+
+def _zone_by(local: float, created: Optional[float]) -> float:
+    """Seconds ahead of UTC of a local clock that shows this when it is that in UTC; 0 where the two
+    do not tell.
+    """
+    apart = 0.0 if created is None else local - created
+    zone = min(OFFSETS_IN_USE, key=lambda offset: abs(offset - apart))
+    return zone if abs(zone - apart) <= AGREE_S else 0.0
+
+
+def read_srt(source: Source) -> Track:
+    """The subtitles of a DJI drone. Their date is local: the video beside it tells the zone."""
+    found = Points(source.path, "SRT")
+    cues = list(_cues(nmea_lines(source.handle)))
+    created, name = created_beside(source.path)
+    zeros = [cue.local - cue.video for cue in cues if cue.local is not None]
+    if not zeros:
+        samples = [Sample(cue.video, None, *cue.place) for cue in cues]
+        clock = f"creation time of {name}" if created is not None else "SRT"
+        take_first(found, [Choice(clock, samples, created)])
+        return found.track()
+    zone = _zone_by(median(zeros), created)
+    samples = [
+        Sample(cue.video, None if cue.local is None else cue.local - zone, *cue.place)
+        for cue in cues
+    ]
+    clock = f"SRT, zone {format_offset(zone)} by {name}" if zone else CAMERA_CLOCK
+    take_first(found, [Choice(clock, samples)])
+    return found.track()
+
+
+# -- tables --
+
+_HEADINGS = {  # what a column is called, without blanks, signs, units and what stands before it
+    "date": ("date", "day", "yyyymmdd", "utcd", "dateutc", "utcdate"),
+    "time": (
+        *("time", "timestamp", "datetime", "dateandtime", "datetimes", "utctime", "isotime"),
+        *("iso8601", "epoch", "epochtime", "unix", "unixtime", "unixtimestamp", "capturetime"),
+        *("utc", "timeofday", "recordedat", "utcdatetime", "hhmmss", "utct"),
+    ),
+    "lat": ("lat", "latitude"),
+    "lon": ("lon", "lng", "long", "longitude"),
+    "alt": (
+        *("alt", "altitude", "ele", "elevation", "elev", "height", "altitudemsl", "heightmsl"),
+        "altitudeabovesealevel",
+    ),
+    "course": ("course", "heading", "bearing", "track", "cog", "direction", "azimuth", "hdg"),
+    "ns": ("ns", "northsouth", "latituderef", "latref", "nsindicator"),
+    "ew": ("ew", "eastwest", "longituderef", "lonref", "ewindicator"),
+    "fix": ("valid", "fix", "fixtype", "fixstatus"),
+    "zone": ("utcofst", "utcoffset", "timezone", "tz", "zone", "offset"),
+}
+_NO_FIX_WORDS = ("no fix", "nofix", "none", "invalid", "v", "no", "false")
+_PLACE_ROLES = ("lat", "lon")
+_REMARKS = 20  # rows; as many may stand before the headings
+_UNIT = re.compile(r"[(\[].*?[)\]]")
+_BEFORE = re.compile(
+    r"^(?:gps|gnss|location|loc|position|pos|osd|custom|point|fix|wgs84|lcl)+(?=[a-z])"
+)
+_BEHIND = re.compile(
+    r"(?<=[a-z])(?:deg|degrees|degree|dd|wgs84|utc|gmt|meters|metres|ms|m|feet|ft|ns|ew|s|z)$"
+)
+_FEET = re.compile(r"(?<![a-z])(?:feet|ft)(?![a-z])", re.IGNORECASE)
+_UTC_WORD = re.compile(r"utc|gmt", re.IGNORECASE)
+FOOT = 0.3048  # metres
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?$")
+_COMPACT = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)[T ]?(\d\d)(\d\d)(\d\d)((?:\.\d+)?Z?)$")
+_TIME_OF_DAY = re.compile(r"(\d{1,2}):?(\d\d)(?::?(\d\d))?([.,]\d+)?\s*([AaPp][Mm])?(.*)$")
+_DAY = (  # how days are written; the last one may have day or month first
+    re.compile(r"(?P<y>\d{4})[-/.:](?P<m>\d{1,2})[-/.:](?P<d>\d{1,2})$"),
+    re.compile(r"(?P<y>(?:19|20)\d\d)(?P<m>\d\d)(?P<d>\d\d)$"),
+    re.compile(r"(?P<y>\d\d)(?P<m>0\d|1[012])(?P<d>\d\d)$"),
+    re.compile(r"(?P<d>\d\d)(?P<m>0\d|1[012])(?P<y>\d\d)$"),
+    re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4}|\d\d)$"),
+)
+_EITHER_DAY = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4}|\d\d)(?![\d])")
+_QUANTITY = re.compile(r"([-+]?\d+(?:[.,]\d+)?)\s*((?:m|meters|metres|ft|feet)?)$")
+_SIDED = re.compile(r"([NSEWnsew]?)\s*([-+]?\d+(?:[.,]\d*)?)\s*\u00b0?\s*([NSEWnsew]?)$")
+
+
+def role_of(heading: str) -> str:
+    """What a column of a table holds, by its heading: a key of _HEADINGS, "" for none of them."""
+    word = re.sub(r"[^a-z0-9]", "", _UNIT.sub("", heading.lower()))
+    for name in (word, _BEFORE.sub("", word), _BEHIND.sub("", _BEFORE.sub("", word))):
+        for role, names in _HEADINGS.items():
+            if name in names:
+                return role
+    return ""
+
+
+class _Layout(NamedTuple):
+    """Which column of a table holds what; None = none does."""
+
+    lat: int
+    lon: int
+    time: Optional[int]
+    date: Optional[int]
+    alt: Optional[int]
+    course: Optional[int]
+    ns: Optional[int]
+    ew: Optional[int]
+    offset: Optional[int]  # the zone of each row
+    fix: Optional[int]  # whether the receiver knew its place
+    feet: bool  # the altitude is in feet
+    zone: str  # "Z" where the headings say that times are UTC
+
+
+def _no_columns(path: Path, headings: Sequence[str], missing: Sequence[str]) -> BadTrack:
+    """The error for a table without some of the columns that a track needs."""
+    return bad_track(
+        path,
+        "track_columns" if len(missing) < 3 else "track_unknown",
+        f"is a table without a column that is named {' or '.join(missing)}",
+        ", ".join(heading.strip()[:40] for heading in headings[:30]),
+        "name the columns in the first row: time, latitude, longitude, altitude, heading",
+    )
+
+
+def _layout(path: Path, headings: Sequence[str]) -> _Layout:
+    """The layout of a table; raises BadTrack where what is needed is not there."""
+    places: Dict[str, int] = {}
+    for place, heading in enumerate(headings):
+        role = role_of(heading)
+        if role and (role not in places or role == "time" and "utc" in heading.lower()):
+            places[role] = place
+    at = places.get
+    lat, lon, time, date, alt = at("lat"), at("lon"), at("time"), at("date"), at("alt")
+    if lat is None or lon is None or time is None and date is None:
+        needed = {"latitude": lat, "longitude": lon, "time": date if time is None else time}
+        raise _no_columns(path, headings, [name for name in needed if needed[name] is None])
+    feet = alt is not None and bool(_FEET.search(headings[alt]))
+    told = " ".join(headings[place] for place in (time, date) if place is not None)
+    zone = "Z" if _UTC_WORD.search(told) else ""
+    course, ns, ew, offset, fix = at("course"), at("ns"), at("ew"), at("zone"), at("fix")
+    return _Layout(lat, lon, time, date, alt, course, ns, ew, offset, fix, feet, zone)
+
+
+def _day_first(path: Path, texts: Iterable[str]) -> bool:
+    """Whether days of the form 03/04/2024 have the day first; raises BadTrack where no row of the
+    column tells.
+    """
+    sample = ""
+    for match in filter(None, map(_EITHER_DAY.match, texts)):
+        if int(match.group(1)) > 12:
+            return True
+        if int(match.group(2)) > 12:
+            return False
+        sample = sample or match.group()
+    if not sample:
+        return True
+    wrong, remedy = "has dates that can be read in two ways", "write them as 2024-03-04"
+    raise bad_track(path, "track_dates", wrong, sample, remedy)
+
+
+def _iso_day(text: str, day_first: bool) -> str:
+    """A day as 2024-05-31, "" where it is none."""
+    for form in _DAY:
+        match = form.match(text)
+        if match is not None:
+            year, month, day = match.group("y", "m", "d")
+            return f"{int(year) + (2000 if len(year) == 2 else 0)}-{month}-{day}"
+    match = _EITHER_DAY.match(text)
+    if match is None:
+        return ""
+    one, other, year = match.groups()
+    day, month = (one, other) if day_first else (other, one)
+    return f"{int(year) + (2000 if len(year) == 2 else 0)}-{month}-{day}"
+
+
+def _by_size(value: float) -> float:
+    """Seconds since 1970 of a count of seconds, milliseconds, microseconds or nanoseconds."""
+    for limit, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)):
+        if value >= limit:
+            return value / unit
+    return value
+
+
+class _TableTimes:
+    """The times in the rows of a table."""
+
+    def __init__(self, found: Points, day_first: bool, zone: str) -> None:
+        self.day_first = day_first
+        self.zone = zone  # of times that name none, "" = not known
+        self.times = XmlTimes(found)
+
+    def seconds(self, day: str, text: str) -> float:
+        """Seconds UTC of the cells of date and time, NaN where they cannot be read."""
+        day, text = day.strip(), text.strip()
+        if not text:  # the whole time is in the column of the date
+            day, text = "", day
+        if not day and _NUMBER.match(text) and not _COMPACT.match(text):
+            return _by_size(float(text.replace(",", ".")))
+        compact = _COMPACT.match(text)
+        if compact is not None:
+            year, month, of_month, hour, minute, second, rest = compact.groups()
+            return self._iso(f"{year}-{month}-{of_month}", f"{hour}:{minute}:{second}{rest}")
+        if not day or re.match(r"\d+[-/.]\d+[-/.]", text):  # a whole time in one cell
+            day, _, text = text.replace("T", " ", 1).partition(" ")
+        return self._iso(_iso_day(day.strip(" ,"), self.day_first), text.strip())
+
+    def _iso(self, day: str, text: str) -> float:
+        """Seconds UTC of a day and a time of day with or without a zone."""
+        match = _TIME_OF_DAY.match(text)
+        if not day or match is None:
+            return math.nan
+        hour, minute, second, part, half, zone = match.groups("")
+        if half:
+            hour = str(int(hour) % 12 + (12 if half.lower() == "pm" else 0))
+        year, month, of_month = day.split("-")
+        date = f"{int(year):04d}-{int(month):02d}-{int(of_month):02d}"
+        clock = f"{int(hour):02d}:{minute}:{second or '00'}{part.replace(',', '.')}"
+        zone = zone.strip().replace("UTC", "Z").replace("GMT", "Z") or self.zone
+        return self.times.seconds(f"{date}T{clock}{zone}")
+
+
+def _cell(cells: Sequence[str], place: Optional[int]) -> str:
+    """A cell of a row, "" where there is none."""
+    return cells[place].strip() if place is not None and place < len(cells) else ""
+
+
+def _sided(text: str, side: str) -> Optional[float]:
+    """Degrees with or without a letter, in their cell or beside it; None where nothing is written,
+    NaN where it is no number.
+    """
+    if not text:
+        return None
+    match = _SIDED.match(text)
+    if match is None:
+        return math.nan
+    value = float(match.group(2).replace(",", "."))
+    letter = (match.group(1) or match.group(3) or side).upper()
+    return -abs(value) if letter in ("S", "W") else value
+
+
+def _row_place(
+    cells: Sequence[str], layout: _Layout
+) -> Tuple[Optional[float], Optional[float], Optional[float]]:
+    """Latitude, longitude and altitude of a row."""
+    lat = _sided(_cell(cells, layout.lat), _cell(cells, layout.ns))
+    lon = _sided(_cell(cells, layout.lon), _cell(cells, layout.ew))
+    text = _cell(cells, layout.alt)
+    match = _QUANTITY.match(text)
+    alt = decimal(match.group(1).replace(",", ".") if match else text)
+    feet = layout.feet or match is not None and match.group(2).startswith("f")
+    return lat, lon, alt * FOOT if feet and alt is not None else alt
+
+
+def _head_of(table: Sequence[TableRow]) -> int:
+    """The index of the row of headings, which may have remarks before it."""
+    for number, row in enumerate(table[:_REMARKS]):
+        roles = set(map(role_of, row.cells))
+        if roles.issuperset(_PLACE_ROLES):
+            return number
+    return 0
+
+
+def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: Points) -> None:
+    """Keep the point in a row."""
+    day, text = _cell(cells, layout.date), _cell(cells, layout.time)
+    lat, lon, alt = _row_place(cells, layout)
+    if lat is None and lon is None:
+        found.drop(PLACELESS)
+    elif _cell(cells, layout.fix).lower() in _NO_FIX_WORDS:
+        found.drop(NO_FIX)
+    elif layout.date is None and re.match(r"\d{1,2}:\d\d", text):
+        found.drop(DATELESS)
+    else:
+        text += _cell(cells, layout.offset)
+        course = decimal(_cell(cells, layout.course).replace(",", "."))
+        found.add_timed(times.seconds(day, text), day + text, (lat, lon, alt), course)
+
+
+def read_csv(source: Source) -> Track:
+    """A table of points whose first row names its columns."""
+    first = next((line for line in nmea_lines(source.handle) if line.strip()), "")
+    table = read_table(source.path, separator_of(first))
+    head = _head_of(table)
+    rows, found = table[head + 1 :], Points(source.path, "CSV")
+    layout = _layout(source.path, table[head].cells)
+    whole = layout.time if layout.date is None else layout.date
+    days = (_cell(row.cells, whole) for row in rows)
+    times = _TableTimes(found, _day_first(source.path, days), layout.zone)
+    for row in rows:
+        _add_row(row.cells, layout, times, found)
     return found.track()
 
 
@@ -6580,6 +7628,306 @@ def read_camm(movie: Source) -> Track:
     return found.track()
 
 
+# ---- Dashcams and panoramas ---------------------------------------------------------------------
+# Here: the trailer of Insta360, and Novatek's `gps ` box, which many dashcams write.
+# Not here: boxes of movies. (Facts: ExifTool's documentation of both.)
+
+_INSTA360_MARK = b"8db42d694ccc418790edff439fe026bf"
+_INSTA360_END = 78  # bytes of the end of the trailer
+_INSTA360_GPS, _INSTA360_NAMES = 0x700, 0x101
+_INSTA360_ROW = struct.Struct("<IIHcdcdcddd")
+
+
+def _insta360_records(movie: Source) -> Iterator[Tuple[int, MovieBox]]:
+    """(id, where it lies) of each record of the trailer, from the last to the first."""
+    end = movie.size - _INSTA360_END
+    tail = movie.read(MovieBox(b"", max(end, 0), movie.size))
+    if end < 0 or not tail.endswith(_INSTA360_MARK):
+        return
+    (length,) = struct.unpack_from("<I", tail, 38)
+    begin, footer = max(movie.size - length, 0), tail[:6]
+    while len(footer) == 6:
+        number, size = struct.unpack("<HI", footer)
+        if end - size < begin:
+            return
+        yield number, MovieBox(b"", end - size, end)
+        end -= size + 6
+        footer = movie.read(MovieBox(b"", end, end + 6)) if end >= begin else b""
+
+
+def _insta360_record(movie: Source, wanted: int) -> bytes:
+    """The first record of a kind, counted from the end of the file."""
+    boxes = (box for number, box in _insta360_records(movie) if number == wanted)
+    return movie.read(next(boxes, None))
+
+
+def holds_insta360(movie: Source) -> bool:
+    """Whether a movie has the trailer, with or without places in it."""
+    return next(_insta360_records(movie), None) is not None
+
+
+def _add_insta360(content: bytes, place: int, found: Points) -> None:
+    """Keep the row of the GPS record at a place."""
+    row = _INSTA360_ROW.unpack_from(content, place)
+    seconds, _, milli, state, lat, north, lon, east, speed, course, alt = row
+    if state != b"A":
+        found.drop(NO_FIX)
+        return
+    lat = -abs(lat) if north == b"S" else lat
+    lon = -abs(lon) if east in (b"W", b"O") else lon
+    found.add(seconds + milli / 1000.0, lat, lon, alt, course if speed > 0.5 else None)
+
+
+def read_insta360(movie: Source) -> Track:
+    """An Insta360 video: its GPS record tells UTC."""
+    found = Points(movie.path, "Insta360", NO_TELEMETRY)
+    content, width = _insta360_record(movie, _INSTA360_GPS), _INSTA360_ROW.size
+    for place in range(0, len(content) - width + 1, width):
+        _add_insta360(content, place, found)
+    if len(content) % width:
+        found.notes.append(f"the last GPS row of {movie.path.name} is cut off")
+    return found.track()
+
+
+def insta360_model(movie: Source) -> str:
+    """The model that the trailer names, "" for none: texts behind their tag and length."""
+    content, place = _insta360_record(movie, _INSTA360_NAMES), 0
+    while place + 2 <= len(content):
+        tag, size = content[place : place + 2]
+        text = content[place + 2 : place + 2 + size]
+        if tag == 0x12:
+            return text.decode("utf-8", "replace").strip("\0 ")
+        place += 2 + size
+    return ""
+
+
+_NOVATEK_SAMPLE = struct.Struct("<6I3cx4f")  # from byte 16 of a block
+_NOVATEK_BYTES = 16 + _NOVATEK_SAMPLE.size
+
+
+def _novatek_blocks(movie: Source) -> List[Tuple[int, int]]:
+    """(place, size) of the blocks that the `gps ` box lists."""
+    rows = movie.table(movie.child(movie.moov, b"gps "), 8, 2)
+    return list(zip(rows[::2], rows[1::2]))
+
+
+def holds_novatek(movie: Source) -> bool:
+    """Whether a movie lists blocks of Novatek."""
+    return bool(_novatek_blocks(movie))
+
+
+def _novatek_degrees(value: float) -> float:
+    """Degrees of DDMM.mmmm; NaN where it is none."""
+    minutes = value % 100.0
+    return value // 100.0 + minutes / 60.0 if 0 <= value and minutes <= 60.0 else math.nan
+
+
+def _novatek_sample(block: bytes, video: float) -> Sample:
+    """The place in a block; its time is the camera's local clock. Raises ValueError, struct.error
+    where it is none.
+    """
+    if block[4:12] != b"freeGPS ":
+        raise ValueError("no freeGPS block")
+    hour, minute, second, year, month, day, *rest = _NOVATEK_SAMPLE.unpack_from(block, 16)
+    state, north, east, lat, lon, knots, course = rest
+    if state != b"A":
+        return Sample(video, None, 0.0, 0.0, None, flaw=NO_FIX)
+    return Sample(
+        video,
+        utc_seconds((2000 + year, month, day), (hour, minute, second)),
+        _novatek_degrees(lat) * (-1 if north == b"S" else 1),
+        _novatek_degrees(lon) * (-1 if east == b"W" else 1),
+        None,
+        course if knots > 1.0 and 0 <= course <= 360 else None,
+    )
+
+
+def read_novatek(movie: Source) -> Track:
+    """A video of a dashcam with a Novatek chip: a place a second, by the camera's local clock."""
+    found = Points(movie.path, CAMERA_CLOCK, NO_TELEMETRY)
+    samples, odd = [], 0
+    for second, (place, _) in enumerate(_novatek_blocks(movie)):
+        block = movie.read(MovieBox(b"", place, place + _NOVATEK_BYTES))
+        try:
+            samples.append(_novatek_sample(block, float(second)))
+        except (ValueError, struct.error):
+            odd += 1
+    if odd:
+        found.notes.append(
+            f"{odd} GPS blocks of {movie.path.name} are scrambled or cut off, and left out"
+        )
+    take_first(found, [Choice(CAMERA_CLOCK, samples)])
+    return found.track()
+
+
+# ---- Second reader ------------------------------------------------------------------------------
+# Here: what exiftool reads of videos that no reader of ours places; one run for all of them.
+# Not here: which videos those are.
+
+_OLDEST_EXIFTOOL = 12.0
+_ABOUT = "rdf:about"  # the attribute that names the file
+_POINT_TAGS = ("GPSDateTime", "GPSLatitude", "GPSLongitude", "GPSAltitude", "GPSTrack")
+_DATE_TIME, _LATITUDE, _LONGITUDE, _ALTITUDE, _COURSE = _POINT_TAGS
+
+
+class _Spot(NamedTuple):
+    """A place as exiftool tells it, with what belongs to its sample."""
+
+    tags: Dict[str, str]  # of _POINT_TAGS
+    start: Optional[float]  # seconds of video time at which its sample begins; None = not told
+    length: float  # seconds of its sample, 0 = not told
+
+
+class _Spots:
+    """The places in one group of tags of a file, as they come."""
+
+    def __init__(self) -> None:
+        self.tags: Dict[str, str] = {}
+        self.start: Optional[float] = None
+        self.length = 0.0
+        self.all: List[_Spot] = []
+
+    def tell(self, name: str, text: str) -> None:
+        """The next tag. One that the place has already is of the next place."""
+        if name == "SampleTime":
+            self.end()
+            self.start, self.length = decimal(text), 0.0
+        elif name == "SampleDuration":
+            self.length = decimal(text) or 0.0
+        elif name in _POINT_TAGS:
+            if name in self.tags:
+                self.end()
+            self.tags[name] = text
+
+    def end(self) -> None:
+        """The place is complete."""
+        if _LATITUDE in self.tags and _LONGITUDE in self.tags:
+            self.all.append(_Spot(self.tags, self.start, self.length))
+        self.tags = {}
+
+    def samples(self, created: Optional[float]) -> Iterator[Sample]:
+        """The places with their times; those of a sample that tells one time are spread evenly
+        over it.
+        """
+        heads = [at for at, spot in enumerate(self.all) if self._is_head(at, spot)]
+        for head, following in zip(heads, heads[1:] + [len(self.all)]):
+            spot, count = self.all[head], following - head
+            told = parse_time(spot.tags.get(_DATE_TIME))
+            begin = spot.start or 0.0
+            if told is None and created is not None and spot.start is not None:
+                told = created + begin
+            step = (spot.length or 1.0) / count
+            for number, one in enumerate(self.all[head:following]):
+                late = step * number
+                time = None if told is None else told + late
+                yield _as_sample(one.tags, begin + late, time)
+
+    def _is_head(self, at: int, spot: _Spot) -> bool:
+        """Whether a place begins those that share one time."""
+        return at == 0 or _DATE_TIME in spot.tags or spot.start != self.all[at - 1].start
+
+
+def _as_sample(tags: Mapping[str, str], video: float, time: Optional[float]) -> Sample:
+    """A place of exiftool as a Sample; what is no number is no place."""
+    lat, lon, alt, course = (decimal(tags.get(name)) for name in _POINT_TAGS[1:])
+    known = lat is not None and lon is not None
+    place = (lat or 0.0, lon or 0.0) if known else (math.nan, math.nan)
+    return Sample(video, time, *place, alt, course)
+
+
+class _Heard:
+    """What exiftool told of all files so far."""
+
+    def __init__(self) -> None:
+        self.groups: Dict[str, Dict[str, _Spots]] = {}  # of a file, by their group of tags
+        self.created: Dict[str, str] = {}  # CreateDate of a file
+        self.path = ""
+        self.texts: List[str] = []
+
+    def start(self, name: str, attributes: Dict[str, str]) -> None:
+        """An element opens: a file, or a tag of it."""
+        self.path = attributes.get(_ABOUT, self.path)
+        self.texts.clear()
+
+    def end(self, name: str) -> None:
+        """An element closes."""
+        group, _, tag = name.partition(":")
+        text = "".join(self.texts)
+        if tag == "CreateDate":
+            self.created.setdefault(self.path, text)
+        elif tag.startswith(("GPS", "Sample")) and group != "Composite":
+            groups = self.groups.setdefault(self.path, {})
+            groups.setdefault(group, _Spots()).tell(tag, text)
+
+    def track(self, path: Path) -> Optional[Track]:
+        """The Track of a file: of the group of tags that tells the most places; None = no place
+        that can be used.
+        """
+        groups = self.groups.get(str(path), {})
+        for spots in groups.values():
+            spots.end()
+        best = max(groups.values(), key=lambda spots: len(spots.all), default=None)
+        if best is None or not best.all:
+            return None
+        found = Points(path, "exiftool", NO_TELEMETRY)
+        timed = any(_DATE_TIME in spot.tags for spot in best.all)
+        created = None if timed else parse_time(self.created.get(str(path)))
+        clock = "exiftool" if timed else CAMERA_CLOCK
+        take_first(found, [Choice(clock, list(best.samples(created)))])
+        if best.all[0].start is None:
+            found.zero = None  # its samples do not tell where in the video they are
+        return found.track() if any(found.segments) else None
+
+
+def _version_of(program: str) -> float:
+    """The version of exiftool. Raises ProgramMissing for one that is too old."""
+    ran = run_program([program, *_NO_CONFIG, "-ver"])
+    version = decimal(ran.output) or 0.0
+    if not version >= _OLDEST_EXIFTOOL:
+        wrong, value = "this exiftool is too old, or none", ran.output.strip()[:20]
+        remedy = f"get {_OLDEST_EXIFTOOL:.2f} or newer"
+        raise ProgramMissing("old_program", wrong, file=program, value=value, remedy=remedy)
+    return version
+
+
+SECOND_READER = "exiftool"  # as --geotag_source names it
+
+
+def second_tracks(paths: Sequence[Path]) -> Dict[Path, Track]:
+    """Tracks of the videos that exiftool can read; the first has a note that says it. Raises
+    ProgramMissing where there is no exiftool, or one that is too old.
+    """
+    from xml.parsers import expat
+
+    program, told, parser = find_program("exiftool"), _Heard(), expat.ParserCreate()
+    version = _version_of(program)
+    parser.StartElementHandler, parser.EndElementHandler = told.start, told.end
+    parser.CharacterDataHandler = told.texts.append
+    names = [os.path.abspath(path) for path in paths if "\n" not in str(path)]
+
+    def heard(line: str) -> None:
+        parser.Parse(line + "\n", False)
+
+    try:
+        run_program([program, *_NO_CONFIG, *_ASKED], line=heard, given="\n".join(names) + "\n")
+    except expat.ExpatError as error:
+        LOG.debug("exiftool wrote what is no XML: %s", error)
+    tracks = {path: told.track(Path(os.path.abspath(path))) for path in paths}
+    placed = {path: track for path, track in tracks.items() if track is not None}
+    for path, track in list(placed.items())[:1]:
+        more = f" and {len(placed) - 1} more" if len(placed) > 1 else ""
+        note = f"{path.name}{more}: read by exiftool {version:.2f}"
+        placed[path] = track._replace(notes=[note, *track.notes])
+    return placed
+
+
+_NO_CONFIG = ("-config", "")  # what a configuration of exiftool says is a program
+_ASKED = (
+    *("-fast", "-q", "-q", "-n", "-X", "-ee", "-api", "LargeFileSupport=1"),
+    *("-charset", "filename=utf8", "-@", "-"),
+)
+
+
 # ---- Track files --------------------------------------------------------------------------------
 # Here: the table of readers, which of them a file needs; files and folders to a Track; movies.
 # Not here: formats.
@@ -6604,8 +7952,18 @@ READERS = (  # of those that a file holds the first is tried first
     Reader("nmea", lambda source: source.family == "nmea", read_nmea),
     _BLACKVUE,
     Reader("camm", lambda movie: bool(movie.tracks(b"camm")), read_camm),
+    Reader("insta360", holds_insta360, read_insta360),
+    Reader("novatek", holds_novatek, read_novatek),
+    Reader("fit", lambda source: source.family == "fit", read_fit),
+    Reader("kml", holds_kml, read_kml),
+    Reader("tcx", lambda source: source.family == "tcx", read_tcx),
+    Reader("csv", lambda source: source.family == "table", read_csv),
+    Reader("srt", lambda source: source.family == "srt", read_srt),
 )
-_BY_KIND = {reader.kind: reader for reader in READERS}
+_MOVIE_KINDS = ("gopro_video", "blackvue", "camm", "insta360", "novatek", SECOND_READER)
+ANY_VIDEO = "video"  # as --geotag_source names a video of any kind
+VIDEO_SOURCES = (*_MOVIE_KINDS, ANY_VIDEO)  # they need no path where a video is sampled
+TRACK_SOURCES = (*(reader.kind for reader in READERS), ANY_VIDEO, SECOND_READER)
 
 
 def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
@@ -6618,7 +7976,7 @@ def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
             "track_unknown",
             "is no track file that can be read",
             "",
-            "GPX, NMEA and MP4 or MOV with GoPro, BlackVue or CAMM data can be",
+            "GPX, NMEA, FIT, KML, TCX, CSV, SRT and videos of cameras with GPS can be",
         )
     readers = [reader for reader in READERS if reader.holds(source)]
     readers.sort(key=lambda reader: _rank(reader.kind, kinds))
@@ -6636,6 +7994,15 @@ def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
 def _rank(kind: str, kinds: Sequence[str]) -> int:
     """The place of a kind among some, which is behind them where it is none of them."""
     return kinds.index(kind) if kind in kinds else len(kinds)
+
+
+def _slot(kind: str, kinds: Sequence[str]) -> int:
+    """The place of the kind of a file among those that are asked for; what is of none of them
+    belongs to the first.
+    """
+    if kind not in kinds and kind in _MOVIE_KINDS and ANY_VIDEO in kinds:
+        return kinds.index(ANY_VIDEO)
+    return _rank(kind, kinds) % len(kinds)
 
 
 def _tracks_in(
@@ -6675,11 +8042,65 @@ def movie_track(path: Union[str, Path]) -> Optional[Track]:
         for _, result in _tracks_in(Path(path)):
             if isinstance(result, Track):
                 tracks.append(result)
-                if result.zero is not None:
+                if result.gps_zero is not None:
                     return result
     except BadTrack as error:
         LOG.debug("no telemetry in %s: %s", path, error)
     return tracks[0] if tracks else None
+
+
+_SIDE_KINDS = ("gpx", "nmea", "srt", "fit", "kml", "kmz", "tcx", "csv")  # endings of side files
+
+
+def side_file(path: Union[str, Path]) -> Optional[Path]:
+    """The track file of a video's name beside it, in any case of letters; None = there is none."""
+    stem, folder = Path(path).stem.lower(), Path(path).parent
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(str(folder))):
+            other = Path(name)
+            if other.stem.lower() == stem and kind_of(name) in _SIDE_KINDS:
+                return folder / name
+    return None
+
+
+class OwnTrack(NamedTuple):
+    """The track that a video brings along."""
+
+    track: Track
+    side: str = ""  # the path of the file beside it that it was read from
+
+
+def _side_track(path: Path) -> Optional[OwnTrack]:
+    """The Track of a side file, with a note that says so; None = none that can be used."""
+    side = side_file(path)
+    if side is None:
+        return None
+    try:
+        track = _read_file(side, ())[1]
+    except BadTrack as error:
+        LOG.info("%s", error)
+        return None
+    note = f"{path.name} has no GPS of its own; that of {side.name} was taken"
+    return OwnTrack(track._replace(notes=[note, *track.notes]), str(side))
+
+
+def video_tracks(paths: Sequence[Union[str, Path]]) -> Dict[str, OwnTrack]:
+    """The track that each video has, if any: of its own telemetry, else of a side file of its name,
+    else as exiftool reads it, where it is on this computer.
+    """
+    tracks: Dict[str, OwnTrack] = {}
+    unplaced = []
+    for path in map(Path, paths):
+        track = movie_track(path)
+        own = OwnTrack(track) if track is not None else _side_track(path)
+        if own is None:
+            unplaced.append(path)
+        else:
+            tracks[str(path)] = own
+    with contextlib.suppress(ProgramMissing):
+        for path, track in second_tracks(unplaced).items() if unplaced else ():
+            tracks[str(path)] = OwnTrack(track)
+    return tracks
 
 
 def _track_files(folder: Path) -> List[Path]:
@@ -6692,18 +8113,38 @@ def _track_files(folder: Path) -> List[Path]:
     return [path for path in files if path.is_file()]
 
 
+def is_unplaced(error: BadTrack, path: Path) -> bool:
+    """Whether a file is a video in which no reader of ours finds a place."""
+    return error.problem.code == "track_none" and kind_of(str(path)) in VIDEO_KINDS
+
+
+def _read_files(
+    files: Sequence[Path], kinds: Sequence[str]
+) -> Tuple[List[Tuple[str, Track]], List[BadTrack]]:
+    """((kind, Track) of each file, why others have none): by our readers, then of all videos that
+    those do not place by exiftool, where it is on this computer.
+    """
+    found: Dict[Path, Tuple[str, Track]] = {}
+    problems: Dict[Path, BadTrack] = {}
+    for file in files:
+        try:
+            found[file] = _read_file(file, kinds)
+        except BadTrack as error:
+            problems[file] = error
+    unplaced = [file for file, error in problems.items() if is_unplaced(error, file)]
+    with contextlib.suppress(ProgramMissing):
+        for file, track in second_tracks(unplaced).items() if unplaced else ():
+            found[file] = SECOND_READER, track
+            del problems[file]
+    return [found[file] for file in files if file in found], list(problems.values())
+
+
 def _read_folder(folder: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
     """(kind, Track) of each file of a folder; what cannot be used is a note of the first. Raises
     BadTrack.
     """
-    tracks: List[Tuple[str, Track]] = []
-    problems: List[BadTrack] = []
-    for file in _track_files(folder):
-        try:
-            tracks.append(_read_file(file, kinds))
-        except BadTrack as error:
-            if error.problem.code != "track_unknown":
-                problems.append(error)
+    tracks, all_problems = _read_files(_track_files(folder), kinds)
+    problems = [one for one in all_problems if one.problem.code != "track_unknown"]
     if tracks:
         kind, first = tracks[0]
         tracks[0] = kind, first._replace(notes=[*first.notes, *map(str, problems)])
@@ -6722,7 +8163,10 @@ def _read_folder(folder: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
 def _read_path(path: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
     """(kind, Track) of a file, or of each file of a folder. Raises NotFound, BadTrack."""
     if path.is_file():
-        return [_read_file(path, kinds)]
+        tracks, problems = _read_files([path], kinds)
+        if problems:
+            raise problems[0]
+        return tracks
     if path.is_dir():  # a pipe is neither: it cannot be read twice
         return _read_folder(path, kinds)
     wrong = "there is no such track file or folder"
@@ -6749,7 +8193,7 @@ def read_tracks(
     found: List[List[Tuple[str, Track]]] = [[] for _ in kinds]
     for path in map(Path, paths):
         for kind, track in _read_path(path, kinds):
-            found[_rank(kind, kinds) % len(kinds)].append((path.resolve().name, track))
+            found[_slot(kind, kinds)].append((path.resolve().name, track))
     tracks = []
     for kind, files in zip(kinds, found):
         names = list(dict.fromkeys(name for name, _ in files))
@@ -6768,8 +8212,8 @@ def read_track(path: Union[str, Path], kind: str = "auto", max_gap: float = TOUC
     join_tracks. Raises NotFound if there is nothing at `path`, BadTrack if no file of it can be
     used; single ones become notes.
     """
-    if kind != "auto" and kind not in _BY_KIND:
-        remedy = "one of auto, " + ", ".join(_BY_KIND)
+    if kind != "auto" and kind not in TRACK_SOURCES:
+        remedy = "one of auto, " + ", ".join(TRACK_SOURCES)
         raise UsageError(
             "track_source", "no such kind of track", file=path, value=kind, remedy=remedy
         )
@@ -6861,6 +8305,8 @@ def _camera_names(movie: Source) -> Tuple[Optional[str], Optional[str]]:
         names = [gpmf_name(block, key) for block, key in places]
         make = make or "GoPro"
         model = model or next((name for name in names if name not in _NO_MODELS), "")
+    elif holds_insta360(movie):
+        make, model = make or "Insta360", model or insta360_model(movie)
     elif black is not None:
         make = make or "BlackVue"
         model = model or (black.group(1) or black.group(2)).decode("utf-8", "replace").strip()[:80]
@@ -8403,9 +9849,9 @@ class Geotagging(Group):
         "exif",
         Rule(
             "where positions come from; of a list with commas the first that knows a photo's; "
-            "photos = between those of the run that have one",
+            "photos = between those of the run that have one; video = a video of any camera",
             advanced=True,
-            choices=("exif", *(reader.kind for reader in READERS), "photos"),
+            choices=("exif", *TRACK_SOURCES, "photos"),
             listed=True,
         ),
     )
@@ -8504,9 +9950,8 @@ class Geotagging(Group):
             wrong = "--geotag_source names a source twice"
             raise UsageError("bad_option", wrong, value=self.geotag_source)
         if self.track_kinds:
-            if not self.paths:
-                wrong = f"--geotag_source {self.geotag_source} needs a track"
-                raise UsageError("no_track", wrong, remedy="add --geotag_source_path FILE")
+            if not self.paths and not set(self.track_kinds).issubset(VIDEO_SOURCES):
+                raise self.no_path()
             return
         if self.paths:
             raise UsageError(
@@ -8518,6 +9963,21 @@ class Geotagging(Group):
         if self.use_gps_start_time or self.max_gap is not None and not self.by_photos:
             wrong = "--use_gps_start_time and --max_gap need a track"
             raise UsageError("no_track", wrong, remedy=_NEEDS_TRACK)
+
+    def no_path(self) -> UsageError:
+        """The error for a track whose file is not given."""
+        wrong = f"--geotag_source {self.geotag_source} needs a track"
+        return UsageError("no_track", wrong, remedy="add --geotag_source_path FILE")
+
+    @property
+    def of_frames(self) -> "Geotagging":
+        """The same for the frames of videos that have been sampled: what a video's own telemetry
+        told stands in their EXIF.
+        """
+        if self.paths or not self.track_kinds:
+            return self
+        sources = ["exif" if kind in VIDEO_SOURCES else kind for kind in self.sources]
+        return dataclasses.replace(self, geotag_source=",".join(dict.fromkeys(sources)))
 
     @property
     def sources(self) -> Tuple[str, ...]:
@@ -9768,11 +11228,27 @@ def _organization_key(name: str, key: Optional[str], config: Configuration, dry:
 
 
 def check_track_paths(options: Geotagging) -> None:
-    """Raise NotFound for a track that is not there, before anything is read or said."""
+    """Raise NotFound for a track that is not there, UsageError for one that is not given, before
+    anything is read or said.
+    """
+    if options.track_kinds and not options.paths:
+        raise options.no_path()
     for path in options.paths:
         if not os.path.exists(path):
             wrong, remedy = "there is no such file or folder", "check --geotag_source_path"
             raise NotFound("no_track", wrong, file=path, remedy=remedy)
+
+
+def in_zone(track: Track, zone: Optional[str]) -> Track:
+    """A track by a camera's local clock in UTC, where it is known which zone that shows; any other
+    as it is.
+    """
+    if track.clock != CAMERA_CLOCK or not zone:
+        return track
+    points = [fix._replace(time=fix.time - zone_offset(zone, fix.time)) for fix in track.points]
+    notes = [note for note in track.notes if CAMERA_CLOCK not in note]
+    zero = None if track.zero is None else track.zero - zone_offset(zone, track.zero)
+    return track._replace(points=points, zero=zero, notes=notes)
 
 
 def gather_guides(options: Geotagging, notes: Notes) -> List[Guide]:
@@ -9781,17 +11257,18 @@ def gather_guides(options: Geotagging, notes: Notes) -> List[Guide]:
     """
     found: Dict[str, Guide] = {}
     kinds = options.track_kinds
-    for kind, name, track in read_tracks(options.paths, kinds) if kinds else ():
+    for kind, name, track in read_tracks(options.paths, kinds) if options.paths else ():
+        track = in_zone(track, options.clockwork.zone)
         track = with_courses(without_wild(track, options.max_speed))
         found[kind] = Guide(kind, name, track)
         _say_track(name, track, notes)
-    for kind in kinds:
+    for kind in kinds if options.paths else ():
         if kind not in found:
             notes.say(f"no track file of the kind {kind} is there")
     return [
         found.get(kind, Guide(kind))
         for kind in options.sources
-        if kind in found or kind not in kinds  # one that needs no file
+        if kind in found or kind not in kinds or not options.paths  # one that needs no file
     ]
 
 
@@ -10233,101 +11710,6 @@ def _say_sent(places: Mapping[str, Place], report: Report, notes: Notes) -> None
 # ---- Tables -------------------------------------------------------------------------------------
 # Here: tables of rows, what a row gives an image (process_csv), and which image a row means.
 # Not here: writing images.
-
-TABLE_BYTES = 64 << 20  # of a table that is read: 500,000 rows
-DELIMITERS = {
-    "tab": "\t",
-    "\\t": "\t",
-    "semicolon": ";",
-    "comma": ",",
-    "space": " ",
-    "pipe": "|",
-}
-
-
-class TableRow(NamedTuple):
-    """A row of a table as it stands."""
-
-    line: int  # number of its first line, from 1
-    cells: List[str]
-
-
-def _one_row(mark: str) -> Callable[[str], List[str]]:
-    return lambda line: line.rstrip("\r\n").split(mark)
-
-
-def _table_rows(lines: List[str], mark: str) -> Iterator[TableRow]:
-    """The rows of a table. Quoting that goes wrong costs one line."""
-    import csv
-
-    done = spent = 0  # lines
-    while done < len(lines):
-        base = done
-        rest = map(lines.__getitem__, range(done, len(lines)))
-        reader = csv.reader(rest, delimiter=mark, strict=True)
-        try:
-            for cells in reader:
-                yield TableRow(done + 1, cells)
-                done = base + reader.line_num
-        except csv.Error:  # a quote that is never closed, or not at the end of a cell
-            spent += base + reader.line_num - done
-            if spent > 4 * len(lines) + 1000:  # quotes that open again and again
-                mend = map(_one_row(mark), lines[done:])
-                yield from map(TableRow, itertools.count(done + 1), mend)
-                return
-            yield TableRow(done + 1, lines[done].rstrip("\r\n").split(mark))
-            done += 1
-
-
-_MARKS = (
-    (b"\xef\xbb\xbf", "utf-8"),
-    (b"\xff\xfe", "utf-16-le"),
-    (b"\xfe\xff", "utf-16-be"),
-    (b"", "utf-8"),
-)
-
-
-def table_text(path: Union[str, Path]) -> Tuple[bytes, str, str]:
-    """(mark at its begin, text, encoding) of a table; cp1252, with surrogates, where it is no
-    Unicode.
-    """
-    try:
-        with open_file(path) as stream:
-            content = stream.read(TABLE_BYTES + 1)
-        if len(content) > TABLE_BYTES:
-            wrong, most = "is too large", f"more than {TABLE_BYTES >> 20} MB"
-            raise BadTrack("table_large", wrong, file=path, value=most, remedy="split it")
-    except FileNotFoundError:
-        wrong = "there is no such file"
-        raise NotFound("table_missing", wrong, file=path, remedy="check its name") from None
-    except OSError as error:
-        raise unreadable_track(Path(path), error) from error
-    mark, encoding = next(row for row in _MARKS if content.startswith(row[0]))
-    try:
-        return mark, content[len(mark) :].decode(encoding), encoding
-    except UnicodeDecodeError:  # the code page of Western Windows
-        return b"", content.decode("cp1252", "surrogateescape"), "cp1252"
-
-
-def read_table(
-    path: Union[str, Path], delimiter: str = ",", header: bool = False
-) -> List[TableRow]:
-    """The rows of a table, cells as they stand. Blank rows, and a header, are left out.
-
-    `delimiter` is one character, or tab, \\t, semicolon, comma, space or pipe. A quote that is
-    never closed costs its own line only. Raises NotFound, UsageError for a delimiter, BadTrack for
-    a file that is no table (RFC 4180).
-    """
-    mark = DELIMITERS.get(delimiter, delimiter)
-    if len(mark) != 1 or mark in '"\r\n':
-        remedy = "one character, or one of " + ", ".join(DELIMITERS)
-        raise UsageError(
-            "table_delimiter", "is no delimiter", file=path, value=repr(delimiter), remedy=remedy
-        )
-    text = table_text(path)[1]
-    rows = _table_rows(list(io.StringIO(text.replace("\0", ""), newline="")), mark)
-    full = [row for row in rows if any(cell.strip() for cell in row.cells)]
-    return full[1 if header else 0 :]
 
 
 @dataclass(frozen=True)
@@ -11421,18 +12803,22 @@ class Setup(NamedTuple):
     video: Video
     geotagging: Geotagging
     guides: Sequence[Guide]  # where positions come from; without a track: each video's own
+    tracks: Mapping[str, OwnTrack]  # each video's own, by its path
     ffmpeg: Ffmpeg
     notes: Notes
     ui: Ui
 
-    def settings(self) -> List[object]:
+    def settings(self, path: str) -> List[object]:
         """All that decides which frames a video gives and what is written into them, but for the
         video itself.
         """
         paths = self.geotagging.paths
         video = dataclasses.replace(self.video, video_path=".", ffmpeg_path=None)
         geotagging = dict(self.geotagging.plain(), geotag_source_path="." if paths else None)
-        return [video.plain(), geotagging, track_stamps(paths)]
+        own = self.tracks.get(path)
+        beside = [own.side] if own is not None and own.side else []
+        stamps = [track_stamps([side]) for side in beside]
+        return [video.plain(), geotagging, track_stamps(paths), *stamps]
 
     def clock(
         self, recorded: Tuple[Optional[float], str], zero: Optional[float], given: Optional[float]
@@ -11453,15 +12839,17 @@ class Setup(NamedTuple):
         """When and where frames were taken; first = the first frame's time on the time line that
         telemetry shares.
         """
-        own, recorded = (
-            movie_track(footage.path),
-            recorded_at(footage, self.geotagging.clockwork.zone),
-        )
-        created, ratio = recorded[0], self.video.video_duration_ratio
+        zone = self.geotagging.clockwork.zone
+        mine = self.tracks.get(footage.path)
+        own = None if mine is None else mine.track
+        recorded, ratio = recorded_at(footage, zone), self.video.video_duration_ratio
+        created = recorded[0]
         if own is not None:
-            own = without_wild(own, self.geotagging.max_speed)
+            own = in_zone(without_wild(own, self.geotagging.max_speed), zone)
             check_pace(own, footage, ratio)
-        zero = None if own is None or own.zero is None else own.zero + first
+        zero = None if own is None or own.gps_zero is None else own.gps_zero + first
+        if created is None and own is not None and own.zero is not None:
+            recorded = own.zero + first, f"its {CAMERA_CLOCK}"
         start, clock = self.clock(recorded, zero, given)
         if own is not None and clock == "its GPS time":
             clock = f"its GPS time ({own.clock})"
@@ -11470,7 +12858,8 @@ class Setup(NamedTuple):
                 (created, "creation_time") if given is None else (given, "--video_start_time")
             )
             self._compare(os.path.basename(footage.path), (other, word), zero, clock)
-        ways = self._ways(start, None if zero is None else own, zero or 0.0)
+        by_own = start if own is None or own.zero is None else own.zero + first
+        ways = self._ways(start, own, by_own)
         return Timing(start, clock, ratio, ways, self.geotagging.max_gap)
 
     def _ways(self, start: float, own: Optional[Track], zero: float) -> List[Tuple[Track, float]]:
@@ -11762,7 +13151,7 @@ def sample_one(
     import tempfile
 
     digest = _digest(path)
-    settings = short_hash(digest, setup.settings(), given)
+    settings = short_hash(digest, setup.settings(path), given)
     there = record.there(record.of(path, digest), settings)
     if there:
         report.skipped.setdefault(SKIP_SAMPLED, []).extend(map(record.place, there))
@@ -11856,7 +13245,11 @@ def sample_videos(options: Options, ui: Ui) -> Report:
         notes.lines.append(f"{len(paths)} videos would be sampled: {some}")
         return report
     guides = gather_guides(geotagging, notes)
-    setup = Setup(video, geotagging, guides, Ffmpeg(video.ffmpeg_path), notes, ui)
+    ffmpeg, tracks = Ffmpeg(video.ffmpeg_path), video_tracks(paths)
+    for own in tracks.values():
+        for line in own.track.notes:
+            notes.say(line)
+    setup = Setup(video, geotagging, guides, tracks, ffmpeg, notes, ui)
     folder = os.path.abspath(options[Input].import_path)
     with Journal(folder, wait=options[Waiting].wait) as journal:
         _sample_each(paths, SampleRecord(journal), setup, report)
@@ -16505,6 +17898,7 @@ def _sample_and_process(options: Options, ui: Ui, service: str) -> Report:
     sampled = sample_videos(options, ui)
     if options[Dry].dry_run or not sampled.done and not sampled.skipped:
         return sampled
+    options = options.having(options[Geotagging].of_frames)
     report, _ = run_steps("video_process", Course(STEPS, options, service), ui)
     write_run_page(report, options, service)
     report.parts.append(sampled)

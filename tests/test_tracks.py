@@ -51,7 +51,7 @@ POINT = trkpt(45.0, 7.0, "2024-05-31T12:00:00Z", 200)
 def video_start(path):
     """UTC seconds of video time 0 and the name of the clock, None where no telemetry with GPS time tells it."""
     track = mt.movie_track(path)
-    return None if track is None or track.zero is None else (track.zero, track.clock)
+    return None if track is None or track.gps_zero is None else (track.gps_zero, track.clock)
 
 
 def put(folder, name, content):
@@ -338,8 +338,7 @@ def test_gpx_without_usable_points_says_how_many_and_why(tmp_path):
 def test_empty_gpx_and_other_xml_are_refused_in_their_own_words(tmp_path):
     assert refused(put(tmp_path, "a.gpx", gpx(""))).wrong == "holds no track points"
     assert (
-        refused(put(tmp_path, "a.kml", "<?xml version='1.0'?><kml><Document/></kml>")).value
-        == "<kml>"
+        refused(put(tmp_path, "a.osm", "<?xml version='1.0'?><osm><node/></osm>")).value == "<osm>"
     )
 
 
@@ -925,7 +924,7 @@ def test_video_without_index_is_called_damaged(tmp_path):
 def test_video_without_gps_says_so(tmp_path):
     assert (
         refused(put(tmp_path, "a.mp4", movie([b"xxxx"], form=b"avc1"))).wrong
-        == "holds no GPS track of GoPro, BlackVue or CAMM"
+        == "holds no GPS track that can be read"
     )
 
 
