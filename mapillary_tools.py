@@ -460,7 +460,7 @@ EXIT_INTERRUPTED = EXIT_SIGNAL + 2  # Ctrl-C
 
 JPEG_KINDS = ("jpg", "jpeg", "jpe", "36p", "insp")  # that can be described and uploaded
 IMAGE_KINDS = (*JPEG_KINDS, "tif", "tiff", "pgm", "pnm", "gif")
-VIDEO_KINDS = ("mp4", "mov", "avi", "m4v", "360")
+VIDEO_KINDS = tuple("mp4 mov avi m4v 360 insv ts mts m2ts mkv mpg mpeg 3gp wmv webm".split())
 STATE_FOLDER = ".mapillary"  # in each folder of images; never searched for images
 PART_PREFIX, PART_SUFFIX = ".mapillary-", ".part"  # temporary files
 COPY_BYTES = 1 << 20  # bytes copied at a time
@@ -476,7 +476,7 @@ ID_NAMESPACE = "8d3e7e7b-6a0b-5c5e-9c5b-3c1f0c1a7d11"  # namespace of the UUIDv5
 SKIP_KIND, SKIP_UPLOADED, SKIP_PROCESSED = "not_jpeg", "already_uploaded", "already_processed"
 SKIP_DUPLICATE, SKIP_LEFT, SKIP_HIDDEN, SKIP_SHADOW = "duplicate", "not_sent", "hidden", "shadow"
 SKIP_HEIC, SKIP_OTHER, SKIP_RAW, SKIP_LINK = "heic", "other_picture", "raw_photo", "link"
-SKIP_VIDEO, SKIP_OTHER_VIDEO, SKIP_PREVIEW = "video", "other_video", "preview_video"
+SKIP_VIDEO, SKIP_PREVIEW = "video", "preview_video"
 SKIP_WAITING, SKIP_UNPROCESSED, SKIP_GONE = "waiting", "not_processed", "gone"
 SKIP_OUTDATED, SKIP_AS_FOUND, SKIP_HERE = "outdated", "as_found", "already_downloaded"
 SKIP_NO_ROW, SKIP_PLACED, SKIP_ALONE = "no_row", "has_position", "no_other_of_its_time"
@@ -493,7 +493,6 @@ SKIP_WORDS = {
     SKIP_RAW: "a raw photo (export as JPEG)",
     SKIP_LINK: "a link (process the folder that the photo itself is in)",
     SKIP_VIDEO: "a video (video_process takes it)",
-    SKIP_OTHER_VIDEO: "a video of another kind (turn it into an MP4)",
     SKIP_PREVIEW: "a camera's small preview of a video",
     SKIP_GONE: "gone: processed, and no longer in the folder",
     SKIP_OUTDATED: "outdated: sent with another time or position than it has now",
@@ -556,10 +555,12 @@ class Track(NamedTuple):
     notes: Sequence[str] = ()  # what the run should say
     # seconds UTC of a video's own time 0, by `clock`; None = its telemetry does not tell
     zero: Optional[float] = None
+    # (seconds of video time, seconds UTC) where the clock runs faster than the pictures: time-lapse
+    pace: Sequence[Tuple[float, float]] = ()
 
     @property
     def gps_zero(self) -> Optional[float]:
-        """The same, where a GPS tells it and not the camera's own clock."""
+        """`zero`, where a GPS tells it and not the camera's own clock."""
         return None if self.clock == CAMERA_CLOCK else self.zero
 
     def segments(self) -> Iterator[List[Fix]]:
@@ -2908,7 +2909,6 @@ _REASONS = {  # extension -> why a picture or video is left alone, and what to d
         SKIP_RAW,
     ),
     **dict.fromkeys("lrv lrf thm".split(), SKIP_PREVIEW),
-    **dict.fromkeys("mts m2ts mkv 3gp wmv mpg mpeg insv webm".split(), SKIP_OTHER_VIDEO),
     **dict.fromkeys(VIDEO_KINDS, SKIP_VIDEO),
 }
 PICTURE_KINDS = frozenset(IMAGE_KINDS).union(
@@ -3944,7 +3944,7 @@ _SOI, _EOI, _SOS, _APP1, _APP13, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0xED, 0xFF
 _ODD = _NO_MARKERS | {_FILL}
 # markers of what may stand between two scans, all with a length: tables, DNL, COM, APPn
 _BETWEEN = frozenset([0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
-_XMP, _IPTC = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
+XMP_BEGIN, _IPTC = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
 
 
 class Head(NamedTuple):
@@ -4098,7 +4098,7 @@ def read_head(stream: BinaryIO, path: str) -> Head:
         elif marker == _APP1:
             if not exif and data[at + 4 : at + 8] == b"Exif":
                 exif = bytes(data[at + 10 : end])
-            xmp = xmp or _piece(data, at, end, _XMP)
+            xmp = xmp or _piece(data, at, end, XMP_BEGIN)
         elif marker == _APP13:
             iptc = iptc or _piece(data, at, end, _IPTC)
         elif marker == _SOS:
@@ -4802,6 +4802,25 @@ def with_more(found: Found, xmp: bytes, iptc: bytes, head: bytes) -> Found:
     )
 
 
+def gpano_segment(width: int, height: int) -> bytes:
+    """An APP1 segment that says that a picture of these pixels is a whole equirectangular panorama
+    (developers.google.com/streetview/spherical-metadata).
+    """
+    text = (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"'
+        ' GPano:ProjectionType="equirectangular" GPano:UsePanoramaViewer="True"'
+        f' GPano:CroppedAreaImageWidthPixels="{width}" GPano:FullPanoWidthPixels="{width}"'
+        f' GPano:CroppedAreaImageHeightPixels="{height}" GPano:FullPanoHeightPixels="{height}"'
+        ' GPano:CroppedAreaLeftPixels="0" GPano:CroppedAreaTopPixels="0"/></rdf:RDF></x:xmpmeta>'
+        '<?xpacket end="w"?>'
+    )
+    packet = XMP_BEGIN + text.encode("utf-8")
+    return b"\xff\xe1" + struct.pack(">H", len(packet) + 2) + packet
+
+
 # ---- Photos -------------------------------------------------------------------------------------
 # Here: image files to what they carry, and what is to be written into them; each opened once.
 # Not here: what a tag means, which values an image should get.
@@ -5063,6 +5082,21 @@ def write_edits(
     return Written(*stamp_by(status), digest=new.digest, ctime=changed_at(status))
 
 
+def mark_panorama(path: str, width: int, height: int) -> None:
+    """Mark a frame of ours, which has no XMP, as a whole equirectangular panorama of these pixels.
+    Raises CannotWrite.
+    """
+    try:
+        with open_file(path) as stream:
+            content = stream.read()
+    except OSError as error:
+        raise os_problem(path, error) from error
+    start = 2  # behind SOI and a JFIF header
+    while content[start : start + 2] == b"\xff\xe0":
+        start += 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+    write_atomically(path, [content[:start], gpano_segment(width, height), content[start:]])
+
+
 def _check_same(path: str, before: os.stat_result) -> None:
     """Raise BadExif where a path no longer leads to the file that was read, as it was then; end
     where the run that asked for it has ended.
@@ -5188,6 +5222,7 @@ PLACELESS, DATELESS = "without a place", "with a time of day but no date"
 TWICE = "at the time of another point"
 NO_POINTS, NO_GPS = "holds no track points", "has GoPro telemetry but no GPS data in it"
 NO_TELEMETRY = "holds no GPS track that can be read"
+ONLY_MOTION = "holds the data of an accelerometer or gyroscope, but no GPS track"
 
 _TIMELESS = "it was exported without times: export it again with them"
 _REMEDIES = {
@@ -5199,8 +5234,9 @@ _REMEDIES = {
     POOR: "reception was too poor; give a track from another device as --geotag_source_path",
     DATELESS: "add a column that is named date",
     NO_DATE: "put one line with the day on top, such as $GPZDA,120000,31,05,2024,,",
-    NO_TELEMETRY: "give the track of another device as --geotag_source_path; exiftool, put beside "
-    "this script, reads the GPS of more cameras",
+    NO_TELEMETRY: "give the track of another device as --geotag_source_path",
+    ONLY_MOTION: "switch GPS on in the camera or its remote, or give the track of another device "
+    "as --geotag_source_path",
     NO_GPS: "switch GPS on in the camera, or give a GPX or NMEA log as --geotag_source_path",
 }
 
@@ -5239,6 +5275,38 @@ def median(values: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
+def along(pairs: Sequence[Tuple[float, float]], value: float) -> float:
+    """The second of what two clocks show when the first shows a value: linear by the two nearest
+    of (first, second), which are in order, also before and behind them.
+    """
+    if len(pairs) == 1:
+        return pairs[0][1] + value - pairs[0][0]
+    place = min(max(bisect.bisect_left(pairs, (value,)), 1), len(pairs) - 1)
+    (before, one), (after, other) = pairs[place - 1 : place + 1]
+    return one + (value - before) * (other - one) / (after - before)
+
+
+def at_video(track: Track, seconds: float) -> Optional[float]:
+    """What the clock of a track shows at a time of its video, in seconds; None = not known."""
+    if track.pace:
+        return along(track.pace, seconds)
+    return None if track.zero is None else track.zero + seconds
+
+
+FAST = 1.5  # a GPS clock that runs so much faster than the pictures is that of a time-lapse
+_FEW = 4  # with fewer pairs nothing is said of a pace
+
+
+def pace_of(pairs: Sequence[Tuple[float, float]]) -> float:
+    """How many times as fast as the pictures a clock runs, by the middle half of (seconds of video
+    time, seconds UTC); 1 where that is not known.
+    """
+    if len(pairs) < _FEW:
+        return 1.0
+    (begin, first), (end, last) = pairs[len(pairs) // 4], pairs[3 * len(pairs) // 4]
+    return (last - first) / (end - begin) if end > begin else 1.0
+
+
 def decimal(text: Optional[str]) -> Optional[float]:
     """A decimal number: None where nothing is written, NaN where it is none."""
     try:
@@ -5256,6 +5324,13 @@ def fix_flaw(lock: float, dop: float = 0.0) -> str:
     return "" if dop <= MAX_DOP else POOR
 
 
+class VideoClock(NamedTuple):
+    """What the telemetry of a video tells of its own time line, as Track has it."""
+
+    zero: Optional[float] = None
+    pace: Sequence[Tuple[float, float]] = ()
+
+
 class Points:
     """What a reader has gathered from one file so far."""
 
@@ -5266,8 +5341,7 @@ class Points:
         self.dropped: Dict[str, int] = {}
         self.notes: List[str] = []
         self.bad_altitudes = 0
-        # seconds UTC of video time 0, where the telemetry knows it
-        self.zero: Optional[float] = None
+        self.video = VideoClock()
 
     @property
     def any(self) -> bool:
@@ -5349,7 +5423,7 @@ class Points:
         if len(points) == 1 and self.dropped.get(TWICE, 0) > 1:  # of a planner, not of a receiver
             self.dropped = {_ONE_TIME: self.dropped[TWICE] + 1}
             raise self._nothing()
-        return Track(points, starts, self.dropped, self.clock, self.notes, self.zero)
+        return Track(points, starts, self.dropped, self.clock, self.notes, *self.video)
 
     def _nothing(self) -> BadTrack:
         """Why there is no point left."""
@@ -5820,8 +5894,12 @@ def take_first(found: Points, choices: Iterable[Choice]) -> None:
             else:
                 found.add(sample.time, sample.lat, sample.lon, sample.alt, sample.course)
         good = filter(_is_good, samples)
-        zeros = [sample.time - sample.video for sample in good if sample.time is not None]
-        found.zero = median(zeros) if zeros else None
+        by_video = {sample.video: sample.time for sample in good if sample.time is not None}
+        pairs = sorted(by_video.items())
+        zeros = [time - video for video, time in pairs]
+        found.video = VideoClock(median(zeros) if zeros else None)
+        if found.clock != CAMERA_CLOCK and pace_of(pairs) > FAST:
+            found.video = VideoClock(along(pairs, 0.0), pairs)
         if zeros and found.clock == CAMERA_CLOCK:
             note = f"{found.path.name} has no GPS time; its {CAMERA_CLOCK} was taken as UTC"
             found.notes.append(f"{note} (--timezone says which zone it shows)")
@@ -6726,9 +6804,9 @@ _FIT_WANTED = {  # their fields
     _RECORD: (0, 1, 2, 78, _FIT_TIME),
     _EVENT: (0, 1, _FIT_TIME),
     _GPS_DATA: (0, 1, 2, 3, 5, 6, _FIT_TIME),
-    _CORRELATION: (1, _FIT_TIME),
+    _CORRELATION: (1, 4, 5, _FIT_TIME),
 }
-_STOPS = (1, 4, 9)  # event types: stop, stop all, stop disable all
+_STOPS = (1, 4, 8, 9)  # event types: stop, stop all, and both of them for good
 
 
 class _FitField(NamedTuple):
@@ -6828,7 +6906,7 @@ class _FitMessages:
     def __init__(self, block: bytes, found: Points) -> None:
         self.records: List[List[_FitValues]] = [[]]  # segments
         self.gps: List[_FitValues] = []
-        self.shifts: List[int] = []  # seconds from the device's own time to UTC
+        self.shifts: List[float] = []  # seconds from the device's own time to UTC
         try:
             for message, values in _FitReader(block).messages():
                 self._take(message, values)
@@ -6842,7 +6920,8 @@ class _FitMessages:
         elif message == _GPS_DATA:
             self.gps.append(values)
         elif message == _CORRELATION and _FIT_TIME in values and 1 in values:
-            self.shifts.append(values[_FIT_TIME] - values[1])
+            milli = values.get(4, 0) - values.get(5, 0)
+            self.shifts.append(values[_FIT_TIME] - values[1] + milli / 1000.0)
         elif message == _EVENT and values.get(0) == 0 and values.get(1) in _STOPS:
             if self.records[-1]:
                 self.records.append([])
@@ -6876,7 +6955,7 @@ def _gps_shift(told: _FitMessages) -> Optional[float]:
     if apart:
         middle = median(apart)
         return max(shift for shift in apart if shift <= middle + 1.0)
-    return float(told.shifts[0]) if told.shifts else None
+    return told.shifts[0] if told.shifts else None
 
 
 def _add_fit(
@@ -6914,14 +6993,14 @@ def read_fit(source: Source) -> Track:
     return found.track()
 
 
-def _record_seconds(values: _FitValues, shift: Optional[int]) -> Optional[float]:
+def _record_seconds(values: _FitValues, shift: Optional[float]) -> Optional[float]:
     """The time of a record in seconds of FIT; shift = from the device's own time, None = not
     known.
     """
     time = values.get(_FIT_TIME)
     if time is None or time >= _FIT_SYSTEM:
         return time
-    return None if shift is None else float(time + shift)
+    return None if shift is None else time + shift
 
 
 # ---- Subtitles and tables -----------------------------------------------------------------------
@@ -7385,7 +7464,7 @@ class _GoProDevice(NamedTuple):
 
     samples: Dict[bytes, List[Sample]]  # by the key of their stream
     clocks: Dict[float, float]  # SYST: seconds of a drone's clock -> UTC
-    offsets: List[float]  # GPSU: UTC less video time, of payloads with a fix
+    told: List[Tuple[float, float]]  # GPSU: (video time, UTC) of payloads with a fix
 
 
 def _stream_flaw(stream: _Stream) -> str:
@@ -7409,7 +7488,7 @@ def _take_stream(stream: _Stream, payload: Payload, device: _GoProDevice) -> Non
     text = _gpmf_text(stream, b"GPSU")  # yymmddhhmmss.sss; a real HERO5 wrote 5509100082240400
     day, clock = day_ms(text[4:6] + text[2:4] + text[:2]), clock_ms(text[6:])
     if b"GPS5" in stream and not flaw and day is not None and clock is not None:
-        device.offsets.append((day + clock) / 1000.0 - payload.start)
+        device.told.append((payload.start, (day + clock) / 1000.0))
 
 
 def _gopro_told(block: bytes, payload: Payload) -> Iterator[Tuple[bytes, _GoProDevice]]:
@@ -7425,33 +7504,26 @@ def _gopro_told(block: bytes, payload: Payload) -> Iterator[Tuple[bytes, _GoProD
             yield name, device
 
 
-def _drone_utc(moment: Optional[float], clocks: List[Tuple[float, float]]) -> Optional[float]:
-    """UTC of a moment of a drone's clock: linear by the two nearest (moment, UTC) that it told, in
-    order.
-    """
-    if moment is None or not clocks:
-        return None
-    if len(clocks) == 1:
-        return clocks[0][1] + moment - clocks[0][0]
-    place = min(max(bisect.bisect_left(clocks, (moment,)), 1), len(clocks) - 1)
-    (before, utc), (after, later) = clocks[place - 1 : place + 1]
-    return utc + (moment - before) * (later - utc) / (after - before)
-
-
 def _gopro_choices(device: _GoProDevice, created: Optional[float]) -> Iterator[Choice]:
-    """GPS9, else GPS5 with fitted times; the first GPSU is 1.3 s early on many cameras."""
-    offsets = device.offsets[1:] or device.offsets
+    """GPS9, else GPS5 with fitted times, piece by piece in a time-lapse; the first GPSU is 1.3 s
+    early on many cameras.
+    """
+    told, samples = device.told[1:] or device.told, device.samples.get(b"GPS5", [])
     yield Choice("GPS9", device.samples.get(b"GPS9", []))
-    if offsets:
-        yield Choice("GPSU fitted", device.samples.get(b"GPS5", []), median(offsets))
+    if pace_of(told) > FAST:
+        timed = [sample._replace(time=along(told, sample.video)) for sample in samples]
+        yield Choice("GPSU piece by piece", timed)
+    elif told:
+        yield Choice("GPSU fitted", samples, median([utc - video for video, utc in told]))
     else:
-        yield Choice(CAMERA_CLOCK, device.samples.get(b"GPS5", []), created)
+        yield Choice(CAMERA_CLOCK, samples, created)
 
 
 def _drone_choice(device: _GoProDevice) -> Choice:
     clocks = sorted(device.clocks.items())
-    samples = device.samples.get(b"GLPI", [])
-    return Choice("GLPI", [s._replace(time=_drone_utc(s.time, clocks)) for s in samples])
+    known = device.samples.get(b"GLPI", []) if clocks else []
+    samples = [s._replace(time=None if s.time is None else along(clocks, s.time)) for s in known]
+    return Choice("GLPI", samples)
 
 
 def read_gopro(movie: Source) -> Track:
@@ -7465,7 +7537,7 @@ def read_gopro(movie: Source) -> Track:
             for key, samples in told.samples.items():
                 known.samples.setdefault(key, []).extend(samples)
             known.clocks.update(told.clocks)
-            known.offsets.extend(told.offsets)
+            known.told.extend(told.told)
 
     each_payload(movie, b"gpmd", found, take)
     found.empty = NO_GPS if devices else NO_TELEMETRY
@@ -7550,7 +7622,7 @@ def read_blackvue(movie: Source) -> Track:
         boxes = blackvue_boxes(movie, b"sttm")
         starts = [int.from_bytes(box[:8], "big") for box in boxes if len(box) >= 8]
         near = [zero for zero in starts if 0 <= first - zero < 60000]  # else it is in another zone
-        found.zero = delay + (near or [first])[0] / 1000.0
+        found.video = VideoClock(delay + (near or [first])[0] / 1000.0)
     return found.track()
 
 
@@ -7612,6 +7684,7 @@ def read_camm(movie: Source) -> Track:
     lines: List[str] = []
 
     def take(block: bytes, payload: Payload) -> None:
+        found.empty = ONLY_MOTION
         if b"$G" in block[:LINE_CHARS] and SENTENCE.search(block.decode("latin-1")):
             lines.append(block.decode("latin-1"))  # some cameras write text in place of records
         else:
@@ -7634,7 +7707,7 @@ def read_camm(movie: Source) -> Track:
 
 _INSTA360_MARK = b"8db42d694ccc418790edff439fe026bf"
 _INSTA360_END = 78  # bytes of the end of the trailer
-_INSTA360_GPS, _INSTA360_NAMES = 0x700, 0x101
+_INSTA360_GPS, _INSTA360_NAMES, _INSTA360_MOTION = 0x700, 0x101, 0x300
 _INSTA360_ROW = struct.Struct("<IIHcdcdcddd")
 
 
@@ -7682,6 +7755,7 @@ def read_insta360(movie: Source) -> Track:
     """An Insta360 video: its GPS record tells UTC."""
     found = Points(movie.path, "Insta360", NO_TELEMETRY)
     content, width = _insta360_record(movie, _INSTA360_GPS), _INSTA360_ROW.size
+    found.empty = ONLY_MOTION if _insta360_record(movie, _INSTA360_MOTION) else NO_TELEMETRY
     for place in range(0, len(content) - width + 1, width):
         _add_insta360(content, place, found)
     if len(content) % width:
@@ -7765,7 +7839,7 @@ def read_novatek(movie: Source) -> Track:
 # Not here: which videos those are.
 
 _OLDEST_EXIFTOOL = 12.0
-_ABOUT = "rdf:about"  # the attribute that names the file
+_ABOUT, _TOOLKIT = "rdf:about", "et:toolkit"  # attributes: the file, the version
 _POINT_TAGS = ("GPSDateTime", "GPSLatitude", "GPSLongitude", "GPSAltitude", "GPSTrack")
 _DATE_TIME, _LATITUDE, _LONGITUDE, _ALTITUDE, _COURSE = _POINT_TAGS
 
@@ -7842,11 +7916,14 @@ class _Heard:
         self.groups: Dict[str, Dict[str, _Spots]] = {}  # of a file, by their group of tags
         self.created: Dict[str, str] = {}  # CreateDate of a file
         self.path = ""
+        self.version = math.nan
         self.texts: List[str] = []
 
     def start(self, name: str, attributes: Dict[str, str]) -> None:
         """An element opens: a file, or a tag of it."""
         self.path = attributes.get(_ABOUT, self.path)
+        toolkit = attributes.get(_TOOLKIT)
+        self.version = decimal(toolkit.split()[-1]) or math.nan if toolkit else self.version
         self.texts.clear()
 
     def end(self, name: str) -> None:
@@ -7875,19 +7952,8 @@ class _Heard:
         clock = "exiftool" if timed else CAMERA_CLOCK
         take_first(found, [Choice(clock, list(best.samples(created)))])
         if best.all[0].start is None:
-            found.zero = None  # its samples do not tell where in the video they are
+            found.video = VideoClock()  # its samples do not tell where in the video they are
         return found.track() if any(found.segments) else None
-
-
-def _version_of(program: str) -> float:
-    """The version of exiftool. Raises ProgramMissing for one that is too old."""
-    ran = run_program([program, *_NO_CONFIG, "-ver"])
-    version = decimal(ran.output) or 0.0
-    if not version >= _OLDEST_EXIFTOOL:
-        wrong, value = "this exiftool is too old, or none", ran.output.strip()[:20]
-        remedy = f"get {_OLDEST_EXIFTOOL:.2f} or newer"
-        raise ProgramMissing("old_program", wrong, file=program, value=value, remedy=remedy)
-    return version
 
 
 SECOND_READER = "exiftool"  # as --geotag_source names it
@@ -7900,7 +7966,6 @@ def second_tracks(paths: Sequence[Path]) -> Dict[Path, Track]:
     from xml.parsers import expat
 
     program, told, parser = find_program("exiftool"), _Heard(), expat.ParserCreate()
-    version = _version_of(program)
     parser.StartElementHandler, parser.EndElementHandler = told.start, told.end
     parser.CharacterDataHandler = told.texts.append
     names = [os.path.abspath(path) for path in paths if "\n" not in str(path)]
@@ -7912,11 +7977,15 @@ def second_tracks(paths: Sequence[Path]) -> Dict[Path, Track]:
         run_program([program, *_NO_CONFIG, *_ASKED], line=heard, given="\n".join(names) + "\n")
     except expat.ExpatError as error:
         LOG.debug("exiftool wrote what is no XML: %s", error)
+    if told.version < _OLDEST_EXIFTOOL:
+        wrong, value = "this exiftool is too old", f"{told.version:.2f}"
+        remedy = f"get {_OLDEST_EXIFTOOL:.2f} or newer"
+        raise ProgramMissing("old_program", wrong, file=program, value=value, remedy=remedy)
     tracks = {path: told.track(Path(os.path.abspath(path))) for path in paths}
     placed = {path: track for path, track in tracks.items() if track is not None}
     for path, track in list(placed.items())[:1]:
         more = f" and {len(placed) - 1} more" if len(placed) > 1 else ""
-        note = f"{path.name}{more}: read by exiftool {version:.2f}"
+        note = f"{path.name}{more}: read by exiftool {told.version:.2f}"
         placed[path] = track._replace(notes=[note, *track.notes])
     return placed
 
@@ -8084,9 +8153,11 @@ def _side_track(path: Path) -> Optional[OwnTrack]:
     return OwnTrack(track._replace(notes=[note, *track.notes]), str(side))
 
 
-def video_tracks(paths: Sequence[Union[str, Path]]) -> Dict[str, OwnTrack]:
+def video_tracks(
+    paths: Sequence[Union[str, Path]], tell: Callable[[str], None]
+) -> Dict[str, OwnTrack]:
     """The track that each video has, if any: of its own telemetry, else of a side file of its name,
-    else as exiftool reads it, where it is on this computer.
+    else as exiftool reads it. Says where exiftool, which is not on this computer, might help.
     """
     tracks: Dict[str, OwnTrack] = {}
     unplaced = []
@@ -8097,10 +8168,18 @@ def video_tracks(paths: Sequence[Union[str, Path]]) -> Dict[str, OwnTrack]:
             unplaced.append(path)
         else:
             tracks[str(path)] = own
-    with contextlib.suppress(ProgramMissing):
+    try:
         for path, track in second_tracks(unplaced).items() if unplaced else ():
             tracks[str(path)] = OwnTrack(track)
+    except ProgramMissing as missing:
+        tell(f"no GPS that this script can read in {some_of(unplaced)}; {more_cameras(missing)}")
     return tracks
+
+
+def some_of(paths: Sequence[Path], most: int = 3) -> str:
+    """The names of some files, and how many more there are."""
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(path.name for path in paths[:most]) + more
 
 
 def _track_files(folder: Path) -> List[Path]:
@@ -8132,11 +8211,20 @@ def _read_files(
         except BadTrack as error:
             problems[file] = error
     unplaced = [file for file, error in problems.items() if is_unplaced(error, file)]
-    with contextlib.suppress(ProgramMissing):
+    try:
         for file, track in second_tracks(unplaced).items() if unplaced else ():
             found[file] = SECOND_READER, track
             del problems[file]
+    except ProgramMissing as missing:
+        for file in unplaced:
+            wrong, more = problems[file].problem, more_cameras(missing)
+            problems[file] = BadTrack(**wrong._replace(remedy=f"{wrong.remedy}; {more}")._asdict())
     return [found[file] for file in files if file in found], list(problems.values())
+
+
+def more_cameras(missing: ProgramMissing) -> str:
+    """What would help where exiftool is not at hand."""
+    return f"exiftool reads the GPS of more cameras: {missing.problem.remedy}"
 
 
 def _read_folder(folder: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
@@ -8264,6 +8352,39 @@ class Movie(NamedTuple):
     model: Optional[str] = None
     telemetry: Tuple[str, ...] = ()  # kinds of READERS that it holds
     key_gap: Optional[float] = None  # seconds between key frames, on average
+    # real seconds since midnight at its begin, by its time code; cameras set that by their clock
+    timecode: Optional[float] = None
+    sphere: bool = False  # it says that its pictures are equirectangular
+
+
+def _timecode(movie: Source) -> Optional[float]:
+    """What the time code track of a movie (`tmcd`) counts at its begin, in real seconds."""
+    for trak in movie.tracks(b"tmcd"):
+        entry = movie.read(movie.child(trak, b"mdia", b"minf", b"stbl", b"stsd"))[8:]
+        first = next(movie.payloads(trak, Points(movie.path, "")), None)
+        if first is None or first.block is None or len(first.block) < 4 or len(entry) < 33:
+            continue
+        timescale, length = struct.unpack_from(">II", entry, 24)
+        frames = int.from_bytes(first.block[:4], "big")
+        return frames * length / timescale if timescale else None
+    return None
+
+
+_SPHERICAL = bytes.fromhex("ffcc8263f8554a938814587a02521fdd")  # id of spherical metadata V1
+
+
+def _is_sphere(movie: Source) -> bool:
+    """Whether a picture track says that it is equirectangular, by a box of either version of the
+    spherical metadata (github.com/google/spatial-media).
+    """
+    for trak in movie.boxes(movie.moov):
+        stsd = movie.read(movie.child(trak, b"mdia", b"minf", b"stbl", b"stsd"))
+        if b"sv3d" in stsd and b"equi" in stsd:
+            return True
+        texts = [movie.read(box)[: 1 << 16] for box in movie.boxes(trak) if box.kind == b"uuid"]
+        if any(text[:16] == _SPHERICAL and b"equirectangular" in text for text in texts):
+            return True
+    return False
 
 
 def _key_gap(movie: Source) -> Optional[float]:
@@ -8324,8 +8445,9 @@ def read_movie(path: Union[str, Path]) -> Movie:
             kinds = tuple(
                 reader.kind for reader in READERS if movie.family == "movie" and reader.holds(movie)
             )
-            header = movie.header
-            return Movie(header.creation_time, header.duration, make, model, kinds, _key_gap(movie))
+            created, duration = movie.header.creation_time, movie.header.duration
+            more = _key_gap(movie), _timecode(movie), _is_sphere(movie)
+            return Movie(created, duration, make, model, kinds, *more)
     except OSError as error:
         raise unreadable_track(Path(path), error) from error
 
@@ -12409,6 +12531,29 @@ _RUN_S = 0.2  # seconds that a run of ffmpeg costs on one CPU before it decodes 
 _PIXELS_S = 5e8  # pixels that one CPU decodes in a second
 
 
+class Look(NamedTuple):
+    """What a player does to the stored pictures of a video, rotation apart."""
+
+    interlaced: bool = False  # two half pictures in one
+    square: bool = True  # pixels are as wide as they are high
+    hdr: bool = False  # more light than a JPEG can show
+    panorama: bool = False  # equirectangular, the whole sphere
+
+    def filters(self, choice: str, tone_mapped: bool) -> str:
+        """The filters of ffmpeg that take the chosen frames as a player shows them."""
+        before = ["yadif=deint=interlaced"] if self.interlaced else []
+        after = [_TONE_MAP] if self.hdr and tone_mapped else []
+        after += [] if self.square else ["scale=round(iw*sar):ih", "setsar=1"]
+        return ",".join([*before, f"select='{choice}'", *after, f"settb=1/{FRAME_UNITS}"])
+
+
+_HDR = ("arib-std-b67", "smpte2084")  # transfer characteristics: HLG and PQ
+_TONE_MAP = (
+    "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,"
+    "zscale=t=bt709:m=bt709:r=tv,format=yuv420p"
+)
+
+
 class Footage(NamedTuple):
     """A video as its container describes it."""
 
@@ -12421,6 +12566,7 @@ class Footage(NamedTuple):
     camera: Camera
     created: Optional[float]  # seconds UTC as the camera wrote it
     zoned: Optional[float] = None  # seconds UTC by a time that names its zone
+    look: "Look" = Look()
 
 
 class Cutting(NamedTuple):
@@ -12440,6 +12586,11 @@ class Ffmpeg:
         modern = "-fps_mode" in run_program([self.ffmpeg, "-v", "error", "-h", "long"]).output
         # one is new, the other gone
         self.passthrough = ["-fps_mode" if modern else "-vsync", "passthrough"]
+
+    def maps_tones(self) -> bool:
+        """Whether this ffmpeg can make pictures of ordinary range of HDR."""
+        listed = run_program([self.ffmpeg, "-v", "error", "-filters"]).output
+        return " zscale " in listed and " tonemap " in listed
 
     def probe(self, path: str) -> Footage:
         """What is in a video; raises ToolError when there are no pictures to be had."""
@@ -12468,7 +12619,8 @@ class Ffmpeg:
     ) -> str:
         """Write frames into a folder, named by their times; returns what ffmpeg complained of.
 
-        Times are the video's own, in FRAME_UNITS; pixels are as stored, neither turned nor resized.
+        Times are the video's own, in FRAME_UNITS; pictures are as a player shows them, but that
+        they are not turned.
         """
         begin, few, end = [], [], []
         if cutting.seek is not None:
@@ -12478,7 +12630,8 @@ class Ffmpeg:
             few = ["-threads", "1"] if cutting.most <= 2 else []  # more would only decode ahead
         talk = ["-nostdin", "-v", "error", "-nostats", "-progress", "pipe:1"]
         argv = [self.ffmpeg, *talk, "-copyts", "-noautorotate", *few, *begin, "-i", footage.path]
-        argv += ["-map", "0:V:0", "-vf", f"select='{cutting.choice}',settb=1/{FRAME_UNITS}"]
+        look, mapped = footage.look, footage.look.hdr and self.maps_tones()
+        argv += ["-map", "0:V:0", "-vf", look.filters(cutting.choice, mapped)]
         argv += [*self.passthrough, "-enc_time_base", f"1/{FRAME_UNITS}", *end]
         argv += ["-qscale:v", "2", "-f", "image2", "-frame_pts", "1", "%d.jpg"]
         ran = run_program(argv, folder, line)
@@ -12501,10 +12654,8 @@ def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Mov
     tags = {
         name.lower(): text for part in (form, stream) for name, text in part.get("tags", {}).items()
     }
-    apple, android = "com.apple.quicktime.", "com.android."
-    make = movie.make or tags.get(apple + "make") or tags.get(android + "manufacturer")
-    model = movie.model or tags.get(apple + "model") or tags.get(android + "model")
-    width, height = stream["width"], stream["height"]
+    width, height = round(stream["width"] * _pixel_width(stream)), stream["height"]
+    make, model = movie.make or _first_of(tags, _MAKES), movie.model or _first_of(tags, _MODELS)
     over, under = (int(part) for part in stream.get("avg_frame_rate", "0/0").split("/"))
     created = movie.creation_time
     return Footage(
@@ -12516,8 +12667,42 @@ def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Mov
         key_gap=movie.key_gap,
         camera=Camera(make, model, width, height, _orientation(stream)),
         created=parse_time(tags.get("creation_time")) if created is None else created,
-        zoned=zoned_time(tags.get(apple + "creationdate", "")),
+        zoned=zoned_time(_first_of(tags, _ZONED_TAGS) or ""),
+        look=_look(stream)._replace(panorama=movie.sphere or _shows_sphere(stream)),
     )
+
+
+def _look(stream: Dict[str, Any]) -> Look:
+    """What a player does to the pictures of a stream, by what ffprobe says of it."""
+    return Look(
+        interlaced=stream.get("field_order") in ("tt", "bb", "tb", "bt"),
+        square=_pixel_width(stream) == 1.0,
+        hdr=stream.get("color_transfer") in _HDR,
+    )
+
+
+# tags of a container or a stream, as ffprobe names them
+_MAKES = ("com.apple.quicktime.make", "com.android.manufacturer")
+_MODELS = ("com.apple.quicktime.model", "com.android.model")
+_ZONED_TAGS = ("com.apple.quicktime.creationdate", "creation_date", "date", "date_recorded")
+
+
+def _first_of(tags: Mapping[str, str], names: Sequence[str]) -> Optional[str]:
+    """The first of some tags that is there; None = none is."""
+    return next((tags[name] for name in names if name in tags), None)
+
+
+def _shows_sphere(stream: Dict[str, Any]) -> bool:
+    """Whether the side data of a stream say that it shows the whole sphere, equirectangular."""
+    data = stream.get("side_data_list", [])
+    return any(part.get("projection") == "equirectangular" for part in data)
+
+
+def _pixel_width(stream: Dict[str, Any]) -> float:
+    """How many times as wide as high the pixels of a stream are; 1 where it does not say."""
+    wide, _, high = str(stream.get("sample_aspect_ratio", "1:1")).partition(":")
+    ratio = (decimal(wide) or 0.0) / (decimal(high) or math.inf)
+    return ratio if 0.1 < ratio < 10.0 else 1.0
 
 
 def _orientation(stream: Dict[str, Any]) -> int:
@@ -12687,7 +12872,6 @@ def _walk(part: Sequence[Fix], start: float, end: float, metres: float) -> Itera
 # -- when and where --
 
 
-_FAST = 1.5  # a GPS clock that runs so much faster than the pictures is that of a time-lapse
 _CHAPTER = re.compile(r"(G[HXL])(\d{2})(\d{4})(\.\w+)$|GP(\d{2})(\d{4})(\.\w+)$", re.IGNORECASE)
 _END_S = 2.0  # seconds within which a time is that of a video's end
 
@@ -12701,7 +12885,7 @@ def check_pace(own: Track, footage: Footage, ratio: float) -> None:
         return
     first, last = points[len(points) // 4], points[3 * len(points) // 4]  # the ends may be odd
     fast = (last.time - first.time) / (length / 2)
-    if fast > _FAST and not 0.9 < fast / ratio < 1.1:
+    if fast > FAST and not 0.9 < fast / ratio < 1.1:
         raise ToolError(
             "time_lapse",
             "its GPS clock runs faster than its pictures: it is a time-lapse",
@@ -12730,10 +12914,10 @@ def _length_before(path: str, created: float) -> Optional[float]:
     """Seconds that the chapters before a video last, which have its time; None where one is missing
     or has another.
     """
-    total = 0.0
-    for chapter in _chapters_before(path):
-        if not os.path.isfile(chapter):
-            return None
+    total, chapters = 0.0, _chapters_before(path)
+    if not all(map(os.path.isfile, chapters)):
+        return _later_by_timecode(path, created)
+    for chapter in chapters:
         movie = read_movie(chapter)
         if movie.duration is None or movie.creation_time is None:
             return None
@@ -12741,6 +12925,16 @@ def _length_before(path: str, created: float) -> Optional[float]:
             return None
         total += movie.duration
     return total
+
+
+def _later_by_timecode(path: str, created: float) -> Optional[float]:
+    """Seconds that the time code of a chapter is ahead of the time of day at which its recording
+    was created, both by the camera's clock; None where it has no time code, or one of another
+    clock.
+    """
+    code = read_movie(path).timecode
+    late = None if code is None else (code - created) % DAY_S
+    return late if late is not None and late < DAY_S / 2 else None
 
 
 def _is_end(late: float, length: float) -> bool:
@@ -12759,7 +12953,7 @@ def recorded_at(footage: Footage, zone: Optional[str]) -> Tuple[Optional[float],
     all chapters of a recording. zone is that of the camera, where it was given.
     """
     if footage.zoned is not None:
-        return footage.zoned, "its com.apple.quicktime.creationdate"
+        return footage.zoned, "its creation date, which names its zone"
     created, length = footage.created, footage.duration or 0.0
     if created is None:
         return None, ""
@@ -12786,6 +12980,19 @@ class Timing(NamedTuple):
     # tracks, the first that knows a frame's place counts, and what their clocks show at the first
     ways: Sequence[Tuple[Track, float]]
     max_gap: Optional[float]
+    # (seconds of video after the first frame, real seconds after it) in a time-lapse whose GPS
+    # tells them; () = by the ratio
+    pace: Sequence[Tuple[float, float]] = ()
+
+    def after(self, seconds: float) -> float:
+        """Real seconds after the first frame, at so many seconds of video after it."""
+        return along(self.pace, seconds) if self.pace else seconds * self.ratio
+
+    def shown(self, after: float) -> float:
+        """Seconds of video after the first frame, at so many real seconds after it."""
+        if self.pace:
+            return along([(real, seconds) for seconds, real in self.pace], after)
+        return after / self.ratio
 
     def place(self, seconds: float) -> Optional[Fix]:
         """Where the frame at so many seconds of video after the first was taken; None =
@@ -12793,7 +13000,7 @@ class Timing(NamedTuple):
         """
         for track, track_start in self.ways:
             with contextlib.suppress(OutsideTrack):
-                return fix_at(track, track_start + seconds * self.ratio, self.max_gap)
+                return fix_at(track, track_start + self.after(seconds), self.max_gap)
         return None
 
 
@@ -12839,28 +13046,54 @@ class Setup(NamedTuple):
         """When and where frames were taken; first = the first frame's time on the time line that
         telemetry shares.
         """
-        zone = self.geotagging.clockwork.zone
-        mine = self.tracks.get(footage.path)
-        own = None if mine is None else mine.track
-        recorded, ratio = recorded_at(footage, zone), self.video.video_duration_ratio
+        own, beside = self._own(footage.path)
+        pace = self._pace(None if beside else own, footage, first)
+        begin = None if own is None else at_video(own, first)  # by the clock of its own track
+        gps = None if own is None or own.clock == CAMERA_CLOCK else begin
+        recorded = recorded_at(footage, self.geotagging.clockwork.zone)
         created = recorded[0]
-        if own is not None:
-            own = in_zone(without_wild(own, self.geotagging.max_speed), zone)
-            check_pace(own, footage, ratio)
-        zero = None if own is None or own.gps_zero is None else own.gps_zero + first
-        if created is None and own is not None and own.zero is not None:
-            recorded = own.zero + first, f"its {CAMERA_CLOCK}"
-        start, clock = self.clock(recorded, zero, given)
+        if created is None and begin is not None:
+            recorded = begin, f"its {CAMERA_CLOCK}"
+        start, clock = self.clock(recorded, gps, given)
         if own is not None and clock == "its GPS time":
             clock = f"its GPS time ({own.clock})"
-        if zero is not None:
+        if gps is not None:
             other, word = (
                 (created, "creation_time") if given is None else (given, "--video_start_time")
             )
-            self._compare(os.path.basename(footage.path), (other, word), zero, clock)
-        by_own = start if own is None or own.zero is None else own.zero + first
-        ways = self._ways(start, own, by_own)
-        return Timing(start, clock, ratio, ways, self.geotagging.max_gap)
+            self._compare(os.path.basename(footage.path), (other, word), gps, clock)
+        ways = self._ways(start, own, start if begin is None else begin)
+        ratio, max_gap = self.video.video_duration_ratio, self.geotagging.max_gap
+        return Timing(start, clock, ratio, ways, max_gap, pace)
+
+    def _own(self, path: str) -> Tuple[Optional[Track], bool]:
+        """(the track that a video brings along, in UTC as far as that is known; whether it was read
+        from a file beside it).
+        """
+        mine = self.tracks.get(path)
+        if mine is None:
+            return None, False
+        track = without_wild(mine.track, self.geotagging.max_speed)
+        return in_zone(track, self.geotagging.clockwork.zone), bool(mine.side)
+
+    def _pace(
+        self, own: Optional[Track], footage: Footage, first: float
+    ) -> Sequence[Tuple[float, float]]:
+        """The pace of a time-lapse, from its first frame on, where its GPS tells it and the ratio
+        is not given; () = none. Raises ToolError where it is needed and not known.
+        """
+        ratio = self.video.video_duration_ratio
+        if own is None:
+            return ()
+        if not own.pace or ratio != 1.0:
+            check_pace(own, footage, ratio)
+            return ()
+        begin, name = along(own.pace, first), os.path.basename(footage.path)
+        self.notes.say(
+            f"{name}: its GPS clock runs {pace_of(own.pace):.3g} times as fast as its pictures, as "
+            "in a time-lapse: the times of its frames follow it"
+        )
+        return [(video - first, utc - begin) for video, utc in own.pace]
 
     def _ways(self, start: float, own: Optional[Track], zero: float) -> List[Tuple[Track, float]]:
         """The tracks of a video that begins at a time, each with what its clock shows then; its
@@ -12906,17 +13139,17 @@ class Setup(NamedTuple):
                 remedy="sample by time, or give a track with --geotag_source",
             )
         for track, track_start in timing.ways:
-            end, metres = track_start + length * timing.ratio, video.video_sample_distance
+            end, metres = track_start + timing.after(length), video.video_sample_distance
             later = [
                 when
                 for when in distance_times(track, track_start, end, metres)
                 if when > track_start
             ]
             if later:
-                return [first + (when - track_start) / timing.ratio for when in later]
+                return [first + timing.shown(when - track_start) for when in later]
         track_start = timing.ways[0][1]
         span = (
-            f"{format_time(track_start)} to {format_time(track_start + length * timing.ratio)} UTC"
+            f"{format_time(track_start)} to {format_time(track_start + timing.after(length))} UTC"
         )
         wrong, remedy = "was taken outside of the track", "check the clocks, or sample by time"
         raise OutsideTrack("outside_track", wrong, file=footage.path, value=span, remedy=remedy)
@@ -13132,8 +13365,10 @@ def _make_frames(setup: Setup, footage: Footage, work: str, given: Optional[floa
     frames, nowhere = [], 0
     for when, second in zip(times, seconds):
         frame, fix = os.path.join(work, f"{when}.jpg"), timing.place(second)
+        if footage.look.panorama:
+            mark_panorama(frame, footage.camera.width or 0, footage.camera.height or 0)
         nowhere += bool(timing.ways) and fix is None
-        edits = frame_edits(footage.camera, timing.start + second * timing.ratio, fix)
+        edits = frame_edits(footage.camera, timing.start + timing.after(second), fix)
         frames.append((frame, write_edits(frame, edits).stamp))
     return _Sampled(frames, seconds, nowhere, timing, wrong)
 
@@ -13169,14 +13404,28 @@ def sample_one(
     finally:
         clear_folder(work)
     report.done += len(made.frames)
-    _say_sampled(os.path.basename(path), made, kept, setup.notes)
+    _say_sampled(footage, made, kept, setup)
     if made.wrong:
         _say_damage(made, footage, setup, report)
 
 
-def _say_sampled(name: str, made: _Sampled, kept: Sequence[str], notes: Notes) -> None:
+def _say_look(footage: Footage, ffmpeg: Ffmpeg, notes: Notes) -> None:
+    """Say what is odd about the pictures of a video."""
+    name, camera, look = os.path.basename(footage.path), footage.camera, footage.look
+    if look.panorama:
+        notes.say(f"{name}: its frames are marked as equirectangular panoramas (GPano)")
+    elif camera.width == 2 * (camera.height or 0):
+        notes.say(
+            f"{name} is twice as wide as high but does not say that it is a panorama: its frames "
+            "are not marked as one"
+        )
+    if look.hdr and not ffmpeg.maps_tones():
+        notes.say(f"{name} is HDR, which this ffmpeg cannot map (zscale): its frames look pale")
+
+
+def _say_sampled(footage: Footage, made: _Sampled, kept: Sequence[str], setup: Setup) -> None:
     """Say what came of one video."""
-    timing = made.timing
+    timing, name, notes = made.timing, os.path.basename(footage.path), setup.notes
     notes.say(
         f"{name}: {len(made.frames)} frames, the first at {format_time(timing.start)} UTC, clock: "
         f"{timing.clock}"
@@ -13187,8 +13436,11 @@ def _say_sampled(name: str, made: _Sampled, kept: Sequence[str], notes: Notes) -
             f"{name} was sampled before; {len(kept)} of its frames were changed or uploaded since "
             f"and stay: {some}"
         )
+    if not timing.ways and set(setup.geotagging.sources).intersection(VIDEO_SOURCES):
+        notes.say(f"{name} has no GPS track: its frames have no position")
     if made.nowhere:
         notes.say(f"{name}: {made.nowhere} frames lie outside of its track and have no position")
+    _say_look(footage, setup.ffmpeg, notes)
 
 
 def _say_damage(made: _Sampled, footage: Footage, setup: Setup, report: Report) -> None:
@@ -13245,7 +13497,11 @@ def sample_videos(options: Options, ui: Ui) -> Report:
         notes.lines.append(f"{len(paths)} videos would be sampled: {some}")
         return report
     guides = gather_guides(geotagging, notes)
-    ffmpeg, tracks = Ffmpeg(video.ffmpeg_path), video_tracks(paths)
+    asked = any(kind in VIDEO_SOURCES for kind in geotagging.sources)
+    ffmpeg, tracks = (
+        Ffmpeg(video.ffmpeg_path),
+        video_tracks(paths, notes.say if asked else LOG.info),
+    )
     for own in tracks.values():
         for line in own.track.notes:
             notes.say(line)

@@ -305,11 +305,15 @@ class Programs:
         self.wrote: Callable[[str, bytes], None] = lambda path, content: None
 
     def __call__(
-        self, argv: Any, folder: Optional[str] = None, line: Optional[Callable[[str], None]] = None
+        self,
+        argv: Any,
+        folder: Optional[str] = None,
+        line: Optional[Callable[[str], None]] = None,
+        given: str = "",
     ) -> mt.Ran:
-        key, heard = tuple(argv), []  # type: Tuple[str, ...], List[str]
+        key, heard = (*argv, given), []  # type: Tuple[str, ...], List[str]
         if key not in self.known:
-            ran = self.plain(argv, folder, heard.append if line else None)
+            ran = self.plain(argv, folder, heard.append if line else None, given)
             self.known[key] = (ran, heard, picture(folder) if folder else {})
         ran, heard, files = self.known[key]
         for name, kept in files.items():

@@ -218,7 +218,7 @@ def test_everything_that_looks_like_a_picture_or_video_is_counted(tmp_path):
 
 @pytest.mark.parametrize(
     "name, reason",
-    [("a.lrv", "SKIP_PREVIEW"), ("a.thm", "SKIP_PREVIEW"), ("a.MKV", "SKIP_OTHER_VIDEO")],
+    [("a.lrv", "SKIP_PREVIEW"), ("a.thm", "SKIP_PREVIEW"), ("a.MKV", "SKIP_VIDEO")],
 )
 def test_video_that_video_process_does_not_take_is_not_said_to_be_taken(name, reason, tmp_path):
     made(tmp_path / "p", placed())
