@@ -9,14 +9,18 @@ import functools
 import io
 import json
 import math
+import os
 import re
 import struct
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from unittest import mock
 
 import making
+import making_logs
 import making_tracks
 import mapillary_tools as mt
 import walker
@@ -130,19 +134,21 @@ _GPMF_KEY = re.compile(rb"DEVC|STRM|GPS5|GPS9|GPS[UFP]|SCAL|TYPE|SYST|GLPI|DV(?:
 _TABLES = (b"stsz", b"stts", b"stsc", b"stco", b"co64", b"elst", b"mdhd", b"mvhd", b"stsd", b"stss")
 
 
+_BOX = re.compile(b"|".join([*_TABLES, b"mdat", *map(str.encode, sorted(making_tracks.PARENTS))]))
+
+
 def movie_fields(content: bytes) -> List[Field]:
     """Sizes of boxes, the words of their tables, and types, widths and counts of GPMF entries."""
     found: List[Field] = []
-    for match in re.finditer(rb"[a-z0-9 ]{4}", content[:4] + content[4:]):
-        kind, at = match.group(), match.start()
-        if at >= 4 and (kind in _TABLES or kind.decode() in making_tracks.PARENTS | {"mdat"}):
-            found.append((at - 4, 4, ">"))
-            if kind in _TABLES:
-                found += [(place, 4, ">") for place in range(at + 4, at + 40, 4)]
+    for match in _BOX.finditer(content, 4):
+        at = match.start()
+        found.append((at - 4, 4, ">"))
+        if match.group() in _TABLES:
+            found += [(place, 4, ">") for place in range(at + 4, at + 40, 4)]
     for match in _GPMF_KEY.finditer(content):
         at = match.end()
         found += [(at, 1, ">"), (at + 1, 1, ">"), (at + 2, 2, ">")]
-    return found[:3000]
+    return [field for field in found[:3000] if field[0] + field[1] <= len(content)]
 
 
 def webp_fields(content: bytes) -> List[Field]:
@@ -394,28 +400,419 @@ def movie_seeds() -> List[bytes]:
     ]
 
 
-def check_track(content: bytes, name: str = "a.gpx") -> None:
+def _no_program(name: str, given: Any = None) -> str:
+    raise mt.ProgramMissing("no_program", "is not on this computer")
+
+
+def alone() -> Any:
+    """Without exiftool, which may be on this computer: what it makes of damage is not ours, nor its time."""
+    return mock.patch.object(mt, "find_program", _no_program)
+
+
+def check_points(track: mt.Track) -> None:
+    """A track is in order, and says nothing that cannot be."""
+    for point in track.points:
+        good = math.isfinite(point.time) and abs(point.lat) <= 90 and abs(point.lon) <= 180
+        good = good and mt.EARLIEST <= point.time < mt.LATEST
+        demand(good and (point.alt is None or math.isfinite(point.alt)), f"a place: {point}")
+        demand(point.course is None or 0 <= point.course < 360, f"a course: {point}")
+    times = [point.time for point in track.points]
+    demand(times and times == sorted(set(times)), "times are not in order, or twice")
+    demand(track.starts == sorted(set(track.starts)), "segments are not in order")
+    demand(
+        not track.starts or 0 <= track.starts[0] <= track.starts[-1] < len(times), "no such segment"
+    )
+    pairs = list(track.pace)
+    demand(track.zero is None or math.isfinite(track.zero), "the begin of the video is no time")
+    demand(all(map(math.isfinite, sum(pairs, ()))) and pairs == sorted(pairs), "no pace")
+
+
+def check_track(content: bytes, name: str = "a.gpx", folder: str = "track") -> None:
     """Every reader of tracks, and the writer."""
-    path, written = room("track") / name, room("track") / "out.gpx"
+    path, written = room(folder) / name, room(folder) / "out.gpx"
     path.write_bytes(content)
+    with alone():
+        _check_readers(path, written)
+
+
+def _check_readers(path: Path, written: Path) -> None:
     allowed(lambda: mt.read_movie(path))
-    mt.movie_track(path)
-    for kind in ("auto", "camm"):
+    own = mt.movie_track(path)
+    if own is not None:
+        check_points(own)
+    read = []
+    for kind in ("auto", "camm", "auto"):
         track = allowed(lambda kind=kind: mt.read_track(path, kind))  # type: ignore
-        if track is None:
+        read.append(repr(track))
+        if track is None or len(read) == 3:
             continue
-        for point in track.points:
-            good = math.isfinite(point.time) and abs(point.lat) <= 90 and abs(point.lon) <= 180
-            demand(good and (point.alt is None or math.isfinite(point.alt)), f"a place: {point}")
-        times = [point.time for point in track.points]
-        demand(times == sorted(set(times)), "times are not in order, or twice")
-        demand(track.starts == sorted(set(track.starts)), "segments are not in order")
-        if len({int(round(time * 1000)) for time in times}) < 2 <= len(times):
-            continue  # all in one millisecond: a reader takes them for those of a planner
-        mt.write_gpx(mt.with_courses(track), written)
-        again = mt.read_track(written).points
-        own = {int(round(time * 1000)) for time in times}
-        demand(len(again) == len(own), "points were lost")
+        check_points(track)
+        _check_written(track, written)
+    demand(read[0] == read[2], "read twice it differs")
+
+
+def _check_written(track: mt.Track, path: Path) -> None:
+    """What is written as GPX reads back."""
+    times = [point.time for point in track.points]
+    own = {int(round(time * 1000)) for time in times}
+    if len(own) < 2 <= len(times):
+        return  # all in one millisecond: a reader takes them for those of a planner
+    if any(-1 < time < mt.YEAR_1970_S for time in times):
+        return  # a clock that was never set; in GPX they are of an export without times
+    if any(max(abs(point.lat), abs(point.lon)) < 1e-9 for point in track.points):
+        return  # GPX has nine digits, and exactly 0,0 is no place
+    mt.write_gpx(mt.with_courses(track), path)
+    demand(len(mt.read_track(path).points) == len(own), "points were lost")
+
+
+# ---- Logs of cameras and receivers
+
+FEW = making_logs.RIDE[:3]
+OTHER = making_logs.moved(FEW, -1, -1)
+
+
+def fit_seeds() -> List[bytes]:
+    """FIT of watches, bicycle computers and action cameras."""
+    m, begin = making_logs, round(FEW[0][0]) - making_logs.FIT_EPOCH
+    developer = m.Fit().identified().define(1, m.RECORD, m.FIT_FIELDS, [(0, 4, 0), (1, 3, 1)])
+    for point in FEW:
+        developer.data(1, *m.fit_values(point), b"abcd", b"xyz")
+    short = (
+        m.Fit(True)
+        .identified()
+        .define(1, m.RECORD, m.FIT_FIELDS)
+        .define(2, m.RECORD, m.FIT_FIELDS[1:3])
+    )
+    short.define(3, m.RECORD, []).define(4, m.EVENT, [(m.TIME, m.U32), (0, m.ENUM), (1, m.ENUM)])
+    short.data(1, *m.fit_values(FEW[0]))
+    for second, point in enumerate(OTHER, 1):
+        place = m.semicircles(point[1]), m.semicircles(point[2])
+        short.compressed(2, begin + second * 20, *place).compressed(3, begin + second * 20)
+    short.data(4, begin + 60, 0, 4)
+    odd = m.Fit().define(
+        5, m.RECORD, [(m.TIME, m.U32), (9, m.F64), (8, m.STRING, 9), (7, m.U16, 4)]
+    )
+    odd.data(5, begin, 1.5, b"text", (1, 2, 3, 4)).define(5, m.RECORD, m.FIT_FIELDS, big=True)
+    odd.data(5, *m.fit_values(FEW[1], high=False)).data(5, *m.fit_values((*FEW[2][:3], None)))
+    return [
+        m.fit(FEW),
+        m.fit(OTHER, big=True, header=12, crc=False) + m.fit(FEW),
+        developer.file(),
+        short.file(),
+        odd.file(size=0),
+        m.fit_virb(FEW),
+        m.fit_virb(OTHER, utc=False, correlation=True, records=FEW),
+    ]
+
+
+def fit_fields(content: bytes) -> List[Field]:
+    """Sizes of files, heads, numbers, counts and sizes of definitions, values of messages."""
+    found: List[Field] = []
+    at = 0
+    while content[at + 8 : at + 12] == b".FIT" and len(found) < 3000:
+        found += [(at, 1, "<"), (at + 1, 1, "<"), (at + 4, 4, "<")]
+        length = int.from_bytes(content[at + 4 : at + 8], "little") or len(content)
+        place, end = at + content[at], min(at + content[at] + length, len(content))
+        forms: Dict[int, Tuple[bytes, str]] = {}
+        while place + 6 <= end and len(found) < 3000:
+            head, start = content[place], place
+            found.append((place, 1, "<"))
+            if head & 0xC0 == 0x40:
+                order = ">" if content[place + 2] else "<"
+                found += [(place + 2, 1, "<"), (place + 3, 2, order)]
+                place, sizes = place + 5, b""
+                for _ in range(2 if head & 0x20 else 1):
+                    stop = place + 1 + 3 * int.from_bytes(content[place : place + 1], "big")
+                    found += [(spot, 1, "<") for spot in range(place, min(stop, end))]
+                    sizes, place = sizes + content[place + 1 : stop][1::3], stop
+                forms[head & 15] = sizes, order
+                continue
+            sizes, order = forms.get(head >> 5 & 3 if head & 0x80 else head & 15, (b"", "<"))
+            place += 1
+            for size in sizes:
+                if size in (1, 2, 4) and place + size <= end:
+                    found.append((place, size, order))
+                place += size
+            if not sizes and start + 1 == place and head & 0x80 == 0:
+                break
+        at += content[at] + length + 2
+    return found
+
+
+def kml_seeds() -> List[bytes]:
+    """KML of phones, loggers and programs."""
+    m = making_logs
+    one = m.placemark(m.gx_track(FEW, interleaved=True))
+    many = m.multi_track(m.gx_track(FEW, angles=False), m.gx_track(OTHER, end="+02:00", digits=3))
+    marks = [m.point_mark(point, more=f"<description>{point}</description>") for point in FEW]
+    span = marks[0].replace("TimeStamp>", "TimeSpan>").replace("when>", "begin>")
+    line = m.placemark(m.line_string(FEW))
+    latin = m.kml(line, *marks).replace("UTF-8", "iso-8859-1").replace("made", "\u00fc")
+    return [
+        m.kml(one).encode(),
+        m.kml(m.placemark(many), *marks).encode(),
+        m.kml("<Folder>", *marks, span, line, "</Folder>")
+        .replace("UTF-8", "UTF-16")
+        .encode("utf-16"),
+        m.kml(m.placemark(m.gx_track(FEW, gx="")), names="").encode(),
+        latin.encode("latin-1"),
+        m.kml(head='<!DOCTYPE kml [<!ENTITY a "b">]>').encode(),
+        m.kml(one.replace("made", "a & b")).encode() * 2,
+    ]
+
+
+def zipped(method: int, *files: Tuple[str, bytes], locked: bool = False) -> bytes:
+    """A zip that is the same at any time; by a method that this Python lacks it is not packed."""
+    try:
+        zipfile._check_compression(method)  # type: ignore
+    except RuntimeError:
+        method = zipfile.ZIP_STORED
+    rows = []
+    for name, content in files:
+        info = zipfile.ZipInfo(name, (2024, 5, 31, 12, 0, 0))
+        info.compress_type = method
+        rows.append((info, content))
+    return making_logs.kmz(*rows, locked=locked)
+
+
+def kmz_seeds() -> List[bytes]:
+    """KMZ packed in all ways."""
+    one, two = kml_seeds()[:2]
+    images = [("files/a.png", bytes(99)), ("files/\u00fc.kml", two)]
+    return [
+        zipped(zipfile.ZIP_DEFLATED, ("doc.kml", one)),
+        zipped(zipfile.ZIP_STORED, *images, ("Doc.KML", two)),
+        zipped(zipfile.ZIP_BZIP2, *images),
+        zipped(zipfile.ZIP_LZMA, ("x.kml", one), ("y.kml", two)),
+        zipped(zipfile.ZIP_DEFLATED, ("doc.kml", two), ("DOC.KML", one), locked=True),
+        zipped(zipfile.ZIP_DEFLATED, ("a.txt", b"nothing")),
+    ]
+
+
+_ZIP_FIELDS = {  # (offset, bytes) behind each signature
+    b"PK\3\4": ((4, 2), (6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2)),
+    b"PK\1\2": (
+        *((6, 2), (8, 2), (10, 2), (16, 4), (20, 4), (24, 4)),
+        *((28, 2), (30, 2), (32, 2), (34, 2), (42, 4)),
+    ),
+    b"PK\5\6": ((4, 2), (6, 2), (8, 2), (10, 2), (12, 4), (16, 4), (20, 2)),
+}
+
+
+def zip_fields(content: bytes) -> List[Field]:
+    """Flags, methods, sums, sizes, counts and offsets of a zip; and the begin of what is packed."""
+    found: List[Field] = []
+    for match in re.finditer(b"PK(?:\3\4|\1\2|\5\6)", content):
+        at = match.start()
+        found += [(at + behind, size, "<") for behind, size in _ZIP_FIELDS[match.group()]]
+        if match.group() == b"PK\3\4":
+            packed = at + 30 + sum(content[at + 26 : at + 30 : 2])
+            found += [(packed + i, 1, "<") for i in range(10)]
+    return [field for field in found[:3000] if field[0] + field[1] <= len(content)]
+
+
+def tcx_seeds() -> List[bytes]:
+    """TCX of watches and programs."""
+    m = making_logs
+    rows = "".join(m.trackpoint(point, digits=3) for point in FEW)
+    other = "".join(map(m.trackpoint, OTHER))
+    bare = m.trackpoint((FEW[0][0] + 9, None, None, 5.0))
+    prefixed = re.sub("<(/?)(?=[A-Z])", r"<\1t:", m.tcx(rows)).replace("xmlns", "xmlns:t")
+    return [
+        m.tcx(rows, bare + other).encode(),
+        m.tcx(other + rows).replace("UTF-8", "utf-16").encode("utf-16"),
+        prefixed.encode(),
+        m.tcx(rows + "\0").encode(),
+    ]
+
+
+BESIDE = b"\0--beside--\0"  # behind it the video of the same name
+
+
+def srt_seeds() -> List[bytes]:
+    """Subtitles of three generations of drones, with and without their video."""
+    m, zero = making_logs, FEW[0][0]
+    video = making_tracks.movie(created=zero, duration=9000)
+    texts = [
+        m.srt_brackets(FEW, zero, shift=7200.0),
+        m.srt_brackets(OTHER, zero, date="micro", blanks=True, longitude="longtitude", old=True),
+        m.srt_gps(FEW, zero, shift=-12600.0),
+        m.srt_gps(OTHER, zero, blank=" ", home=False, satellites="12.5M"),
+        m.srt_undated(FEW, zero),
+        m.srt_latitude_first([(time + 59, *more) for time, *more in OTHER], zero),
+    ]
+    coded = [text.encode() for text in texts]
+    both = [text + BESIDE + video for text in coded]
+    return [*coded[:4], *both, texts[0].replace("\n", "\r\n").encode("utf-16")]
+
+
+def srt_fields(content: bytes) -> List[Field]:
+    """The fields of the video beside it."""
+    return movie_fields(content) if BESIDE in content else []
+
+
+def check_srt(content: bytes) -> None:
+    """The subtitles of a drone, and its video."""
+    text, mark, video = content.partition(BESIDE)
+    if mark:
+        (room("srt-video") / "a.MP4").write_bytes(video)
+    check_track(text, "a.srt", "srt-video" if mark else "srt")
+
+
+def csv_seeds() -> List[bytes]:
+    """Tables of loggers, programs and spreadsheets."""
+    m, stamp = making_logs, making_logs.stamp
+    names = ("GPS Time (UTC)", "Latitude [deg]", "Longitude", "Altitude (ft)", "Heading")
+    comma = m.csv_log(FEW, names, time=lambda time: str(int(time * 1000)), delimiter=";")
+    comma = re.sub(r"(\d)\.(\d)", r"\1,\2", comma)
+    day = ("date", "time", "lat", "ns", "lon", "ew", "alt", "fix", "utc offset")
+    rows = [
+        [stamp(point[0], "%m/%d/%Y"), stamp(point[0], "%I:%M:%S %p"), f"{abs(point[1]):.6f}", "S"]
+        + [f"{abs(point[2]):.6f}\u00b0", "W", f"{point[3]:.1f} ft", "3D", "+0200"]
+        for point in OTHER
+    ]
+    apart = m.table(day, rows, delimiter="\t", line="\n", quote='"')
+    plain = m.csv_log(FEW, ("timestamp", "lng", "lat"), time=lambda t: stamp(t, "%Y%m%d%H%M%S"))
+    german = m.csv_log(
+        FEW, time=lambda t: stamp(t, "%d.%m.%y %H:%M:%S", end=",5 +01:00"), delimiter="|"
+    )
+    return [
+        m.csv_log(OTHER).encode(),
+        m.columbus(OTHER).encode(),
+        m.columbus(FEW, padded=True).encode(),
+        comma.encode("utf-8-sig"),
+        ("remark\tof the logger\n\n" + apart).encode("cp1252"),
+        plain.encode("utf-16"),
+        german.encode(),
+    ]
+
+
+def insta360_seeds() -> List[bytes]:
+    """Insta360 with several records."""
+    m = making_logs
+    rows = [m.insta360_row(point, west=b"O") for point in OTHER]
+    void = [m.insta360_row(FEW[0], state=b"V"), *rows]
+    empty = [(0x200, b""), (0x900, bytes(7)), (0, b""), (0, b"")]
+    gopro = making_tracks.movie([making_tracks.device(making_tracks.accelerations(2))])
+    return [
+        m.insta360(FEW),
+        m.insta360(FEW, rows=void, more=empty),
+        m.insta360(FEW, rows=[], length=0xFFFFFFFF),
+        gopro + m.insta360_trailer([(0x700, b"".join(rows) + b"cut"), (0x101, b"\x12\3abc")]),
+        making_tracks.movie() + m.insta360_trailer([(0x700, rows[0]), (0x700, rows[1]), *empty]),
+    ]
+
+
+def insta360_fields(content: bytes) -> List[Field]:
+    """The trailer's length, ids and sizes of its records, tags and lengths of names, values of places."""
+    found: List[Field] = [(len(content) - 40, 4, "<"), (len(content) - 36, 4, "<")]
+    end = len(content) - 78
+    while end >= 0 and len(found) < 2000:
+        number = int.from_bytes(content[end : end + 2], "little")
+        start = end - int.from_bytes(content[end + 2 : end + 6], "little")
+        found += [(end, 2, "<"), (end + 2, 4, "<")]
+        if number == 0x700 and start >= 0:
+            for row in range(start, min(end, start + 530), 53):
+                found += [(row, 4, "<"), (row + 8, 2, "<"), (row + 10, 1, "<"), (row + 11, 8, "<")]
+                found += [(row + 19, 1, "<"), (row + 20, 8, "<"), (row + 28, 1, "<")]
+                found += [(row + behind, 8, "<") for behind in (29, 37, 45)]
+        while number == 0x101 and 0 <= start < end and len(found) < 2000:
+            found += [(start, 1, "<"), (start + 1, 1, "<")]
+            start += 2 + content[start + 1]
+        end -= int.from_bytes(content[end + 2 : end + 6], "little") + 6
+    return [*(field for field in found if field[0] >= 0), *movie_fields(content[:4096])]
+
+
+def novatek_seeds() -> List[bytes]:
+    """Dashcams with a Novatek chip."""
+    m = making_logs
+    blocks = [m.free_gps(point, size=0x60, shift=7200.0) for point in OTHER]
+    odd = [m.free_gps(FEW[0], state=b"V", size=0x70), m.free_gps(FEW[1], mark=b"scramble"), *blocks]
+    return [
+        m.novatek([m.free_gps(point, size=0x80) for point in FEW]),
+        m.novatek(odd, created=making_tracks.CLIP_SECONDS, version=1),
+        m.novatek(blocks, entries=lambda places: [*places, (0, 0), (1 << 31, 9), places[0]]),
+        m.novatek([]),
+    ]
+
+
+def novatek_fields(content: bytes) -> List[Field]:
+    """The list of blocks, and the numbers in them."""
+    found: List[Field] = []
+    for match in re.finditer(b"gps ", content):
+        at = match.start()
+        found += [(at - 4, 4, ">"), (at + 8, 4, ">")]
+        found += [(at + behind, 4, ">") for behind in range(12, 76, 4)]
+    for match in re.finditer(b"freeGPS ", content):
+        at = match.start()
+        found += [(at - 4, 4, ">"), (at + 8, 4, "<")]
+        found += [(at + behind, 4, "<") for behind in (*range(12, 36, 4), *range(40, 56, 4))]
+        found += [(at + behind, 1, "<") for behind in range(36, 40)]
+    inside = [field for field in found[:2000] if 0 <= field[0] <= len(content) - field[1]]
+    return inside + movie_fields(content)
+
+
+# ---- What exiftool writes
+
+VIDEOS = [Path(os.path.abspath(os.path.join(os.sep, "v", name))) for name in ("a.mp4", "b.mp4")]
+
+
+def _told(path: Path, rows: List[Tuple[str, Any]]) -> str:
+    """One file, as `exiftool -X` tells it."""
+    tags = "".join(f" <{name}>{text}</{name}>\n" for name, text in rows)
+    spaces = "\n  xmlns:QuickTime='http://ns.exiftool.org/QuickTime/QuickTime/1.0/'"
+    return f"<rdf:Description rdf:about='{path}'{spaces}>\n{tags}</rdf:Description>\n\n"
+
+
+def _spot(group: str, point: Any, dated: bool = True) -> List[Tuple[str, Any]]:
+    """The tags of a place."""
+    when = making_logs.stamp(point[0], "%Y:%m:%d %H:%M:%S", end="Z")
+    values = [("GPSDateTime", when)] * dated + [
+        ("GPSLatitude", point[1]),
+        ("GPSLongitude", point[2]),
+    ]
+    values += [("GPSAltitude", point[3]), ("GPSSpeed", 14.4), ("GPSTrack", point[4])]
+    return [(f"{group}:{name}", value) for name, value in values]
+
+
+def heard_seeds() -> List[bytes]:
+    """RDF/XML of exiftool: one time a place, samples with a time and several places, none at all."""
+    head = "<?xml version='1.0' encoding='UTF-8'?>\n<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/"
+    head += "22-rdf-syntax-ns#'>\n\n"
+    created = ("QuickTime:CreateDate", "2024:05:31 12:00:00")
+    brands = ("QuickTime:CompatibleBrands", "\n<rdf:Bag>\n<rdf:li>isom</rdf:li></rdf:Bag>\n")
+    one = [created, brands, *(row for point in FEW for row in _spot("QuickTime", point))]
+    other = [created, *(row for point in OTHER for row in _spot("Insta360", point))]
+    other += [("Composite:GPSPosition", "47.1 8.2"), ("Insta360:Accelerometer", "0 0 0")]
+    samples, untimed = [created], [created]
+    for number, dated in enumerate((True, False, True, True)):
+        begin = [("Track3:SampleTime", number), ("Track3:SampleDuration", 1.001)]
+        places = [row for point in FEW for row in _spot("Track3", point, False)[:4]]
+        samples += begin + _spot("Track3", OTHER[0], dated)[:1] * dated + places
+        untimed += [*begin, *places, ("Track4:GPSLatitude", 5), ("Track4:GPSLongitude", 7)]
+    fast = [created]
+    for number in range(6):
+        fast += [("Track1:SampleTime", number / 30), ("Track1:SampleDuration", 0.033)]
+        fast += _spot("Track1", (FEW[0][0] + number, *FEW[0][1:]))
+    files = [[one, other], [samples, untimed], [untimed, []], [fast, one]]
+    whole = ["".join(map(_told, VIDEOS, rows)) for rows in files]
+    return [(head + text + "</rdf:RDF>\n").encode() for text in whole]
+
+
+def check_heard(content: bytes) -> None:
+    """What exiftool tells of two videos, which is no reason to raise anything."""
+
+    def ran(argv: Any, line: Any = None, **more: Any) -> mt.Ran:
+        for row in content.split(b"\n") if line is not None else ():
+            line(row.decode("utf-8", "replace").strip())
+        return mt.Ran(0, "12.76\n", [])
+
+    with mock.patch.multiple(mt, find_program=lambda name: name, run_program=ran):
+        tracks = mt.second_tracks(VIDEOS)
+        demand(repr(tracks) == repr(mt.second_tracks(VIDEOS)), "read twice it differs")
+    for track in tracks.values():
+        check_points(track)
+        _check_written(track, room("heard") / "out.gpx")
 
 
 KINDS: Dict[str, Kind] = {
@@ -433,5 +830,81 @@ KINDS: Dict[str, Kind] = {
         functools.partial(check_track, name="a.mp4"),
         movie_fields,
         (b"moov", b"\0\0\0\1"),
+    ),
+    "fit": Kind(
+        fit_seeds,
+        functools.partial(check_track, name="a.fit"),
+        fit_fields,
+        (b".FIT", b"\x40\0\0\x14\0\0", b"\xff\xff\xff\x7f", b"\xe0", b"\xfd\4\x86", b"\0"),
+    ),
+    "kml": Kind(
+        kml_seeds,
+        functools.partial(check_track, name="a.kml"),
+        words=(
+            *(b"<when>", b"</when>", b"<gx:coord>1 2 3</gx:coord>", b"<Placemark>", b"<Track>"),
+            *(b"<!DOCTYPE x [", b"&#0;", b"<![CDATA[", b"+02", b" ", b"T24:00:00Z", b"&"),
+        ),
+    ),
+    "kmz": Kind(
+        kmz_seeds,
+        functools.partial(check_track, name="a.kmz"),
+        zip_fields,
+        (b"PK\3\4", b"PK\1\2", b"PK\5\6", b"\1\0\x20\0", b"\x0e\0", b"PK\6\6", b"PK\6\7"),
+    ),
+    "tcx": Kind(
+        tcx_seeds,
+        functools.partial(check_track, name="a.tcx"),
+        words=(b"<Trackpoint>", b"</Time>", b"<Position>", b"&#0;", b"<![CDATA[", b"+02", b"\0"),
+    ),
+    "srt": Kind(
+        srt_seeds,
+        check_srt,
+        srt_fields,
+        (
+            *(
+                b"\n\n",
+                b"00:00:01,000 --> ",
+                b"GPS(",
+                b"[latitude: ",
+                b" ",
+                b"longitude",
+                b"BAROMETER",
+            ),
+            *(b"24:00:60", b"2024.02.30", "\u0663".encode(), b"."),
+        ),
+    ),
+    "csv": Kind(
+        csv_seeds,
+        functools.partial(check_track, name="a.csv"),
+        words=(
+            *(b'"', b";", b",", b"(", b" ", b"\n", b'"\n"', b"PM", b"+02:00", b"lat", b"utc"),
+            *(b"31/12/2024", b"05/06/2024", b"12:00", "\u0663".encode(), b"\xb0", b"NaN", b"N"),
+        ),
+    ),
+    "insta360": Kind(
+        insta360_seeds,
+        functools.partial(check_track, name="a.insv"),
+        insta360_fields,
+        (making_logs.INSTA360, b"\0\7", b"\0\0\0\0\0\0", struct.pack("<d", math.nan), b"\x12"),
+    ),
+    "novatek": Kind(
+        novatek_seeds,
+        functools.partial(check_track, name="a.ts.mp4"),
+        novatek_fields,
+        (b"freeGPS ", b"gps ", struct.pack("<f", math.nan), b"moov", b"\0\0\0\x18"),
+    ),
+    "heard": Kind(
+        heard_seeds,
+        check_heard,
+        words=(
+            *(
+                b"<Track3:SampleTime>",
+                b"nan",
+                b"inf",
+                b"\n <Track3:GPSLatitude>1</Track3:GPSLatitude>",
+            ),
+            *(b"<Track3:SampleTime>1</Track3:SampleTime>", b"&#0;", b"\xff", b":", b"1e308", b"Z"),
+            *(b"<rdf:Description rdf:about='x'>", b"</rdf:Description>", b"<!--", b"2024:05:31"),
+        ),
     ),
 }
