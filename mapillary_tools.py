@@ -664,6 +664,7 @@ class Found(NamedTuple):
     pixels: Optional[Tuple[Optional[int], Optional[int]]] = None  # width, height
     digest: Optional[str] = None  # of its Exif block; of an image that is left out: of the areas
     thumbnail: Optional[str] = None  # base64, of a block in which it may have to make room
+    sphere: Optional[bool] = None  # its XMP says that it is a panorama; None = it does not
     links: Optional[int] = None  # names of the file; None = one
     size: int = -1  # bytes
     mtime: int = -1  # milliseconds since 1970
@@ -732,6 +733,7 @@ class Device(NamedTuple):
     accuracy: Optional[float] = None  # metres
     import_date: Optional[int] = None  # milliseconds since 1970
     tags: Optional[Tuple[MetaTag, ...]] = None
+    sphere: Optional[bool] = None  # to be marked as a whole equirectangular panorama
 
 
 class Geotag(NamedTuple):
@@ -3940,7 +3942,7 @@ SCAN_BYTES = 1 << 18  # bytes of a scan that are looked through at a time
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that carry the picture's size
 _NO_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
 _NO_MARKERS = frozenset([0x00, *range(0x02, 0xC0)])  # what behind FF makes no marker
-_SOI, _EOI, _SOS, _APP1, _APP13, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0xED, 0xFF
+_SOI, _EOI, _SOS, _APP0, _APP1, _APP13, _FILL = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xED, 0xFF
 _ODD = _NO_MARKERS | {_FILL}
 # markers of what may stand between two scans, all with a length: tables, DNL, COM, APPn
 _BETWEEN = frozenset([0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
@@ -3956,6 +3958,8 @@ class Head(NamedTuple):
     exif: bytes  # the TIFF block of the first Exif segment; b"" = none
     xmp: bytes  # the XML of the first XMP segment; b"" = none
     iptc: bytes  # the resources of the first Photoshop segment; b"" = none
+    xmp_at: Tuple[int, int] = (0, 0)  # where the first XMP segment begins and ends; 0, 0 = none
+    after_exif: int = 2  # where a segment may be put in: behind the Exif one, JFIF or SOI
 
 
 class _Kind(NamedTuple):
@@ -4092,17 +4096,22 @@ def read_head(stream: BinaryIO, path: str) -> Head:
     data, width, height, exif, xmp, iptc = read.data, None, None, b"", b"", b""
     if data[:2] != b"\xff\xd8":
         raise _no_jpeg(path, bytes(data[:512]))
+    xmp_at, after = (0, 0), 2
     for marker, at, end in read.segments():
-        if marker in _SOF and end >= at + 9:
+        if marker == _APP0 and at == after:
+            after = end
+        elif marker in _SOF and end >= at + 9:
             height, width = struct.unpack_from(">HH", data, at + 5)
         elif marker == _APP1:
             if not exif and data[at + 4 : at + 8] == b"Exif":
-                exif = bytes(data[at + 10 : end])
-            xmp = xmp or _piece(data, at, end, XMP_BEGIN)
+                exif, after = bytes(data[at + 10 : end]), end
+            if not xmp:
+                xmp = _piece(data, at, end, XMP_BEGIN)
+                xmp_at = (at, end) if xmp else xmp_at
         elif marker == _APP13:
             iptc = iptc or _piece(data, at, end, _IPTC)
         elif marker == _SOS:
-            return Head(bytes(data[:end]), width, height, exif, xmp, iptc)
+            return Head(bytes(data[:end]), width, height, exif, xmp, iptc, xmp_at, after)
     raise AssertionError("segments end with SOS, or raise")
 
 
@@ -4568,6 +4577,8 @@ def edits_as_found(found: Found) -> Edits:
     }
     if str(_CAPTURED) in raw.get("0th", {}):  # written only where it was
         edits["0th"][_CAPTURED] = unplain(raw["0th"][str(_CAPTURED)])
+    if not found.sphere:
+        edits[SPHERE] = {WIDTH: None, HEIGHT: None}
     return edits
 
 
@@ -4596,13 +4607,35 @@ def image_edits(
     else:
         first.pop(_CAPTURED, None)
     edits["Exif"].update(clock)
+    if image.device is not None and image.device.sphere and found.pixels is not None:
+        edits[SPHERE] = {WIDTH: found.pixels[0], HEIGHT: found.pixels[1]}
     return edits
+
+
+# beside the IFDs of EXIF: the mark of a panorama in XMP, of these pixels; None = taken out if it is
+# ours
+SPHERE = "sphere"
+WIDTH, HEIGHT = 0, 1
+
+
+def sphere_of(edits: Edits) -> Optional[Tuple[int, int]]:
+    """The pixels of the panorama that an image is to be marked as; None = not as one of ours."""
+    size = edits.get(SPHERE, {})
+    width, height = size.get(WIDTH), size.get(HEIGHT)
+    return None if width is None or height is None else (width, height)
+
+
+def exif_edits(edits: Edits) -> Edits:
+    """Those of the edits that are tags of EXIF."""
+    return {ifd: tags for ifd, tags in edits.items() if ifd != SPHERE}
 
 
 def carries(found: Found, edits: Edits) -> bool:
     """Whether a file has every tag of ours as the edits say."""
     raw = found.raw or {}
-    for ifd, tags in edits.items():
+    if sphere_of(edits) is not None and not found.sphere:
+        return False
+    for ifd, tags in exif_edits(edits).items():
         there = raw.get(ifd, {})
         for tag, value in tags.items():
             if there.get(str(tag)) not in (plain(value), [plain(value), 1]):
@@ -4612,7 +4645,8 @@ def carries(found: Found, edits: Edits) -> bool:
 
 def edits_hash(edits: Edits) -> str:
     """A short name of what is written into an image."""
-    return text_hash(repr([(ifd, sorted(tags.items())) for ifd, tags in sorted(edits.items())]))
+    told = edits if sphere_of(edits) is not None else exif_edits(edits)
+    return text_hash(repr([(ifd, sorted(tags.items())) for ifd, tags in sorted(told.items())]))
 
 
 # ---- XMP ----------------------------------------------------------------------------------------
@@ -4762,7 +4796,7 @@ def _other_time(told: Dict[str, str], head: bytes) -> Optional[str]:
 
 
 _WANTED = re.compile(
-    rb"GPS|DateCreated|DateTimeOriginal|CreateTime|Yaw|PoseHeading|Make|Model|CreateDate"
+    rb"GPano|GPS|DateCreated|DateTimeOriginal|CreateTime|Yaw|PoseHeading|Make|Model|CreateDate"
 )
 
 
@@ -4796,29 +4830,88 @@ def with_more(found: Found, xmp: bytes, iptc: bytes, head: bytes) -> Found:
     )
     needed = not has_set_clock(found)
     return _with_receiver(found, told)._replace(
+        sphere=told.get("GPano:ProjectionType") == "equirectangular" or None,
         clocks=(*found.clocks, *clocks) if needed else found.clocks,
         other_time=_other_time(told, head) if needed and not clocks else None,
         xmp=None if more == Xmp() else more,
     )
 
 
-def gpano_segment(width: int, height: int) -> bytes:
-    """An APP1 segment that says that a picture of these pixels is a whole equirectangular panorama
+_NOT_MARKED = "cannot be marked as a panorama: its XMP has no room, or another form"
+_XMP_ROOM = 65533  # bytes of a segment, but for its marker and length
+_PACKET_BEGIN = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+)
+_RDF_BEGIN = '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+_PACKET_END = '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+_RDF_END = re.compile(rb"</(\w+):RDF\s*>")
+
+
+def _gpano(rdf: str, width: str, height: str) -> str:
+    """The description of a whole equirectangular panorama of these pixels, by the prefix of RDF
     (developers.google.com/streetview/spherical-metadata).
     """
-    text = (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about="" xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"'
+    return (
+        f'<{rdf}:Description {rdf}:about="" xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"'
         ' GPano:ProjectionType="equirectangular" GPano:UsePanoramaViewer="True"'
         f' GPano:CroppedAreaImageWidthPixels="{width}" GPano:FullPanoWidthPixels="{width}"'
         f' GPano:CroppedAreaImageHeightPixels="{height}" GPano:FullPanoHeightPixels="{height}"'
-        ' GPano:CroppedAreaLeftPixels="0" GPano:CroppedAreaTopPixels="0"/></rdf:RDF></x:xmpmeta>'
-        '<?xpacket end="w"?>'
+        ' GPano:CroppedAreaLeftPixels="0" GPano:CroppedAreaTopPixels="0"/>'
     )
-    packet = XMP_BEGIN + text.encode("utf-8")
-    return b"\xff\xe1" + struct.pack(">H", len(packet) + 2) + packet
+
+
+def _xmp_segment(packet: bytes) -> bytes:
+    """An APP1 segment with an XMP packet; raises ValueError where it is too long for one."""
+    if len(XMP_BEGIN + packet) > _XMP_ROOM:
+        raise ValueError(_NOT_MARKED)
+    return b"\xff\xe1" + struct.pack(">H", len(XMP_BEGIN + packet) + 2) + XMP_BEGIN + packet
+
+
+def gpano_segment(width: int, height: int) -> bytes:
+    """An APP1 segment that says that a picture of these pixels is a whole equirectangular
+    panorama.
+    """
+    text = _PACKET_BEGIN + _RDF_BEGIN + _gpano("rdf", str(width), str(height)) + _PACKET_END
+    return _xmp_segment(text.encode("utf-8"))
+
+
+def _our_mark() -> "re.Pattern[bytes]":
+    """Our own description in a packet, whatever its pixels and the prefix of RDF."""
+    form = re.escape(_gpano("RDF", "0", "0")).replace('"0"', r'"\d+"')
+    return re.compile(form.replace("RDF", r"\w+").encode("ascii"))
+
+
+class Stretch(NamedTuple):
+    """A stretch of a head, and what takes its place."""
+
+    start: int
+    end: int
+    new: bytes
+
+
+def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Stretch]:
+    """What has to change in a head so that its XMP marks a panorama of these pixels, or, for None,
+    so that our own mark is gone; nothing where it is so. Raises ValueError where there is no room.
+    """
+    start, end = head.xmp_at
+    packet = head.data[start + 4 + len(XMP_BEGIN) : end]
+    if size is not None and b"GPano:ProjectionType" in packet:
+        return []
+    if size is None:
+        rest = _our_mark().sub(b"", packet)
+        if rest == packet:
+            return []
+        alone = (_PACKET_BEGIN + _RDF_BEGIN + _PACKET_END).encode("utf-8")
+        return [Stretch(start, end, b"" if rest == alone else _xmp_segment(rest))]
+    if not packet:
+        return [Stretch(head.after_exif, head.after_exif, gpano_segment(*size))]
+    close = _RDF_END.search(packet)
+    if close is None:
+        raise ValueError(_NOT_MARKED)
+    mark = _gpano(close.group(1).decode("ascii"), *map(str, size)).encode("ascii")
+    return [
+        Stretch(start, end, _xmp_segment(packet[: close.start()] + mark + packet[close.start() :]))
+    ]
 
 
 # ---- Photos -------------------------------------------------------------------------------------
@@ -4976,7 +5069,7 @@ class Edited(NamedTuple):
 def _set_tags(exif: Exif, edits: Edits) -> bool:
     """Put the edits into an EXIF dict; returns whether that changed anything."""
     changed = False
-    for ifd, tags in edits.items():
+    for ifd, tags in exif_edits(edits).items():
         before = exif.get(ifd, {})
         held = dict(before)
         for tag, value in tags.items():
@@ -4999,6 +5092,19 @@ def _block_of(exif: Exif, edits: Edits) -> bytes:
     return block
 
 
+def _stretches(
+    stream: BinaryIO, head: Head, edits: Edits, exif: Optional[Exif]
+) -> Optional[List[Stretch]]:
+    """What has to change in a head so that it carries the edits; None where nothing has to, exif
+    None where its EXIF is as it should be. Raises ValueError.
+    """
+    marks = sphere_stretches(head, sphere_of(edits)) if SPHERE in edits else []
+    if exif is None and not marks:
+        return None
+    block = b"Exif\0\0" + head.exif if exif is None else _block_of(exif, edits)
+    return [Stretch(*one) for one in piexif().insertion(block, head.data, stream, marks)]
+
+
 def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes] = None) -> Edited:
     """What an image, open at its begin, becomes by the edits; a thumbnail is put in where it has
     none. Raises BadExif.
@@ -5012,18 +5118,18 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
     without = thumbnail is not None and not exif.get("thumbnail")
     if without:
         exif["thumbnail"] = thumbnail
-    if not (_set_tags(exif, edits) or without):
-        return Edited(head.data, len(head.data), exif_digest(head.exif), False)
+    set_anew = _set_tags(exif, edits) or without
     try:
-        block = _block_of(exif, edits)
-        edits_of_head = piexif().insertion(block, head.data, stream)
+        stretches = _stretches(stream, head, edits, exif if set_anew else None)
     except ValueError as error:
         cause, remedy = str(error).split("\n")[0], "use --skip_EXIF_insert, or leave it out"
         raise BadExif(
             "cannot_describe", "its EXIF cannot be rewritten", file=path, value=cause, remedy=remedy
         ) from error
+    if stretches is None:
+        return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     data, written = bytearray(head.data), head.exif
-    for start, end, new in reversed(edits_of_head):
+    for start, end, new in reversed(stretches):
         data[start:end] = new
         written = new[10:] if new[4:8] == b"Exif" else written
     return Edited(bytes(data), len(head.data), exif_digest(written), True)
@@ -9933,6 +10039,14 @@ class MetaData(Group):
         False, rare("put the file name into the description (it always is; kept for old scripts)")
     )
     add_import_date: bool = opt(False, rare("put the date of this import into the description"))
+    panorama: bool = opt(
+        False,
+        Rule(
+            "mark photos twice as wide as high as equirectangular panoramas (GPano in XMP)",
+            advanced=True,
+            newer=True,
+        ),
+    )
     orientation: Optional[int] = opt(
         None,
         Rule(
@@ -10310,6 +10424,12 @@ def _tags_of(image: Image) -> Optional[Tuple[MetaTag, ...]]:
     return tuple(tags) or None
 
 
+def is_wide(found: Found) -> bool:
+    """Whether a picture is twice as wide as high, as the whole sphere is."""
+    width, height = found.pixels or (None, None)
+    return width is not None and height is not None and width == 2 * height > 0
+
+
 def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """Orientation, make, model, accuracy, file name, import date; options win over EXIF."""
     options, out = course.options[MetaData], []
@@ -10325,9 +10445,22 @@ def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -
             accuracy=found.accuracy if accuracy is None else accuracy,
             import_date=today,
             tags=_tags_of(image),
+            sphere=options.panorama and is_wide(found) and not found.sphere or None,
         )
         out.append(image._replace(device=device))
+    unmarked = [image for image in images if _is_unmarked(image)]
+    if unmarked and not options.panorama:
+        some = some_of([image.path for image in unmarked])
+        notes.say(
+            f"{plural(len(unmarked), 'image')} twice as wide as high without a mark of a panorama "
+            f"(GPano): {some}; --panorama marks them"
+        )
     return out
+
+
+def _is_unmarked(image: Image) -> bool:
+    found = image.found or NOTHING_FOUND
+    return is_wide(found) and not found.sphere
 
 
 # -- geotag --

@@ -321,6 +321,7 @@ def inputs(name: str, kind: Any, seed: int, first: int, count: int) -> Iterator[
 
 # of a kind that is quick more are tried
 SHARES = {"tiff": 30, "webp": 30, "jpeg": 10, "list": 6, "journal": 1, "table": 2}
+SHARES.update(fit=8, kmz=8, insta360=6, novatek=8, heard=8)
 
 
 def shared(names: List[str], count: int) -> Dict[str, int]:

@@ -442,7 +442,7 @@ def _check_readers(path: Path, written: Path) -> None:
         check_points(own)
     read = []
     for kind in ("auto", "camm", "auto"):
-        track = allowed(lambda kind=kind: mt.read_track(path, kind))  # type: ignore
+        track = allowed(lambda kind=kind: mt.read_track(path, kind), mt.BadTrack)  # type: ignore
         read.append(repr(track))
         if track is None or len(read) == 3:
             continue
@@ -760,7 +760,8 @@ VIDEOS = [Path(os.path.abspath(os.path.join(os.sep, "v", name))) for name in ("a
 def _told(path: Path, rows: List[Tuple[str, Any]]) -> str:
     """One file, as `exiftool -X` tells it."""
     tags = "".join(f" <{name}>{text}</{name}>\n" for name, text in rows)
-    spaces = "\n  xmlns:QuickTime='http://ns.exiftool.org/QuickTime/QuickTime/1.0/'"
+    spaces = "\n  et:toolkit='Image::ExifTool 12.76'"
+    spaces += "\n  xmlns:QuickTime='http://ns.exiftool.org/QuickTime/QuickTime/1.0/'"
     return f"<rdf:Description rdf:about='{path}'{spaces}>\n{tags}</rdf:Description>\n\n"
 
 
@@ -794,7 +795,8 @@ def heard_seeds() -> List[bytes]:
     for number in range(6):
         fast += [("Track1:SampleTime", number / 30), ("Track1:SampleDuration", 0.033)]
         fast += _spot("Track1", (FEW[0][0] + number, *FEW[0][1:]))
-    files = [[one, other], [samples, untimed], [untimed, []], [fast, one]]
+    frozen = [row for point in FEW for row in _spot("QuickTime", (FEW[0][0], *point[1:]))]
+    files = [[one, other], [samples, untimed], [untimed, []], [fast, one], [frozen, one]]
     whole = ["".join(map(_told, VIDEOS, rows)) for rows in files]
     return [(head + text + "</rdf:RDF>\n").encode() for text in whole]
 
@@ -808,9 +810,10 @@ def check_heard(content: bytes) -> None:
         return mt.Ran(0, "12.76\n", [])
 
     with mock.patch.multiple(mt, find_program=lambda name: name, run_program=ran):
-        tracks = mt.second_tracks(VIDEOS)
-        demand(repr(tracks) == repr(mt.second_tracks(VIDEOS)), "read twice it differs")
-    for track in tracks.values():
+        tracks = allowed(lambda: mt.second_tracks(VIDEOS), mt.ProgramMissing)  # it is too old
+        again = allowed(lambda: mt.second_tracks(VIDEOS), mt.ProgramMissing)
+        demand(repr(tracks) == repr(again), "read twice it differs")
+    for track in (tracks or {}).values():
         check_points(track)
         _check_written(track, room("heard") / "out.gpx")
 
@@ -904,7 +907,13 @@ KINDS: Dict[str, Kind] = {
                 b"\n <Track3:GPSLatitude>1</Track3:GPSLatitude>",
             ),
             *(b"<Track3:SampleTime>1</Track3:SampleTime>", b"&#0;", b"\xff", b":", b"1e308", b"Z"),
-            *(b"<rdf:Description rdf:about='x'>", b"</rdf:Description>", b"<!--", b"2024:05:31"),
+            *(
+                b"<rdf:Description rdf:about='x'>",
+                b"</rdf:Description>",
+                b"<!--",
+                b"2024:05:31",
+                b"  ",
+            ),
         ),
     ),
 }

@@ -83,7 +83,7 @@ def rows() -> Iterator[Row]:
     for option in ("device_make", "device_model"):
         yield Row(option, META, advanced=True)
     yield Row("GPS_accuracy", META, "number", advanced=True)
-    for option in ("add_file_name", "add_import_date"):
+    for option in ("add_file_name", "add_import_date", "panorama"):
         yield Row(option, META, "flag", advanced=True)
     yield Row("orientation", META, "whole", None, [0, 90, 180, 270], True)
     yield Row(

@@ -7,10 +7,13 @@ import random
 import signal
 import struct
 import time
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any, List
 
 import making
+import making_logs
 import making_tracks
 import mapillary_tools as mt
 import pytest
@@ -25,6 +28,7 @@ import walker
 pytestmark = [in_process, pytest.mark.slow]
 SEED = 1
 MANY = {"tiff": 5000, "webp": 5000, "jpeg": 3000, "page": 2000, "journal": 500}
+MANY.update(kml=700, tcx=600, srt=700, csv=800)
 KINDS = fuzz.all_kinds()
 needs_clocks = pytest.mark.skipif(
     not hasattr(signal, "setitimer"), reason="no clock that could end a hang"
@@ -113,6 +117,13 @@ def test_fields_are_where_lengths_counts_and_offsets_stand():
     places = {field[0] for field in KINDS["movie"].fields(movie)}
     for mark, behind in ((b"stsz", 12), (b"co64", 4), (b"GPS5", 6), (b"moov", -4)):
         assert movie.index(mark) + behind in places, mark
+    for name, mark, behind in (
+        *(("fit", b".FIT", -4), ("fit", b"\x14\0\x06", 3), ("kmz", b"PK\1\2", 10)),
+        *(("insta360", making_logs.INSTA360, -8), ("insta360", making_logs.INSTA360, -44)),
+        *(("novatek", b"gps ", 8), ("novatek", b"freeGPS ", 28), ("novatek", b"mvhd", 16)),
+    ):
+        content = KINDS[name].seeds()[0]
+        assert content.index(mark) + behind in {field[0] for field in KINDS[name].fields(content)}
 
 
 # ---- What it found
@@ -337,3 +348,107 @@ def test_a_secret_is_masked_however_the_service_spells_it(spelled):
 def test_a_secret_in_the_status_line_is_not_told():
     """Symptom (F6): http.client puts the line that it cannot understand into its error, and that was told."""
     fuzz_records.check_answer(b"HTTP/1.1 4xx bad token MLY|77|fuzzed-secret\r\n\r\n")
+
+
+# ---- What it found in the logs of cameras and receivers
+
+RIDE = making_logs.RIDE
+
+
+def _read(folder: Path, content: bytes, seconds: float = 2.0) -> mt.Track:
+    path = folder / "a.log"
+    path.write_bytes(content)
+    with fuzz_targets.alone():
+        return within(lambda: mt.read_track(path), seconds)
+
+
+@pytest.mark.parametrize("place", [4, 9], ids=["its properties", "its content"])
+def test_a_kmz_with_damaged_lzma_is_a_damaged_archive(place, tmp_path):
+    """Symptom: LZMAError, which is an Exception and nothing else."""
+    content = fuzz_targets.zipped(zipfile.ZIP_LZMA, ("doc.kml", making_logs.kml().encode()))
+    if content[8] != zipfile.ZIP_LZMA:
+        pytest.skip("this Python has no lzma")
+    at = content.index(b"doc.kml") + 7 + place
+    with pytest.raises(mt.BadTrack, match="cannot be unpacked"):
+        _read(tmp_path, content[:at] + b"\xff" + content[at + 1 :])
+
+
+@pytest.mark.parametrize("place", [32, 36], ids=["month", "day"])
+def test_a_dashcam_with_a_date_beyond_all_numbers_has_an_odd_block(place, tmp_path):
+    """Symptom: OverflowError, which is no ValueError, from datetime.date."""
+    blocks = [bytearray(making_logs.free_gps(point, size=0x80)) for point in RIDE]
+    struct.pack_into("<I", blocks[1], place, 0xFFFFFFFF)
+    track = _read(tmp_path, making_logs.novatek([bytes(block) for block in blocks]))
+    assert len(track.points) == len(RIDE) - 1 and "1 GPS blocks" in track.notes[0]
+
+
+@pytest.mark.parametrize("start", ["nan", "x", "1e400", "-inf"])
+def test_a_sample_time_of_exiftool_that_is_no_number_is_not_told(start):
+    """Symptom: the begin of the video was NaN, or its pace went to infinity."""
+    for seed in fuzz_targets.heard_seeds():
+        for number in (b"0", b"1", b"0.0", b"0.1"):
+            old = b"SampleTime>" + number + b"<"
+            fuzz_targets.check_heard(seed.replace(old, b"SampleTime>" + start.encode() + b"<"))
+
+
+def test_videos_that_exiftool_tells_are_read_beside_one_whose_clock_stood_still():
+    """Symptom: BadTrack for the one ended the run for all of them."""
+    fuzz_targets.check_heard(fuzz_targets.heard_seeds()[-1])
+
+
+@pytest.mark.parametrize("toolkit", [b"", b" ", b"Image::ExifTool x"])
+def test_an_exiftool_without_a_version_raises_nothing_odd(toolkit):
+    """Symptom: IndexError where the attribute is blank."""
+    seed = fuzz_targets.heard_seeds()[0]
+    fuzz_targets.check_heard(seed.replace(b"Image::ExifTool 12.76", toolkit))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"lat,lon,time," + b"(" * 30000 + b"\n1,2,2024-05-31T12:00:00Z,\n",
+        b"lat,lon,time\n1" + b" " * 30000 + b"x,2,2024-05-31T12:00:00Z\n",
+        b'date,time,lat,lon\n2024-05-31,"12:00' + b" " * 30000 + b'x\ny",1,2\n',
+        b'date,time,lat,lon\n2024-05-31,"12:00.' + b"1" * 30000 + b'x\ny",1,2\n',
+    ],
+    ids=["brackets", "blanks in a place", "blanks in a time", "digits in a time"],
+)
+def test_a_cell_of_30_kB_is_read_in_time(table, tmp_path):
+    """Symptom: the time went with the square of the length: 10 s for 30 kB, hours for 1 MB."""
+    try:
+        _read(tmp_path, table)
+    except mt.BadTrack as error:
+        assert "\n" not in str(error)
+
+
+def test_a_table_behind_a_mark_and_an_empty_line_has_its_delimiter(tmp_path):
+    """Symptom: UsageError `is no delimiter`: the line of the mark was taken for that of the headings."""
+    text = "\n" + making_logs.csv_log(RIDE, delimiter=";")
+    assert len(_read(tmp_path, text.encode("utf-8-sig")).points) == len(RIDE)
+
+
+def test_files_of_fit_within_each_other_are_read_in_time(tmp_path):
+    """Symptom: a header every 12 bytes, each with a definition of 255 fields that lie in the next ones: 3 s a MB."""
+    with pytest.raises(mt.BadTrack):
+        _read(tmp_path, (bytes([9, 0, 255, 0, 1, 0, 0, 0]) + b".FIT") * 87000)
+
+
+def test_messages_of_fit_without_fields_do_not_multiply_a_file(tmp_path):
+    """Symptom: a record of one byte, its head, became a dictionary of 260."""
+    fit = making_logs.fit_started(RIDE).define(3, making_logs.RECORD, [])
+    content = fit.raw(bytes(0x80 | 3 << 5 | second & 31 for second in range(200000))).file(
+        crc=False
+    )
+    tracemalloc.start()
+    try:
+        assert len(_read(tmp_path, content, 30.0).points) == len(RIDE)
+        assert tracemalloc.get_traced_memory()[1] < 30 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_trailer_of_empty_records_is_given_up_in_time(tmp_path):
+    """Symptom: each six zeros are a record, which was read by itself, to the begin of the file: 1 s a MB."""
+    trailer = making_logs.insta360_trailer([], length=0xFFFFFFFF)
+    with pytest.raises(mt.BadTrack):
+        _read(tmp_path, making_tracks.movie() + bytes(6 << 20) + trailer)

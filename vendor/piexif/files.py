@@ -125,15 +125,15 @@ def insert(exif_bytes, image, new_file=None):
     _rewrite(image, new_file, bytes(exif_bytes), "Give a 3rd argument to 'insert' to output file")
 
 
-def insertion(exif_bytes, head, file):
+def insertion(exif_bytes, head, file, more=()):
     """What insert() would change in a JPEG, open as a binary file: [(start, end, bytes)], all before the scan.
 
     Each is a stretch of the file and what takes its place.  head is the begin of the file, at least up to the
-    scan.  Raises ValueError as insert() does, OSError.
+    scan; more are other such changes, which become part of the plan.  Raises ValueError as insert() does, OSError.
     """
     if bytes(exif_bytes[:6]) != exif.HEADER:
         raise ValueError("Given data is not exif data")
-    return jpeg.plan(_Begun(head, file), bytes(exif_bytes), add_empty=False)
+    return jpeg.plan(_Begun(head, file), bytes(exif_bytes), add_empty=False, more=more)
 
 
 def remove(src, new_file=None):

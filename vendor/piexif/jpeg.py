@@ -104,8 +104,10 @@ def _next_marker(image, at):
         at += len(chunk)
 
 
-def plan(image, payload, add_empty=True):
+def plan(image, payload, add_empty=True, more=()):
     """The plan that leaves exactly one Exif segment, with this payload (identifier and block), or none if it is None.
+
+    more are other changes of the head, (start, end, bytes), that are carried out with it.
 
     The first Exif is replaced where it stands, others are taken out.  An image that has this Exif already stays as it
     is, and so does one without Exif if add_empty is false and the block holds nothing.  Raises InvalidImageDataError
@@ -118,10 +120,13 @@ def plan(image, payload, add_empty=True):
     if payload is not None and (
         payload[6:] == kept[1][6:] if kept else payload[6:] == EMPTY and not add_empty
     ):
-        return []
-    segment, edits = b"", []
+        if not more:
+            return []
+        payload = kept[1] if kept else None
+    segment, edits = b"", list(more)
     if payload is not None and kept:
-        payload = _with_moved_pictures(image, payload, head, kept)
+        late = sum(len(new) - (end - start) for start, end, new in more if start >= kept[0][-1][1])
+        payload = _with_moved_pictures(image, payload, head, kept, late)
     if payload is not None:
         if len(payload) > MAX_PAYLOAD:
             size = len(payload)
@@ -137,13 +142,14 @@ def plan(image, payload, add_empty=True):
     return sorted(edits)
 
 
-def _with_moved_pictures(image, payload, head, kept):
-    """The payload, with those numbers changed that lead to pictures behind the main one, which are to move with it.
+def _with_moved_pictures(image, payload, head, kept, late):
+    """The payload, with those numbers changed that lead to pictures behind the main one, which are to move with it;
+    late is by how many bytes what follows the Exif grows.
 
     Makers count them from the TIFF header, from the begin of the MakerNote or of its own header, or of the file.
     """
     base, end = kept[0][0][0] + 10, kept[0][-1][1]
-    shift = len(payload) + 4 - sum(stop - start for start, stop, _ in head.exif)
+    shift = len(payload) + 4 + late - sum(stop - start for start, stop, _ in head.exif)
     order = byte_order(payload[6:14])
     if not shift or order is None:
         return payload
