@@ -8224,20 +8224,6 @@ def movie_track(path: Union[str, Path]) -> Optional[Track]:
     return tracks[0] if tracks else None
 
 
-_SIDE_KINDS = ("gpx", "nmea", "srt", "fit", "kml", "kmz", "tcx", "csv")  # endings of side files
-
-
-def side_file(path: Union[str, Path]) -> Optional[Path]:
-    """The track file of a video's name beside it, in any case of letters; None = there is none."""
-    stem, folder = Path(path).stem.lower(), Path(path).parent
-    with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(str(folder))):
-            other = Path(name)
-            if other.stem.lower() == stem and kind_of(name) in _SIDE_KINDS:
-                return folder / name
-    return None
-
-
 class OwnTrack(NamedTuple):
     """The track that a video brings along."""
 
@@ -8246,17 +8232,9 @@ class OwnTrack(NamedTuple):
 
 
 def _side_track(path: Path) -> Optional[OwnTrack]:
-    """The Track of a side file, with a note that says so; None = none that can be used."""
-    side = side_file(path)
-    if side is None:
-        return None
-    try:
-        track = _read_file(side, ())[1]
-    except BadTrack as error:
-        LOG.info("%s", error)
-        return None
-    note = f"{path.name} has no GPS of its own; that of {side.name} was taken"
-    return OwnTrack(track._replace(notes=[note, *track.notes]), str(side))
+    """The Track of a side file; None = none that can be used."""
+    read = _side_read(path)
+    return None if read is None else OwnTrack(read[1], str(side_file(path)))
 
 
 def video_tracks(
@@ -8298,6 +8276,36 @@ def _track_files(folder: Path) -> List[Path]:
     return [path for path in files if path.is_file()]
 
 
+_SIDE_KINDS = ("gpx", "nmea", "srt", "fit", "kml", "kmz", "tcx", "csv")  # endings of side files
+
+
+def side_file(path: Union[str, Path]) -> Optional[Path]:
+    """The track file of a video's name beside it, in any case of letters; None = there is none."""
+    stem, folder = Path(path).stem.lower(), Path(path).parent
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(str(folder))):
+            other = Path(name)
+            if other.stem.lower() == stem and kind_of(name) in _SIDE_KINDS:
+                return folder / name
+    return None
+
+
+def _side_read(path: Path) -> Optional[Tuple[str, Track]]:
+    """(kind, Track) of the side file of a video, with a note that says so; None = none that can be
+    used.
+    """
+    side = side_file(path)
+    if side is None:
+        return None
+    try:
+        kind, track = _read_file(side, ())
+    except BadTrack as error:
+        LOG.info("%s", error)
+        return None
+    note = f"{path.name} has no GPS of its own; that of {side.name} was taken"
+    return kind, track._replace(notes=[note, *track.notes])
+
+
 def is_unplaced(error: BadTrack, path: Path) -> bool:
     """Whether a file is a video in which no reader of ours finds a place."""
     return error.problem.code == "track_none" and kind_of(str(path)) in VIDEO_KINDS
@@ -8306,8 +8314,9 @@ def is_unplaced(error: BadTrack, path: Path) -> bool:
 def _read_files(
     files: Sequence[Path], kinds: Sequence[str]
 ) -> Tuple[List[Tuple[str, Track]], List[BadTrack]]:
-    """((kind, Track) of each file, why others have none): by our readers, then of all videos that
-    those do not place by exiftool, where it is on this computer.
+    """((kind, Track) of each file, why others have none): by our readers; of videos that those do
+    not place by a file of their name that is not read anyway, then by exiftool, where it is on this
+    computer.
     """
     found: Dict[Path, Tuple[str, Track]] = {}
     problems: Dict[Path, BadTrack] = {}
@@ -8316,6 +8325,19 @@ def _read_files(
             found[file] = _read_file(file, kinds)
         except BadTrack as error:
             problems[file] = error
+    for file in [file for file, error in problems.items() if is_unplaced(error, file)]:
+        beside = None if side_file(file) in files else _side_read(file)
+        if beside is not None:
+            found[file] = beside
+            del problems[file]
+    _ask_second(found, problems)
+    return [found[file] for file in files if file in found], list(problems.values())
+
+
+def _ask_second(found: Dict[Path, Tuple[str, Track]], problems: Dict[Path, BadTrack]) -> None:
+    """Have exiftool read the videos that are not placed; where it is not on this computer, their
+    problems say how to get it.
+    """
     unplaced = [file for file, error in problems.items() if is_unplaced(error, file)]
     try:
         for file, track in second_tracks(unplaced).items() if unplaced else ():
@@ -8325,7 +8347,6 @@ def _read_files(
         for file in unplaced:
             wrong, more = problems[file].problem, more_cameras(missing)
             problems[file] = BadTrack(**wrong._replace(remedy=f"{wrong.remedy}; {more}")._asdict())
-    return [found[file] for file in files if file in found], list(problems.values())
 
 
 def more_cameras(missing: ProgramMissing) -> str:

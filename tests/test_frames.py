@@ -472,6 +472,16 @@ def test_photos_are_placed_by_the_videos_of_a_folder(tmp_path):
     assert places[1] == pytest.approx((57.0002, 12.0), abs=1e-6)
 
 
+@pytest.mark.parametrize("given", ["CLIP.MP4", "."])
+def test_a_video_for_photos_takes_the_track_beside_it_once(tmp_path, given):
+    """Given alone, a video brings its side file along; in a folder that is read itself."""
+    (tmp_path / "CLIP.MP4").write_bytes(movie(duration=5000))
+    (tmp_path / "clip.gpx").write_text(LONG_GPX, encoding="utf-8")
+    track = mt.read_track(tmp_path / given)
+    assert len(track.points) == len(LONG) and not track.dropped
+    assert any("that of clip.gpx was taken" in note for note in track.notes) == (given != ".")
+
+
 def test_a_camera_clock_is_put_right_by_timezone(tmp_path):
     """A dashcam shows local time; --timezone says which, for its track and for the photos alike."""
     photos = tmp_path / "photos"
