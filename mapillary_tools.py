@@ -1898,7 +1898,7 @@ def utc_seconds(date: Tuple[int, int, int], clock: Tuple[int, int, float] = (0, 
     """
     (year, month, day), (hour, minute, second) = date, clock
     in_range = 0 <= hour <= 24 and 0 <= minute <= 60 and 0 <= second < 61.0
-    if not (1900 <= year < 2200 and in_range):
+    if not (1900 <= year < 2200 and 1 <= month <= 12 and 1 <= day <= 31 and in_range):
         raise ValueError(f"no time: {year} {hour}:{minute}:{second:g}")
     days = datetime.date(year, month, day).toordinal() - 719163
     return days * 86400 + hour * 3600 + minute * 60 + second
@@ -3590,6 +3590,30 @@ def _lines_of(rows: Iterable[bytes]) -> List[str]:
     return [row.decode("utf-8", "replace").strip() for row in rows if row.strip()]
 
 
+class Allowance(NamedTuple):
+    """What a program may take; 0 = no limit."""
+
+    silence: float = 0.0  # seconds without a line of output, after which it is ended
+    memory: int = 0  # bytes, where the system can limit that
+
+
+def _before_it_begins(limits: Allowance) -> Optional[Callable[[], None]]:
+    """What a program does before it begins, so that it keeps to its limits and ends with this
+    process; None where the system has no such thing.
+    """
+    ends = _ends_with_us()
+    if os.name != "posix" or not limits.memory:
+        return ends
+    import resource
+
+    def begins() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+        if ends is not None:
+            ends()
+
+    return begins
+
+
 def _ends_with_us() -> Optional[Callable[[], None]]:
     """What a program does before it begins, so that the system ends it with this process; None
     where the system has no such thing.
@@ -3610,7 +3634,7 @@ def _ends_with_us() -> Optional[Callable[[], None]]:
 
 
 def _start(
-    argv: Sequence[str], folder: Optional[str], stdin: int = subprocess.DEVNULL
+    argv: Sequence[str], folder: Optional[str], stdin: int, limits: Allowance
 ) -> "subprocess.Popen[bytes]":
     """A program that runs: no shell, no window, no token from our environment; raises
     ProgramMissing.
@@ -3625,13 +3649,40 @@ def _start(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            preexec_fn=_ends_with_us(),
+            preexec_fn=_before_it_begins(limits),
         )
     except OSError as error:
         cause = error.strerror or str(error)
         raise ProgramMissing(
             "cannot_start", "cannot be started", file=argv[0], value=cause, remedy="install it anew"
         ) from error
+
+
+class _Watch:
+    """Ends a program that has said nothing for too long."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]", silence: float) -> None:
+        self.child, self.silence = child, silence
+        self.last = time.monotonic()
+        self.ended = threading.Event()
+
+    def __enter__(self) -> "_Watch":
+        if self.silence:
+            threading.Thread(target=self._wait, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+
+    def heard(self) -> None:
+        """The program has said something."""
+        self.last = time.monotonic()
+
+    def _wait(self) -> None:
+        while not self.ended.wait(min(self.silence, 1.0) / 4):
+            if time.monotonic() - self.last > self.silence:
+                self.child.kill()
+                return
 
 
 def _feed(stdin: IO[bytes], text: str) -> None:
@@ -3645,15 +3696,17 @@ def run_program(
     folder: Optional[str] = None,
     line: Optional[Callable[[str], None]] = None,
     given: str = "",
+    limits: Allowance = Allowance(),
 ) -> Ran:
     """Run a program to its end; line(text) gets each line of its output as it comes. given is what
-    it may read.
+    it may read; where it goes beyond its limits it is ended, with a code that is not 0.
 
     Killed when anything goes wrong here, Ctrl-C included. Raises ProgramMissing.
     """
     errors: Deque[bytes] = collections.deque(maxlen=ERROR_LINES)
     output: List[bytes] = []
-    with _start(argv, folder, subprocess.PIPE if given else subprocess.DEVNULL) as child:
+    stdin = subprocess.PIPE if given else subprocess.DEVNULL
+    with _start(argv, folder, stdin, limits) as child, _Watch(child, limits.silence) as watch:
         stdout, stderr = child.stdout, child.stderr
         assert stdout is not None and stderr is not None
         complaints = iter(lambda: stderr.readline(ERROR_BYTES), b"")
@@ -3663,6 +3716,7 @@ def run_program(
             if child.stdin is not None:
                 threading.Thread(target=_feed, args=(child.stdin, given), daemon=True).start()
             for row in stdout:
+                watch.heard()
                 if line is None:
                     output.append(row)
                 else:
@@ -5316,7 +5370,7 @@ MAX_DOP = 10.0  # worse is a guess: dead reckoning in tunnels and parking decks
 TOUCH_SECONDS = 2.0  # two files whose times are this close are one recording
 YEAR_1970_S = 365 * DAY_S  # seconds; exports without times have those of this year
 
-_NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
+NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
 ODD_TIME, OF_1970 = "with times that cannot be", "with times of 1970"
 _ONE_TIME = "at one and the same time"
 _OUTSIDE, _ZERO = "outside the range of latitude and longitude", "at exactly 0,0"
@@ -5332,7 +5386,7 @@ ONLY_MOTION = "holds the data of an accelerometer or gyroscope, but no GPS track
 
 _TIMELESS = "it was exported without times: export it again with them"
 _REMEDIES = {
-    _NO_TIME: "export it again with times: a place without a time cannot be matched with an image",
+    NO_TIME: "export it again with times: a place without a time cannot be matched with an image",
     OF_1970: _TIMELESS,
     _ONE_TIME: _TIMELESS,
     NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
@@ -5367,7 +5421,7 @@ def unreadable_track(path: Path, error: OSError) -> BadTrack:
 def flaw_of(time: Optional[float], lat: Optional[float], lon: Optional[float]) -> str:
     """Why a point cannot be used, in plain words, or "" if it can."""
     if time is None or not EARLIEST <= time < LATEST:
-        return _NO_TIME
+        return NO_TIME
     if lat is None or lon is None or lat != lat or lon != lon:
         return _NO_PLACE
     if not (-90.0 <= lat <= 90.0 and -180.0 <= lon <= 180.0):
@@ -5714,7 +5768,7 @@ def looks_like_table(text: str) -> bool:
 
 LINE_CHARS = 4096  # characters; the longest real line of NMEA, a BlackVue one, has about 120
 _MAX_BOXES = 200_000  # a fragmented recording of a day has 172,800
-_MAX_SAMPLES = 1 << 18  # of a track: three days, one a second
+MAX_SAMPLES = 1 << 18  # of a track: three days, one a second
 _MAX_BLOCK = 1 << 26  # bytes read at once: no telemetry table or sample comes near 64 MB
 _MOVIE_BOXES = {
     b"ftyp",
@@ -5921,7 +5975,7 @@ class Source:
         stsz, stts = self.child(table, b"stsz"), self.table(self.child(table, b"stts"), 8, 2)
         fixed, count = struct.unpack(">II", self.read(stsz)[4:12].ljust(8, b"\0"))
         sizes: Sequence[int] = range(0) if fixed else self.table(stsz, 12)
-        count = min(self.size // fixed if fixed else len(sizes), count, _MAX_SAMPLES)
+        count = min(self.size // fixed if fixed else len(sizes), count, MAX_SAMPLES)
         runs = map(itertools.repeat, stts[1::2], stts[::2])
         last = itertools.repeat(stts[-1] if stts else 0)  # a short table: the last duration goes on
         deltas = itertools.chain(itertools.chain.from_iterable(runs), last)
@@ -6126,9 +6180,11 @@ class XmlFile:
         self.fault = self.fault or more.fault
 
 
+DEEPEST = 1000  # elements within each other; expat keeps all that are open
 XmlMaker = Callable[[Path, "expat.XMLParserType"], XmlFile]
 
 
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # its marks
 REPAIR_BYTES = 1 << 28  # a longer file is read up to its first fault
 _AMPERSAND = re.compile(rb"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -6165,9 +6221,14 @@ class _Repair(NamedTuple):
     mend: Callable[[bytes], bytes]
 
 
+def _stripped(data: bytes) -> bytes:
+    """A text without blanks and NULs around it; in UTF-16 half of every letter may be one."""
+    return data if data[:2] in _UTF16 else data.strip(b"\0 \t\r\n")
+
+
 def _as_utf8(data: bytes) -> bytes:
     """A text in UTF-8, whatever it was in; its declaration is taken out."""
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    encoding = "utf-16" if data[:2] in _UTF16 else "utf-8"
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
@@ -6176,7 +6237,7 @@ def _as_utf8(data: bytes) -> bytes:
 
 
 _REPAIRS = (  # one after the other, until it can be read to its end
-    _Repair("without what is before and behind it", lambda data: data.strip(b"\0 \t\r\n")),
+    _Repair("without what is before and behind it", _stripped),
     _Repair("as Latin-1", _as_utf8),
     _Repair("with & as a letter", lambda data: _AMPERSAND.sub(b"&amp;", data)),
     _Repair("without control characters", lambda data: _CONTROL.sub(b" ", data)),
@@ -6339,6 +6400,7 @@ class _GpxFile(XmlFile):
         self.point = _GpxPoint(parser, {}, XmlTimes(self.found))
         self.kinds: Dict[str, Points] = {}
         self.parts: AbstractSet[str] = frozenset()
+        self.around = 0  # elements open outside of points
 
     def points(self) -> Points:
         """The points of the tracks, else of routes and waypoints."""
@@ -6370,11 +6432,17 @@ class _GpxFile(XmlFile):
             self.point.start(name)
         elif name in self.kinds:
             self.point.begin(self.kinds[name], attributes)
+        else:
+            self.around += 1
+        if self.around + self.point.depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} elements within each other")
 
     def end(self, name: str) -> None:
         """An element closes."""
         if self.point.depth:
             self.point.end()
+        else:
+            self.around -= 1
         if not self.point.depth and name in self.parts and self.point.found.segments[-1]:
             self.point.found.segments.append([])
 
@@ -6486,6 +6554,8 @@ class _Elements(XmlFile):
     def start(self, name: str, attributes: Dict[str, str]) -> None:
         """An element opens."""
         local = name.rpartition(":")[2]
+        if len(self.open) >= DEEPEST:
+            raise ValueError(f"more than {DEEPEST} elements within each other")
         self.open.append(local)
         if local in self.wanted:
             self.texts.clear()
@@ -6517,6 +6587,7 @@ class _Elements(XmlFile):
 
 
 _TRACK_PARTS = ("when", "coord", "angles")
+_UNPAIRED = "in a track with other numbers of times than of places"
 
 
 class _KmlFile(_Elements):
@@ -6527,10 +6598,9 @@ class _KmlFile(_Elements):
 
     def __init__(self, path: Path, parser: "expat.XMLParserType") -> None:
         super().__init__(path, parser)
-        # of a gx:Track: the texts of each of _TRACK_PARTS
-        self.parts: Tuple[List[str], ...] = ([], [], [])
+        self.parts: List[Tuple[str, str]] = []  # of a gx:Track: (one of _TRACK_PARTS, its text)
         self.when = ""  # of a Placemark
-        self.spots: List[str] = []  # its points
+        self.spot, self.spots = "", 0  # its last point, and how many there are
         self.marks = Points(path, self.clock)  # of all Placemarks
 
     def points(self) -> Points:
@@ -6543,37 +6613,61 @@ class _KmlFile(_Elements):
     def close(self, name: str, text: str) -> None:
         """What an element of KML means."""
         if self.below("Track") and name in _TRACK_PARTS:
-            self.parts[_TRACK_PARTS.index(name)].append(text)
+            self.parts.append((name, text))
         elif name == "when" and self.below("Placemark", "TimeStamp"):
             self.when = text
         elif name == "begin" and self.below("Placemark", "TimeSpan"):
             self.when = text
         elif name == "coordinates" and self.open[-1:] in (["Point"], ["LineString"]):
-            self.spots += text.split()
+            for match in re.finditer(r"\S+", text):
+                self.spot, self.spots = match.group(), self.spots + 1
         elif name == "Track":
             self._end_track()
         elif name == "Placemark":
             self._end_placemark()
 
     def _end_track(self) -> None:
-        """Keep the points of the gx:Track that ends; its values stand in the same order."""
-        for when, coord, angles in itertools.zip_longest(*self.parts, fillvalue=""):
+        """Keep the points of the gx:Track that ends."""
+        whens, coords, angles = ([t for n, t in self.parts if n == p] for p in _TRACK_PARTS)
+        order = [name for name, _ in self.parts if name != "angles"]
+        if len(whens) != len(coords) and order != sorted(order, reverse=True):
+            whens = self._latest_whens()  # they take turns: each place has the time before it
+        if len(whens) != len(coords):
+            self.found.drop(_UNPAIRED, len(coords))
+            whens = coords = []
+        if len(angles) != len(coords):
+            angles = []
+        self.parts = []
+        for when, coord, angle in itertools.zip_longest(whens, coords, angles, fillvalue=""):
             lon, lat, alt = [*coord.split(), "", "", ""][:3]
-            self.add(when, (lat, lon, alt), decimal(angles.partition(" ")[0]))
-        self.parts = ([], [], [])
+            self.add(when, (lat, lon, alt), decimal(angle.partition(" ")[0]))
         if self.found.segments[-1]:
             self.found.segments.append([])
+
+    def _latest_whens(self) -> List[str]:
+        """The time that stands before each place of a gx:Track, "" where there is none since the
+        place before.
+        """
+        whens, latest = [], ""
+        for name, text in self.parts:
+            if name == "when":
+                latest = text
+            elif name == "coord":
+                whens.append(latest)
+                latest = ""
+        return whens
 
     def _end_placemark(self) -> None:
         """Keep the place of a Placemark that has a time; a line has one for all of it, which is
         none.
         """
         tracks, self.found = self.found, self.marks
-        when = self.when if len(self.spots) == 1 else ""
-        for spot in self.spots:
-            lon, lat, alt = [*spot.split(","), "", "", ""][:3]
-            self.add(when, (lat, lon, alt))
-        self.found, self.when, self.spots = tracks, "", []
+        if self.spots == 1:
+            lon, lat, alt = [*self.spot.split(","), "", "", ""][:3]
+            self.add(self.when, (lat, lon, alt))
+        else:
+            self.marks.drop(NO_TIME, self.spots)
+        self.found, self.when, self.spots = tracks, "", 0
 
 
 _TRACKPOINT = ("Time", "LatitudeDegrees", "LongitudeDegrees", "AltitudeMeters")
@@ -6627,9 +6721,15 @@ def _unpacked(source: Source) -> bytes:
 
     name, path = _kml_within(source), source.path
     try:
-        with zipfile.ZipFile(source.handle) as archive, archive.open(name) as stream:
-            content = stream.read(UNPACKED_BYTES + 1)
-    # RuntimeError: a password; the last two: ways of packing that this Python does not know, a cut
+        with zipfile.ZipFile(source.handle) as archive:
+            if archive.getinfo(name).compress_type not in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):
+                raise ValueError("another way of packing")
+            with archive.open(name) as stream:
+                content = stream.read(UNPACKED_BYTES + 1)
+    # RuntimeError: a password
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -6637,6 +6737,7 @@ def _unpacked(source: Source) -> bytes:
         LookupError,
         ValueError,
         EOFError,
+        OSError,
     ) as error:
         wrong, remedy = "is a ZIP archive that cannot be unpacked", "unpack it, or export it again"
         cause = "it asks for a password" if "password" in str(error) else ""
@@ -6940,7 +7041,7 @@ class _FitReader:
 
     def __init__(self, block: bytes) -> None:
         self.block = block
-        self.place = 0  # of the next byte
+        self.place = self.end = 0  # of the next byte, and of the file that it belongs to
         self.last = 0  # the last time, as it is written
         self.forms: Dict[int, _FitForm] = {}
 
@@ -6951,19 +7052,20 @@ class _FitReader:
         while self.block[self.place + 8 : self.place + 12] == b".FIT":
             begin, size = self.place, self.block[self.place]
             (length,) = struct.unpack_from("<I", self.block, begin + 4)
-            end = begin + size + length if length else len(self.block)  # 0: it was never finished
+            # 0: it was never finished
+            self.end = begin + size + length if length else len(self.block)
             self.place, self.forms = begin + size, {}
-            while self.place < end:
+            while self.place < self.end:
                 found = self._message()
                 if found is not None:
                     yield found
-            self.place = end + 2  # behind its checksum
+            self.place = self.end + 2  # behind its checksum
 
     def _bytes(self, size: int) -> bytes:
-        """The next bytes."""
+        """The next bytes of this file."""
         block = self.block[self.place : self.place + size]
-        if len(block) < size:
-            raise ValueError(f"cut off at byte {len(self.block)}")
+        if len(block) < size or self.place + size > self.end:
+            raise ValueError(f"cut off at byte {min(len(self.block), self.end)}")
         self.place += size
         return block
 
@@ -7010,6 +7112,7 @@ class _FitMessages:
     """The messages of a file that tell places and times."""
 
     def __init__(self, block: bytes, found: Points) -> None:
+        self.found = found
         self.records: List[List[_FitValues]] = [[]]  # segments
         self.gps: List[_FitValues] = []
         self.shifts: List[float] = []  # seconds from the device's own time to UTC
@@ -7021,9 +7124,11 @@ class _FitMessages:
 
     def _take(self, message: int, values: _FitValues) -> None:
         """Put a message where it belongs."""
-        if message == _RECORD:
+        if message == _RECORD and 0 in values and 1 in values:
             self.records[-1].append(values)
-        elif message == _GPS_DATA:
+        elif message == _RECORD:
+            self.found.drop(NO_FIX)
+        elif message == _GPS_DATA and 1 in values and 2 in values:
             self.gps.append(values)
         elif message == _CORRELATION and _FIT_TIME in values and 1 in values:
             milli = values.get(4, 0) - values.get(5, 0)
@@ -7244,6 +7349,8 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
     "fix": ("valid", "fix", "fixtype", "fixstatus"),
     "zone": ("utcofst", "utcoffset", "timezone", "tz", "zone", "offset"),
 }
+_MARK_AS_LATIN = "\u00ef\u00bb\u00bf"  # the mark of UTF-8, read as Latin-1
+_CELL = 200  # characters of a cell that are looked at: no number or time has more
 _NO_FIX_WORDS = ("no fix", "nofix", "none", "invalid", "v", "no", "false")
 _PLACE_ROLES = ("lat", "lon")
 _REMARKS = 20  # rows; as many may stand before the headings
@@ -7274,7 +7381,7 @@ _SIDED = re.compile(r"([NSEWnsew]?)\s*([-+]?\d+(?:[.,]\d*)?)\s*\u00b0?\s*([NSEWn
 
 def role_of(heading: str) -> str:
     """What a column of a table holds, by its heading: a key of _HEADINGS, "" for none of them."""
-    word = re.sub(r"[^a-z0-9]", "", _UNIT.sub("", heading.lower()))
+    word = re.sub(r"[^a-z0-9]", "", _UNIT.sub("", heading[:_CELL].lower()))
     for name in (word, _BEFORE.sub("", word), _BEHIND.sub("", _BEFORE.sub("", word))):
         for role, names in _HEADINGS.items():
             if name in names:
@@ -7408,8 +7515,8 @@ class _TableTimes:
 
 
 def _cell(cells: Sequence[str], place: Optional[int]) -> str:
-    """A cell of a row, "" where there is none."""
-    return cells[place].strip() if place is not None and place < len(cells) else ""
+    """A cell of a row, "" where there is none; its begin, where it is longer than any value."""
+    return cells[place][:_CELL].strip() if place is not None and place < len(cells) else ""
 
 
 def _sided(text: str, side: str) -> Optional[float]:
@@ -7466,8 +7573,10 @@ def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: P
 
 def read_csv(source: Source) -> Track:
     """A table of points whose first row names its columns."""
-    first = next((line for line in nmea_lines(source.handle) if line.strip()), "")
-    table = read_table(source.path, separator_of(first))
+    lines = (line.strip(_MARK_AS_LATIN + "\ufeff \t\r\n") for line in nmea_lines(source.handle))
+    table = read_table(source.path, separator_of(next(filter(None, lines), "")) or ",")
+    if not table:
+        raise _no_columns(source.path, [], ["latitude", "longitude", "time"])
     head = _head_of(table)
     rows, found = table[head + 1 :], Points(source.path, "CSV")
     layout = _layout(source.path, table[head].cells)
@@ -7814,6 +7923,7 @@ def read_camm(movie: Source) -> Track:
 _INSTA360_MARK = b"8db42d694ccc418790edff439fe026bf"
 _INSTA360_END = 78  # bytes of the end of the trailer
 _INSTA360_GPS, _INSTA360_NAMES, _INSTA360_MOTION = 0x700, 0x101, 0x300
+_INSTA360_MOST = 1000  # records; a trailer has about a dozen
 _INSTA360_ROW = struct.Struct("<IIHcdcdcddd")
 
 
@@ -7825,7 +7935,9 @@ def _insta360_records(movie: Source) -> Iterator[Tuple[int, MovieBox]]:
         return
     (length,) = struct.unpack_from("<I", tail, 38)
     begin, footer = max(movie.size - length, 0), tail[:6]
-    while len(footer) == 6:
+    for _ in range(_INSTA360_MOST):
+        if len(footer) < 6:
+            return
         number, size = struct.unpack("<HI", footer)
         if end - size < begin:
             return
@@ -7854,7 +7966,8 @@ def _add_insta360(content: bytes, place: int, found: Points) -> None:
         return
     lat = -abs(lat) if north == b"S" else lat
     lon = -abs(lon) if east in (b"W", b"O") else lon
-    found.add(seconds + milli / 1000.0, lat, lon, alt, course if speed > 0.5 else None)
+    where = (lat, lon, alt)
+    found.add_timed(seconds + milli / 1000.0, "", where, course if speed > 0.5 else None)
 
 
 def read_insta360(movie: Source) -> Track:
@@ -7888,7 +8001,7 @@ _NOVATEK_BYTES = 16 + _NOVATEK_SAMPLE.size
 def _novatek_blocks(movie: Source) -> List[Tuple[int, int]]:
     """(place, size) of the blocks that the `gps ` box lists."""
     rows = movie.table(movie.child(movie.moov, b"gps "), 8, 2)
-    return list(zip(rows[::2], rows[1::2]))
+    return list(itertools.islice(zip(rows[::2], rows[1::2]), MAX_SAMPLES))
 
 
 def holds_novatek(movie: Source) -> bool:
@@ -7958,6 +8071,12 @@ class _Spot(NamedTuple):
     length: float  # seconds of its sample, 0 = not told
 
 
+def _seconds(text: str) -> Optional[float]:
+    """A time of a video; None where it is no number that can be one."""
+    value = decimal(text)
+    return value if value is not None and 0.0 <= value < DAY_S else None
+
+
 class _Spots:
     """The places in one group of tags of a file, as they come."""
 
@@ -7971,9 +8090,9 @@ class _Spots:
         """The next tag. One that the place has already is of the next place."""
         if name == "SampleTime":
             self.end()
-            self.start, self.length = decimal(text), 0.0
+            self.start, self.length = _seconds(text), 0.0
         elif name == "SampleDuration":
-            self.length = decimal(text) or 0.0
+            self.length = _seconds(text) or 0.0
         elif name in _POINT_TAGS:
             if name in self.tags:
                 self.end()
@@ -8022,20 +8141,22 @@ class _Heard:
         self.groups: Dict[str, Dict[str, _Spots]] = {}  # of a file, by their group of tags
         self.created: Dict[str, str] = {}  # CreateDate of a file
         self.path = ""
-        self.version = math.nan
+        self.version = 0.0
+        self.whole = False  # whether the last run came to its end
         self.texts: List[str] = []
 
     def start(self, name: str, attributes: Dict[str, str]) -> None:
         """An element opens: a file, or a tag of it."""
         self.path = attributes.get(_ABOUT, self.path)
-        toolkit = attributes.get(_TOOLKIT)
-        self.version = decimal(toolkit.split()[-1]) or math.nan if toolkit else self.version
+        version = re.search(r"\d+\.\d+", attributes.get(_TOOLKIT, ""))
+        self.version = float(version.group()) if version else self.version
         self.texts.clear()
 
     def end(self, name: str) -> None:
         """An element closes."""
         group, _, tag = name.partition(":")
         text = "".join(self.texts)
+        self.whole = tag == "RDF"
         if tag == "CreateDate":
             self.created.setdefault(self.path, text)
         elif tag.startswith(("GPS", "Sample")) and group != "Composite":
@@ -8059,9 +8180,39 @@ class _Heard:
         take_first(found, [Choice(clock, list(best.samples(created)))])
         if best.all[0].start is None:
             found.video = VideoClock()  # its samples do not tell where in the video they are
-        return found.track() if any(found.segments) else None
+        try:
+            return found.track()
+        except BadTrack as error:
+            LOG.info("%s", error)
+            return None
 
 
+def _ask(program: str, names: List[str], told: _Heard) -> List[str]:
+    """Have exiftool tell of some files; returns those that it did not come to, because it was
+    ended at the one before them, which is told nothing of.
+    """
+    from xml.parsers import expat
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = told.start, told.end
+    parser.CharacterDataHandler = told.texts.append
+
+    def heard(line: str) -> None:
+        with contextlib.suppress(expat.ExpatError):
+            parser.Parse(line + "\n", False)
+
+    told.whole, told.path = False, ""
+    given = "\n".join(names) + "\n"
+    run_program([program, *_NO_CONFIG, *_ASKED], line=heard, given=given, limits=_LIMITS)
+    if told.whole:
+        return []
+    done = names.index(told.path) + 1 if told.path in names else 0
+    if done < len(names):
+        LOG.warning("%s: exiftool gave up on it, which may be damaged", names[done])
+    return names[done + 1 :]
+
+
+_LIMITS = Allowance(silence=60.0, memory=1 << 31)
 SECOND_READER = "exiftool"  # as --geotag_source names it
 
 
@@ -8069,20 +8220,10 @@ def second_tracks(paths: Sequence[Path]) -> Dict[Path, Track]:
     """Tracks of the videos that exiftool can read; the first has a note that says it. Raises
     ProgramMissing where there is no exiftool, or one that is too old.
     """
-    from xml.parsers import expat
-
-    program, told, parser = find_program("exiftool"), _Heard(), expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = told.start, told.end
-    parser.CharacterDataHandler = told.texts.append
+    program, told = find_program("exiftool"), _Heard()
     names = [os.path.abspath(path) for path in paths if "\n" not in str(path)]
-
-    def heard(line: str) -> None:
-        parser.Parse(line + "\n", False)
-
-    try:
-        run_program([program, *_NO_CONFIG, *_ASKED], line=heard, given="\n".join(names) + "\n")
-    except expat.ExpatError as error:
-        LOG.debug("exiftool wrote what is no XML: %s", error)
+    while names:
+        names = _ask(program, names, told)
     if told.version < _OLDEST_EXIFTOOL:
         wrong, value = "this exiftool is too old", f"{told.version:.2f}"
         remedy = f"get {_OLDEST_EXIFTOOL:.2f} or newer"

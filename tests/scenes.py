@@ -310,10 +310,11 @@ class Programs:
         folder: Optional[str] = None,
         line: Optional[Callable[[str], None]] = None,
         given: str = "",
+        limits: mt.Allowance = mt.Allowance(),
     ) -> mt.Ran:
         key, heard = (*argv, given), []  # type: Tuple[str, ...], List[str]
         if key not in self.known:
-            ran = self.plain(argv, folder, heard.append if line else None, given)
+            ran = self.plain(argv, folder, heard.append if line else None, given, limits)
             self.known[key] = (ran, heard, picture(folder) if folder else {})
         ran, heard, files = self.known[key]
         for name, kept in files.items():

@@ -655,6 +655,47 @@ def test_an_old_exiftool_is_told(unread):
     assert "12.00" in error.value.problem.remedy
 
 
+@needs_script
+@pytest.mark.parametrize("way", ["dies", "hangs", "grows"])
+def test_a_video_at_which_exiftool_gives_up_costs_that_video_alone(
+    tmp_path, monkeypatch, way, caplog
+):
+    """The one behind the last file that it told of is left out, and those behind it are asked anew."""
+    monkeypatch.setattr(mt, "_LIMITS", mt.Allowance(silence=1.0, memory=1 << 28))
+    card = tmp_path / "card"
+    card.mkdir()
+    for name in ("1.mp4", "2.mp4", "3.mp4"):
+        (card / name).write_bytes(movie(created=CLIP_SECONDS, duration=9000))
+    row = tag("QuickTime", "GPSDateTime", "2024:05:31 12:0MINUTE:00Z")
+    row += tag("QuickTime", "GPSLatitude", "47.MINUTE") + tag("QuickTime", "GPSLongitude", "8.5")
+    ends = {
+        "dies": "kill -9 $$",
+        "hangs": "exec sleep 60",
+        "grows": f"exec {sys.executable} -c 'b = bytearray(1 << 30)'",
+    }
+    about = "<rdf:Description rdf:about='%s' et:toolkit='Image::ExifTool 13.10'>"
+    script = f"""#!/bin/sh
+echo "<rdf:RDF xmlns:rdf='r'>"
+while read path; do
+  name=$(basename "$path" .mp4)
+  if [ "$name" = 2 ]; then {ends[way]}; fi
+  echo "{about % "$path"}"
+  cat <<EOF | sed "s/MINUTE/$name/g"
+{row}EOF
+  echo "</rdf:Description>"
+done
+echo "</rdf:RDF>"
+"""
+    program = tmp_path / "exiftool"
+    program.write_text(script, encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("MAPILLARY_TOOLS_EXIFTOOL_PATH", str(program))
+    track = mt.read_track(card)
+    assert [fix.lat for fix in track.points] == [47.1, 47.3]
+    assert "2.mp4: exiftool gave up on it" in caplog.text
+    assert any("2.mp4" in note and "no GPS track" in note for note in track.notes)
+
+
 @pytest.mark.parametrize("where", ["nowhere", "given"])
 def test_without_exiftool_the_message_says_how_to_get_it(tmp_path, monkeypatch, where):
     path = tmp_path / "a.mp4"
