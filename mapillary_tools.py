@@ -8141,7 +8141,7 @@ class _Heard:
         self.groups: Dict[str, Dict[str, _Spots]] = {}  # of a file, by their group of tags
         self.created: Dict[str, str] = {}  # CreateDate of a file
         self.path = ""
-        self.version = 0.0
+        self.version = 0.0  # 0 = it told nothing
         self.whole = False  # whether the last run came to its end
         self.texts: List[str] = []
 
@@ -8224,7 +8224,7 @@ def second_tracks(paths: Sequence[Path]) -> Dict[Path, Track]:
     names = [os.path.abspath(path) for path in paths if "\n" not in str(path)]
     while names:
         names = _ask(program, names, told)
-    if told.version < _OLDEST_EXIFTOOL:
+    if 0.0 < told.version < _OLDEST_EXIFTOOL:
         wrong, value = "this exiftool is too old", f"{told.version:.2f}"
         remedy = f"get {_OLDEST_EXIFTOOL:.2f} or newer"
         raise ProgramMissing("old_program", wrong, file=program, value=value, remedy=remedy)

@@ -23,7 +23,7 @@ from typing import List
 ROOT = Path(__file__).resolve().parents[1]
 RUNNER = [sys.executable, str(ROOT / "tests" / "windows_python.py")]
 OLDEST, NEWEST = "3.8", "3.13"
-MOST_SKIPPED = 110
+MOST_SKIPPED = 115
 # On one of the two Pythons all that runs there; on the other what depends on the system.
 EVERYWHERE = (
     "accounts cli embedding files history journal keep new_user run sources steps upload windows"
@@ -32,6 +32,7 @@ NOT_THERE = {
     "bundle": "builds with the tools of a checkout",
     "failing": "makes calls of POSIX fail",
     "file_systems": "mounts disks",
+    "frames": "is about ffmpeg, exiftool and programs of POSIX: by hand, with --all",
     "fuzz": "has no part that depends on the system, and takes minutes",
     "golden": "compares bytes of a POSIX computer: rights, names of folders",
     "hostile": "is about sockets of the services, not of ours",
