@@ -28,7 +28,7 @@ from making_tracks import (
     trkpt,
     words,
 )
-from test_video import exif_seconds, ffmpeg, films, frames, make, sample, shown, steady  # noqa: F401
+from test_video import check, exif_seconds, ffmpeg, films, frames, make, sample, shown, steady  # noqa: F401
 
 FFMPEG = shutil.which("ffmpeg")
 needs_ffmpeg = pytest.mark.skipif(
@@ -163,6 +163,22 @@ def test_hdr_without_the_filters_is_said_once(tmp_path, monkeypatch):
     ffmpeg("-f", "lavfi", "-i", "color=0xC0C0C0:s=320x240:r=10:d=2", *HDR, video)
     report = sample(video, tmp_path / "in", video_sample_interval=0.5)
     assert notes_of(report).count("HDR") == 1 and report.done == 4
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "60000/1001", "50"])
+@pytest.mark.parametrize("by_seeking", [False, True])
+def test_rates_that_are_no_whole_number_keep_each_frame_at_its_time(
+    tmp_path, monkeypatch, rate, by_seeking
+):
+    """Numbered frames: the one taken is the first at or after its moment, and its time is its own."""
+    if by_seeking:
+        monkeypatch.setattr(mt, "seeking_pays", lambda footage, gap: True)
+    over, _, under = rate.partition("/")
+    fps = int(over) / int(under or 1)
+    video = make(tmp_path / "a.mp4", 240, rate=rate)
+    sample(video, tmp_path / "in", video_sample_interval=0.7)
+    check(tmp_path / "in", [number / fps for number in range(240)], 0.7)
 
 
 # ---- panoramas ---------------------------------------------------------------------------------
