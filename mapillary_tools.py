@@ -28,7 +28,7 @@ step gives back as many images as it got.
                 Environment            what variables say; secrets
                 Workers, Programs      the worker pool; ffmpeg, exiftool
                 Configuration          the file of accounts and areas
-                JPEG, EXIF, XMP, Photos  segments; tags to values and back; image files
+                JPEG, EXIF values, EXIF, XMP, Photos: segments; tags to values; image files
                 Points, Rows           what a reader of tracks gathers; tables of text
                 Movies, XML            boxes of MP4; tracks in XML
                 GPX, KML and TCX, NMEA, FIT, Subtitles and tables, GoPro, BlackVue, CAMM,
@@ -458,9 +458,15 @@ EXIT_SOME_FAILED = 1  # some images failed; each is listed
 EXIT_SIGNAL = 128  # and the number of the signal that ended the run
 EXIT_INTERRUPTED = EXIT_SIGNAL + 2  # Ctrl-C
 
-JPEG_KINDS = ("jpg", "jpeg", "jpe", "36p", "insp")  # that can be described and uploaded
+# that can be described and uploaded
+JPEG_KINDS = ("jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "36p", "insp")
 IMAGE_KINDS = (*JPEG_KINDS, "tif", "tiff", "pgm", "pnm", "gif")
-VIDEO_KINDS = tuple("mp4 mov avi m4v 360 insv ts mts m2ts mkv mpg mpeg 3gp wmv webm".split())
+VIDEO_KINDS = tuple(
+    (
+        "mp4 mov avi m4v 360 insv osv ts mts m2ts m2t tod mod mkv mpg mpeg vob dav 3gp 3g2 wmv asf "
+        "flv webm ogv mxf h264 hevc r3d braw crm"
+    ).split()
+)
 STATE_FOLDER = ".mapillary"  # in each folder of images; never searched for images
 PART_PREFIX, PART_SUFFIX = ".mapillary-", ".part"  # temporary files
 COPY_BYTES = 1 << 20  # bytes copied at a time
@@ -1870,8 +1876,8 @@ def _course(track: Track, index: int, here: Fix, max_gap: Optional[float]) -> Op
 
 BLANKS = " \0\t\r\n"  # what may stand around a time
 DATE_TIME = re.compile(  # group 7 is a fraction of a second, group 8 a zone
-    r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})[ T]+(\d{1,2})[:\-.](\d{1,2})"
-    r"(?:[:\-.](\d{1,2})(?:[.,](\d+))?)?"
+    r"(\d{4})[:\-./] ?(\d{1,2})[:\-./] ?(\d{1,2})[ T]+(\d{1,2})[:\-.] ?(\d{1,2})"
+    r"(?:[:\-.] ?(\d{1,2})(?:[.,](\d+))?)?"
     r" *(Z|[+-]\d{2}:?\d{2})?$",
     re.IGNORECASE,
 )
@@ -2103,8 +2109,12 @@ def _own_parts(clock: Clock, clocks: Sequence[Clock]) -> Clock:
 
 
 # What a camera or receiver shows that was never set: days, and a time.
-_DEFAULT_DAYS = frozenset(
-    utc_seconds(day) for day in ((1970, 1, 1), (1980, 1, 6), (1980, 1, 1), (2000, 1, 1))
+DEFAULT_DAYS = frozenset(  # also as they are west of Greenwich
+    utc_seconds(day)
+    for day in (
+        *((1904, 1, 1), (1969, 12, 31), (1970, 1, 1), (1979, 12, 31), (1980, 1, 1), (1980, 1, 6)),
+        *((2000, 1, 1), (2036, 2, 7)),
+    )
 )
 _DEFAULT_TIME = utc_seconds((2002, 12, 8), (12, 0, 0))
 
@@ -2159,7 +2169,7 @@ def _is_default(reading: Reading) -> bool:
     if reading.local is None or reading.source == _NAME_SOURCE:
         return False
     whole = reading.local // 1
-    return whole - whole % DAY_S in _DEFAULT_DAYS or whole == _DEFAULT_TIME
+    return whole - whole % DAY_S in DEFAULT_DAYS or whole == _DEFAULT_TIME
 
 
 def has_set_clock(found: Found) -> bool:
@@ -2904,10 +2914,16 @@ def unsearchable(error: OSError) -> Problem:
 
 
 _REASONS = {  # extension -> why a picture or video is left alone, and what to do
-    **dict.fromkeys("heic heif hif avif".split(), SKIP_HEIC),
-    **dict.fromkeys("png webp bmp jp2 j2k jxl psd jfif mpo".split(), SKIP_OTHER),
+    **dict.fromkeys("heic heif hif avif heics heifs avifs".split(), SKIP_HEIC),
     **dict.fromkeys(
-        "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 raw pef srw gpr x3f 3fr iiq".split(),
+        "png webp bmp jp2 j2k jxl psd mpo jps jxr jpx jpf svg tga exr".split(),
+        SKIP_OTHER,
+    ),
+    **dict.fromkeys(
+        (
+            "dng cr2 cr3 crw nef nrw arw srf sr2 raf orf rw2 raw pef srw gpr x3f 3fr iiq erf mrw "
+            "kdc dcr mos mef rwl rwz k25 fff cap eip"
+        ).split(),
         SKIP_RAW,
     ),
     **dict.fromkeys("lrv lrf thm".split(), SKIP_PREVIEW),
@@ -2926,6 +2942,9 @@ _CLOSED = (
     "lost+found",
     "system volume information",
     "lost.dir",
+    *("recycler", "recycled", "found.000", "found.001", "@recently-snapshot", "@__thumb", "@tmp"),
+    *("@synoresource", "@sharebin", "~snapshot", "network trash folder", "temporary items"),
+    "__macosx",
 )
 
 
@@ -4011,9 +4030,10 @@ class Head(NamedTuple):
     height: Optional[int]  # pixels
     exif: bytes  # the TIFF block of the first Exif segment; b"" = none
     xmp: bytes  # the XML of the first XMP segment; b"" = none
-    iptc: bytes  # the resources of the first Photoshop segment; b"" = none
+    iptc: bytes  # the resources of all Photoshop segments; b"" = none
     xmp_at: Tuple[int, int] = (0, 0)  # where the first XMP segment begins and ends; 0, 0 = none
     after_exif: int = 2  # where a segment may be put in: behind the Exif one, JFIF or SOI
+    other_xmp: bytes = b""  # the XML of a second XMP segment
 
 
 class _Kind(NamedTuple):
@@ -4028,6 +4048,7 @@ _SAVE = "save it as JPEG with the program that it comes from"
 _PHONE = "export it as JPEG; on an iPhone: Settings, Camera, Formats, Most Compatible"
 _WHOLE = "copy it from the card again, or leave it out"
 _FETCH = "get the photo itself: git lfs pull"
+_ANNEX = "get the photo itself: git annex get"
 _WEB = "it is a web page, perhaps of an error or a login: download the photo itself"
 _VIDEO = "give it the name of a video, and use video_process"
 
@@ -4038,21 +4059,38 @@ def _kind(begin: bytes, name: str, remedy: str = _SAVE) -> _Kind:
 
 _KINDS = (  # of what is met under the name .jpg
     _kind(rb"RIFF....WEBP", "a WebP"),
+    _kind(rb"RIFF....AVI|\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01|0&\xb2u", "a video", _VIDEO),
+    _kind(rb"\x1f\x8b|Rar!|7z\xbc\xaf|BZh", "a packed archive", "unpack it first"),
+    _kind(rb"II\xbc", "a JPEG XR"),
+    _kind(rb"\0\0\x01\0", "an icon"),
     _kind(rb"\x89PNG", "a PNG"),
     _kind(rb"GIF8", "a GIF"),
-    _kind(rb"BM....\0\0\0\0", "a BMP"),
-    _kind(rb"II\*\0|MM\0\*|IIU\0|IIRO|MMOR|FUJIFILM", "a TIFF or a raw file"),
-    _kind(rb"....ftyp(?:hei|hev|mif1|msf1|avi)", "a HEIC, HEIF or AVIF", _PHONE),
+    _kind(rb"BM........[\x1a-\xff]\0\0\0", "a BMP"),
+    _kind(
+        rb"II[*+]\0|MM\0[*+]|IIU\0|IIRO|MMOR|FUJIFILM|II\x1a\0\0\0HEAP|\0MRM|FOVb",
+        "a TIFF or a raw file",
+    ),
+    _kind(rb"....ftyp(?:hei|hev|mif|mih|msf1|avi)", "a HEIC, HEIF or AVIF", _PHONE),
+    _kind(rb"....ftypjxl", "a JPEG XL"),
     _kind(rb"....ftypcrx", "a raw file"),
     _kind(rb"....(?:ftyp|moov|mdat|wide|free)", "a video", _VIDEO),
     _kind(rb"8BPS", "a Photoshop document"),
     _kind(rb"\0\0\0\x0cj(?:P  |XL )|\xff\x0a|\xff\x4f\xff\x51", "a JPEG 2000 or JPEG XL"),
     _kind(rb"%PDF", "a PDF"),
     _kind(rb"PK\x03\x04", "a ZIP archive", "unpack it first"),
-    _kind(rb"version https://git-lfs", "a Git LFS pointer, not the photo", _FETCH),
-    _kind(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)", "HTML", _WEB),
+    _kind(rb"version https://(?:git-lfs|hawser)", "a Git LFS pointer, not the photo", _FETCH),
+    _kind(rb"(?:\.\./)*(?:\.git)?/annex/objects", "a git-annex pointer, not the photo", _ANNEX),
+    _kind(
+        rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?"
+        rb"<(?:!doctype html|html|head|body|title|error>)",
+        "HTML",
+        _WEB,
+    ),
+    _kind(rb"\s*(?:404|not found|\{\s*\"(?:message|error))", "the answer of a web server", _WEB),
+    _kind(rb"\xff\xfe\s?\0?<\0|\xfe\xff\0?\s?\0<", "a web page or XML", _WEB),
     _kind(rb"\s*(?:\xef\xbb\xbf)?\s*<", "XML", _WHOLE),
-    _kind(rb"\0{64}", "full of zeros: the photo is lost here", _WHOLE),
+    _kind(rb"\0{512}|\0+\Z", "full of zeros: the photo is lost here", _WHOLE),
+    _kind(rb"\xff{16}|\xff+\Z", "full of bytes FF: the photo is lost here", _WHOLE),
     _kind(rb"[\t\r\n -~]{32}", "a text", _WHOLE),
 )
 
@@ -4138,34 +4176,55 @@ class _Bytes:
             at = end
 
 
-def _piece(data: bytearray, at: int, end: int, lead: bytes) -> bytes:
+def _piece(data: bytes, at: int, end: int, lead: bytes) -> bytes:
     """What a segment holds behind its identifier; b"" where it has another."""
     start = at + 4 + len(lead)
-    return bytes(data[start:end]) if data[at + 4 : start] == lead else b""
+    return data[start:end] if data[at + 4 : start] == lead else b""
+
+
+class _Apps(NamedTuple):
+    """Where the segments of some kinds stand in a head: (start, end)."""
+
+    jfif: List[Tuple[int, int]]  # APP0 in the first place
+    app1: List[Tuple[int, int]]
+    app13: List[Tuple[int, int]]
+
+
+def _head_of(data: bytes, pixels: Tuple[Optional[int], Optional[int]], apps: _Apps) -> Head:
+    """The Head of these bytes, in which the segments stand."""
+    exif = next((span for span in apps.app1 if data[span[0] + 4 : span[0] + 8] == b"Exif"), None)
+    packets = [span for span in apps.app1 if _piece(data, *span, XMP_BEGIN)]
+    (start, end), other = [*packets, (0, 0), (0, 0)][:2]
+    return Head(
+        data,
+        *pixels,
+        exif=b"" if exif is None else data[exif[0] + 10 : exif[1]],
+        xmp=_piece(data, start, end, XMP_BEGIN),
+        iptc=b"".join(_piece(data, *span, _IPTC) for span in apps.app13),
+        xmp_at=(start, end),
+        after_exif=(exif or [*apps.jfif, (0, 2)][0])[1],
+        other_xmp=_piece(data, *other, XMP_BEGIN),
+    )
 
 
 def read_head(stream: BinaryIO, path: str) -> Head:
     """Read a JPEG up to and including its SOS header (ITU-T T.81, B.1.1); raises BadExif."""
     read = _Bytes(stream, path)
-    data, width, height, exif, xmp, iptc = read.data, None, None, b"", b"", b""
+    data, apps = read.data, _Apps([], [], [])
+    pixels: Tuple[Optional[int], Optional[int]] = (None, None)
+    kinds = {_APP1: apps.app1, _APP13: apps.app13}
     if data[:2] != b"\xff\xd8":
         raise _no_jpeg(path, bytes(data[:512]))
-    xmp_at, after = (0, 0), 2
     for marker, at, end in read.segments():
-        if marker == _APP0 and at == after:
-            after = end
+        if marker in kinds:
+            kinds[marker].append((at, end))
+        elif marker == _APP0 and at == 2:
+            apps.jfif.append((at, end))
         elif marker in _SOF and end >= at + 9:
             height, width = struct.unpack_from(">HH", data, at + 5)
-        elif marker == _APP1:
-            if not exif and data[at + 4 : at + 8] == b"Exif":
-                exif, after = bytes(data[at + 10 : end]), end
-            if not xmp:
-                xmp = _piece(data, at, end, XMP_BEGIN)
-                xmp_at = (at, end) if xmp else xmp_at
-        elif marker == _APP13:
-            iptc = iptc or _piece(data, at, end, _IPTC)
+            pixels = (width, height)
         elif marker == _SOS:
-            return Head(bytes(data[:end]), width, height, exif, xmp, iptc, xmp_at, after)
+            return _head_of(bytes(data[:end]), pixels, apps)
     raise AssertionError("segments end with SOS, or raise")
 
 
@@ -4233,6 +4292,126 @@ def is_whole(stream: BinaryIO) -> bool:
         return False
 
 
+# ---- EXIF values --------------------------------------------------------------------------------
+# Here: numbers, texts and coordinates as tags have them, of whatever type a writer took.
+# Not here: which tag means what.
+
+
+def tag_text(value: object) -> Optional[str]:
+    """An ASCII value as text without NULs and outer blanks; None for anything else or nothing."""
+    if isinstance(value, str):
+        return value.strip(" \0") or None
+    if not isinstance(value, bytes):
+        return None
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    return text.split("\0")[0].strip() or None
+
+
+_NUMBER_TEXT = re.compile(r"([+-]?\d+(?:\.\d*)?)(?:/(\d+(?:\.\d*)?))?$")
+
+
+def is_integer(value: object) -> bool:
+    """Whether a value is a whole number, and no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def tag_number(value: object) -> Optional[float]:
+    """A rational, or a plain number or a text of one where a writer got the type wrong; None for a
+    zero denominator or anything else.
+    """
+    if isinstance(value, tuple) and len(value) == 1:
+        return tag_number(value[0])
+    if isinstance(value, tuple) and len(value) == 2 and all(map(is_integer, value)):
+        return value[0] / value[1] if value[1] else None
+    if isinstance(value, (bytes, str)):
+        match = _NUMBER_TEXT.match(tag_text(value) or "")
+        over, under = match.groups("1") if match else ("0", "0")
+        return float(over) / float(under) if float(under) else None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value) if math.isfinite(value) else None
+    return None
+
+
+def tag_numbers(value: object) -> Optional[List[float]]:
+    """Several rationals, or plain numbers, or one; None unless all of them are numbers."""
+    if isinstance(value, (int, float)):
+        value = (value,)
+    if not isinstance(value, tuple) or not value:
+        return None
+    several = isinstance(value[0], tuple) or len(value) != 2 or isinstance(value[0], float)
+    parts = [tag_number(part) for part in value] if several else [tag_number(value)]
+    known = [part for part in parts if part is not None]
+    return known if len(known) == len(parts) else None
+
+
+_PLACE_TEXT = re.compile(  # 57,42.123N, N 57 42.123, 48,7,30S, 48.125, 48 deg 7' 30" S
+    r"([NSEW]?)\s*([+-]?\d+(?:\.\d*)?)(?:[,;:\u00b0\u00ba ]|deg)*(\d+(?:\.\d*)?)?"
+    r"[,;:'\u2019\u2032 ]*(\d+(?:\.\d*)?)?[\"'\u2019\u201d\u2033 ]*([NSEW]?)$",
+    re.IGNORECASE,
+)
+_WITH_UNITS = re.compile(r"([+-]?\d+)d\s*(\d+(?:\.\d*)?)m\s*(?:(\d+(?:\.\d*)?)s)?\s*([NSEW]?)$")
+
+
+def _divided(match: "re.Match[str]") -> str:
+    under = float(match.group(2))
+    return f"{float(match.group(1)) / under:.12f}" if under else "-"
+
+
+def _degrees_by_text(text: str) -> Tuple[Optional[List[float]], str]:
+    """(degrees, minutes, seconds, as far as they are there; the letter) of a coordinate that is
+    written out; None for what is none.
+    """
+    text = re.sub(r"(\d+(?:\.\d+)?)/(\d+)", _divided, text.strip()[:_CHARACTERS])
+    match = _WITH_UNITS.match(text)
+    if match is not None:
+        return [float(part) for part in match.groups()[:3] if part], match.group(4)
+    match = _PLACE_TEXT.match(text)
+    if match is None or match.group(1) and match.group(5):
+        return None, ""
+    letter = match.group(1) or match.group(5)
+    return [float(part) for part in match.groups()[1:4] if part], letter
+
+
+_CHARACTERS = 100  # of a coordinate at most
+_TENS = frozenset(10**power for power in range(10))
+
+
+def _is_doubtful(value: object, parts: Sequence[float]) -> bool:
+    """Whether degrees contradict themselves: a fraction of a degree beside minutes, or two whole
+    numbers that no writer means as a rational, being degrees and minutes.
+    """
+    if isinstance(value, tuple) and len(value) == 2 and all(map(is_integer, value)):
+        return 0 <= value[1] < 60 and value[1] not in _TENS
+    return abs(parts[0] % 1) > 1e-6 and any(part for part in parts[1:])
+
+
+def coordinate(value: object, ref: object, letters: str, limit: float) -> Optional[float]:
+    """Degrees, minutes, seconds as degrees, signed by Ref (one of two letters, the second is
+    negative), or as they are without it. None when a part is impossible, they contradict each
+    other, or all are out of range.
+    """
+    parts, letter = tag_numbers(value), ""
+    if isinstance(value, (bytes, str)):
+        parts, letter = _degrees_by_text(tag_text(value) or "")
+    if not parts or len(parts) > 3 or any(abs(part) > 60 for part in parts[1:]):
+        return None
+    if _is_doubtful(value, parts):
+        return None
+    sign = -1.0 if parts[0] < 0 else 1.0
+    degrees = abs(parts[0])  # not sum(): since Python 3.12 that rounds in another way
+    for place, part in enumerate(parts[1:], 1):
+        degrees += abs(part) / 60**place
+    letter = (letter or tag_text(ref) or "").upper()[:1]
+    if letter and letter in letters:
+        if isinstance(value, (bytes, str)) and sign < 0 and letter == letters[0]:
+            return None  # minus, and north or east
+        sign = -1.0 if letter == letters[1] else 1.0
+    return sign * degrees if degrees <= limit else None
+
+
 # ---- EXIF ---------------------------------------------------------------------------------------
 # Here: EXIF dicts to plain values and back; the only place that knows what piexif's dicts hold.
 # Not here: files, which values an image should get, and when it may be written.
@@ -4262,94 +4441,26 @@ Exif = Dict[str, Any]  # as piexif loads it: IFD -> tag -> value
 Edits = Dict[str, Dict[int, Any]]
 
 
-def _text(value: Any) -> Optional[str]:
-    """An ASCII value as text without NULs and outer blanks; None for anything else or nothing."""
-    if isinstance(value, str):
-        return value.strip(" \0") or None
-    if not isinstance(value, bytes):
-        return None
-    try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError:
-        text = value.decode("latin-1")
-    return text.split("\0")[0].strip() or None
-
-
-def _ratio(value: Any) -> Optional[float]:
-    """A rational, or a plain number where a writer got the type wrong; None for a zero denominator
-    or anything else.
-    """
-    if isinstance(value, tuple) and len(value) == 1:
-        return _ratio(value[0])
-    if (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(isinstance(part, int) for part in value)
-    ):
-        return value[0] / value[1] if value[1] else None
-    return float(value) if isinstance(value, int) else None
-
-
-def _ratios(value: Any) -> Optional[List[float]]:
-    """Several rationals, or one; None unless all of them are numbers."""
-    if not isinstance(value, tuple) or not value:
-        return None
-    parts = [_ratio(part) for part in value] if isinstance(value[0], tuple) else [_ratio(value)]
-    known = [part for part in parts if part is not None]
-    return known if len(known) == len(parts) else None
-
-
-_PLACE_TEXT = re.compile(  # 57,42.123N, 48,7,30S, 48.125, 48 deg 7' 30" S
-    r"([+-]?\d+(?:\.\d+)?)(?:[,:\u00b0 ]|deg)*(\d+(?:\.\d+)?)?[,:'\u2032 ]*(\d+(?:\.\d+)?)?"
-    r"[\"'\u2033 ]*([NSEW]?)$",
-    re.IGNORECASE,
-)
-
-
-def _degrees_by_text(text: str) -> Tuple[Optional[List[float]], str]:
-    """(degrees, minutes, seconds, as far as they are there; the letter) of a coordinate that is
-    written out; None for what is none.
-    """
-    match = _PLACE_TEXT.match(text.strip())
-    if match is None:
-        return None, ""
-    return [float(part) for part in match.groups()[:3] if part], match.group(4)
-
-
-def coordinate(value: Any, ref: Any, letters: str, limit: float) -> Optional[float]:
-    """Degrees, minutes, seconds as degrees, signed by Ref (one of two letters, the second is
-    negative), or as they are without it. None when a part is impossible, or all are out of range.
-    """
-    parts, letter = _ratios(value), ""
-    if isinstance(value, (bytes, str)):
-        parts, letter = _degrees_by_text(_text(value) or "")
-    if not parts or len(parts) > 3 or any(abs(part) > 60 for part in parts[1:]):
-        return None
-    sign = -1.0 if parts[0] < 0 else 1.0
-    degrees = abs(parts[0])  # not sum(): since Python 3.12 that rounds in another way
-    for place, part in enumerate(parts[1:], 1):
-        degrees += abs(part) / 60**place
-    letter = (letter or _text(ref) or "").upper()[:1]
-    if letter and letter in letters:
-        sign = -1.0 if letter == letters[1] else 1.0
-    return sign * degrees if degrees <= limit else None
-
-
-_GPS_DAY = re.compile(r"(\d{4})[:\-./](\d{1,2})[:\-./](\d{1,2})(?!\d)")
+_GPS_DAY = re.compile(r"(\d{4})(?:[:\-./](\d{1,2})[:\-./](\d{1,2})|(\d\d)(\d\d))(?!\d)")
+_GPS_CLOCK = re.compile(r"(\d{1,2})[: ](\d{1,2})[: ](\d{1,2}(?:\.\d*)?)Z?$")
 
 
 def _gps_seconds(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     """(GPSDateStamp and GPSTimeStamp as seconds UTC, else GPSTimeStamp alone as seconds since
     midnight UTC); None for what is not there, or comes from a receiver that had no fix yet.
     """
-    date, clock = _GPS_DAY.match(_text(gps.get(_GPS_DATE)) or ""), gps.get(_GPS_TIME)
-    parts = _ratios(clock) if isinstance(clock, tuple) and len(clock) == 3 else None
+    date, clock = _GPS_DAY.match(tag_text(gps.get(_GPS_DATE)) or ""), gps.get(_GPS_TIME)
+    written = _GPS_CLOCK.match(tag_text(clock) or "")
+    parts = tag_numbers(clock) if isinstance(clock, tuple) and len(clock) == 3 else None
+    if written is not None:
+        parts = [float(part) for part in written.groups()]
     if parts is None:
         return None, None
     seconds = parts[0] * 3600 + parts[1] * 60 + parts[2]
     if not 0 <= seconds <= DAY_S + 3661:
         return None, None
-    midnight = parse_time("-".join(date.groups()) + " 0:0") if date else None
+    day = [part for part in date.groups() if part] if date else []
+    midnight = parse_time("-".join(day) + " 0:0") if day else None
     if midnight is None:
         return None, seconds or None  # 00:00:00 of no day: it never locked
     return (midnight + seconds, None) if midnight >= GPS_TIMES_FROM else (None, None)
@@ -4377,9 +4488,21 @@ def _position(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     return (lat, lon) if known else (None, None)
 
 
+_HIGHEST_M = 100000.0  # metres; higher there is no camera
+
+
+def _wraps(number: Any) -> bool:
+    """Whether a number was negative, and is written with 32 bits and no sign."""
+    return isinstance(number, int) and number >= 1 << 31
+
+
 def _altitude(gps: Dict[int, Any]) -> Optional[float]:
     """Metres; negative where the reference says below (1, or 3 of EXIF 3.0)."""
-    alt = _ratio(gps.get(_ALT))
+    value, alt = gps.get(_ALT), tag_number(gps.get(_ALT))
+    if isinstance(value, tuple) and len(value) == 2 and _wraps(value[0]) and value[1]:
+        alt = (value[0] - (1 << 32)) / value[1]
+    if alt is not None and not abs(alt) < _HIGHEST_M:
+        return None
     below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), 3, b"\x03", (3,))
     return -alt if alt is not None and below else alt
 
@@ -4388,14 +4511,14 @@ def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     """Heading from true and from magnetic north, one of them None: GPSImgDirection,
     else GPSTrack.
     """
-    tag, ref = (_DIR, _DIR_REF) if _ratio(gps.get(_DIR)) is not None else (_TRACK, _TRACK_REF)
-    value, degrees = gps.get(tag), _ratio(gps.get(tag))
+    tag, ref = (_DIR, _DIR_REF) if tag_number(gps.get(_DIR)) is not None else (_TRACK, _TRACK_REF)
+    value, degrees = gps.get(tag), tag_number(gps.get(tag))
     if degrees is None:
         return None, None
-    if degrees > 360 and isinstance(value, tuple) and len(value) == 2 and value[0] >= 1 << 31:
-        degrees = (value[0] - (1 << 32)) / value[1]  # it was a negative number, wrapped at 32 bits
+    if degrees > 360 and isinstance(value, tuple) and len(value) == 2 and _wraps(value[0]):
+        degrees = (value[0] - (1 << 32)) / value[1]
     degrees %= 360.0
-    magnetic = (_text(gps.get(ref)) or "T").upper() == "M"
+    magnetic = (tag_text(gps.get(ref)) or "T").upper() == "M"
     return (None, degrees) if magnetic else (degrees, None)
 
 
@@ -4403,9 +4526,10 @@ def _clocks(exif: Exif) -> Tuple[Clock, ...]:
     """The clocks that have any text, in the order in which they count."""
     found = []
     for name in EXIF_CLOCKS:
-        texts = [_text(exif.get(ifd, {}).get(tag)) or "" for ifd, tag in _CLOCK_TAGS[name]]
-        if not texts[0] and name == EXIF_CLOCKS[0]:
-            texts[0] = _text(exif.get("0th", {}).get(_CAPTURED)) or ""
+        texts = [tag_text(exif.get(ifd, {}).get(tag)) or "" for ifd, tag in _CLOCK_TAGS[name]]
+        other = [tag_text(exif.get("0th", {}).get(tag)) or "" for _, tag in _CLOCK_TAGS[name]]
+        if parse_time(texts[0]) is None and (not texts[0] or parse_time(other[0]) is not None):
+            texts = [there or here for there, here in zip(other, texts)]  # TIFF/EP has it in IFD0
         if any(texts):
             found.append(Clock(name, *texts))
     return tuple(found)
@@ -4428,7 +4552,7 @@ def found_in(exif: Exif) -> Found:
     ifd0, gps = exif.get("0th", {}), exif.get("GPS", {})
     (lat, lon), (heading, magnetic) = _position(gps), _direction(gps)
     gps_time, gps_clock = _gps_seconds(gps)
-    orientation = _ratio(ifd0.get(_ORIENTATION))
+    orientation = tag_number(ifd0.get(_ORIENTATION))
     return Found(
         clocks=_clocks(exif),
         gps_time=gps_time,
@@ -4439,20 +4563,20 @@ def found_in(exif: Exif) -> Found:
         heading=heading,
         magnetic=magnetic,
         orientation=int(orientation) if orientation and orientation in range(1, 9) else None,
-        make=_text(ifd0.get(_MAKE)),
-        model=_text(ifd0.get(_MODEL)),
-        body_serial=_text(exif.get("Exif", {}).get(_BODY_SERIAL)),
-        lens_serial=_text(exif.get("Exif", {}).get(_LENS_SERIAL)),
-        accuracy=_ratio(gps.get(_GPS_ERROR)),
-        caption=_text(ifd0.get(_DESCRIPTION)),
-        history=_text(ifd0.get(_HISTORY)) or _text(exif.get("Exif", {}).get(_HISTORY)),
+        make=tag_text(ifd0.get(_MAKE)),
+        model=tag_text(ifd0.get(_MODEL)),
+        body_serial=tag_text(exif.get("Exif", {}).get(_BODY_SERIAL)),
+        lens_serial=tag_text(exif.get("Exif", {}).get(_LENS_SERIAL)),
+        accuracy=tag_number(gps.get(_GPS_ERROR)),
+        caption=tag_text(ifd0.get(_DESCRIPTION)),
+        history=tag_text(ifd0.get(_HISTORY)) or tag_text(exif.get("Exif", {}).get(_HISTORY)),
         raw=_owned_in(exif) or None,
     )
 
 
 def size_in(exif: Exif) -> Optional[Tuple[int, int]]:
     """Width and height by the tags of a TIFF; None where they do not tell."""
-    width, height = (_ratio(exif.get("0th", {}).get(tag)) for tag in (_WIDTH, _HEIGHT))
+    width, height = (tag_number(exif.get("0th", {}).get(tag)) for tag in (_WIDTH, _HEIGHT))
     return None if width is None or height is None else (int(width), int(height))
 
 
@@ -4462,13 +4586,24 @@ def position_as_found(found: Optional[Found]) -> Tuple[str, bool]:
     """
     gps = ((found.raw if found else None) or {}).get("GPS", {})
     values = [gps.get(str(tag)) for tag in (_LAT, _LON)]
+    letters = [gps.get(str(tag)) for tag in (_LAT_REF, _LON_REF)]
+    named = any(str(letter or "").strip("\0 ") for letter in letters)
     if values == [None, None]:
-        return "", False
+        empty = any(letter is not None for letter in letters) and not named
+        return ("GPSLatitudeRef and GPSLongitudeRef alone" if empty else ""), empty
     lat, lon = map(json.dumps, values)
-    letters = [str(gps.get(str(tag)) or "").strip("\0 ") for tag in (_LAT_REF, _LON_REF)]
-    nothing = not re.search("[1-9]", lat + lon)
-    undefined = lon.count("[0, 0]") > 0 or not any(letters)
-    return f"GPSLatitude {lat}, GPSLongitude {lon}", nothing and undefined
+    undefined = lon.count("[0, 0]") > 0 or not named
+    told = f"GPSLatitude {lat}, GPSLongitude {lon}"
+    return told, all(map(_is_nothing, values)) and undefined
+
+
+def _is_nothing(value: object) -> bool:
+    """Whether a plain value is empty: zeros, over whatever denominator, NULs or blanks."""
+    if isinstance(value, list):
+        if len(value) == 2 and all(map(is_integer, value)):
+            return not value[0]
+        return all(map(_is_nothing, value))
+    return not str(value or "").strip("\0 0.")
 
 
 _EXIFREAD_GPS = {  # what exifread calls the tags of the GPS IFD, behind "GPS GPS"
@@ -4710,6 +4845,7 @@ def edits_hash(edits: Edits) -> str:
 XMP_LIMIT = 65536  # bytes of XML that are read
 _SPACES = {
     "http://ns.adobe.com/exif/1.0/": "exif",
+    "http://cipa.jp/exif/1.0/": "exif",  # exifEX
     "http://ns.adobe.com/photoshop/1.0/": "photoshop",
     "http://ns.adobe.com/tiff/1.0/": "tiff",
     "http://ns.adobe.com/xap/1.0/": "xmp",
@@ -4771,14 +4907,27 @@ def xmp_values(packet: bytes) -> Dict[str, str]:
     """The properties of an XMP packet by their usual names, "exif:GPSLatitude"; those up to the
     first fault where it is not quite XML, none where it declares entities or is longer than 64 kB.
     """
-    read = _Packet()
     if len(packet) > XMP_LIMIT or b"<!DOCTYPE" in packet:
         return {}
+    values, whole = _packet_values(packet.strip(b"\0 \r\n\t"))
+    if not whole:  # bare &, or letters of another encoding
+        mended = BARE_AMPERSAND.sub(b"&amp;", packet.decode("utf-8", "replace").encode("utf-8"))
+        again = _packet_values(mended.strip(b"\0 \r\n\t"))[0]
+        values = max(values, again, key=len)
+    return {name: value.strip() for name, value in values.items() if value.strip()}
+
+
+BARE_AMPERSAND = re.compile(rb"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
+
+
+def _packet_values(packet: bytes) -> Tuple[Dict[str, str], bool]:
+    """(the properties of a packet as far as its first fault, whether it has none)."""
+    read = _Packet()
     try:
-        read.parser.Parse(packet.strip(b"\0 \r\n\t"), True)
+        read.parser.Parse(packet, True)
     except read.errors:
-        pass
-    return {name: value.strip() for name, value in read.values.items() if value.strip()}
+        return read.values, False
+    return read.values, True
 
 
 def _number(text: Optional[str]) -> Optional[float]:
@@ -4795,6 +4944,11 @@ def _xmp_place(told: Dict[str, str]) -> Xmp:
     lat_ref, lon_ref = told.get("exif:GPSLatitudeRef"), told.get("exif:GPSLongitudeRef")
     lat = coordinate(told.get("exif:GPSLatitude"), lat_ref, "NS", 90.0)
     lon = coordinate(told.get("exif:GPSLongitude"), lon_ref, "EW", 180.0)
+    if lat is None or lon is None:  # of drones; the second is their own way to spell it
+        names = ("drone-dji:GpsLongitude", "drone-dji:GpsLongtitude")
+        east = next((told[name] for name in names if name in told), None)
+        lat = coordinate(told.get("drone-dji:GpsLatitude"), None, "NS", 90.0)
+        lon = coordinate(east, None, "EW", 180.0)
     if lat is None or lon is None or (lat, lon) == (0.0, 0.0):
         return Xmp()
     alt = _number(told.get("exif:GPSAltitude"))
@@ -4850,7 +5004,7 @@ def _other_time(told: Dict[str, str], head: bytes) -> Optional[str]:
 
 
 _WANTED = re.compile(
-    rb"GPano|GPS|DateCreated|DateTimeOriginal|CreateTime|Yaw|PoseHeading|Make|Model|CreateDate"
+    rb"GPano|GPS|Gps|DateCreated|DateTimeOriginal|CreateTime|Yaw|PoseHeading|Make|Model|CreateDate"
 )
 
 
@@ -4862,16 +5016,29 @@ def _with_receiver(found: Found, told: Dict[str, str]) -> Found:
     return found._replace(gps_time=receiver, gps_clock=None)
 
 
+_PARTED = "exif:DateTimeOriginal"  # the clock of XMP whose parts stand beside it
+_PARTS_IN_XMP = ("SubSecTimeOriginal", "OffsetTimeOriginal")
+
+
 def _other_clocks(told: Dict[str, str], iptc: bytes) -> List[Clock]:
     """The clocks of XMP and IPTC that tell a date and a time of day."""
     texts = [told.get(name, "") for name in OTHER_CLOCKS[:-1]] + [_iptc_time(iptc)]
     clocks = [Clock(*pair) for pair in zip(OTHER_CLOCKS, texts)]
+    fraction, offset = (told.get(f"exif:{name}", "") for name in _PARTS_IN_XMP)
+    clocks = [
+        clock._replace(fraction=fraction, offset=offset) if clock.name == _PARTED else clock
+        for clock in clocks
+    ]
     return [clock for clock in clocks if parse_time(clock.text) is not None]
 
 
-def with_more(found: Found, xmp: bytes, iptc: bytes, head: bytes) -> Found:
-    """What EXIF gave, with what XMP and IPTC say of what it lacks."""
-    told = xmp_values(xmp) if _WANTED.search(xmp) else {}
+def with_more(found: Found, packets: Sequence[bytes], iptc: bytes, head: bytes) -> Found:
+    """What EXIF gave, with what XMP (the first packet that tells a value) and IPTC say of what it
+    lacks.
+    """
+    told: Dict[str, str] = {}
+    for packet in reversed(packets):
+        told.update(xmp_values(packet) if _WANTED.search(packet) else {})
     if not told and not iptc and has_set_clock(found):
         return found
     clocks = _other_clocks(told, iptc)
@@ -5055,7 +5222,7 @@ def read_found(path: Union[str, Path]) -> Found:
                 head = read_head(stream, name)
                 check_end(stream, stamp.size, len(head.data), name)
                 found = _found_or_second(head.data, name) if head.exif else NOTHING_FOUND
-                found = with_more(found, head.xmp, head.iptc, head.data)._replace(
+                found = with_more(found, (head.xmp, head.other_xmp), head.iptc, head.data)._replace(
                     pixels=(head.width, head.height), digest=exif_digest(head.exif)
                 )
             else:
@@ -5369,6 +5536,9 @@ EARLIEST, LATEST = -2208988800.0, 7258118400.0  # 1900 and 2200: a time outside 
 MAX_DOP = 10.0  # worse is a guess: dead reckoning in tunnels and parking decks
 TOUCH_SECONDS = 2.0  # two files whose times are this close are one recording
 YEAR_1970_S = 365 * DAY_S  # seconds; exports without times have those of this year
+RECENT_S = 978307200.0  # 2001 UTC in seconds: from then on no time is that of a clock never set
+# of receivers that were never set; on the first day of 2000 there may be tracks
+_UNSET_DAYS = DEFAULT_DAYS - {utc_seconds((2000, 1, 1))}
 
 NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
 ODD_TIME, OF_1970 = "with times that cannot be", "with times of 1970"
@@ -5388,6 +5558,7 @@ _TIMELESS = "it was exported without times: export it again with them"
 _REMEDIES = {
     NO_TIME: "export it again with times: a place without a time cannot be matched with an image",
     OF_1970: _TIMELESS,
+    ODD_TIME: _TIMELESS,
     _ONE_TIME: _TIMELESS,
     NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
     BAD_RECEPTION: "reception was too poor; give a track from another device",
@@ -5561,7 +5732,7 @@ class Points:
         """
         if text.strip() and not EARLIEST <= time < LATEST:
             self.drop_odd(text)
-        elif 0 <= time < YEAR_1970_S:
+        elif 0 <= time < YEAR_1970_S or time - time % DAY_S in _UNSET_DAYS:
             self.drop(OF_1970)
         else:
             self.add(time, *place, course)
@@ -5787,7 +5958,7 @@ _QUICKTIME_EPOCH = 2082844800  # 1970-01-01 in seconds since 1904
 # camera clock in ms, name, values, checksum
 SENTENCE = re.compile(
     r"(?:\[([0-9]{9,14})\]\s*)?"
-    r"\$((?!P)[A-Z]{2}(?:RMC|GGA|GLL|ZDA|GNS|GGK)|PMGNTRK|PUBX,00|PTNL,GGK),([^$*\[\r\n\0]*)"
+    r"\$((?!P)[A-Z]{2}(?:RMC|GGA|GLL|ZDA|GNS|GGK)|PMGNTRK|PUBX,0[04]|PTNL,GGK),([^$*\[\r\n\0]*)"
     r"(?:\*([0-9A-Fa-f]{0,2}))?"
 )
 
@@ -6185,10 +6356,13 @@ XmlMaker = Callable[[Path, "expat.XMLParserType"], XmlFile]
 
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # its marks
+_MARK = b"\xef\xbb\xbf"  # of UTF-8
 REPAIR_BYTES = 1 << 28  # a longer file is read up to its first fault
-_AMPERSAND = re.compile(rb"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_TEXTS = re.compile(rb"<(name|desc|cmt|src|keywords)>[^<]*(?:</\1>)?")
+_TEXTS = re.compile(rb"<(name|desc|cmt|src|keywords)>(?:.{0,2000}?</\1>|[^<]*)", re.DOTALL)
+_CONTROL_NUMBER = re.compile(
+    rb"&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[1-24-9]|2\d|3[01]));", re.IGNORECASE
+)
 _PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 _DECLARED = re.compile(rb"<\?xml[^>]*\?>")
 
@@ -6223,7 +6397,12 @@ class _Repair(NamedTuple):
 
 def _stripped(data: bytes) -> bytes:
     """A text without blanks and NULs around it; in UTF-16 half of every letter may be one."""
-    return data if data[:2] in _UTF16 else data.strip(b"\0 \t\r\n")
+    if data[:2] in _UTF16:
+        return data
+    data = data.strip(b"\0 \t\r\n")
+    while data[:3] == _MARK and data[3:6] == _MARK:
+        data = data[3:]
+    return data
 
 
 def _as_utf8(data: bytes) -> bytes:
@@ -6239,15 +6418,18 @@ def _as_utf8(data: bytes) -> bytes:
 _REPAIRS = (  # one after the other, until it can be read to its end
     _Repair("without what is before and behind it", _stripped),
     _Repair("as Latin-1", _as_utf8),
-    _Repair("with & as a letter", lambda data: _AMPERSAND.sub(b"&amp;", data)),
-    _Repair("without control characters", lambda data: _CONTROL.sub(b" ", data)),
+    _Repair("with & as a letter", lambda data: BARE_AMPERSAND.sub(b"&amp;", data)),
+    _Repair(
+        "without control characters",
+        lambda data: _CONTROL_NUMBER.sub(b" ", _CONTROL.sub(b" ", data)),
+    ),
     _Repair("without its names", lambda data: _TEXTS.sub(b"", data)),
 )
 
 
 def _parse_documents(path: Path, data: bytes, make: XmlMaker) -> XmlFile:
     """What expat makes of all documents in one file, one behind the other."""
-    first, *others = re.split(rb"(?<=</gpx>)\s*(?=<)", data)
+    first, *others = re.split(rb"(?<=[/:]gpx>)\s*(?=<)|(?<=[^\xbf])(?=<\?xml)", data)
     read = parse_xml(path, first, make, None if _DECLARED.search(data[:200]) else "utf-8")
     for document in others:
         read.take(parse_xml(path, document, make))
@@ -6307,7 +6489,7 @@ _LAT_ATTRIBUTE, _LON_ATTRIBUTE, _ELE_CHILD, _TIME_CHILD, _COURSE_CHILD = (
 
 _FIX_CHILD, _SAT_CHILD, _DOP_CHILDREN = "/fix", "/sat", ("/hdop", "/pdop")
 _UNUSUAL = frozenset([_COURSE_CHILD, _FIX_CHILD, _SAT_CHILD, *_DOP_CHILDREN])
-_WORST_DOP, _FEWEST_SATS = 20.0, 3.0  # with less a receiver guesses
+WORST_DOP, _FEWEST_SATS = 20.0, 3.0  # with less a receiver guesses
 
 
 def _gpx_flaw(fields: Mapping[str, str]) -> str:
@@ -6319,7 +6501,7 @@ def _gpx_flaw(fields: Mapping[str, str]) -> str:
         return NO_SATELLITES
     poor = satellites is not None and satellites < _FEWEST_SATS
     dops = [decimal(fields.get(name)) for name in _DOP_CHILDREN]
-    poor = poor or any(dop is not None and dop > _WORST_DOP for dop in dops)
+    poor = poor or any(dop is not None and dop > WORST_DOP for dop in dops)
     return BAD_RECEPTION if poor else ""
 
 
@@ -6367,7 +6549,7 @@ class _GpxPoint:
             lat, lon = float(fields[_LAT_ATTRIBUTE]), float(fields[_LON_ATTRIBUTE])
             alt = None if height is None else float(height)
             plain_one = (alt is None or alt - alt == 0) and _UNUSUAL.isdisjoint(fields)
-            if plain_one and time >= YEAR_1970_S and not flaw_of(time, lat, lon):
+            if plain_one and time >= RECENT_S and not flaw_of(time, lat, lon):
                 # half of Fix()
                 self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))
                 return
@@ -6775,6 +6957,7 @@ _DAY_MS = 86400000
 _ABSENT = 15  # a column that is always empty
 
 
+_NEAR_MS = 5000  # milliseconds; a sentence that is nearer to a better one gives no place
 LAST_RANK = 2  # of sentences that count only where no better one gives a place
 
 
@@ -6790,18 +6973,22 @@ class _Columns(NamedTuple):
     course: int = _ABSENT
     date: slice = slice(_ABSENT, _ABSENT + 1)  # ddmmyy, or dd, mm and yyyy
     mode: int = _ABSENT
+    dop: int = _ABSENT
+    american: bool = False  # the month stands before the day
 
 
+_DATES = ("ZDA", "PUBX,04")  # sentences that tell a time alone
 _COLUMNS = {
     "RMC": _Columns(0, 0, 2, 1, "AD", course=7, date=slice(8, 9), mode=11),
     "PMGNTRK": _Columns(0, 6, 0, 7, "A", alt=4, date=slice(9, 10)),
-    "GGA": _Columns(1, 0, 1, 5, "123456789", alt=8),
-    "GNS": _Columns(1, 0, 1, 5, "ADPRFEMS", alt=8),
-    "GGK": _Columns(1, 0, 2, 6, "123456789", date=slice(1, 2)),
-    "PTNL,GGK": _Columns(1, 0, 2, 6, "123456789"),
+    "GGA": _Columns(1, 0, 1, 5, "123456789", alt=8, dop=7),
+    "GNS": _Columns(1, 0, 1, 5, "ADPRFEMS", alt=8, dop=7),
+    "GGK": _Columns(1, 0, 2, 6, "123456789", date=slice(1, 2), american=True),
+    "PTNL,GGK": _Columns(1, 0, 2, 6, "123456789", date=slice(1, 2), american=True),
     "PUBX,00": _Columns(1, 0, 1, 6, "DRGT", alt=5, course=11),
     "GLL": _Columns(LAST_RANK, 4, 0, 5, "AD", mode=6),
     "ZDA": _Columns(3, 0, 0, _ABSENT, "", date=slice(1, 4)),
+    "PUBX,04": _Columns(3, 0, _ABSENT - 3, _ABSENT, "", date=slice(1, 2)),
 }
 
 
@@ -6884,16 +7071,26 @@ def _cells_of(body: str) -> List[str]:
     return cells + [""] * (_ABSENT + 1 - len(cells))
 
 
+def _day_of(text: str, american: bool) -> Optional[int]:
+    """A date in milliseconds since 1970; where the month stands first unless it cannot be one."""
+    turned = day_ms(text[2:4] + text[:2] + text[4:]) if american else None
+    return day_ms(text) if turned is None else turned
+
+
 def _sentence(kind: str, cells: List[str], moment: int, stamp: Optional[str]) -> _Sentence:
     """What a sentence says, once its moment is known."""
     at, clock = _COLUMNS[kind], clock_ms(cells[_COLUMNS[kind].clock]) or 0
-    day, (north, ns, east, ew) = day_ms("".join(cells[at.date])), cells[at.place : at.place + 4]
+    north, ns, east, ew = cells[at.place : at.place + 4]
+    day = _day_of("".join(cells[at.date]), at.american)
+    dop = decimal(cells[at.dop])
     return _Sentence(
         kind=kind,
         rank=at.rank,
         moment=moment,
         shift=None if day is None else day + clock - moment,
-        good=bool(set(cells[at.status]) & set(at.good)) and cells[at.mode] != "N",
+        good=bool(set(cells[at.status]) & set(at.good))
+        and cells[at.mode] != "N"
+        and not (dop is not None and dop > WORST_DOP),
         lat=_degrees(north, ns, "NS"),
         lon=_degrees(east, ew, "EW"),
         alt=decimal(cells[at.alt]),
@@ -6927,7 +7124,7 @@ def _shifts(sentences: List[_Sentence], found: Points) -> List[Tuple[int, int]]:
     camera clock.
     """
     told = [(i, s.shift) for i, s in enumerate(sentences) if s.shift is not None]
-    surer = [(i, shift) for i, shift in told if sentences[i].good or sentences[i].kind == "ZDA"]
+    surer = [(i, shift) for i, shift in told if sentences[i].good or sentences[i].kind in _DATES]
     if told:
         found.clock = sentences[(surer or told)[0][0]].kind
         return surer or told
@@ -6953,9 +7150,15 @@ def _sentence_times(sentences: List[_Sentence], found: Points) -> List[int]:
 
 
 def _first_choice(good: List[Tuple[int, _Sentence]]) -> List[Tuple[int, _Sentence]]:
-    """The sentences without those that may tell the second after, where there are better ones."""
-    better = [item for item in good if item[1].rank < LAST_RANK]
-    return better or good
+    """The sentences without those that may tell the second after, where better ones are near."""
+    better = sorted(ms for ms, sentence in good if sentence.rank < LAST_RANK)
+
+    def is_alone(moment: int) -> bool:
+        place = bisect.bisect_left(better, moment)
+        near = better[max(place - 1, 0) : place + 1]
+        return all(abs(ms - moment) > _NEAR_MS for ms in near)
+
+    return [item for item in good if item[1].rank < LAST_RANK or is_alone(item[0])]
 
 
 def add_sentences(lines: Iterable[str], found: Points) -> Optional[float]:
@@ -6971,7 +7174,7 @@ def add_sentences(lines: Iterable[str], found: Points) -> Optional[float]:
         found.drop(NO_DATE, sum(sentence.good for sentence in sentences))
     good = _first_choice([item for item in timed if item[1].good])
     places = sorted(good, key=lambda item: (item[0], item[1].rank))
-    void = {ms for ms, sentence in timed if not sentence.good and sentence.kind != "ZDA"}
+    void = {ms for ms, sentence in timed if not sentence.good and sentence.kind not in _DATES}
     found.drop(NO_FIX, len(void.difference(ms for ms, _ in places)))
     for ms, group in itertools.groupby(places, key=lambda item: item[0]):
         _add_place(ms / 1000.0, [sentence for _, sentence in group], found)
@@ -7546,7 +7749,7 @@ def _row_place(
     return lat, lon, alt * FOOT if feet and alt is not None else alt
 
 
-def _head_of(table: Sequence[TableRow]) -> int:
+def _headings_at(table: Sequence[TableRow]) -> int:
     """The index of the row of headings, which may have remarks before it."""
     for number, row in enumerate(table[:_REMARKS]):
         roles = set(map(role_of, row.cells))
@@ -7577,7 +7780,7 @@ def read_csv(source: Source) -> Track:
     table = read_table(source.path, separator_of(next(filter(None, lines), "")) or ",")
     if not table:
         raise _no_columns(source.path, [], ["latitude", "longitude", "time"])
-    head = _head_of(table)
+    head = _headings_at(table)
     rows, found = table[head + 1 :], Points(source.path, "CSV")
     layout = _layout(source.path, table[head].cells)
     whole = layout.time if layout.date is None else layout.date
@@ -10090,7 +10293,10 @@ def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
     days = round((times[0] - first) / DAY_S)
-    shifts += [-shift for shift in years] + [day * DAY_S for day in range(days - 1, days + 2)]
+    whole = [-shift for shift in years] + [day * DAY_S for day in range(days - 1, days + 2)]
+    shifts += whole
+    if not any(map(inside, shifts)):  # a wrong year or day, in a zone that is not known
+        shifts += [day - zone for day in whole for zone in OFFSETS_IN_USE]
     best = min(shifts, key=lambda shift: (-inside(shift), abs(shift)))
     told = _say_zone(timed, track, inside(best), notes)
     if inside(best) > inside(0) and not told:

@@ -84,12 +84,16 @@ def test_no_published_name_is_missing_and_every_addition_is_meant():
         assert {tag: piexif.TAGS[ifd].get(tag) for tag in module.TAGS[ifd]} == module.TAGS[ifd]
     assert added == {
         ("ExifIFD", "ImageHistory"): 0x9213,  # exiftool writes it there
-        ("ImageIFD", "DateTimeOriginal"): 0x9003,  # TIFF/EP has it there
+        ("ImageIFD", "DateTimeOriginal"): 0x9003,  # TIFF/EP has it there, and these beside it
+        ("ImageIFD", "DateTimeDigitized"): 0x9004,
+        ("ImageIFD", "OffsetTimeOriginal"): 0x9011,
+        ("ImageIFD", "OffsetTimeDigitized"): 0x9012,
+        ("ImageIFD", "SubSecTimeOriginal"): 0x9291,
+        ("ImageIFD", "SubSecTimeDigitized"): 0x9292,
     }
-    assert set(piexif.TAGS["Image"]) - set(module.TAGS["Image"]) == {
-        0xC761,
-        0x9003,
-    }  # NoiseProfile: a constant without a table row there
+    times = {0x9003, 0x9004, 0x9011, 0x9012, 0x9291, 0x9292}
+    # NoiseProfile: a constant without a table row there
+    assert set(piexif.TAGS["Image"]) - set(module.TAGS["Image"]) == {0xC761, *times}
 
 
 def test_image_history_is_read_in_both_ifds_and_written_to_ifd0():
