@@ -35,6 +35,7 @@ step gives back as many images as it got.
                 Dashcams and panoramas: a floor a family of formats
                 Second reader          what exiftool reads of other videos
                 Track files            the table of readers; files and folders to a Track
+                Movie facts            camera, times, time code, spheres of a movie
                 Journal lines          lines as types, packed and unpacked
                 Journal                .mapillary/journal.jsonl of one folder, its lock
     Processing  Clocks                 what a clock says, and how it drifts; pure
@@ -127,7 +128,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import (
-    IO,
     AbstractSet,
     Any,
     BinaryIO,
@@ -3625,8 +3625,11 @@ def _before_it_begins(limits: Allowance) -> Optional[Callable[[], None]]:
         return ends
     import resource
 
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    memory = limits.memory if most == resource.RLIM_INFINITY else min(limits.memory, most)
+
     def begins() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         if ends is not None:
             ends()
 
@@ -3704,10 +3707,16 @@ class _Watch:
                 return
 
 
-def _feed(stdin: IO[bytes], text: str) -> None:
-    """Give a program what it reads; one that has ended reads no more."""
-    with contextlib.suppress(OSError), stdin:
-        stdin.write(text.encode("utf-8", "surrogateescape"))
+def _feed(child: "subprocess.Popen[bytes]", text: str) -> None:
+    """Give a program what it reads, by a thread; one that has ended reads no more."""
+    stdin, child.stdin = child.stdin, None  # the thread closes it
+
+    def write() -> None:
+        if stdin is not None:
+            with contextlib.suppress(OSError), stdin:
+                stdin.write(text.encode("utf-8", "surrogateescape"))
+
+    threading.Thread(target=write, daemon=True).start()
 
 
 def run_program(
@@ -3732,8 +3741,7 @@ def run_program(
         try:
             reader = threading.Thread(target=errors.extend, args=(complaints,), daemon=True)
             reader.start()
-            if child.stdin is not None:
-                threading.Thread(target=_feed, args=(child.stdin, given), daemon=True).start()
+            _feed(child, given)
             for row in stdout:
                 watch.heard()
                 if line is None:
@@ -5552,11 +5560,15 @@ PLACELESS, DATELESS = "without a place", "with a time of day but no date"
 TWICE = "at the time of another point"
 NO_POINTS, NO_GPS = "holds no track points", "has GoPro telemetry but no GPS data in it"
 NO_TELEMETRY = "holds no GPS track that can be read"
+UNDATED = "holds places without a time"
 ONLY_MOTION = "holds the data of an accelerometer or gyroscope, but no GPS track"
 
 _TIMELESS = "it was exported without times: export it again with them"
 _REMEDIES = {
     NO_TIME: "export it again with times: a place without a time cannot be matched with an image",
+    _OUTSIDE: "look at the file: these are not places on Earth",
+    _ZERO: "the receiver did not know its place yet; give a track from another device",
+    PLACELESS: "the receiver had no fix there; give a track from another device",
     OF_1970: _TIMELESS,
     ODD_TIME: _TIMELESS,
     _ONE_TIME: _TIMELESS,
@@ -5564,6 +5576,7 @@ _REMEDIES = {
     BAD_RECEPTION: "reception was too poor; give a track from another device",
     POOR: "reception was too poor; give a track from another device as --geotag_source_path",
     DATELESS: "add a column that is named date",
+    UNDATED: "put the video of its name beside it, which tells when it began",
     NO_DATE: "put one line with the day on top, such as $GPZDA,120000,31,05,2024,,",
     NO_TELEMETRY: "give the track of another device as --geotag_source_path",
     ONLY_MOTION: "switch GPS on in the camera or its remote, or give the track of another device "
@@ -5638,6 +5651,28 @@ def pace_of(pairs: Sequence[Tuple[float, float]]) -> float:
     return (last - first) / (end - begin) if end > begin else 1.0
 
 
+_EVEN_S = 3.0  # seconds; a clock may be put right by the two of a leap second on its way
+_UNEVEN = 3  # so many pairs make it uneven, and no single odd ones
+
+
+def is_uneven(pairs: Sequence[Tuple[float, float]]) -> bool:
+    """Whether a clock does not run as the pictures do, by (seconds of video time, seconds UTC): in
+    a time-lapse, and where the speed changes.
+    """
+    apart = [utc - video for video, utc in pairs]
+    middle = median(apart) if apart else 0.0
+    return sum(abs(one - middle) > _EVEN_S for one in apart) >= _UNEVEN
+
+
+def going_on(pairs: Sequence[Tuple[float, float]]) -> List[Tuple[float, float]]:
+    """Those of the pairs that go on in both clocks."""
+    kept: List[Tuple[float, float]] = []
+    for video, utc in sorted(pairs):
+        if not kept or video > kept[-1][0] and utc > kept[-1][1]:
+            kept.append((video, utc))
+    return kept
+
+
 def decimal(text: Optional[str]) -> Optional[float]:
     """A decimal number: None where nothing is written, NaN where it is none."""
     try:
@@ -5653,6 +5688,11 @@ def fix_flaw(lock: float, dop: float = 0.0) -> str:
     if lock not in (2, 3):
         return NO_FIX
     return "" if dop <= MAX_DOP else POOR
+
+
+def is_unset(time: float) -> bool:
+    """Whether a time is that of a clock which was never set, or of an export without times."""
+    return 0 <= time < YEAR_1970_S or time - time % DAY_S in _UNSET_DAYS
 
 
 class VideoClock(NamedTuple):
@@ -5732,7 +5772,7 @@ class Points:
         """
         if text.strip() and not EARLIEST <= time < LATEST:
             self.drop_odd(text)
-        elif 0 <= time < YEAR_1970_S or time - time % DAY_S in _UNSET_DAYS:
+        elif is_unset(time):
             self.drop(OF_1970)
         else:
             self.add(time, *place, course)
@@ -5764,8 +5804,7 @@ class Points:
             causes = ", ".join(f"{count} {reason}" for reason, count in reasons)
             odd = [note for note in self.notes if ODD_TIME in note]
             causes = "; ".join([causes, *odd])
-            remedy = "look at the file: these are not places on Earth"
-            remedy = _REMEDIES.get(reasons[0][0], remedy)
+            remedy = _REMEDIES.get(reasons[0][0], "look at these values in the file")
             return bad_track(self.path, "track_unusable", wrong, causes, remedy)
         code = "track_damaged" if self.notes else "track_none"
         remedy = "give the GPX or NMEA log of the trip as --geotag_source_path"
@@ -6043,7 +6082,7 @@ class Source:
     def _header(self) -> Header:
         created, timescale, units = self.times(self.child(self.moov, b"mvhd"))
         seconds = float(created - _QUICKTIME_EPOCH)
-        known = created and EARLIEST <= seconds < LATEST
+        known = created and EARLIEST <= seconds < LATEST and not is_unset(seconds)
         duration = units / timescale if units and timescale else None
         return Header(seconds if known else None, timescale, duration)
 
@@ -6209,7 +6248,8 @@ class Choice(NamedTuple):
 
 
 def _is_good(sample: Sample) -> bool:
-    return not (sample.flaw or flaw_of(sample.time, sample.lat, sample.lon))
+    unset = sample.time is not None and is_unset(sample.time)
+    return not (sample.flaw or unset or flaw_of(sample.time, sample.lat, sample.lon))
 
 
 def take_first(found: Points, choices: Iterable[Choice]) -> None:
@@ -6222,6 +6262,8 @@ def take_first(found: Points, choices: Iterable[Choice]) -> None:
         for sample in samples:
             if sample.flaw:
                 found.drop(sample.flaw)
+            elif sample.time is not None and is_unset(sample.time):
+                found.drop(OF_1970)
             else:
                 found.add(sample.time, sample.lat, sample.lon, sample.alt, sample.course)
         good = filter(_is_good, samples)
@@ -6229,7 +6271,8 @@ def take_first(found: Points, choices: Iterable[Choice]) -> None:
         pairs = sorted(by_video.items())
         zeros = [time - video for video, time in pairs]
         found.video = VideoClock(median(zeros) if zeros else None)
-        if found.clock != CAMERA_CLOCK and pace_of(pairs) > FAST:
+        if found.clock != CAMERA_CLOCK and is_uneven(pairs):
+            pairs = going_on(pairs)
             found.video = VideoClock(along(pairs, 0.0), pairs)
         if zeros and found.clock == CAMERA_CLOCK:
             note = f"{found.path.name} has no GPS time; its {CAMERA_CLOCK} was taken as UTC"
@@ -6882,26 +6925,29 @@ def read_tcx(source: Source) -> Track:
     return read_xml(source, _TcxFile).points().track()
 
 
-def _kml_within(source: Source) -> str:
-    """The name of the KML in a ZIP archive, "" where there is none or this is no archive."""
+_MEMBERS = 20  # KML files in an archive that are looked at
+
+
+def _kml_within(source: Source) -> List[str]:
+    """The names of the KML files in a ZIP archive, doc.kml first; none where this is no archive."""
     if source.family != "zip":
-        return ""
+        return []
     import zipfile
 
     try:
         with zipfile.ZipFile(source.handle) as archive:
             names = [name for name in archive.namelist() if name.lower().endswith(".kml")]
     except (zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError):
-        return "?"
-    return next((name for name in names if name.lower() == "doc.kml"), (names or [""])[0])
+        return ["?"]
+    return sorted(names[:_MEMBERS], key=lambda name: name.lower() != "doc.kml")
 
 
-def _unpacked(source: Source) -> bytes:
-    """The KML in a KMZ; raises BadTrack."""
+def _unpacked(source: Source, name: str) -> bytes:
+    """A KML in a KMZ; raises BadTrack."""
     import zipfile
     import zlib
 
-    name, path = _kml_within(source), source.path
+    path = source.path
     try:
         with zipfile.ZipFile(source.handle) as archive:
             if archive.getinfo(name).compress_type not in (
@@ -6941,11 +6987,18 @@ def read_kml(source: Source) -> Track:
     """
     if source.family == "kml":
         return read_xml(source, _KmlFile).points().track()
-    content = _unpacked(source)
+    first, *others = _kml_within(source)
+    whole = _read_member(source, first)
+    for name in others if not whole.points().any else ():
+        whole.take(_read_member(source, name))
+    return whole.points().track()
+
+
+def _read_member(source: Source, name: str) -> XmlFile:
+    """What a KML in a ZIP archive holds."""
+    content = _unpacked(source, name)
     read = parse_xml(source.path, content, _KmlFile)
-    if read.fault:
-        read = xml_repaired(source.path, content, read, _KmlFile)
-    return read.points().track()
+    return xml_repaired(source.path, content, read, _KmlFile) if read.fault else read
 
 
 # ---- NMEA ---------------------------------------------------------------------------------------
@@ -7501,7 +7554,7 @@ def created_beside(path: Path) -> Tuple[Optional[float], str]:
     return None, ""
 
 
-def _zone_by(local: float, created: Optional[float]) -> float:
+def zone_between(local: float, created: Optional[float]) -> float:
     """Seconds ahead of UTC of a local clock that shows this when it is that in UTC; 0 where the two
     do not tell.
     """
@@ -7518,10 +7571,11 @@ def read_srt(source: Source) -> Track:
     zeros = [cue.local - cue.video for cue in cues if cue.local is not None]
     if not zeros:
         samples = [Sample(cue.video, None, *cue.place) for cue in cues]
-        clock = f"creation time of {name}" if created is not None else "SRT"
-        take_first(found, [Choice(clock, samples, created)])
+        found.empty = UNDATED if samples and created is None else NO_POINTS
+        if created is not None:
+            take_first(found, [Choice(CAMERA_CLOCK, samples, created)])
         return found.track()
-    zone = _zone_by(median(zeros), created)
+    zone = zone_between(median(zeros), created)
     samples = [
         Sample(cue.video, None if cue.local is None else cue.local - zone, *cue.place)
         for cue in cues
@@ -7555,6 +7609,8 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
 _MARK_AS_LATIN = "\u00ef\u00bb\u00bf"  # the mark of UTF-8, read as Latin-1
 _CELL = 200  # characters of a cell that are looked at: no number or time has more
 _NO_FIX_WORDS = ("no fix", "nofix", "none", "invalid", "v", "no", "false")
+_TOO_WIDE = "in rows with more cells than headings (a decimal comma between commas?)"
+_OPTIONAL_ROLES = ("course", "ns", "ew", "zone", "fix")
 _PLACE_ROLES = ("lat", "lon")
 _REMARKS = 20  # rows; as many may stand before the headings
 _UNIT = re.compile(r"[(\[].*?[)\]]")
@@ -7565,9 +7621,11 @@ _BEHIND = re.compile(
     r"(?<=[a-z])(?:deg|degrees|degree|dd|wgs84|utc|gmt|meters|metres|ms|m|feet|ft|ns|ew|s|z)$"
 )
 _FEET = re.compile(r"(?<![a-z])(?:feet|ft)(?![a-z])", re.IGNORECASE)
+_EPOCH_FROM = 1e8  # a smaller number beside a date is a time of day
+_ELAPSED = ("time", "utc", "timeofday")  # headings that may be those of seconds since the begin
 _UTC_WORD = re.compile(r"utc|gmt", re.IGNORECASE)
 FOOT = 0.3048  # metres
-_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?$")
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[Ee][-+]?\d{1,2})?$")
 _COMPACT = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)[T ]?(\d\d)(\d\d)(\d\d)((?:\.\d+)?Z?)$")
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):?(\d\d)(?::?(\d\d))?([.,]\d+)?\s*([AaPp][Mm])?(.*)$")
 _DAY = (  # how days are written; the last one may have day or month first
@@ -7577,7 +7635,8 @@ _DAY = (  # how days are written; the last one may have day or month first
     re.compile(r"(?P<d>\d\d)(?P<m>0\d|1[012])(?P<y>\d\d)$"),
     re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4}|\d\d)$"),
 )
-_EITHER_DAY = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4}|\d\d)(?![\d])")
+_EITHER_DAY = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4})(?!\d)")
+_ANY_DAY = re.compile(r"\d\d[-/]\d\d[-/]\d\d(?!\d)")
 _QUANTITY = re.compile(r"([-+]?\d+(?:[.,]\d+)?)\s*((?:m|meters|metres|ft|feet)?)$")
 _SIDED = re.compile(r"([NSEWnsew]?)\s*([-+]?\d+(?:[.,]\d*)?)\s*\u00b0?\s*([NSEWnsew]?)$")
 
@@ -7605,8 +7664,14 @@ class _Layout(NamedTuple):
     ew: Optional[int]
     offset: Optional[int]  # the zone of each row
     fix: Optional[int]  # whether the receiver knew its place
+    columns: int  # how many there are
     feet: bool  # the altitude is in feet
     zone: str  # "Z" where the headings say that times are UTC
+
+
+def _is_fuller(heading: str) -> bool:
+    """Whether a heading is that of a whole time, and not of one that may be elapsed."""
+    return re.sub(r"[^a-z]", "", heading.lower()) not in _ELAPSED
 
 
 def _no_columns(path: Path, headings: Sequence[str], missing: Sequence[str]) -> BadTrack:
@@ -7625,7 +7690,8 @@ def _layout(path: Path, headings: Sequence[str]) -> _Layout:
     places: Dict[str, int] = {}
     for place, heading in enumerate(headings):
         role = role_of(heading)
-        if role and (role not in places or role == "time" and "utc" in heading.lower()):
+        better = role == "time" and "date" not in places and _is_fuller(heading)
+        if role and (role not in places or role == "time" and "utc" in heading.lower() or better):
             places[role] = place
     at = places.get
     lat, lon, time, date, alt = at("lat"), at("lon"), at("time"), at("date"), at("alt")
@@ -7635,16 +7701,18 @@ def _layout(path: Path, headings: Sequence[str]) -> _Layout:
     feet = alt is not None and bool(_FEET.search(headings[alt]))
     told = " ".join(headings[place] for place in (time, date) if place is not None)
     zone = "Z" if _UTC_WORD.search(told) else ""
-    course, ns, ew, offset, fix = at("course"), at("ns"), at("ew"), at("zone"), at("fix")
-    return _Layout(lat, lon, time, date, alt, course, ns, ew, offset, fix, feet, zone)
+    course, ns, ew, offset, fix = map(at, _OPTIONAL_ROLES)
+    most = len(headings)
+    return _Layout(lat, lon, time, date, alt, course, ns, ew, offset, fix, most, feet, zone)
 
 
 def _day_first(path: Path, texts: Iterable[str]) -> bool:
     """Whether days of the form 03/04/2024 have the day first; raises BadTrack where no row of the
     column tells.
     """
-    sample = ""
-    for match in filter(None, map(_EITHER_DAY.match, texts)):
+    days = list(texts)
+    sample = next((match.group() for match in map(_ANY_DAY.match, days) if match), "")
+    for match in filter(None, map(_EITHER_DAY.match, days)):
         if int(match.group(1)) > 12:
             return True
         if int(match.group(2)) > 12:
@@ -7668,7 +7736,7 @@ def _iso_day(text: str, day_first: bool) -> str:
         return ""
     one, other, year = match.groups()
     day, month = (one, other) if day_first else (other, one)
-    return f"{int(year) + (2000 if len(year) == 2 else 0)}-{month}-{day}"
+    return f"{year}-{month}-{day}"
 
 
 def _by_size(value: float) -> float:
@@ -7692,8 +7760,10 @@ class _TableTimes:
         day, text = day.strip(), text.strip()
         if not text:  # the whole time is in the column of the date
             day, text = "", day
-        if not day and _NUMBER.match(text) and not _COMPACT.match(text):
-            return _by_size(float(text.replace(",", ".")))
+        if _NUMBER.match(text) and not _COMPACT.match(text):
+            value = float(text.replace(",", "."))
+            if not day or value >= _EPOCH_FROM:
+                return _by_size(value)
         compact = _COMPACT.match(text)
         if compact is not None:
             year, month, of_month, hour, minute, second, rest = compact.groups()
@@ -7762,7 +7832,9 @@ def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: P
     """Keep the point in a row."""
     day, text = _cell(cells, layout.date), _cell(cells, layout.time)
     lat, lon, alt = _row_place(cells, layout)
-    if lat is None and lon is None:
+    if any(cell.strip() for cell in cells[layout.columns :]):
+        found.drop(_TOO_WIDE)
+    elif lat is None and lon is None:
         found.drop(PLACELESS)
     elif _cell(cells, layout.fix).lower() in _NO_FIX_WORDS:
         found.drop(NO_FIX)
@@ -7928,7 +8000,8 @@ def _gopro_choices(device: _GoProDevice, created: Optional[float]) -> Iterator[C
     """
     told, samples = device.told[1:] or device.told, device.samples.get(b"GPS5", [])
     yield Choice("GPS9", device.samples.get(b"GPS9", []))
-    if pace_of(told) > FAST:
+    if is_uneven(told):
+        told = going_on(told)
         timed = [sample._replace(time=along(told, sample.video)) for sample in samples]
         yield Choice("GPSU piece by piece", timed)
     elif told:
@@ -8262,8 +8335,12 @@ def read_novatek(movie: Source) -> Track:
 
 _OLDEST_EXIFTOOL = 12.0
 _ABOUT, _TOOLKIT = "rdf:about", "et:toolkit"  # attributes: the file, the version
-_POINT_TAGS = ("GPSDateTime", "GPSLatitude", "GPSLongitude", "GPSAltitude", "GPSTrack")
-_DATE_TIME, _LATITUDE, _LONGITUDE, _ALTITUDE, _COURSE = _POINT_TAGS
+_PLACE_TAGS = ("GPSLatitude", "GPSLongitude", "GPSAltitude", "GPSTrack")
+_LATITUDE, _LONGITUDE, _ALTITUDE, _COURSE = _PLACE_TAGS
+_DATE_TIME, _DAY_TAG, _CLOCK_TAG = "GPSDateTime", "GPSDateStamp", "GPSTimeStamp"
+_BELOW = (f"{_LATITUDE}Ref", f"{_LONGITUDE}Ref", f"{_ALTITUDE}Ref")  # of negative values
+_LOCK_TAGS = ("GPSStatus", "GPSMeasureMode")
+_POINT_TAGS = (*_PLACE_TAGS, _DATE_TIME, _DAY_TAG, _CLOCK_TAG, *_BELOW, *_LOCK_TAGS)
 
 
 class _Spot(NamedTuple):
@@ -8314,7 +8391,7 @@ class _Spots:
         heads = [at for at, spot in enumerate(self.all) if self._is_head(at, spot)]
         for head, following in zip(heads, heads[1:] + [len(self.all)]):
             spot, count = self.all[head], following - head
-            told = parse_time(spot.tags.get(_DATE_TIME))
+            told = parse_time(_time_text(spot.tags))
             begin = spot.start or 0.0
             if told is None and created is not None and spot.start is not None:
                 told = created + begin
@@ -8326,15 +8403,28 @@ class _Spots:
 
     def _is_head(self, at: int, spot: _Spot) -> bool:
         """Whether a place begins those that share one time."""
-        return at == 0 or _DATE_TIME in spot.tags or spot.start != self.all[at - 1].start
+        return at == 0 or bool(_time_text(spot.tags)) or spot.start != self.all[at - 1].start
 
 
 def _as_sample(tags: Mapping[str, str], video: float, time: Optional[float]) -> Sample:
     """A place of exiftool as a Sample; what is no number is no place."""
-    lat, lon, alt, course = (decimal(tags.get(name)) for name in _POINT_TAGS[1:])
+    lat, lon, alt = map(_signed, [tags] * 3, _PLACE_TAGS, _BELOW)
     known = lat is not None and lon is not None
     place = (lat or 0.0, lon or 0.0) if known else (math.nan, math.nan)
-    return Sample(video, time, *place, alt, course)
+    void = any(tags.get(name, "").strip() in ("V", "0") for name in _LOCK_TAGS)
+    return Sample(video, time, *place, alt, decimal(tags.get(_COURSE)), NO_FIX if void else "")
+
+
+def _signed(tags: Mapping[str, str], name: str, ref: str) -> Optional[float]:
+    """A number, negative where its Ref says south, west or below."""
+    value = decimal(tags.get(name))
+    below = tags.get(ref, "").strip().upper()[:1] in ("S", "W", "1")
+    return -abs(value) if below and value is not None else value
+
+
+def _time_text(tags: Mapping[str, str]) -> str:
+    """The UTC of a place, as one text or as its day and time of day; "" where it has none."""
+    return tags.get(_DATE_TIME) or f"{tags.get(_DAY_TAG, '')} {tags.get(_CLOCK_TAG, '')}".strip()
 
 
 class _Heard:
@@ -8377,7 +8467,7 @@ class _Heard:
         if best is None or not best.all:
             return None
         found = Points(path, "exiftool", NO_TELEMETRY)
-        timed = any(_DATE_TIME in spot.tags for spot in best.all)
+        timed = any(parse_time(_time_text(spot.tags)) is not None for spot in best.all)
         created = None if timed else parse_time(self.created.get(str(path)))
         clock = "exiftool" if timed else CAMERA_CLOCK
         take_first(found, [Choice(clock, list(best.samples(created)))])
@@ -8406,9 +8496,15 @@ def _ask(program: str, names: List[str], told: _Heard) -> List[str]:
 
     told.whole, told.path = False, ""
     given = "\n".join(names) + "\n"
-    run_program([program, *_NO_CONFIG, *_ASKED], line=heard, given=given, limits=_LIMITS)
+    ran = run_program([program, *_NO_CONFIG, *_ASKED], line=heard, given=given, limits=_LIMITS)
     if told.whole:
         return []
+    if not told.path and run_program([program, *_NO_CONFIG, "-ver"]).code:
+        cause = (ran.errors or [f"exit code {ran.code}"])[0]
+        remedy = "install it anew"
+        raise ProgramMissing(
+            "bad_program", "does not work", file=program, value=cause, remedy=remedy
+        )
     done = names.index(told.path) + 1 if told.path in names else 0
     if done < len(names):
         LOG.warning("%s: exiftool gave up on it, which may be damaged", names[done])
@@ -8489,6 +8585,9 @@ def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
     """The readers to try on a file: the kinds asked for first; of a movie that holds nothing a side
     file may do.
     """
+    if source.family == "zip" and not holds_kml(source):
+        wrong, remedy = "is a ZIP archive without a KML in it", "unpack it, and give what is in it"
+        raise bad_track(source.path, "track_unknown", wrong, "", remedy)
     if not source.family:
         raise bad_track(
             source.path,
@@ -8578,7 +8677,7 @@ class OwnTrack(NamedTuple):
 def _side_track(path: Path) -> Optional[OwnTrack]:
     """The Track of a side file; None = none that can be used."""
     read = _side_read(path)
-    return None if read is None else OwnTrack(read[1], str(side_file(path)))
+    return None if read is None else OwnTrack(read[2], str(read[0]))
 
 
 def video_tracks(
@@ -8604,6 +8703,16 @@ def video_tracks(
     return tracks
 
 
+def why_unplaced(path: Path) -> str:
+    """Why a video has no track of its own, in words."""
+    try:
+        _read_file(path, ())
+    except BadTrack as error:
+        problem = error.problem
+        return f"it {problem.wrong}" + (f": {problem.value}" if problem.value else "")
+    return ""
+
+
 def some_of(paths: Sequence[Path], most: int = 3) -> str:
     """The names of some files, and how many more there are."""
     more = f" and {len(paths) - most} more" if len(paths) > most else ""
@@ -8623,31 +8732,30 @@ def _track_files(folder: Path) -> List[Path]:
 _SIDE_KINDS = ("gpx", "nmea", "srt", "fit", "kml", "kmz", "tcx", "csv")  # endings of side files
 
 
-def side_file(path: Union[str, Path]) -> Optional[Path]:
-    """The track file of a video's name beside it, in any case of letters; None = there is none."""
+def side_files(path: Union[str, Path]) -> List[Path]:
+    """The track files of a video's name beside it, in any case of letters."""
     stem, folder = Path(path).stem.lower(), Path(path).parent
-    with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(str(folder))):
-            other = Path(name)
-            if other.stem.lower() == stem and kind_of(name) in _SIDE_KINDS:
-                return folder / name
-    return None
-
-
-def _side_read(path: Path) -> Optional[Tuple[str, Track]]:
-    """(kind, Track) of the side file of a video, with a note that says so; None = none that can be
-    used.
-    """
-    side = side_file(path)
-    if side is None:
-        return None
     try:
-        kind, track = _read_file(side, ())
-    except BadTrack as error:
-        LOG.info("%s", error)
-        return None
-    note = f"{path.name} has no GPS of its own; that of {side.name} was taken"
-    return kind, track._replace(notes=[note, *track.notes])
+        names = sorted(os.listdir(str(folder)))
+    except OSError:
+        return []
+    near = [name for name in names if Path(name).stem.lower() == stem]
+    return [folder / name for name in near if kind_of(name) in _SIDE_KINDS]
+
+
+def _side_read(path: Path) -> Optional[Tuple[Path, str, Track]]:
+    """(file, kind, Track) of the first side file of a video that can be used, with a note that says
+    so; None = none can.
+    """
+    for side in side_files(path):
+        try:
+            kind, track = _read_file(side, ())
+        except BadTrack as error:
+            LOG.warning("%s", error)
+            continue
+        note = f"{path.name} has no GPS of its own; that of {side.name} was taken"
+        return side, kind, track._replace(notes=[note, *track.notes])
+    return None
 
 
 def is_unplaced(error: BadTrack, path: Path) -> bool:
@@ -8670,9 +8778,9 @@ def _read_files(
         except BadTrack as error:
             problems[file] = error
     for file in [file for file, error in problems.items() if is_unplaced(error, file)]:
-        beside = None if side_file(file) in files else _side_read(file)
+        beside = None if set(side_files(file)) & set(files) else _side_read(file)
         if beside is not None:
-            found[file] = beside
+            found[file] = beside[1:]
             del problems[file]
     _ask_second(found, problems)
     return [found[file] for file in files if file in found], list(problems.values())
@@ -8695,7 +8803,7 @@ def _ask_second(found: Dict[Path, Tuple[str, Track]], problems: Dict[Path, BadTr
 
 def more_cameras(missing: ProgramMissing) -> str:
     """What would help where exiftool is not at hand."""
-    return f"exiftool reads the GPS of more cameras: {missing.problem.remedy}"
+    return f"exiftool reads the GPS of more cameras: {missing.problem}"
 
 
 def _read_folder(folder: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
@@ -8804,7 +8912,10 @@ def _plain_stamp(path: str) -> List[Tuple[str, int]]:
     return sorted(stamp_by(os.stat(path))._asdict().items())
 
 
-# What a movie says of itself.
+# ---- Movie facts --------------------------------------------------------------------------------
+# Here: what a movie says of itself: camera, times, time code, spheres.
+# Not here: tracks.
+
 # 3GP: flags, language; QuickTime: length, too
 _UDTA_TEXT = re.compile(rb"^(?:\0{4}..|\0...)?([^\0]*).*", re.DOTALL)
 _BLACKVUE_MODEL = re.compile(rb'"model"\s*:\s*"([^"]+)"|pittasoft[^;]*;([^;\0]+)', re.IGNORECASE)
@@ -8825,7 +8936,8 @@ class Movie(NamedTuple):
     key_gap: Optional[float] = None  # seconds between key frames, on average
     # real seconds since midnight at its begin, by its time code; cameras set that by their clock
     timecode: Optional[float] = None
-    sphere: bool = False  # it says that its pictures are equirectangular
+    # what it says of equirectangular pictures: "whole", "part", "stereo"; "" = nothing
+    sphere: str = ""
 
 
 def _timecode(movie: Source) -> Optional[float]:
@@ -8844,18 +8956,44 @@ def _timecode(movie: Source) -> Optional[float]:
 _SPHERICAL = bytes.fromhex("ffcc8263f8554a938814587a02521fdd")  # id of spherical metadata V1
 
 
-def _is_sphere(movie: Source) -> bool:
-    """Whether a picture track says that it is equirectangular, by a box of either version of the
-    spherical metadata (github.com/google/spatial-media).
+_STEREO_MODE = re.compile(rb"<GSpherical:StereoMode>\s*(?!mono)\w", re.IGNORECASE)
+_SPHERE_SIZE = re.compile(rb"<GSpherical:(FullPano|CroppedAreaImage)(Width|Height)Pixels>(\d+)")
+
+
+def _sphere_v2(stsd: bytes) -> str:
+    """What the boxes st3d and sv3d of a picture track say, as Movie.sphere has it."""
+    place = stsd.find(b"equi")
+    if b"sv3d" not in stsd or place < 0:
+        return ""
+    mode = stsd.find(b"st3d")
+    if mode >= 0 and stsd[mode + 8 : mode + 9] not in (b"", b"\0"):
+        return "stereo"
+    return "part" if any(stsd[place + 8 : place + 24]) else "whole"
+
+
+def _sphere_v1(text: bytes) -> str:
+    """What the XML of the first version says, as Movie.sphere has it."""
+    if text[:16] != _SPHERICAL or b"equirectangular" not in text:
+        return ""
+    if _STEREO_MODE.search(text):
+        return "stereo"
+    sizes: Dict[bytes, Set[bytes]] = {}
+    for _, side, number in _SPHERE_SIZE.findall(text):
+        sizes.setdefault(side, set()).add(number)
+    return "part" if any(len(numbers) > 1 for numbers in sizes.values()) else "whole"
+
+
+def _sphere(movie: Source) -> str:
+    """What a movie says of equirectangular pictures, by a box of either version of the spherical
+    metadata (github.com/google/spatial-media).
     """
     for trak in movie.boxes(movie.moov):
         stsd = movie.read(movie.child(trak, b"mdia", b"minf", b"stbl", b"stsd"))
-        if b"sv3d" in stsd and b"equi" in stsd:
-            return True
         texts = [movie.read(box)[: 1 << 16] for box in movie.boxes(trak) if box.kind == b"uuid"]
-        if any(text[:16] == _SPHERICAL and b"equirectangular" in text for text in texts):
-            return True
-    return False
+        told = list(filter(None, [_sphere_v2(stsd), *map(_sphere_v1, texts)]))
+        if told:
+            return told[0]
+    return ""
 
 
 def _key_gap(movie: Source) -> Optional[float]:
@@ -8917,7 +9055,7 @@ def read_movie(path: Union[str, Path]) -> Movie:
                 reader.kind for reader in READERS if movie.family == "movie" and reader.holds(movie)
             )
             created, duration = movie.header.creation_time, movie.header.duration
-            more = _key_gap(movie), _timecode(movie), _is_sphere(movie)
+            more = _key_gap(movie), _timecode(movie), _sphere(movie)
             return Movie(created, duration, make, model, kinds, *more)
     except OSError as error:
         raise unreadable_track(Path(path), error) from error
@@ -11886,7 +12024,7 @@ def gather_guides(options: Geotagging, notes: Notes) -> List[Guide]:
         found[kind] = Guide(kind, name, track)
         _say_track(name, track, notes)
     for kind in kinds if options.paths else ():
-        if kind not in found:
+        if kind not in found and kind not in VIDEO_SOURCES:
             notes.say(f"no track file of the kind {kind} is there")
     return [
         found.get(kind, Guide(kind))
@@ -13038,7 +13176,8 @@ class Look(NamedTuple):
     interlaced: bool = False  # two half pictures in one
     square: bool = True  # pixels are as wide as they are high
     hdr: bool = False  # more light than a JPEG can show
-    panorama: bool = False  # equirectangular, the whole sphere
+    sphere: str = ""  # as Movie has it
+    lenses: int = 1  # tracks of pictures
 
     def filters(self, choice: str, tone_mapped: bool) -> str:
         """The filters of ffmpeg that take the chosen frames as a player shows them."""
@@ -13050,7 +13189,7 @@ class Look(NamedTuple):
 
 _HDR = ("arib-std-b67", "smpte2084")  # transfer characteristics: HLG and PQ
 _TONE_MAP = (
-    "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,"
+    "zscale=pin=bt2020:min=bt2020nc:t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,"
     "zscale=t=bt709:m=bt709:r=tv,format=yuv420p"
 )
 
@@ -13068,6 +13207,16 @@ class Footage(NamedTuple):
     created: Optional[float]  # seconds UTC as the camera wrote it
     zoned: Optional[float] = None  # seconds UTC by a time that names its zone
     look: "Look" = Look()
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether its pictures are twice as wide as high, as the whole sphere is."""
+        return self.camera.width == 2 * (self.camera.height or 0)
+
+    @property
+    def is_panorama(self) -> bool:
+        """Whether its pictures are the whole sphere, once."""
+        return self.look.sphere == "whole" and self.is_wide
 
 
 class Cutting(NamedTuple):
@@ -13109,7 +13258,9 @@ class Ffmpeg:
         found = json.loads(ran.output)
         if not found.get("streams"):
             raise ToolError("no_pictures", "has no pictures", file=path, remedy="leave it out")
-        return _footage(path, found["streams"][0], found.get("format", {}), read_movie(path))
+        tracks = {stream.get("index"): stream for stream in found["streams"]}
+        footage = _footage(path, found["streams"][0], found.get("format", {}), read_movie(path))
+        return footage._replace(look=footage.look._replace(lenses=len(tracks)))
 
     def take(
         self,
@@ -13169,7 +13320,7 @@ def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Mov
         camera=Camera(make, model, width, height, _orientation(stream)),
         created=parse_time(tags.get("creation_time")) if created is None else created,
         zoned=zoned_time(_first_of(tags, _ZONED_TAGS) or ""),
-        look=_look(stream)._replace(panorama=movie.sphere or _shows_sphere(stream)),
+        look=_look(stream)._replace(sphere=movie.sphere or _shown_sphere(stream)),
     )
 
 
@@ -13193,10 +13344,15 @@ def _first_of(tags: Mapping[str, str], names: Sequence[str]) -> Optional[str]:
     return next((tags[name] for name in names if name in tags), None)
 
 
-def _shows_sphere(stream: Dict[str, Any]) -> bool:
-    """Whether the side data of a stream say that it shows the whole sphere, equirectangular."""
+def _shown_sphere(stream: Dict[str, Any]) -> str:
+    """What the side data of a stream say of equirectangular pictures, as Movie.sphere has it."""
     data = stream.get("side_data_list", [])
-    return any(part.get("projection") == "equirectangular" for part in data)
+    shapes = {part.get("projection") for part in data}
+    if any(part.get("type", "2D") != "2D" for part in data if "Stereo" in str(part)):
+        return "stereo" if "equirectangular" in shapes else ""
+    if "tiled equirectangular" in shapes:
+        return "part"
+    return "whole" if "equirectangular" in shapes else ""
 
 
 def _pixel_width(stream: Dict[str, Any]) -> float:
@@ -13303,6 +13459,7 @@ def take_at(task: Moments) -> str:
 # Here: which frames of a video to take, when and where each was taken.
 # Not here: what telemetry says, what becomes of the frames.
 
+LATEST_MS = 7258118399999  # milliseconds; the end of 2199
 _CLOCKS_AGREE_S = 2.0  # seconds; clocks of a video that are further apart are told
 
 
@@ -13316,7 +13473,7 @@ class Video(Group):
         2.0, Rule("time in the video between two frames", "SECONDS", above=0)
     )
     video_duration_ratio: float = opt(
-        1.0, Rule("real time / video time, for time-lapse", "NUMBER", above=0)
+        1.0, Rule("real time / video time, for time-lapse", "NUMBER", above=0, at_most=1e6)
     )
     video_start_time: Optional[int] = opt(
         None,
@@ -13325,6 +13482,7 @@ class Video(Group):
             "others follow without a pause), or ISO 8601 with a zone: 2024-05-06T07:08:09+02:00",
             "MILLISECONDS",
             at_least=0,
+            at_most=LATEST_MS,
             other_form=millis_of,
         ),
     )
@@ -13423,7 +13581,7 @@ def _length_before(path: str, created: float) -> Optional[float]:
         if movie.duration is None or movie.creation_time is None:
             return None
         if abs(movie.creation_time - created) > _END_S:
-            return None
+            return 0.0  # each has a time of its own
         total += movie.duration
     return total
 
@@ -13448,28 +13606,41 @@ def _is_end(late: float, length: float) -> bool:
     return ends and not begins and length > 2 * _END_S
 
 
-def recorded_at(footage: Footage, zone: Optional[str]) -> Tuple[Optional[float], str]:
+def recorded_at(
+    footage: Footage, zone: Optional[str], ratio: float = 1.0
+) -> Tuple[Optional[float], str]:
     """(seconds UTC of a video's begin as its camera tells, by what): a time that names its zone;
     creation_time, which is the end where the file name says so, and that of the first chapter in
-    all chapters of a recording. zone is that of the camera, where it was given.
+    all chapters of a recording. zone is that of the camera, where it was given; ratio is real time
+    / video time.
     """
     if footage.zoned is not None:
         return footage.zoned, "its creation date, which names its zone"
-    created, length = footage.created, footage.duration or 0.0
+    created, length = footage.created, (footage.duration or 0.0) * ratio
     if created is None:
         return None, ""
     before = _length_before(footage.path, created)
     local, _ = file_name_time(os.path.basename(footage.path))
+    ahead = zone_offset(zone, created) if zone else 0.0
+    if local is not None and _is_utc(created - local, ahead, length):
+        zone, ahead = None, 0.0  # the name is in that zone, the time is not
     told = "its creation_time" + (f", in zone {zone}" if zone else "")
-    begin = created - (zone_offset(zone, created) if zone else 0.0)
+    begin = created - ahead
     if before:
-        told += f", {before:.1f} s after the first chapter"
-        return begin + before, told
+        told += f", {before * ratio:.1f} s after the first chapter"
+        return begin + before * ratio, told
     if before is None:
         told += ", which may be that of the first chapter: not all before it are here"
     if local is not None and _is_end(created - local, length):
         return begin - length, f"{told}, which is its end by its name"
     return begin, told
+
+
+def _is_utc(late: float, ahead: float, length: float) -> bool:
+    """Whether a time is UTC by that of a file name, which is in a zone so many seconds ahead, of
+    the begin or the end of a video of this length.
+    """
+    return bool(ahead) and any(abs(late + ahead - end) <= _END_S for end in (0.0, length))
 
 
 class Timing(NamedTuple):
@@ -13547,11 +13718,12 @@ class Setup(NamedTuple):
         """When and where frames were taken; first = the first frame's time on the time line that
         telemetry shares.
         """
-        own, beside = self._own(footage.path)
+        zone, ratio = self.geotagging.clockwork.zone, self.video.video_duration_ratio
+        own, beside = self._own(footage, first)
         pace = self._pace(None if beside else own, footage, first)
         begin = None if own is None else at_video(own, first)  # by the clock of its own track
         gps = None if own is None or own.clock == CAMERA_CLOCK else begin
-        recorded = recorded_at(footage, self.geotagging.clockwork.zone)
+        recorded = recorded_at(footage, zone, ratio)
         created = recorded[0]
         if created is None and begin is not None:
             recorded = begin, f"its {CAMERA_CLOCK}"
@@ -13564,18 +13736,24 @@ class Setup(NamedTuple):
             )
             self._compare(os.path.basename(footage.path), (other, word), gps, clock)
         ways = self._ways(start, own, start if begin is None else begin)
-        ratio, max_gap = self.video.video_duration_ratio, self.geotagging.max_gap
-        return Timing(start, clock, ratio, ways, max_gap, pace)
+        return Timing(start, clock, ratio, ways, self.geotagging.max_gap, pace)
 
-    def _own(self, path: str) -> Tuple[Optional[Track], bool]:
+    def _own(self, footage: Footage, first: float) -> Tuple[Optional[Track], bool]:
         """(the track that a video brings along, in UTC as far as that is known; whether it was read
         from a file beside it).
         """
-        mine = self.tracks.get(path)
+        mine, zone = self.tracks.get(footage.path), self.geotagging.clockwork.zone
         if mine is None:
             return None, False
         track = without_wild(mine.track, self.geotagging.max_speed)
-        return in_zone(track, self.geotagging.clockwork.zone), bool(mine.side)
+        local = at_video(track, first) if track.clock == CAMERA_CLOCK else None
+        ahead = 0.0 if local is None else zone_between(local, footage.created)
+        if ahead and (zone is None or zone_offset(zone, local or 0.0) == ahead):
+            name, zone = os.path.basename(footage.path), format_offset(ahead)
+            self.notes.say(
+                f"{name}: its track is in zone {zone}, by its creation_time, which is UTC"
+            )
+        return in_zone(track, zone), bool(mine.side)
 
     def _pace(
         self, own: Optional[Track], footage: Footage, first: float
@@ -13591,8 +13769,8 @@ class Setup(NamedTuple):
             return ()
         begin, name = along(own.pace, first), os.path.basename(footage.path)
         self.notes.say(
-            f"{name}: its GPS clock runs {pace_of(own.pace):.3g} times as fast as its pictures, as "
-            "in a time-lapse: the times of its frames follow it"
+            f"{name}: its GPS clock does not run as its pictures do, as in a time-lapse (in the "
+            f"middle {pace_of(own.pace):.3g} times as fast): the times of its frames follow it"
         )
         return [(video - first, utc - begin) for video, utc in own.pace]
 
@@ -13866,7 +14044,7 @@ def _make_frames(setup: Setup, footage: Footage, work: str, given: Optional[floa
     frames, nowhere = [], 0
     for when, second in zip(times, seconds):
         frame, fix = os.path.join(work, f"{when}.jpg"), timing.place(second)
-        if footage.look.panorama:
+        if footage.is_panorama:
             mark_panorama(frame, footage.camera.width or 0, footage.camera.height or 0)
         nowhere += bool(timing.ways) and fix is None
         edits = frame_edits(footage.camera, timing.start + timing.after(second), fix)
@@ -13910,15 +14088,31 @@ def sample_one(
         _say_damage(made, footage, setup, report)
 
 
+def _span(begin: float, end: float) -> str:
+    """Two times, from the one to the other."""
+    return f"{format_time(begin)} to {format_time(end)}"
+
+
+_NOT_WHOLE = {"part": "a part of a sphere alone", "stereo": "one for two eyes"}
+
+
 def _say_look(footage: Footage, ffmpeg: Ffmpeg, notes: Notes) -> None:
     """Say what is odd about the pictures of a video."""
-    name, camera, look = os.path.basename(footage.path), footage.camera, footage.look
-    if look.panorama:
+    name, look = os.path.basename(footage.path), footage.look
+    unlike = _NOT_WHOLE.get(look.sphere, "not twice as wide as high")
+    if footage.is_panorama:
         notes.say(f"{name}: its frames are marked as equirectangular panoramas (GPano)")
-    elif camera.width == 2 * (camera.height or 0):
+    elif look.sphere:
+        notes.say(f"{name} says that it is a panorama, but is {unlike}: its frames are not marked")
+    elif footage.is_wide:
         notes.say(
             f"{name} is twice as wide as high but does not say that it is a panorama: its frames "
             "are not marked as one"
+        )
+    if look.lenses > 1:
+        notes.say(
+            f"{name} has {look.lenses} tracks of pictures: its frames are those of the first lens "
+            "alone, not stitched"
         )
     if look.hdr and not ffmpeg.maps_tones():
         notes.say(f"{name} is HDR, which this ffmpeg cannot map (zscale): its frames look pale")
@@ -13938,9 +14132,15 @@ def _say_sampled(footage: Footage, made: _Sampled, kept: Sequence[str], setup: S
             f"and stay: {some}"
         )
     if not timing.ways and set(setup.geotagging.sources).intersection(VIDEO_SOURCES):
-        notes.say(f"{name} has no GPS track: its frames have no position")
+        why = why_unplaced(Path(footage.path))
+        notes.say(f"{name} has no GPS track: its frames have no position ({why})")
     if made.nowhere:
-        notes.say(f"{name}: {made.nowhere} frames lie outside of its track and have no position")
+        span = _span(timing.start, timing.start + timing.after(made.seconds[-1]))
+        tracks = ", ".join(_span(way.points[0].time, way.points[-1].time) for way, _ in timing.ways)
+        notes.say(
+            f"{name}: {made.nowhere} frames lie outside of its track and have no position: frames "
+            f"{span}, track {tracks} (UTC); --timezone or --video_start_time may mend it"
+        )
     _say_look(footage, setup.ffmpeg, notes)
 
 
@@ -14004,7 +14204,7 @@ def sample_videos(options: Options, ui: Ui) -> Report:
         video_tracks(paths, notes.say if asked else LOG.info),
     )
     for own in tracks.values():
-        for line in own.track.notes:
+        for line in in_zone(own.track, geotagging.clockwork.zone).notes:
             notes.say(line)
     setup = Setup(video, geotagging, guides, tracks, ffmpeg, notes, ui)
     folder = os.path.abspath(options[Input].import_path)
@@ -18959,7 +19159,9 @@ def no_number(option: Option, text: str) -> UsageError:
     whole = "whole " if option.kind is int else ""
     wrong = f"{option.flag} must be a {whole}number{of_what}"
     meant = _number_meant(text, unit)
-    if option.kind is int:  # a choice, or a whole number
+    if option.rule.other_form is not None and not text.strip().isdigit():
+        wrong, meant = f"{wrong}, or ISO 8601 with its zone", "2024-05-06T07:08:09+02:00"
+    elif option.kind is int:  # a choice, or a whole number
         meant = str((option.rule.choices or [int(float(meant))])[-1])
     return UsageError("bad_option", wrong, value=text, remedy=f"for example {option.flag} {meant}")
 

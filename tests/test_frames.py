@@ -257,6 +257,60 @@ def test_frames_of_a_sphere_say_so(tmp_path, kinds, extra):
         }
 
 
+def sphere(bounds=(0, 0, 0, 0)):
+    """The box of spherical metadata V2 with these bounds."""
+    shape = box(b"proj", full(b"prhd", words(0, 0, 0)), full(b"equi", words(*bounds)))
+    return box(b"sv3d", full(b"svhd", b"made\0"), shape)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "size, extra, words_of_it",
+    [
+        ("320x160", sphere((0, 0, 1 << 30, 1 << 30)), "a part of a sphere"),
+        ("320x160", full(b"st3d", b"\1") + SPHERE, "one for two eyes"),
+        ("320x240", SPHERE, "not twice as wide as high"),
+    ],
+)
+def test_frames_that_are_no_whole_sphere_are_not_marked(tmp_path, size, extra, words_of_it):
+    plain = film(tmp_path / "plain.mp4", size=size, more=["-c:v", "libx264"])
+    video = tmp_path / "sphere.mp4"
+    video.write_bytes(with_box(plain.read_bytes(), STBL, 0, extra))
+    report = sample(video, tmp_path / "in", video_sample_interval=1.0)
+    assert words_of_it in notes_of(report)
+    assert all(b"GPano" not in path.read_bytes() for path in frames(tmp_path / "in"))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        (b"<GSpherical:StereoMode>top-bottom</GSpherical:StereoMode>", "stereo"),
+        (b"<GSpherical:StereoMode>mono</GSpherical:StereoMode>", "whole"),
+        (
+            b"<GSpherical:FullPanoWidthPixels>960</GSpherical:FullPanoWidthPixels>"
+            b"<GSpherical:CroppedAreaImageWidthPixels>320</GSpherical:CroppedAreaImageWidthPixels>",
+            "part",
+        ),
+    ],
+)
+def test_what_the_first_version_of_spherical_metadata_says(tmp_path, text, kind):
+    plain = film(tmp_path / "plain.mp4", size="320x160", more=["-c:v", "libx264"])
+    extra = SPHERE_V1[8:].replace(b"</rdf:SphericalVideo>", text + b"</rdf:SphericalVideo>")
+    video = tmp_path / "sphere.mp4"
+    video.write_bytes(with_box(plain.read_bytes(), STBL[:2], 0, box(b"uuid", extra)))
+    assert mt.read_movie(video).sphere == kind
+
+
+@needs_ffmpeg
+def test_two_lenses_are_told(tmp_path):
+    one = film(tmp_path / "one.mp4", more=["-c:v", "libx264"])
+    video = tmp_path / "two.mp4"
+    ffmpeg("-i", one, "-i", one, "-map", "0:v", "-map", "1:v", "-c", "copy", video)
+    report = sample(video, tmp_path / "in", video_sample_interval=1.0)
+    assert "2 tracks of pictures" in notes_of(report) and report.done == 3
+
+
 @needs_ffmpeg
 def test_a_video_twice_as_wide_as_high_that_says_nothing_is_said_and_not_marked(tmp_path):
     video = film(tmp_path / "a.mp4", size="320x160")
@@ -337,6 +391,34 @@ def test_a_given_ratio_wins_over_the_pace(steady, tmp_path):  # noqa: F811
     assert late == pytest.approx([10.0 * (n + 1) for n in range(len(late))], abs=0.34)
 
 
+@pytest.mark.parametrize(
+    "rates",
+    [
+        [10] * 4 + [1] * 16,
+        [1] * 16 + [10] * 4,
+        [1] * 8 + [0.25] * 24,
+        [1.4] * 40,
+    ],
+)
+def test_a_clock_that_changes_its_pace_is_followed(tmp_path, rates):
+    times = [CLIP_SECONDS]
+    for rate in rates:
+        times.append(times[-1] + rate)
+    path = tmp_path / "a.mp4"
+    path.write_bytes(movie(warped(times)))
+    track = mt.read_track(path)
+    for second in range(1, len(times) - 1):
+        assert mt.at_video(track, float(second)) == pytest.approx(times[second], abs=0.02)
+
+
+def test_a_clock_put_right_by_leap_seconds_is_no_change_of_pace(tmp_path):
+    times = [CLIP_SECONDS + n - (2 if n < 6 else 0) for n in range(30)]
+    path = tmp_path / "a.mp4"
+    path.write_bytes(movie(warped(times)))
+    track = mt.read_track(path)
+    assert track.pace == () and track.zero == pytest.approx(CLIP_SECONDS, abs=0.01)
+
+
 # ---- chapters and their time code --------------------------------------------------------------
 
 
@@ -374,6 +456,37 @@ def test_a_time_code_of_another_clock_does_not_count(tmp_path):
     footage = mt.Footage(str(path), 60.0, 30.0, 1, 0, None, mt.Camera(), CLIP_SECONDS)
     begin, told = mt.recorded_at(footage, None)
     assert begin == CLIP_SECONDS and "not all before it are here" in told
+
+
+def chapters(folder, apart=0.0):
+    """Three chapters of a minute, all created at one time, or each `apart` seconds behind the one before."""
+    folder.mkdir()
+    for number in (1, 2, 3):
+        created = CLIP_SECONDS + apart * (number - 1)
+        path = folder / f"GX0{number}0123.MP4"
+        path.write_bytes(movie(created=created, duration=60000))
+    return str(folder / "GX030123.MP4")
+
+
+def test_chapters_of_a_time_lapse_begin_where_real_time_has_come_to(tmp_path):
+    path = chapters(tmp_path / "one")
+    footage = mt.Footage(path, 60.0, 30.0, 1, 0, None, mt.Camera(), CLIP_SECONDS)
+    assert mt.recorded_at(footage, None)[0] == CLIP_SECONDS + 120
+    assert mt.recorded_at(footage, None, 10.0)[0] == CLIP_SECONDS + 1200
+
+
+def test_chapters_with_times_of_their_own_are_told_nothing(tmp_path):
+    path = chapters(tmp_path / "one", 60.0)
+    footage = mt.Footage(path, 60.0, 30.0, 1, 0, None, mt.Camera(), CLIP_SECONDS + 120)
+    assert mt.recorded_at(footage, None) == (CLIP_SECONDS + 120, "its creation_time")
+
+
+def test_a_time_that_the_name_proves_to_be_utc_is_not_moved_by_the_zone(tmp_path):
+    name = tmp_path / "VID_20240531_140000.mp4"
+    footage = mt.Footage(str(name), 6.0, 30.0, 1, 0, None, mt.Camera(), CLIP_SECONDS + 6)
+    assert mt.recorded_at(footage, "+02:00")[0] == CLIP_SECONDS
+    local = footage._replace(created=CLIP_SECONDS + 7206)
+    assert mt.recorded_at(local, "+02:00")[0] == CLIP_SECONDS
 
 
 @needs_ffmpeg
@@ -425,6 +538,61 @@ def test_a_video_without_gps_takes_the_track_beside_it(steady, tmp_path, side, c
     for number, path in zip(shown(frames(tmp_path / "in")), frames(tmp_path / "in")):
         late = exif_seconds(path) - CLIP_SECONDS
         assert making.place(path)[:2] == pytest.approx((47.1 + late * 1e-4, 8.2), abs=2e-6)
+
+
+@needs_ffmpeg
+def test_a_side_file_of_no_use_does_not_hide_the_next(steady, tmp_path):  # noqa: F811
+    card = card_of(tmp_path / "card", steady, "CLIP.MP4", "CLIP.gpx", LONG_GPX)
+    (card / "CLIP.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    report = sample(
+        card, tmp_path / "in", mt.Geotagging(geotag_source="video"), video_start_time=None
+    )
+    assert "that of CLIP.gpx was taken" in notes_of(report) and making.place(
+        frames(tmp_path / "in")[0]
+    )
+
+
+@needs_ffmpeg
+def test_frames_outside_of_the_track_are_told_with_both_spans(steady, tmp_path):  # noqa: F811
+    late = LONG_GPX.replace("T12:", "T14:").replace("T11:", "T13:")
+    card = card_of(tmp_path / "card", steady, "CLIP.MP4", "CLIP.gpx", late)
+    report = sample(
+        card, tmp_path / "in", mt.Geotagging(geotag_source="video"), video_start_time=None
+    )
+    said = notes_of(report)
+    assert (
+        "frames 2024-05-31T12:00:00.000Z to" in said and "track 2024-05-31T13:59:58.000Z to" in said
+    )
+
+
+@needs_ffmpeg
+def test_why_a_video_has_no_track_is_said(steady, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(mt, "program_folders", lambda: [os.path.dirname(str(FFMPEG))])
+    content = steady.read_bytes() + insta360([], rows=[])[len(movie(duration=0)) :]
+    (tmp_path / "a.insv").write_bytes(content)
+    source = mt.Geotagging(geotag_source="video")
+    report = sample(tmp_path / "a.insv", tmp_path / "in", source, video_sample_interval=5.0)
+    assert "accelerometer or gyroscope" in notes_of(report)
+
+
+@needs_ffmpeg
+def test_a_local_dashcam_is_put_right_by_the_utc_of_its_container(steady, tmp_path, monkeypatch):  # noqa: F811
+    """Blocks two hours ahead of creation_time: they are local, it is UTC."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(novatek([free_gps(point, shift=7200.0) for point in RIDE]))
+    own = mt.OwnTrack(mt.read_track(path))
+    monkeypatch.setattr(mt, "video_tracks", lambda paths, tell: {str(paths[0]): own})
+    video = tmp_path / "b.mp4"
+    ffmpeg("-i", steady, "-c", "copy", "-metadata", f"creation_time={iso(CLIP_SECONDS)}", video)
+    for zone in (None, "+02:00"):
+        into = tmp_path / f"in{zone}"
+        geotagging = mt.Geotagging(geotag_source="video", timezone=zone)
+        report = sample(video, into, geotagging, video_start_time=None)
+        lat = making.place(frames(into)[1])[0]
+        assert lat == pytest.approx(RIDE[2][1], abs=1e-5)
+        if zone is None:
+            assert exif_seconds(frames(into)[0]) == pytest.approx(CLIP_SECONDS, abs=0.01)
+            assert "zone +02:00, by its creation_time" in notes_of(report)
 
 
 @needs_ffmpeg
@@ -660,6 +828,37 @@ def test_paths_go_to_exiftool_by_its_input_and_no_token_with_them(unread, tmp_pa
     with pytest.raises(mt.BadTrack):
         mt.read_track(path)
     assert (tmp_path / "asked").read_text("utf-8") == f"{path}\n"
+
+
+@needs_script
+def test_letters_of_the_hemisphere_and_times_in_parts_are_understood(unread):
+    rows = ""
+    for second in range(3):
+        rows += tag("Track1", "GPSLatitudeRef", "S") + tag("Track1", "GPSLatitude", 33.86)
+        rows += tag("Track1", "GPSLongitudeRef", "W") + tag("Track1", "GPSLongitude", 70.66)
+        rows += tag("Track1", "GPSAltitudeRef", 1) + tag("Track1", "GPSAltitude", 12)
+        rows += tag("Track1", "GPSTimeStamp", f"12:00:0{second}")
+        rows += tag("Track1", "GPSStatus", "A" if second else "V")
+        rows += tag("Track1", "GPSDateStamp", "2024:05:31")
+    track = mt.read_track(unread(rows))
+    assert [fix[:4] for fix in track.points] == [
+        (CLIP_SECONDS + second, -33.86, -70.66, -12.0) for second in (1, 2)
+    ]
+    assert track.dropped == {"without a GPS fix": 1}
+
+
+@needs_script
+def test_an_exiftool_that_does_not_work_is_told_once(tmp_path, monkeypatch, caplog):
+    for number in range(3):
+        (tmp_path / f"{number}.mp4").write_bytes(movie(duration=9000))
+    program = tmp_path / "exiftool"
+    program.write_text("#!/bin/sh\necho broken perl >&2\nexit 127\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("MAPILLARY_TOOLS_EXIFTOOL_PATH", str(program))
+    for _ in range(20):
+        with pytest.raises(mt.BadTrack) as error:
+            mt.read_track(tmp_path / "0.mp4")
+    assert "does not work" in error.value.problem.remedy and "gave up" not in caplog.text
 
 
 @needs_script

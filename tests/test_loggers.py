@@ -1268,3 +1268,36 @@ def test_novatek_of_any_ride_comes_back(tmp_path):
 def test_novatek_agrees_with_exiftool(tmp_path):
     path = put(tmp_path, "a.mp4", novatek(list(map(free_gps, moved(RIDE, -1, 1)))))
     held_against_exiftool(path)
+
+
+def test_csv_rows_with_decimal_commas_between_commas_are_counted(tmp_path):
+    content = "time,lat,lon\n2024-05-31T12:00:00Z,47,1,8,2\n2024-05-31T12:00:01Z,47.1,8.2,\n"
+    track = read(tmp_path, "a.csv", content)
+    assert times(track) == [1] and "decimal comma" in list(track.dropped)[0]
+
+
+def test_csv_years_of_two_digits_are_refused(tmp_path):
+    problem = refused(tmp_path, "a.csv", "time,lat,lon\n24-05-31 12:00:00,47.1,8.2\n")
+    assert problem.code == "track_dates" and problem.value == "24-05-31"
+
+
+@pytest.mark.parametrize(
+    "headings, row",
+    [
+        ("Time,Timestamp,Latitude,Longitude", "0.0,2024-05-31T12:00:00Z,47.1,8.2"),
+        ("timestamp,lat,lon", "1.7171568E9,47.1,8.2"),
+        ("date,time,lat,lon", "2024-05-31,1717156800,47.1,8.2"),
+    ],
+)
+def test_csv_whole_times_win_over_elapsed_ones(tmp_path, headings, row):
+    assert times(read(tmp_path, "a.csv", f"{headings}\n{row}\n")) == [0]
+
+
+def test_kmz_whose_first_file_is_empty_gives_the_track_of_the_next(tmp_path):
+    content = kmz(("a.kml", kml()), ("b.kml", kml(placemark(gx_track(RIDE)))))
+    agree(read(tmp_path, "a.kmz", content), RIDE)
+
+
+def test_an_archive_without_kml_is_called_what_it_is(tmp_path):
+    problem = refused(tmp_path, "a.zip", kmz(("a.txt", "x")))
+    assert "ZIP archive without a KML" in problem.wrong and "unpack it" in problem.remedy
