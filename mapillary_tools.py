@@ -8668,6 +8668,9 @@ def movie_track(path: Union[str, Path]) -> Optional[Track]:
     return tracks[0] if tracks else None
 
 
+Tell = Callable[[str], None]  # how a line reaches whoever runs it
+
+
 class OwnTrack(NamedTuple):
     """The track that a video brings along."""
 
@@ -8675,33 +8678,45 @@ class OwnTrack(NamedTuple):
     side: str = ""  # the path of the file beside it that it was read from
 
 
-def _side_track(path: Path) -> Optional[OwnTrack]:
+def _side_track(path: Path, tell: Tell) -> Optional[OwnTrack]:
     """The Track of a side file; None = none that can be used."""
-    read = _side_read(path)
+    read = _side_read(path, tell)
     return None if read is None else OwnTrack(read[2], str(read[0]))
 
 
-def video_tracks(
-    paths: Sequence[Union[str, Path]], tell: Callable[[str], None]
-) -> Dict[str, OwnTrack]:
-    """The track that each video has, if any: of its own telemetry, else of a side file of its name,
-    else as exiftool reads it. Says where exiftool, which is not on this computer, might help.
+def _own_track(path: Path, tell: Tell = LOG.info) -> Optional[OwnTrack]:
+    """The track of a video's own telemetry, else of a side file of its name; None = none."""
+    track = movie_track(path)
+    return OwnTrack(track) if track is not None else _side_track(path, tell)
+
+
+class OwnTracks:
+    """The tracks that some videos bring along; each is read when it is asked for, and the last one
+    kept.
     """
-    tracks: Dict[str, OwnTrack] = {}
-    unplaced = []
-    for path in map(Path, paths):
-        track = movie_track(path)
-        own = OwnTrack(track) if track is not None else _side_track(path)
-        if own is None:
-            unplaced.append(path)
-        else:
-            tracks[str(path)] = own
+
+    def __init__(self, second: Mapping[Path, Track]) -> None:
+        self.second = second  # of the videos that exiftool alone can read
+        self.last: Tuple[Optional[str], Optional[OwnTrack]] = (None, None)
+
+    def get(self, path: str) -> Optional[OwnTrack]:
+        """The track of a video; None = it has none."""
+        if self.last[0] != path:
+            track = self.second.get(Path(path))
+            self.last = path, OwnTrack(track) if track is not None else _own_track(Path(path))
+        return self.last[1]
+
+
+def video_tracks(paths: Sequence[Union[str, Path]], tell: Tell) -> OwnTracks:
+    """The track that each video has, if any: of its own telemetry, else of a side file of its name,
+    else as exiftool reads it. Tells where exiftool, which is not on this computer, might help.
+    """
+    unplaced = [path for path in map(Path, paths) if _own_track(path, tell) is None]
     try:
-        for path, track in second_tracks(unplaced).items() if unplaced else ():
-            tracks[str(path)] = OwnTrack(track)
+        return OwnTracks(second_tracks(unplaced) if unplaced else {})
     except ProgramMissing as missing:
         tell(f"no GPS that this script can read in {some_of(unplaced)}; {more_cameras(missing)}")
-    return tracks
+        return OwnTracks({})
 
 
 def why_unplaced(path: Path) -> str:
@@ -8744,15 +8759,15 @@ def side_files(path: Union[str, Path]) -> List[Path]:
     return [folder / name for name in near if kind_of(name) in _SIDE_KINDS]
 
 
-def _side_read(path: Path) -> Optional[Tuple[Path, str, Track]]:
+def _side_read(path: Path, tell: Tell = LOG.warning) -> Optional[Tuple[Path, str, Track]]:
     """(file, kind, Track) of the first side file of a video that can be used, with a note that says
-    so; None = none can.
+    so; None = none can. Tells what is wrong with the others.
     """
     for side in side_files(path):
         try:
             kind, track = _read_file(side, ())
         except BadTrack as error:
-            LOG.warning("%s", error)
+            tell(str(error))
             continue
         note = f"{path.name} has no GPS of its own; that of {side.name} was taken"
         return side, kind, track._replace(notes=[note, *track.notes])
@@ -13683,7 +13698,7 @@ class Setup(NamedTuple):
     video: Video
     geotagging: Geotagging
     guides: Sequence[Guide]  # where positions come from; without a track: each video's own
-    tracks: Mapping[str, OwnTrack]  # each video's own, by its path
+    tracks: OwnTracks  # each video's own
     ffmpeg: Ffmpeg
     notes: Notes
     ui: Ui
@@ -13754,7 +13769,10 @@ class Setup(NamedTuple):
             self.notes.say(
                 f"{name}: its track is in zone {zone}, by its creation_time, which is UTC"
             )
-        return in_zone(track, zone), bool(mine.side)
+        track = in_zone(track, zone)
+        for line in track.notes:
+            self.notes.say(line)
+        return track, bool(mine.side)
 
     def _pace(
         self, own: Optional[Track], footage: Footage, first: float
@@ -14204,9 +14222,6 @@ def sample_videos(options: Options, ui: Ui) -> Report:
         Ffmpeg(video.ffmpeg_path),
         video_tracks(paths, notes.say if asked else LOG.info),
     )
-    for own in tracks.values():
-        for line in in_zone(own.track, geotagging.clockwork.zone).notes:
-            notes.say(line)
     setup = Setup(video, geotagging, guides, tracks, ffmpeg, notes, ui)
     folder = os.path.abspath(options[Input].import_path)
     with Journal(folder, wait=options[Waiting].wait) as journal:

@@ -581,7 +581,9 @@ def test_a_local_dashcam_is_put_right_by_the_utc_of_its_container(steady, tmp_pa
     path = tmp_path / "a.mp4"
     path.write_bytes(novatek([free_gps(point, shift=7200.0) for point in RIDE]))
     own = mt.OwnTrack(mt.read_track(path))
-    monkeypatch.setattr(mt, "video_tracks", lambda paths, tell: {str(paths[0]): own})
+    monkeypatch.setattr(
+        mt, "video_tracks", lambda paths, tell: mt.OwnTracks({mt.Path(paths[0]): own.track})
+    )
     video = tmp_path / "b.mp4"
     ffmpeg("-i", steady, "-c", "copy", "-metadata", f"creation_time={iso(CLIP_SECONDS)}", video)
     for zone in (None, "+02:00"):
