@@ -4532,12 +4532,14 @@ def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
 
 def _clocks(exif: Exif) -> Tuple[Clock, ...]:
     """The clocks that have any text, in the order in which they count."""
-    found = []
+    found, ifd0 = [], exif.get("0th", {})
     for name in EXIF_CLOCKS:
         texts = [tag_text(exif.get(ifd, {}).get(tag)) or "" for ifd, tag in _CLOCK_TAGS[name]]
-        other = [tag_text(exif.get("0th", {}).get(tag)) or "" for _, tag in _CLOCK_TAGS[name]]
-        if parse_time(texts[0]) is None and (not texts[0] or parse_time(other[0]) is not None):
-            texts = [there or here for there, here in zip(other, texts)]  # TIFF/EP has it in IFD0
+        (ifd, tag), *_ = _CLOCK_TAGS[name]
+        if ifd != "0th" and tag in ifd0 and parse_time(texts[0]) is None:
+            other = [tag_text(ifd0.get(tag)) or "" for _, tag in _CLOCK_TAGS[name]]
+            if not texts[0] or parse_time(other[0]) is not None:  # TIFF/EP has it in IFD0
+                texts = [there or here for there, here in zip(other, texts)]
         if any(texts):
             found.append(Clock(name, *texts))
     return tuple(found)
@@ -5127,7 +5129,7 @@ def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Stretc
     if size is not None and b"GPano:ProjectionType" in packet:
         return []
     if size is None:
-        rest = _our_mark().sub(b"", packet)
+        rest = _our_mark().sub(b"", packet) if b"GPano" in packet else packet
         if rest == packet:
             return []
         alone = (_PACKET_BEGIN + _RDF_BEGIN + _PACKET_END).encode("utf-8")
