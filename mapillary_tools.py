@@ -4824,6 +4824,13 @@ def sphere_of(edits: Edits) -> Optional[Tuple[int, int]]:
     return None if width is None or height is None else (width, height)
 
 
+def has_shape_of_sphere(width: Optional[int], height: Optional[int]) -> bool:
+    """Whether a picture is twice as wide as high, as an equirectangular one of a whole sphere
+    is; None = its pixels are not known.
+    """
+    return width is not None and height is not None and width == 2 * height > 0
+
+
 def exif_edits(edits: Edits) -> Edits:
     """Those of the edits that are tags of EXIF."""
     return {ifd: tags for ifd, tags in edits.items() if ifd != SPHERE}
@@ -5098,7 +5105,7 @@ def _xmp_segment(packet: bytes) -> bytes:
     return b"\xff\xe1" + struct.pack(">H", len(XMP_BEGIN + packet) + 2) + XMP_BEGIN + packet
 
 
-def gpano_segment(width: int, height: int) -> bytes:
+def _gpano_segment(width: int, height: int) -> bytes:
     """An APP1 segment that says that a picture of these pixels is a whole equirectangular
     panorama.
     """
@@ -5106,10 +5113,13 @@ def gpano_segment(width: int, height: int) -> bytes:
     return _xmp_segment(text.encode("utf-8"))
 
 
-def _our_mark() -> "re.Pattern[bytes]":
-    """Our own description in a packet, whatever its pixels and the prefix of RDF."""
-    form = re.escape(_gpano("RDF", "0", "0")).replace('"0"', r'"\d+"')
-    return re.compile(form.replace("RDF", r"\w+").encode("ascii"))
+# our own description in a packet, whatever its pixels and the prefix of RDF
+_OUR_MARK = re.compile(
+    re.escape(_gpano("RDF", "0", "0"))
+    .replace('"0"', r'"\d+"')
+    .replace("RDF", r"\w+")
+    .encode("ascii")
+)
 
 
 class Stretch(NamedTuple):
@@ -5129,13 +5139,13 @@ def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Stretc
     if size is not None and b"GPano:ProjectionType" in packet:
         return []
     if size is None:
-        rest = _our_mark().sub(b"", packet) if b"GPano" in packet else packet
+        rest = _OUR_MARK.sub(b"", packet) if b"GPano" in packet else packet
         if rest == packet:
             return []
         alone = (_PACKET_BEGIN + _RDF_BEGIN + _PACKET_END).encode("utf-8")
         return [Stretch(start, end, b"" if rest == alone else _xmp_segment(rest))]
     if not packet:
-        return [Stretch(head.after_exif, head.after_exif, gpano_segment(*size))]
+        return [Stretch(head.after_exif, head.after_exif, _gpano_segment(*size))]
     close = _RDF_END.search(packet)
     if close is None:
         raise ValueError(_NOT_MARKED)
@@ -5419,21 +5429,6 @@ def write_edits(
     return Written(*stamp_by(status), digest=new.digest, ctime=changed_at(status))
 
 
-def mark_panorama(path: str, width: int, height: int) -> None:
-    """Mark a frame of ours, which has no XMP, as a whole equirectangular panorama of these pixels.
-    Raises CannotWrite.
-    """
-    try:
-        with open_file(path) as stream:
-            content = stream.read()
-    except OSError as error:
-        raise os_problem(path, error) from error
-    start = 2  # behind SOI and a JFIF header
-    while content[start : start + 2] == b"\xff\xe0":
-        start += 2 + int.from_bytes(content[start + 2 : start + 4], "big")
-    write_atomically(path, [content[:start], gpano_segment(width, height), content[start:]])
-
-
 def _check_same(path: str, before: os.stat_result) -> None:
     """Raise BadExif where a path no longer leads to the file that was read, as it was then; end
     where the run that asked for it has ended.
@@ -5639,7 +5634,6 @@ def at_video(track: Track, seconds: float) -> Optional[float]:
     return None if track.zero is None else track.zero + seconds
 
 
-FAST = 1.5  # a GPS clock that runs so much faster than the pictures is that of a time-lapse
 _FEW = 4  # with fewer pairs nothing is said of a pace
 
 
@@ -5954,10 +5948,13 @@ def read_table(
         raise UsageError(
             "table_delimiter", "is no delimiter", file=path, value=repr(delimiter), remedy=remedy
         )
-    text = table_text(path)[1]
+    return rows_of(table_text(path)[1], mark)[1 if header else 0 :]
+
+
+def rows_of(text: str, mark: str) -> List[TableRow]:
+    """The rows of a text whose cells are kept apart by a mark; blank ones are left out."""
     rows = _table_rows(list(io.StringIO(text.replace("\0", ""), newline="")), mark)
-    full = [row for row in rows if any(cell.strip() for cell in row.cells)]
-    return full[1 if header else 0 :]
+    return [row for row in rows if any(cell.strip() for cell in row.cells)]
 
 
 _SEPARATORS = ",;\t|"
@@ -6930,77 +6927,54 @@ def read_tcx(source: Source) -> Track:
 _MEMBERS = 20  # KML files in an archive that are looked at
 
 
-def _kml_within(source: Source) -> List[str]:
-    """The names of the KML files in a ZIP archive, doc.kml first; none where this is no archive."""
-    if source.family != "zip":
-        return []
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(source.handle) as archive:
-            names = [name for name in archive.namelist() if name.lower().endswith(".kml")]
-    except (zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError):
-        return ["?"]
-    return sorted(names[:_MEMBERS], key=lambda name: name.lower() != "doc.kml")
-
-
-def _unpacked(source: Source, name: str) -> bytes:
-    """A KML in a KMZ; raises BadTrack."""
+def _kml_files(source: Source) -> Iterator[bytes]:
+    """The KML files in a ZIP archive, doc.kml first. Raises BadTrack."""
     import zipfile
     import zlib
 
-    path = source.path
+    broken = (zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, OSError)
     try:
         with zipfile.ZipFile(source.handle) as archive:
-            if archive.getinfo(name).compress_type not in (
-                zipfile.ZIP_STORED,
-                zipfile.ZIP_DEFLATED,
-            ):
-                raise ValueError("another way of packing")
-            with archive.open(name) as stream:
-                content = stream.read(UNPACKED_BYTES + 1)
-    # RuntimeError: a password
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        RuntimeError,
-        LookupError,
-        ValueError,
-        EOFError,
-        OSError,
-    ) as error:
+            within = [one for one in archive.infolist() if kind_of(one.filename) == "kml"]
+            within.sort(key=lambda one: one.filename.lower() != "doc.kml")
+            for one in within[:_MEMBERS]:
+                if one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError("another way of packing")
+                with archive.open(one) as stream:
+                    yield stream.read(UNPACKED_BYTES + 1)
+    except (*broken, RuntimeError) as error:  # the last: a password, or a version yet to come
         wrong, remedy = "is a ZIP archive that cannot be unpacked", "unpack it, or export it again"
         cause = "it asks for a password" if "password" in str(error) else ""
-        raise bad_track(path, "track_damaged", wrong, cause, remedy) from error
-    if len(content) > UNPACKED_BYTES:
-        wrong, most = "is too large when unpacked", f"more than {UNPACKED_BYTES >> 20} MB"
-        raise bad_track(path, "track_large", wrong, most, "split it")
-    return content
+        raise bad_track(source.path, "track_damaged", wrong, cause, remedy) from error
 
 
-def holds_kml(source: Source) -> bool:
-    """Whether a file is KML, or KML in a ZIP archive."""
-    return source.family == "kml" or bool(_kml_within(source))
+def _read_kmz(source: Source) -> XmlFile:
+    """The first KML of an archive that tells a point, and what those before it tell of theirs."""
+    whole: Optional[XmlFile] = None
+    for content in _kml_files(source):
+        if len(content) > UNPACKED_BYTES:
+            wrong, most = "is too large when unpacked", f"more than {UNPACKED_BYTES >> 20} MB"
+            raise bad_track(source.path, "track_large", wrong, most, "split it")
+        read = parse_xml(source.path, content, _KmlFile)
+        read = xml_repaired(source.path, content, read, _KmlFile) if read.fault else read
+        if whole is None:
+            whole = read
+        else:
+            whole.take(read)
+        if any(whole.points().segments):
+            return whole
+    if whole is None:
+        wrong, remedy = "is a ZIP archive without a KML in it", "unpack it, and give what is in it"
+        raise bad_track(source.path, "track_unknown", wrong, "", remedy)
+    return whole
 
 
 def read_kml(source: Source) -> Track:
-    """KML 2.2: the points of gx:Track elements, else of Placemarks that have a time. In a ZIP
-    archive that of doc.kml, else of the first one.
+    """KML 2.2: the points of gx:Track elements, and of Placemarks that have a time; of a ZIP
+    archive those of the KML in it.
     """
-    if source.family == "kml":
-        return read_xml(source, _KmlFile).points().track()
-    first, *others = _kml_within(source)
-    whole = _read_member(source, first)
-    for name in others if not whole.points().any else ():
-        whole.take(_read_member(source, name))
-    return whole.points().track()
-
-
-def _read_member(source: Source, name: str) -> XmlFile:
-    """What a KML in a ZIP archive holds."""
-    content = _unpacked(source, name)
-    read = parse_xml(source.path, content, _KmlFile)
-    return xml_repaired(source.path, content, read, _KmlFile) if read.fault else read
+    read = _read_kmz(source) if source.family == "zip" else read_xml(source, _KmlFile)
+    return read.points().track()
 
 
 # ---- NMEA ---------------------------------------------------------------------------------------
@@ -7396,19 +7370,6 @@ class _FitMessages:
                 self.records.append([])
 
 
-def _fit_place(values: _FitValues, numbers: Sequence[int]) -> Tuple[Optional[float], ...]:
-    """Latitude, longitude and altitude in fields of these numbers; of altitudes the first that is
-    there.
-    """
-    lat, lon = values.get(numbers[0]), values.get(numbers[1])
-    height = next((values[number] for number in numbers[2:] if number in values), None)
-    return (
-        None if lat is None else lat * _SEMICIRCLE,
-        None if lon is None else lon * _SEMICIRCLE,
-        None if height is None else height / 5.0 - 500.0,
-    )
-
-
 def _own_seconds(values: _FitValues) -> float:
     """The time of a GPS message, by the device's own clock."""
     return values.get(_FIT_TIME, 0) + values.get(0, 0) / 1000.0
@@ -7430,14 +7391,19 @@ def _gps_shift(told: _FitMessages) -> Optional[float]:
 def _add_fit(
     found: Points, values: _FitValues, seconds: Optional[float], numbers: Sequence[int]
 ) -> None:
-    """Keep the place in a message, whose time is in seconds of FIT; None = not known."""
-    lat, lon, alt = _fit_place(values, numbers)
-    if lat is None or lon is None:
-        found.drop(NO_FIX)
-        return
-    time = None if seconds is None else seconds + _FIT_EPOCH
+    """Keep the place in a message, whose time is in seconds of FIT; None = not known. numbers are
+    those of the fields of latitude, longitude, and altitudes, of which the first counts.
+    """
+    lat, lon = (values[number] * _SEMICIRCLE for number in numbers[:2])
+    height = next((values[number] for number in numbers[2:] if number in values), None)
     heading = values.get(5)
-    found.add(time, lat, lon, alt, None if heading is None else heading / 100.0)
+    found.add(
+        None if seconds is None else seconds + _FIT_EPOCH,
+        lat,
+        lon,
+        None if height is None else height / 5.0 - 500.0,
+        None if heading is None else heading / 100.0,
+    )
 
 
 def read_fit(source: Source) -> Track:
@@ -7608,7 +7574,6 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
     "fix": ("valid", "fix", "fixtype", "fixstatus"),
     "zone": ("utcofst", "utcoffset", "timezone", "tz", "zone", "offset"),
 }
-_MARK_AS_LATIN = "\u00ef\u00bb\u00bf"  # the mark of UTF-8, read as Latin-1
 _CELL = 200  # characters of a cell that are looked at: no number or time has more
 _NO_FIX_WORDS = ("no fix", "nofix", "none", "invalid", "v", "no", "false")
 _TOO_WIDE = "in rows with more cells than headings (a decimal comma between commas?)"
@@ -7850,8 +7815,9 @@ def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: P
 
 def read_csv(source: Source) -> Track:
     """A table of points whose first row names its columns."""
-    lines = (line.strip(_MARK_AS_LATIN + "\ufeff \t\r\n") for line in nmea_lines(source.handle))
-    table = read_table(source.path, separator_of(next(filter(None, lines), "")) or ",")
+    text = table_text(source.path)[1]
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    table = rows_of(text, separator_of(first) or ",")
     if not table:
         raise _no_columns(source.path, [], ["latitude", "longitude", "time"])
     head = _headings_at(table)
@@ -8561,24 +8527,25 @@ class Reader(NamedTuple):
     kind: str  # as --geotag_source names it
     holds: Callable[[Source], bool]
     read: Callable[[Source], Track]  # raises BadTrack
+    of_movies: bool = False
 
 
-_BLACKVUE = Reader("blackvue", holds_blackvue, read_blackvue)
+_BLACKVUE = Reader("blackvue", holds_blackvue, read_blackvue, True)
 READERS = (  # of those that a file holds the first is tried first
     Reader("gpx", lambda source: source.family == "gpx", read_gpx),
-    Reader("gopro_video", lambda movie: bool(movie.tracks(b"gpmd")), read_gopro),
+    Reader("gopro_video", lambda movie: bool(movie.tracks(b"gpmd")), read_gopro, True),
     Reader("nmea", lambda source: source.family == "nmea", read_nmea),
     _BLACKVUE,
-    Reader("camm", lambda movie: bool(movie.tracks(b"camm")), read_camm),
-    Reader("insta360", holds_insta360, read_insta360),
-    Reader("novatek", holds_novatek, read_novatek),
+    Reader("camm", lambda movie: bool(movie.tracks(b"camm")), read_camm, True),
+    Reader("insta360", holds_insta360, read_insta360, True),
+    Reader("novatek", holds_novatek, read_novatek, True),
     Reader("fit", lambda source: source.family == "fit", read_fit),
-    Reader("kml", holds_kml, read_kml),
+    Reader("kml", lambda source: source.family in ("kml", "zip"), read_kml),
     Reader("tcx", lambda source: source.family == "tcx", read_tcx),
     Reader("csv", lambda source: source.family == "table", read_csv),
     Reader("srt", lambda source: source.family == "srt", read_srt),
 )
-_MOVIE_KINDS = ("gopro_video", "blackvue", "camm", "insta360", "novatek", SECOND_READER)
+_MOVIE_KINDS = (*(reader.kind for reader in READERS if reader.of_movies), SECOND_READER)
 ANY_VIDEO = "video"  # as --geotag_source names a video of any kind
 VIDEO_SOURCES = (*_MOVIE_KINDS, ANY_VIDEO)  # they need no path where a video is sampled
 TRACK_SOURCES = (*(reader.kind for reader in READERS), ANY_VIDEO, SECOND_READER)
@@ -8588,9 +8555,9 @@ def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
     """The readers to try on a file: the kinds asked for first; of a movie that holds nothing a side
     file may do.
     """
-    if source.family == "zip" and not holds_kml(source):
-        wrong, remedy = "is a ZIP archive without a KML in it", "unpack it, and give what is in it"
-        raise bad_track(source.path, "track_unknown", wrong, "", remedy)
+    if not source.family and kind_of(source.path.name) in VIDEO_KINDS:
+        remedy = "give the track of another device as --geotag_source_path"
+        raise bad_track(source.path, "track_none", NO_TELEMETRY, "", remedy)
     if not source.family:
         raise bad_track(
             source.path,
@@ -8678,12 +8645,7 @@ class OwnTrack(NamedTuple):
 
     track: Track
     side: str = ""  # the path of the file beside it that it was read from
-
-
-def _side_track(path: Path, tell: Tell) -> Optional[OwnTrack]:
-    """The Track of a side file; None = none that can be used."""
-    read = _side_read(path, tell)
-    return None if read is None else OwnTrack(read[2], str(read[0]))
+    kind: str = SECOND_READER  # of one of READERS, where that matters
 
 
 def _own_track(path: Path, tell: Tell = LOG.info) -> Optional[OwnTrack]:
@@ -8761,9 +8723,9 @@ def side_files(path: Union[str, Path]) -> List[Path]:
     return [folder / name for name in near if kind_of(name) in _SIDE_KINDS]
 
 
-def _side_read(path: Path, tell: Tell = LOG.warning) -> Optional[Tuple[Path, str, Track]]:
-    """(file, kind, Track) of the first side file of a video that can be used, with a note that says
-    so; None = none can. Tells what is wrong with the others.
+def _side_track(path: Path, tell: Tell = LOG.warning) -> Optional[OwnTrack]:
+    """The track of the first side file of a video that can be used, with a note that says so;
+    None = none can. Tells what is wrong with the others.
     """
     for side in side_files(path):
         try:
@@ -8772,7 +8734,7 @@ def _side_read(path: Path, tell: Tell = LOG.warning) -> Optional[Tuple[Path, str
             tell(str(error))
             continue
         note = f"{path.name} has no GPS of its own; that of {side.name} was taken"
-        return side, kind, track._replace(notes=[note, *track.notes])
+        return OwnTrack(track._replace(notes=[note, *track.notes]), str(side), kind)
     return None
 
 
@@ -8796,9 +8758,9 @@ def _read_files(
         except BadTrack as error:
             problems[file] = error
     for file in [file for file, error in problems.items() if is_unplaced(error, file)]:
-        beside = None if set(side_files(file)) & set(files) else _side_read(file)
+        beside = None if set(side_files(file)) & set(files) else _side_track(file)
         if beside is not None:
-            found[file] = beside[1:]
+            found[file] = beside.kind, beside.track
             del problems[file]
     _ask_second(found, problems)
     return [found[file] for file in files if file in found], list(problems.values())
@@ -10948,12 +10910,6 @@ def _tags_of(image: Image) -> Optional[Tuple[MetaTag, ...]]:
     return tuple(tags) or None
 
 
-def is_wide(found: Found) -> bool:
-    """Whether a picture is twice as wide as high, as the whole sphere is."""
-    width, height = found.pixels or (None, None)
-    return width is not None and height is not None and width == 2 * height > 0
-
-
 def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """Orientation, make, model, accuracy, file name, import date; options win over EXIF."""
     options, out = course.options[MetaData], []
@@ -10969,7 +10925,7 @@ def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -
             accuracy=found.accuracy if accuracy is None else accuracy,
             import_date=today,
             tags=_tags_of(image),
-            sphere=options.panorama and is_wide(found) and not found.sphere or None,
+            sphere=options.panorama and _is_unmarked(image) or None,
         )
         out.append(image._replace(device=device))
     unmarked = [image for image in images if _is_unmarked(image)]
@@ -10984,7 +10940,7 @@ def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -
 
 def _is_unmarked(image: Image) -> bool:
     found = image.found or NOTHING_FOUND
-    return is_wide(found) and not found.sphere
+    return has_shape_of_sphere(*(found.pixels or (None, None))) and not found.sphere
 
 
 # -- geotag --
@@ -13200,7 +13156,7 @@ class Look(NamedTuple):
     def filters(self, choice: str, tone_mapped: bool) -> str:
         """The filters of ffmpeg that take the chosen frames as a player shows them."""
         before = ["yadif=deint=interlaced"] if self.interlaced else []
-        after = [_TONE_MAP] if self.hdr and tone_mapped else []
+        after = [_TONE_MAP] if tone_mapped else []
         after += [] if self.square else ["scale=round(iw*sar):ih", "setsar=1"]
         return ",".join([*before, f"select='{choice}'", *after, f"settb=1/{FRAME_UNITS}"])
 
@@ -13228,8 +13184,8 @@ class Footage(NamedTuple):
 
     @property
     def is_wide(self) -> bool:
-        """Whether its pictures are twice as wide as high, as the whole sphere is."""
-        return self.camera.width == 2 * (self.camera.height or 0)
+        """Whether its pictures have the shape of a whole sphere."""
+        return has_shape_of_sphere(self.camera.width, self.camera.height)
 
     @property
     def is_panorama(self) -> bool:
@@ -13252,13 +13208,15 @@ class Ffmpeg:
     def __init__(self, given: Optional[str] = None) -> None:
         self.ffmpeg, self.ffprobe = find_program("ffmpeg", given), find_program("ffprobe", given)
         modern = "-fps_mode" in run_program([self.ffmpeg, "-v", "error", "-h", "long"]).output
+        self.filters: Optional[str] = None  # as it lists them; None = not asked yet
         # one is new, the other gone
         self.passthrough = ["-fps_mode" if modern else "-vsync", "passthrough"]
 
     def maps_tones(self) -> bool:
-        """Whether this ffmpeg can make pictures of ordinary range of HDR."""
-        listed = run_program([self.ffmpeg, "-v", "error", "-filters"]).output
-        return " zscale " in listed and " tonemap " in listed
+        """Whether this ffmpeg can make pictures of ordinary range of HDR; asked for once."""
+        if self.filters is None:
+            self.filters = run_program([self.ffmpeg, "-v", "error", "-filters"]).output
+        return " zscale " in self.filters and " tonemap " in self.filters
 
     def probe(self, path: str) -> Footage:
         """What is in a video; raises ToolError when there are no pictures to be had."""
@@ -13300,8 +13258,8 @@ class Ffmpeg:
             few = ["-threads", "1"] if cutting.most <= 2 else []  # more would only decode ahead
         talk = ["-nostdin", "-v", "error", "-nostats", "-progress", "pipe:1"]
         argv = [self.ffmpeg, *talk, "-copyts", "-noautorotate", *few, *begin, "-i", footage.path]
-        look, mapped = footage.look, footage.look.hdr and self.maps_tones()
-        argv += ["-map", "0:V:0", "-vf", look.filters(cutting.choice, mapped)]
+        mapped = footage.look.hdr and self.maps_tones()
+        argv += ["-map", "0:V:0", "-vf", footage.look.filters(cutting.choice, mapped)]
         argv += [*self.passthrough, "-enc_time_base", f"1/{FRAME_UNITS}", *end]
         argv += ["-qscale:v", "2", "-f", "image2", "-frame_pts", "1", "%d.jpg"]
         ran = run_program(argv, folder, line)
@@ -13477,6 +13435,7 @@ def take_at(task: Moments) -> str:
 # Here: which frames of a video to take, when and where each was taken.
 # Not here: what telemetry says, what becomes of the frames.
 
+_FAST = 1.5  # a GPS clock that runs so much faster than the pictures is that of a time-lapse
 LATEST_MS = 7258118399999  # milliseconds; the end of 2199
 _CLOCKS_AGREE_S = 2.0  # seconds; clocks of a video that are further apart are told
 
@@ -13562,7 +13521,7 @@ def check_pace(own: Track, footage: Footage, ratio: float) -> None:
         return
     first, last = points[len(points) // 4], points[3 * len(points) // 4]  # the ends may be odd
     fast = (last.time - first.time) / (length / 2)
-    if fast > FAST and not 0.9 < fast / ratio < 1.1:
+    if fast > _FAST and not 0.9 < fast / ratio < 1.1:
         raise ToolError(
             "time_lapse",
             "its GPS clock runs faster than its pictures: it is a time-lapse",
@@ -13678,11 +13637,12 @@ class Timing(NamedTuple):
         """Real seconds after the first frame, at so many seconds of video after it."""
         return along(self.pace, seconds) if self.pace else seconds * self.ratio
 
-    def shown(self, after: float) -> float:
-        """Seconds of video after the first frame, at so many real seconds after it."""
-        if self.pace:
-            return along([(real, seconds) for seconds, real in self.pace], after)
-        return after / self.ratio
+    def shown(self, afters: Iterable[float]) -> List[float]:
+        """Seconds of video after the first frame, at each of so many real seconds after it."""
+        if not self.pace:
+            return [after / self.ratio for after in afters]
+        turned = [(real, seconds) for seconds, real in self.pace]
+        return [along(turned, after) for after in afters]
 
     def place(self, seconds: float) -> Optional[Fix]:
         """Where the frame at so many seconds of video after the first was taken; None =
@@ -13846,7 +13806,8 @@ class Setup(NamedTuple):
                 if when > track_start
             ]
             if later:
-                return [first + timing.shown(when - track_start) for when in later]
+                afters = (when - track_start for when in later)
+                return [first + seconds for seconds in timing.shown(afters)]
         track_start = timing.ways[0][1]
         span = (
             f"{format_time(track_start)} to {format_time(track_start + timing.after(length))} UTC"
@@ -14065,10 +14026,10 @@ def _make_frames(setup: Setup, footage: Footage, work: str, given: Optional[floa
     frames, nowhere = [], 0
     for when, second in zip(times, seconds):
         frame, fix = os.path.join(work, f"{when}.jpg"), timing.place(second)
-        if footage.is_panorama:
-            mark_panorama(frame, footage.camera.width or 0, footage.camera.height or 0)
         nowhere += bool(timing.ways) and fix is None
         edits = frame_edits(footage.camera, timing.start + timing.after(second), fix)
+        if footage.is_panorama:
+            edits[SPHERE] = {WIDTH: footage.camera.width, HEIGHT: footage.camera.height}
         frames.append((frame, write_edits(frame, edits).stamp))
     return _Sampled(frames, seconds, nowhere, timing, wrong)
 

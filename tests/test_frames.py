@@ -193,10 +193,8 @@ def boxes(content, start=0, end=None):
         start += size
 
 
-def with_box(content, kinds, head, extra):
-    """The bytes of a movie whose index is at its end, with a box more in the box at a path; head is how many bytes of
-    the last one stand before its own boxes.
-    """
+def with_box(content, kinds, extra):
+    """The bytes of a movie whose index is at its end, with a box more in the box at a path."""
     grown, at, end = [], 0, len(content)
     for kind in kinds:
         at, end = next((s, e) for k, s, e in boxes(content, at, end) if k == kind)
@@ -231,7 +229,7 @@ SPHERE_V1 = box(
 def test_frames_of_a_sphere_say_so(tmp_path, kinds, extra):
     plain = film(tmp_path / "plain.mp4", size="320x160", more=["-c:v", "libx264"])
     video = tmp_path / "sphere.mp4"
-    video.write_bytes(with_box(plain.read_bytes(), kinds, 0, extra))
+    video.write_bytes(with_box(plain.read_bytes(), kinds, extra))
     report = sample(video, tmp_path / "in", video_sample_interval=1.0)
     assert "equirectangular" in notes_of(report)
     for path in frames(tmp_path / "in"):
@@ -275,7 +273,7 @@ def sphere(bounds=(0, 0, 0, 0)):
 def test_frames_that_are_no_whole_sphere_are_not_marked(tmp_path, size, extra, words_of_it):
     plain = film(tmp_path / "plain.mp4", size=size, more=["-c:v", "libx264"])
     video = tmp_path / "sphere.mp4"
-    video.write_bytes(with_box(plain.read_bytes(), STBL, 0, extra))
+    video.write_bytes(with_box(plain.read_bytes(), STBL, extra))
     report = sample(video, tmp_path / "in", video_sample_interval=1.0)
     assert words_of_it in notes_of(report)
     assert all(b"GPano" not in path.read_bytes() for path in frames(tmp_path / "in"))
@@ -298,7 +296,7 @@ def test_what_the_first_version_of_spherical_metadata_says(tmp_path, text, kind)
     plain = film(tmp_path / "plain.mp4", size="320x160", more=["-c:v", "libx264"])
     extra = SPHERE_V1[8:].replace(b"</rdf:SphericalVideo>", text + b"</rdf:SphericalVideo>")
     video = tmp_path / "sphere.mp4"
-    video.write_bytes(with_box(plain.read_bytes(), STBL[:2], 0, box(b"uuid", extra)))
+    video.write_bytes(with_box(plain.read_bytes(), STBL[:2], box(b"uuid", extra)))
     assert mt.read_movie(video).sphere == kind
 
 
@@ -926,6 +924,46 @@ def test_without_exiftool_the_message_says_how_to_get_it(tmp_path, monkeypatch, 
     assert "--geotag_source_path" in remedy and "exiftool reads the GPS of more cameras" in remedy
     how = {"linux": "libimage-exiftool-perl", "win32": "exiftool.exe", "darwin": "brew"}
     assert how.get(sys.platform, "exiftool") in remedy
+
+
+@needs_script
+def test_exiftool_is_found_beside_the_script_and_below_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("MAPILLARY_TOOLS_EXIFTOOL_PATH", raising=False)
+    monkeypatch.setattr(mt, "HERE", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    below = tmp_path / "exiftool-13.10" / "exiftool"
+    below.parent.mkdir()
+    for program in (below, tmp_path / "exiftool"):
+        program.write_text("#!/bin/sh\n", encoding="utf-8")
+        program.chmod(0o755)
+        assert mt.find_program("exiftool") == str(program)
+
+
+@needs_script
+@pytest.mark.parametrize("name", ["a.MTS", "a.avi", "a.mkv"])
+def test_videos_that_are_no_mp4_are_asked_of_exiftool_for_photos_too(tmp_path, monkeypatch, name):
+    path = tmp_path / "card" / name
+    path.parent.mkdir()
+    path.write_bytes(b"G\x40\0\x10" + bytes(200))
+    rows = tag("H264", "GPSDateTime", "2024:05:31 12:00:00Z")
+    rows += tag("H264", "GPSLatitude", 47.1) + tag("H264", "GPSLongitude", 8.5)
+    program = stand_in_exiftool(tmp_path, rows, path)
+    monkeypatch.setenv("MAPILLARY_TOOLS_EXIFTOOL_PATH", str(program))
+    assert [fix[:3] for fix in mt.read_track(path).points] == [(CLIP_SECONDS, 47.1, 8.5)]
+    assert len(mt.read_track(path.parent).points) == 1
+    monkeypatch.delenv("MAPILLARY_TOOLS_EXIFTOOL_PATH")
+    monkeypatch.setattr(mt, "program_folders", lambda: [])
+    with pytest.raises(mt.BadTrack) as error:
+        mt.read_track(path)
+    assert "exiftool reads the GPS of more cameras" in error.value.problem.remedy
+
+
+@needs_ffmpeg
+def test_the_filters_of_ffmpeg_are_listed_once(monkeypatch):
+    ffmpeg_of = mt.Ffmpeg()
+    plain, asked = mt.run_program, []
+    monkeypatch.setattr(mt, "run_program", lambda *a, **k: asked.append(a) or plain(*a, **k))
+    assert ffmpeg_of.maps_tones() == ffmpeg_of.maps_tones() and len(asked) == 1
 
 
 def test_exiftool_goes_second_always(tmp_path, monkeypatch):
