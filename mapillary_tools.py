@@ -5610,6 +5610,12 @@ def flaw_of(time: Optional[float], lat: Optional[float], lon: Optional[float]) -
     return "" if lat or lon else _ZERO
 
 
+def some_of(names: Sequence[object], most: int = 3) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
+
+
 def median(values: Sequence[float]) -> float:
     """The middle value (the statistics module costs 10 ms to import)."""
     ordered, half = sorted(values), len(values) // 2
@@ -6294,8 +6300,7 @@ def each_payload(
             except (ValueError, LookupError, struct.error):
                 damaged.append(payload.number)
     if damaged:
-        numbers = ", ".join(map(str, damaged[:5]))
-        numbers += f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+        numbers = some_of(damaged, 5)
         name = found.path.name
         one, many = f"payload {numbers} of {name} is", f"payloads {numbers} of {name} are"
         found.notes.append((one if len(damaged) == 1 else many) + " damaged and left out")
@@ -8499,8 +8504,8 @@ def second_tracks(paths: Sequence[Path]) -> Dict[Path, Track]:
     tracks = {path: told.track(Path(os.path.abspath(path))) for path in paths}
     placed = {path: track for path, track in tracks.items() if track is not None}
     for path, track in list(placed.items())[:1]:
-        more = f" and {len(placed) - 1} more" if len(placed) > 1 else ""
-        note = f"{path.name}{more}: read by exiftool {told.version:.2f}"
+        some = some_of([one.name for one in placed], 1)
+        note = f"{some}: read by exiftool {told.version:.2f}"
         placed[path] = track._replace(notes=[note, *track.notes])
     return placed
 
@@ -8679,7 +8684,8 @@ def video_tracks(paths: Sequence[Union[str, Path]], tell: Tell) -> OwnTracks:
     try:
         return OwnTracks(second_tracks(unplaced) if unplaced else {})
     except ProgramMissing as missing:
-        tell(f"no GPS that this script can read in {some_of(unplaced)}; {more_cameras(missing)}")
+        names = [path.name for path in unplaced]
+        tell(f"no GPS that this script can read in {some_of(names)}; {more_cameras(missing)}")
         return OwnTracks({})
 
 
@@ -8691,12 +8697,6 @@ def why_unplaced(path: Path) -> str:
         problem = error.problem
         return f"it {problem.wrong}" + (f": {problem.value}" if problem.value else "")
     return ""
-
-
-def some_of(paths: Sequence[Path], most: int = 3) -> str:
-    """The names of some files, and how many more there are."""
-    more = f" and {len(paths) - most} more" if len(paths) > most else ""
-    return ", ".join(path.name for path in paths[:most]) + more
 
 
 def _track_files(folder: Path) -> List[Path]:
@@ -8844,10 +8844,9 @@ def read_tracks(
     tracks = []
     for kind, files in zip(kinds, found):
         names = list(dict.fromkeys(name for name, _ in files))
-        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
         if files:
             whole = join_tracks([track for _, track in files], max_gap)
-            tracks.append(NamedTrack(kind, ", ".join(names[:2]) + more, whole))
+            tracks.append(NamedTrack(kind, some_of(names, 2), whole))
     return tracks
 
 
@@ -10930,7 +10929,7 @@ def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -
         out.append(image._replace(device=device))
     unmarked = [image for image in images if _is_unmarked(image)]
     if unmarked and not options.panorama:
-        some = some_of([image.path for image in unmarked])
+        some = some_of([image.path.name for image in unmarked])
         notes.say(
             f"{plural(len(unmarked), 'image')} twice as wide as high without a mark of a panorama "
             f"(GPano): {some}; --panorama marks them"
