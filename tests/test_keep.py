@@ -222,6 +222,8 @@ def dying(plain):
     def call(*args, **more):
         left[0] -= 1
         if left[0] <= 0:
+            if os.name == "nt":
+                os.kill(os.getpid(), 99)  # TerminateProcess: waits for nothing, as os._exit does there
             os._exit(99)
         return plain(*args, **more)
     return call

@@ -80,7 +80,7 @@ def tests(version: str, names: List[str]) -> bool:
     files = [f"tests/test_{name}.py" for name in names]
     env = dict(os.environ, WINDOWS_PYTHON_FFMPEG="1")
     done = subprocess.run(
-        [*RUNNER, *words, "--tb=short", "-rs", *files],
+        [*RUNNER, *words, "--tb=short", "-rfEs", *files],
         cwd=str(ROOT),
         env=env,
         stdout=subprocess.PIPE,
@@ -97,7 +97,8 @@ def tests(version: str, names: List[str]) -> bool:
         return False
     if done.returncode:
         print(said, flush=True)
-        return _once_more(version, re.findall(r"^FAILED (tests/\S+)", said, re.MULTILINE))
+        failed = re.findall(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?\r?$", said, re.MULTILINE)
+        return _once_more(version, failed)
     return True
 
 
