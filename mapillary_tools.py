@@ -36,8 +36,9 @@ step gives back as many images as it got.
                 Second reader          what exiftool reads of other videos
                 Track files            the table of readers; files and folders to a Track
                 Movie facts            camera, times, time code, spheres of a movie
+                Video stream           the MP4 that goes up of a video, made while it is sent
                 Journal lines          lines as types, packed and unpacked
-                Journal                .mapillary/journal.jsonl of one folder, its lock
+                Locks, Journal         .mapillary/journal.jsonl of one folder
     Processing  Clocks                 what a clock says, and how it drifts; pure
                 Moments                zones, ties and starts among the images of a folder; pure
                 Step options, Steps    what a step may be asked, what it makes of images; pure
@@ -48,10 +49,12 @@ step gives back as many images as it got.
                 Tables, Given          process_csv and interpolate
                 Probe, Sampling        ffmpeg; which frames of a video, when and where
                 Frames                 their way into the folder
+                Whole videos           where a video that goes up whole was, or why it does not
     Service     HTTP, Connections      answers and when to try again; sockets
                 Service                the requests of the API
                 History                what went to which service from this computer
-                Parcels, Upload        what there is to send; sending it
+                Parcels                what there is to send
+                Outgoing, Upload       its bytes; sending it
                 Stand-in               a service on this computer
                 Accounts, Sending      tokens; one run of an upload
                 Status                 what the journals say, as figures
@@ -162,6 +165,7 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "Account",
     "Again",
+    "AllVideos",
     "Angle",
     "Areas",
     "BadExif",
@@ -174,6 +178,7 @@ __all__ = [
     "Dry",
     "ExportOptions",
     "Fix",
+    "FrameOptions",
     "Geotagging",
     "Image",
     "InUse",
@@ -209,6 +214,7 @@ __all__ = [
     "User",
     "Verbose",
     "Video",
+    "Videos",
     "Waiting",
     "Whose",
     "Workers",
@@ -487,7 +493,7 @@ SKIP_WAITING, SKIP_UNPROCESSED, SKIP_GONE = "waiting", "not_processed", "gone"
 SKIP_OUTDATED, SKIP_AS_FOUND, SKIP_HERE = "outdated", "as_found", "already_downloaded"
 SKIP_NO_ROW, SKIP_PLACED, SKIP_ALONE = "no_row", "has_position", "no_other_of_its_time"
 SKIP_SAMPLED, SKIP_LEFT_OUT, SKIP_EXCLUDED = "already_sampled", "left_out", "excluded_area"
-SKIP_IN_USE = "in_use"
+SKIP_IN_USE, SKIP_PARKED, SKIP_IN_FRAMES = "in_use", "parked", "in_frames"
 SKIP_WORDS = {
     SKIP_KIND: "not a JPEG (Mapillary takes only JPEG)",
     SKIP_LEFT: "still to be sent",
@@ -498,7 +504,8 @@ SKIP_WORDS = {
     SKIP_OTHER: "PNG, WebP or the like (save as JPEG)",
     SKIP_RAW: "a raw photo (export as JPEG)",
     SKIP_LINK: "a link (process the folder that the photo itself is in)",
-    SKIP_VIDEO: "a video (video_process takes it)",
+    SKIP_VIDEO: "a video (--videos upload sends it whole; --videos sample, or video_process, "
+    "frames of it)",
     SKIP_PREVIEW: "a camera's small preview of a video",
     SKIP_GONE: "gone: processed, and no longer in the folder",
     SKIP_OUTDATED: "outdated: sent with another time or position than it has now",
@@ -510,6 +517,8 @@ SKIP_WORDS = {
     SKIP_LEFT_OUT: "left out, by the mark that somebody set",
     SKIP_EXCLUDED: "in an area that is left out",
     SKIP_IN_USE: "in a folder that another run works on",
+    SKIP_PARKED: "parked: a video whose camera did not move by more than 10 m",
+    SKIP_IN_FRAMES: "a video, of which frames take part",
 }
 
 
@@ -2980,12 +2989,19 @@ class Inventory(NamedTuple):
     closed: List[str]  # folders that are not searched
     trouble: List[Problem]  # subfolders that cannot be listed
 
+    @property
+    def videos(self) -> List[Path]:
+        """The videos among the others."""
+        return self.others.get(SKIP_VIDEO, [])
 
-def look_below(folder: Union[str, Path], skip_subfolders: bool = False) -> Inventory:
+
+def look_below(
+    folder: Union[str, Path], skip_subfolders: bool = False, videos: bool = False
+) -> Inventory:
     """Everything below a folder that looks like a picture or a video; hidden folders, and those of
     deleted files and thumbnails, are not searched.
 
-    Raises NotFound when there is no such folder, or no image.
+    Raises NotFound when there is no such folder, or no image; a video will do, with videos.
     """
     found = Inventory([], {}, [], [])
 
@@ -3011,7 +3027,7 @@ def look_below(folder: Union[str, Path], skip_subfolders: bool = False) -> Inven
             reason = _why_left_alone(name, unseen)
             if reason:
                 found.others.setdefault(reason, []).append(parent / name)
-    if not found.images:
+    if not found.images and not (videos and found.videos):
         raise _no_images(folder, found)
     return found
 
@@ -3024,28 +3040,33 @@ def _no_images(folder: Union[str, Path], found: Inventory) -> NotFound:
     return NotFound("no_images", "holds no images", file=folder, value=value, remedy=kinds)
 
 
-def look_below_all(folders: Sequence[str], skip_subfolders: bool = False) -> Inventory:
+def look_below_all(
+    folders: Sequence[str], skip_subfolders: bool = False, videos: bool = False
+) -> Inventory:
     """Everything below several folders, each file once; of one that is not there, or holds no
-    image, the others are not held back. Raises NotFound where none has an image.
+    image, the others are not held back. Raises NotFound where none has an image; a video will do,
+    with videos.
     """
     if len(folders) == 1:
-        return look_below(folders[0], skip_subfolders)
+        return look_below(folders[0], skip_subfolders, videos)
     whole, errors = Inventory([], {}, [], []), []
     seen: Set[str] = set()
     for folder in folders:
         try:
-            found = look_below(folder, skip_subfolders)
+            found = look_below(folder, skip_subfolders, videos)
         except NotFound as error:
             errors.append(error)
             continue
-        mine = {behind_links(str(path.parent)) for path in found.images} - seen
+        there = [*found.images, *found.videos]
+        mine = {behind_links(str(path.parent)) for path in there} - seen
         whole.images.extend(p for p in found.images if behind_links(str(p.parent)) in mine)
         seen |= mine
         whole.closed.extend(found.closed)
         whole.trouble.extend(found.trouble)
         for code, paths in found.others.items():
-            whole.others.setdefault(code, []).extend(paths)
-    if not whole.images:
+            new = [p for p in paths if code != SKIP_VIDEO or behind_links(str(p.parent)) in mine]
+            whole.others.setdefault(code, []).extend(new)
+    if not whole.images and not (videos and whole.videos):
         raise errors[0]
     whole.trouble.extend(error.problem for error in errors)
     return whole
@@ -3063,12 +3084,16 @@ def find_images(folder: Union[str, Path], skip_subfolders: bool = False) -> List
     return look_below(folder, skip_subfolders).images
 
 
-def account_for(found: Inventory, report: Report, notes: Notes) -> List[Path]:
+def account_for(
+    found: Inventory, report: Report, notes: Notes, videos: Optional[str] = SKIP_VIDEO
+) -> List[Path]:
     """The images of a search; what else lies there is counted in the report, and folders that are
-    not searched are said.
+    not searched are said. videos: why they are left alone; None = they are not.
     """
     for reason, paths in sorted(found.others.items()):
-        report.skipped.setdefault(reason, []).extend(map(str, paths))
+        code = videos if reason == SKIP_VIDEO else reason
+        if code is not None and paths:
+            report.skipped.setdefault(code, []).extend(map(str, paths))
     report.trouble.extend(found.trouble)
     if found.closed:
         names = ", ".join(found.closed[:5]) + (", ..." if len(found.closed) > 5 else "")
@@ -8917,6 +8942,7 @@ class Movie(NamedTuple):
     timecode: Optional[float] = None
     # what it says of equirectangular pictures: "whole", "part", "stereo"; "" = nothing
     sphere: str = ""
+    zoned: Optional[float] = None  # seconds UTC by a time that names its zone
 
 
 def _timecode(movie: Source) -> Optional[float]:
@@ -8987,6 +9013,39 @@ def _key_gap(movie: Source) -> Optional[float]:
     return None
 
 
+# keys of a movie's metadata
+MAKE_KEYS = ("com.apple.quicktime.make", "com.android.manufacturer")
+MODEL_KEYS = ("com.apple.quicktime.model", "com.android.model")
+DATE_KEYS = ("com.apple.quicktime.creationdate",)
+
+
+def _metadata(movie: Source) -> Dict[str, str]:
+    """The texts of a movie's metadata by their keys (QuickTime File Format, metadata atoms)."""
+    meta = movie.child(movie.moov, b"meta")
+    if meta is None:
+        return {}
+    if movie.read(meta)[4:8] != b"hdlr":  # MP4 has a version here, QuickTime has not
+        meta = meta._replace(start=meta.start + 4)
+    content = movie.read(movie.child(meta, b"keys"))
+    keys, place = [], 8
+    while place + 8 <= len(content):
+        size = max(8, int.from_bytes(content[place : place + 4], "big"))
+        keys.append(content[place + 8 : place + size].decode("utf-8", "replace"))
+        place += size
+    found = {}
+    for entry in movie.boxes(movie.child(meta, b"ilst")):
+        number, data = int.from_bytes(entry.kind, "big"), movie.child(entry, b"data")
+        if 0 < number <= len(keys) and data is not None:
+            value = movie.read(data)[8 : 1 << 16]
+            found[keys[number - 1]] = value.decode("utf-8", "replace").strip("\0 ")
+    return found
+
+
+def first_of(tags: Mapping[str, str], names: Sequence[str]) -> Optional[str]:
+    """The first of some tags that is there; None = none is."""
+    return next((tags[name] for name in names if tags.get(name)), None)
+
+
 def _user_texts(movie: Source) -> Tuple[str, str, bytes]:
     """(make, model, GoPro's settings) in the user data of a movie; empty where they are
     not there.
@@ -9005,6 +9064,9 @@ def _user_texts(movie: Source) -> Tuple[str, str, bytes]:
 def _camera_names(movie: Source) -> Tuple[Optional[str], Optional[str]]:
     """Make and model of the camera that wrote a movie: user data, then GoPro's, then BlackVue's."""
     make, model, settings = _user_texts(movie)
+    tags = _metadata(movie)
+    make = make or first_of(tags, MAKE_KEYS) or ""
+    model = model or first_of(tags, MODEL_KEYS) or ""
     nowhere = Points(movie.path, "")
     payloads = (one for trak in movie.tracks(b"gpmd") for one in movie.payloads(trak, nowhere))
     first = next((payload.block or b"" for payload in payloads), b"")
@@ -9034,10 +9096,345 @@ def read_movie(path: Union[str, Path]) -> Movie:
                 reader.kind for reader in READERS if movie.family == "movie" and reader.holds(movie)
             )
             created, duration = movie.header.creation_time, movie.header.duration
-            more = _key_gap(movie), _timecode(movie), _sphere(movie)
+            zoned = zoned_time(first_of(_metadata(movie), DATE_KEYS) or "")
+            more = _key_gap(movie), _timecode(movie), _sphere(movie), zoned
             return Movie(created, duration, make, model, kinds, *more)
     except OSError as error:
         raise unreadable_track(Path(path), error) from error
+
+
+# ---- Video stream -------------------------------------------------------------------------------
+# Here: the MP4 that goes up of a video: its picture tracks as they are, and one CAMM track.
+# Not here: which points that has; sending.
+
+STREAM_FORM = 1  # raised whenever the same video and points would give other bytes
+VIDEO_BYTES = 110 << 30  # bytes of a video that the service takes at most
+_MOST_32 = (1 << 32) - 1
+_CAMM_PACKED = struct.Struct("<HHdidd7f")  # type 6: with UTC
+_CAMM_BARE = struct.Struct("<HHddd")  # type 5
+_NO_ALTITUDE = -1.0  # metres, by which the service's reader knows that there is none
+
+
+class Stream(NamedTuple):
+    """A file as it goes out: a head of its own, and behind it stretches of the file."""
+
+    head: bytes
+    spans: Sequence[Tuple[int, int]]  # (start, end) in bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.head) + sum(end - start for start, end in self.spans)
+
+
+def _bad_video(path: Path, code: str, wrong: str, value: str, remedy: str) -> ToolError:
+    """The error for a video that cannot go up whole."""
+    return ToolError(code, wrong, file=path, value=value, remedy=remedy)
+
+
+_COPY_AGAIN = "copy it from the card again, or let the camera repair it"
+
+
+def _box(kind: bytes, *parts: bytes) -> bytes:
+    """A box of an MP4."""
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def _full_box(kind: bytes, *parts: bytes, version: int = 0, flags: int = 0) -> bytes:
+    """A box with a version and flags."""
+    return _box(kind, struct.pack(">I", version << 24 | flags), *parts)
+
+
+class _Pictures(NamedTuple):
+    """A track of pictures, and where its chunks lie in the file."""
+
+    trak: MovieBox
+    chunks: List[Tuple[int, int]]  # (start, end) in bytes
+
+
+def _sizes(movie: Source, table: Optional[MovieBox]) -> Tuple[int, int, Sequence[int]]:
+    """(bytes of every sample, 0 = they differ; how many samples; their sizes where they differ)."""
+    stsz = movie.child(table, b"stsz")
+    fixed, count = struct.unpack(">II", movie.read(stsz)[4:12].ljust(8, b"\0"))
+    sizes = () if fixed else movie.table(stsz, 12)
+    return fixed, count if fixed else len(sizes), sizes
+
+
+def _chunks(movie: Source, trak: MovieBox) -> List[Tuple[int, int]]:
+    """Where the chunks of a track lie, (start, end); those without a sample are empty."""
+    table = movie.child(trak, b"mdia", b"minf", b"stbl")
+    offsets = movie.table(movie.child(table, b"stco"), 8)
+    offsets = offsets or movie.table(movie.child(table, b"co64"), 8, 1, "Q")
+    fixed, left, sizes = _sizes(movie, table)
+    runs, run, at = movie.table(movie.child(table, b"stsc"), 8, 3), 0, 0
+    chunks = []
+    for number, offset in enumerate(offsets, 1):
+        while run + 3 < len(runs) and runs[run + 3] <= number:
+            run += 3
+        count = min(runs[run + 1] if runs else 1, left)
+        size = count * fixed if fixed else sum(sizes[at : at + count])
+        chunks.append((offset, offset + size))
+        at, left = at + count, left - count
+    return chunks
+
+
+def _picture_tracks(movie: Source) -> List[_Pictures]:
+    """The tracks of pictures of a movie; raises ToolError where they cannot all be had."""
+    traks = [box for box in movie.boxes(movie.moov) if box.kind == b"trak"]
+    pictures = []
+    for trak in traks:
+        if movie.read(movie.child(trak, b"mdia", b"hdlr"))[8:12] == b"vide":
+            _check_reference(movie, trak)
+            pictures.append(_Pictures(trak, _chunks(movie, trak)))
+    chunks = [chunk for track in pictures for chunk in track.chunks if chunk[1] > chunk[0]]
+    if not chunks:
+        wrong = "has no pictures"
+        raise _bad_video(movie.path, "no_pictures", wrong, "", "leave it out")
+    return pictures
+
+
+def _check_reference(movie: Source, trak: MovieBox) -> None:
+    """Raise ToolError for a track whose pictures are in another file."""
+    dref = movie.read(movie.child(trak, b"mdia", b"minf", b"dinf", b"dref"))
+    if len(dref) >= 20 and not dref[19] & 1:
+        wrong, remedy = "has its pictures in another file", "export it as one file"
+        raise _bad_video(movie.path, "bad_video", wrong, "", remedy)
+
+
+def _check_whole(movie: Source) -> None:
+    """Raise ToolError for a file that is no movie with one index."""
+    kinds = {box.kind for box in movie.top}
+    if movie.family != "movie":
+        wrong = "is no MP4 or MOV, and only those go up whole"
+        remedy = "--videos sample sends frames of it; ffmpeg can rewrap it: -c copy NAME.mp4"
+        raise _bad_video(movie.path, "not_mp4", wrong, "", remedy)
+    parts = movie.child(movie.moov, b"mvex") is not None
+    if b"moof" in kinds or parts:
+        wrong = "is fragmented: its index is spread over the file"
+        remedy = f"ffmpeg -i {movie.path.name} -map 0 -copy_unknown -c copy WHOLE.mp4 makes it one"
+        raise _bad_video(movie.path, "fragmented", wrong, "", remedy)
+    if movie.moov is None:
+        wrong = "is damaged or cut off: it has no index (moov)"
+        raise _bad_video(movie.path, "damaged", wrong, "", _COPY_AGAIN)
+
+
+def _spans_of(movie: Source, tracks: Sequence[_Pictures]) -> List[Tuple[int, int]]:
+    """The chunks of all tracks in the order of the file; raises ToolError where they are
+    not there.
+    """
+    spans = sorted({chunk for track in tracks for chunk in track.chunks if chunk[1] > chunk[0]})
+    lost = sum(max(0, end - max(start, movie.size)) for start, end in spans)
+    total = sum(end - start for start, end in spans)
+    if lost:
+        wrong = "is cut off: a part of its pictures lies behind its end"
+        value = f"{lost} of {total} bytes"
+        raise _bad_video(movie.path, "cut_off", wrong, value, _COPY_AGAIN)
+    if total > movie.size:
+        wrong, value = "has an index that cannot be", f"{total} bytes of pictures in {movie.size}"
+        raise _bad_video(movie.path, "damaged", wrong, value, _COPY_AGAIN)
+    return spans
+
+
+def _rebuilt(movie: Source, box: MovieBox, offsets: Sequence[int]) -> bytes:
+    """A box of a picture track as it goes out: with other offsets of chunks, and without references
+    to tracks that are left out.
+    """
+    if box.kind not in (b"trak", b"mdia", b"minf", b"stbl"):
+        content = movie.read(box)
+        if len(content) < box.end - box.start:
+            wrong, value = "has an index that cannot be", f"a box of {box.end - box.start} bytes"
+            raise _bad_video(movie.path, "damaged", wrong, value, _COPY_AGAIN)
+        return _box(box.kind, content)
+    left_out = (b"stco", b"co64", b"tref", b"free", b"skip")
+    parts = [_rebuilt(movie, one, offsets) for one in movie.boxes(box) if one.kind not in left_out]
+    if box.kind == b"stbl":
+        places = array("Q", offsets)
+        if sys.byteorder == "little":
+            places.byteswap()
+        parts.append(_full_box(b"co64", struct.pack(">I", len(offsets)), places.tobytes()))
+    return _box(box.kind, *parts)
+
+
+def _track_number(movie: Source, trak: MovieBox) -> int:
+    """The id of a track."""
+    header = movie.read(movie.child(trak, b"tkhd")).ljust(24, b"\0")
+    return int.from_bytes(header[20:24] if header[0] == 1 else header[12:16], "big")
+
+
+def camm_records(samples: Sequence[Sample]) -> List[bytes]:
+    """Places as records of CAMM: of type 6 where UTC is known, else of type 5."""
+    records = []
+    for one in samples:
+        alt = _NO_ALTITUDE if one.alt is None else one.alt
+        if one.time is None:
+            records.append(_CAMM_BARE.pack(0, 5, one.lat, one.lon, alt))
+        else:
+            fix, unknown = (2 if one.alt is None else 3), (0.0,) * 6
+            values = (one.time, fix, one.lat, one.lon, alt, *unknown)
+            records.append(_CAMM_PACKED.pack(0, 6, *values))
+    return records
+
+
+class _Camm(NamedTuple):
+    """A CAMM track that is to be made."""
+
+    number: int  # of the track
+    samples: Sequence[Sample]  # in order of video time
+    records: Sequence[bytes]
+    mvhd: bytes  # of the movie
+    timescale: int  # units a second of the movie
+
+    def trak(self, offset: int) -> bytes:
+        """The track, whose records lie at an offset of what goes out."""
+        scale, first = max(1000, self.timescale), self.samples[0].video
+        units = [round((one.video - first) * scale) for one in self.samples]
+        gaps = [after - before for before, after in zip(units, units[1:])] + [0]
+        runs = [(len(list(same)), gap) for gap, same in itertools.groupby(gaps)]
+        created, changed = self._times()
+        undetermined = 0x55C4  # language `und` (ISO 639-2/T, packed)
+        media = struct.pack(">QQIQHH", created, changed, scale, units[-1], undetermined, 0)
+        handler = struct.pack(">4x4s12x", b"camm") + b"CameraMetadataMotionHandler\0"
+        mdia = _box(
+            b"mdia",
+            _full_box(b"mdhd", media, version=1),
+            _full_box(b"hdlr", handler),
+            _box(b"minf", _SELF, self._table(runs, offset)),
+        )
+        return _box(b"trak", self._header(), self._edits(first), mdia)
+
+    def _times(self) -> Tuple[int, int]:
+        """When the movie was created and changed, in seconds since 1904."""
+        wide = self.mvhd[0] == 1
+        created, changed = struct.unpack_from(">QQ" if wide else ">II", self.mvhd, 4)
+        return created, changed
+
+    def _header(self) -> bytes:
+        """The header of the track, whose length is not told."""
+        created, changed = self._times()
+        numbers = (created & _MOST_32, changed & _MOST_32, self.number, 0, _MOST_32)
+        matrix = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+        return _full_box(
+            b"tkhd", struct.pack(">5I", *numbers), bytes(16), matrix, bytes(8), flags=7
+        )
+
+    def _edits(self, first: float) -> bytes:
+        """An edit list where the first place is known later than the video begins."""
+        late = round(first * self.timescale)
+        if late <= 0:
+            return b""
+        edit = struct.pack(">IIiI", 1, min(late, _MOST_32), -1, 1 << 16)
+        return _box(b"edts", _full_box(b"elst", edit))
+
+    def _table(self, runs: Sequence[Tuple[int, int]], offset: int) -> bytes:
+        """The sample table: all records in one chunk."""
+        sizes = [len(record) for record in self.records]
+        if len(set(sizes)) == 1:
+            table = struct.pack(">II", sizes[0], len(sizes))
+        else:
+            table = struct.pack(f">II{len(sizes)}I", 0, len(sizes), *sizes)
+        entry = _box(b"camm", bytes(6), struct.pack(">H", 1))
+        durations = b"".join(struct.pack(">II", *run) for run in runs)
+        return _box(
+            b"stbl",
+            _full_box(b"stsd", struct.pack(">I", 1), entry),
+            _full_box(b"stts", struct.pack(">I", len(runs)), durations),
+            _full_box(b"stsc", struct.pack(">4I", 1, 1, len(sizes), 1)),
+            _full_box(b"stsz", table),
+            _full_box(b"co64", struct.pack(">IQ", 1, offset)),
+        )
+
+
+# a data reference to the file itself
+_SELF = _box(b"dinf", _full_box(b"dref", struct.pack(">I", 1), _full_box(b"url ", flags=1)))
+
+
+class Outline(NamedTuple):
+    """What goes up of a video, but for where its parts will lie."""
+
+    movie: Source
+    tracks: Sequence[_Pictures]
+    spans: Sequence[Tuple[int, int]]
+    camm: _Camm
+    names: Sequence[Tuple[bytes, str]]  # user data of the camera
+
+    def head(self, begin: int) -> bytes:
+        """All before the pictures, whose first byte goes out at begin."""
+        movie, records = self.movie, b"".join(self.camm.records)
+        kinds = [_box(box.kind, movie.read(box)) for box in movie.top if box.kind == b"ftyp"]
+        size = 8 + len(records) + sum(end - start for start, end in self.spans)
+        media = struct.pack(">I4sQ", 1, b"mdat", size + 8)
+        if size <= _MOST_32:
+            media = struct.pack(">I4s", size, b"mdat")
+        return b"".join([*kinds[:1], self._index(begin, len(records)), media, records])
+
+    def _index(self, begin: int, before: int) -> bytes:
+        """The index, where so many bytes of records lie before the pictures."""
+        places, at = {}, begin
+        for start, end in self.spans:
+            places[start, end] = at
+            at += end - start
+        number = struct.pack(">I", min(self.camm.number + 1, _MOST_32))
+        parts = [_box(b"mvhd", self.camm.mvhd[:-4] + number)]
+        for track in self.tracks:
+            offsets = [places.get(chunk, begin) for chunk in track.chunks]
+            parts.append(_rebuilt(self.movie, track.trak, offsets))
+        parts.append(self.camm.trak(begin - before))
+        texts = [_box(kind, text.encode("utf-8")) for kind, text in self.names if text]
+        if texts:
+            parts.append(_box(b"udta", *texts))
+        return _box(b"moov", *parts)
+
+
+def check_video(movie: Source) -> None:
+    """Raise ToolError for a video that cannot go up whole."""
+    _check_whole(movie)
+    tracks = _picture_tracks(movie)
+    total = sum(end - start for start, end in _spans_of(movie, tracks))
+    if len(_movie_header(movie)) < _MVHD_BYTES:
+        wrong, value = "has an index that cannot be", "no whole mvhd"
+        raise _bad_video(movie.path, "damaged", wrong, value, _COPY_AGAIN)
+    if total > VIDEO_BYTES:
+        wrong, remedy = "is longer than the service takes", "cut it into parts"
+        raise _bad_video(movie.path, "too_long", wrong, f"{total} bytes", remedy)
+
+
+_MVHD_BYTES = 100  # at least
+
+
+def _movie_header(movie: Source) -> bytes:
+    return movie.read(movie.child(movie.moov, b"mvhd"))
+
+
+def video_stream(
+    movie: Source, samples: Sequence[Sample], make: Optional[str], model: Optional[str]
+) -> Stream:
+    """What goes up of a video, with the places that it was at, in order of video time, of which
+    there is one at least.
+
+    Tables of the index are in memory, pictures never; the same video and places always give the
+    same bytes. Raises ToolError for a video that cannot go up whole, OSError.
+    """
+    check_video(movie)
+    tracks = _picture_tracks(movie)
+    number = 1 + max(_track_number(movie, track.trak) for track in tracks)
+    scale = movie.header.timescale or 1000
+    camm = _Camm(number, samples, camm_records(samples), _movie_header(movie), scale)
+    names = ((b"@mak", make or ""), (b"@mod", model or ""))
+    outline = Outline(movie, tracks, _spans_of(movie, tracks), camm, names)
+    head = outline.head(len(outline.head(_MOST_32)))  # its length does not depend on offsets
+    return Stream(head, _joined(outline.spans))
+
+
+def _joined(spans: Sequence[Tuple[int, int]]) -> List[Tuple[int, int]]:
+    """Stretches, those that touch as one."""
+    whole: List[Tuple[int, int]] = []
+    for start, end in spans:
+        if whole and whole[-1][1] == start:
+            whole[-1] = whole[-1][0], end
+        else:
+            whole.append((start, end))
+    return whole
 
 
 # ---- Journal lines ------------------------------------------------------------------------------
@@ -9045,7 +9442,8 @@ def read_movie(path: Union[str, Path]) -> Movie:
 # Not here: the file, what the steps mean, and when one is out of date.
 
 JOURNAL_FORMAT = 1  # raised when an older version could no longer read the file
-IMAGE_LINE = re.compile(rb'\{"image":("(?:[^"\\]|\\.)*")')
+# of an image, or of a video that goes up whole
+IMAGE_LINE = re.compile(rb'\{"(image|video)":("(?:[^"\\]|\\.)*")')
 Row = Dict[str, Any]  # plain values by name, as JSON has them
 
 
@@ -9100,7 +9498,63 @@ class Arrival(NamedTuple):
     at: str  # time, UTC
 
 
-Line = Union[Image, Sent, Manifest, Sampling]
+class Clip(NamedTuple):
+    """What is known of a video that goes up whole, or why it does not."""
+
+    video: str  # file name
+    digest: str  # of its size and both its ends
+    size: int  # bytes
+    mtime: int  # milliseconds since 1970
+    settings: str = ""  # hash of all that its places depend on
+    user: Optional[str] = None  # who uploads it
+    organization: Optional[str] = None  # for which
+    make: Optional[str] = None
+    model: Optional[str] = None
+    source: Optional[str] = None  # the clock of its places, as in Track
+    track: str = ""  # hash of its places and of all else that is added to it
+    parked: Optional[bool] = None  # it did not move
+    local: Optional[bool] = None  # its times are of a clock that people set: they are not sent
+    problem: Optional[Problem] = None  # why it cannot go up; its file is the video
+    places: Tuple[Sample, ...] = ()  # in order of video time
+
+    @property
+    def id(self) -> str:
+        """The id of the video: its name, and what it is known by."""
+        text = f"{composed(self.video)}|{self.digest}"
+        return uuid_of(text.encode("utf-8", "surrogateescape"))
+
+    @property
+    def stamp(self) -> Stamp:
+        """Size and time of the file."""
+        return Stamp(self.size, self.mtime)
+
+    @property
+    def sent(self) -> List[Sample]:
+        """Its places as they are sent."""
+        return [one._replace(time=None) if self.local else one for one in self.places]
+
+    def outcome(self, path: str) -> Optional[Outcome]:
+        """Why the video at a path goes no further; None = it does."""
+        if self.problem is not None:
+            return Outcome("failed", self.problem.code, self.problem._replace(file=path))
+        return Outcome("skipped", SKIP_PARKED) if self.parked else None
+
+
+class Hashed(NamedTuple):
+    """The md5 of a video as it goes out."""
+
+    video: str  # file name
+    size: int  # bytes, of the file
+    mtime: int  # milliseconds since 1970
+    track: str  # as its Clip has it
+    md5: str
+
+    def fits(self, clip: Clip) -> bool:
+        """Whether it is that of a video as it is known now."""
+        return (self.size, self.mtime, self.track) == (clip.size, clip.mtime, clip.track)
+
+
+Line = Union[Image, Sent, Manifest, Sampling, Clip, Hashed]
 
 # -- pack and unpack --
 
@@ -9408,6 +9862,42 @@ def unpack_sampling(row: Row) -> Sampling:
     return Sampling(**_read_plain(Sampling, row), frames=frames)
 
 
+def _pack_clip(clip: Clip) -> Row:
+    row = known_values(**clip._asdict())
+    row["places"] = [[one.video, one.lat, one.lon, one.alt, one.time] for one in clip.places]
+    if clip.problem is not None:
+        row["problem"] = _problem_row(clip.problem, False)
+    return row
+
+
+def _read_place(values: Any) -> Sample:
+    """A place of a video; raises TypeError or ValueError for one that is none."""
+    video, lat, lon, alt, when = values
+    numbers = [one for one in values if one is not None]
+    if None in (video, lat, lon) or not all(type(one) in (int, float) for one in numbers):
+        raise TypeError("no such place")
+    if not all(map(math.isfinite, numbers)) or abs(lat) > 90 or abs(lon) > 180 or video < 0:
+        raise ValueError("no such place")
+    return Sample(video, when, lat, lon, alt)
+
+
+def unpack_clip(row: Row) -> Clip:
+    """What is known of a video; raises one of DAMAGED."""
+    places = tuple(map(_read_place, row["places"]))
+    if any(after.video < before.video for before, after in zip(places, places[1:])):
+        raise ValueError("places out of order")
+    problem = _read_problem(row["problem"]) if "problem" in row else None
+    return Clip(**_read_plain(Clip, row), problem=problem, places=places)
+
+
+def unpack_hashed(row: Row) -> Hashed:
+    """The md5 of a video; raises one of DAMAGED."""
+    hashed = Hashed(**_read_plain(Hashed, row))
+    if not re.match(r"[0-9a-f]{32}\Z", hashed.md5):
+        raise ValueError("no md5")
+    return hashed
+
+
 def pack_line(line: Line) -> Row:
     """The row of a line."""
     if isinstance(line, Image):
@@ -9416,6 +9906,10 @@ def pack_line(line: Line) -> Row:
         return {"upload": _pack_sent(line)}
     if isinstance(line, Manifest):
         return {"sequence": known_values(**line._asdict())}
+    if isinstance(line, Clip):
+        return _pack_clip(line)
+    if isinstance(line, Hashed):
+        return {"hashed": line._asdict()}
     return {"sampling": _pack_sampling(line)}
 
 
@@ -9442,6 +9936,88 @@ def log_text(image: Image, outcome: Optional[Outcome]) -> str:
     return json.dumps(row, indent=1, sort_keys=True)
 
 
+# ---- Locks --------------------------------------------------------------------------------------
+# Here: a folder for one run at a time, by a lock of the operating system.
+# Not here: what a run does there.
+
+_OUR_NAMES = ("", "lock", "journal.jsonl", "process_images", "logs")  # below a state folder
+
+
+def _refuse_links(state: str) -> None:
+    """Raise BadJournal where something of ours is a link: nothing is written, or removed, through
+    one, since it may lead to somebody's photos.
+    """
+    for name in _OUR_NAMES:
+        path = os.path.join(state, name).rstrip(os.sep)
+        if os.path.islink(path):
+            wrong, remedy = "is a link, which is not followed", "remove the link"
+            raise BadJournal("state_link", wrong, file=path, remedy=remedy)
+
+
+def wait_for_lock(folder: str, state: str, seconds: float) -> io.FileIO:
+    """Lock a folder for this process, once another run that has it ends in so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return _take_lock(folder, state)
+        except InUse:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.2)
+
+
+def _take_lock(folder: str, state: str) -> io.FileIO:
+    """Lock a folder for this process; the operating system frees it whatever happens. Raises
+    BadJournal, CannotWrite.
+    """
+    _refuse_links(state)
+    try:
+        if not os.path.isdir(state):
+            os.makedirs(state, exist_ok=True)
+            flush_folder(folder)
+        lock = patiently(lambda: io.FileIO(os.path.join(state, "lock"), "a+"))
+    except OSError as error:
+        raise os_problem(folder, error) from error
+    try:
+        locked = _lock_file(lock)
+    except OSError as error:
+        lock.close()
+        raise os_problem(os.path.join(state, "lock"), error) from error
+    if not locked:
+        owner = ""
+        with lock, contextlib.suppress(OSError):
+            lock.seek(0)
+            owner = lock.read(200).decode("utf-8", "replace").strip()
+        raise InUse(**in_use(folder, owner)._asdict())
+    import socket  # of the ways to the computer's name the one that is quick on Windows, too
+
+    with contextlib.suppress(OSError):  # who holds it is a courtesy: a disk may be full
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode("utf-8", "replace"))
+    return lock
+
+
+def _lock_file(stream: io.FileIO) -> bool:
+    """Whether the operating system gave this process the lock on an open file."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            stream.seek(1 << 30)  # far behind the text, which others may read
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # 0: of a C library that does not tell why
+        busy = (errno.EACCES, errno.EDEADLK, 0) if os.name == "nt" else (errno.EAGAIN,)
+        if error.errno in busy:  # somebody has it
+            return False
+        LOG.warning("this file system has no locks: do not start a second run on the same folder")
+    return True
+
+
 # ---- Journal ------------------------------------------------------------------------------------
 # Here: .mapillary/journal.jsonl, one a folder: what has been done to which image; its lock.
 # Not here: what is in a line.
@@ -9458,14 +10034,21 @@ class _Index:
         self.sent: Dict[Tuple[str, str], Sent] = {}  # (service, key of name) -> its upload
         self.manifests: Dict[Tuple[str, str], Manifest] = {}  # (service, id) -> the sequence there
         self.samplings: List[Sampling] = []  # in order: each counts
+        self.clips: Dict[str, Tuple[int, int]] = {}  # of videos, as images
+        self.hashed: Dict[str, Hashed] = {}  # key of name -> its md5
 
     def __len__(self) -> int:
-        return len(self.images) + len(self.sent) + len(self.manifests) + len(self.samplings)
+        long, short = len(self.images) + len(self.clips), len(self.sent) + len(self.hashed)
+        return long + short + len(self.manifests) + len(self.samplings)
 
     def note(self, line: Line, offset: int, length: int) -> None:
         """Remember what a line says."""
         if isinstance(line, Image):
             self.images[name_key(line.path.name)] = (offset, length)
+        elif isinstance(line, Clip):
+            self.clips[name_key(line.video)] = (offset, length)
+        elif isinstance(line, Hashed):
+            self.hashed[name_key(line.video)] = line
         elif isinstance(line, Sent):
             self.sent[line.service, name_key(line.image)] = line
         elif isinstance(line, Manifest):
@@ -9479,13 +10062,18 @@ class _Index:
         """
         match = IMAGE_LINE.match(text)
         if match and text.endswith(b"}\n"):
-            name = match.group(1)
+            kind, name = match.groups()
             plain_name = json.loads(name) if b"\\" in name else name[1:-1].decode("ascii")
-            self.images[name_key(plain_name)] = (offset, len(text))
+            places = self.images if kind == b"image" else self.clips
+            places[name_key(plain_name)] = (offset, len(text))
             return
         row = json.loads(text)
         if "image" in row:  # of an editor, with other blanks or line ends
             self.images[name_key(row["image"])] = (offset, len(text))
+        elif "video" in row:
+            self.clips[name_key(row["video"])] = (offset, len(text))
+        elif "hashed" in row:
+            self.note(unpack_hashed(row["hashed"]), offset, len(text))
         elif "upload" in row:
             self.note(unpack_sent(row["upload"]), offset, len(text))
         elif "sampling" in row:
@@ -9590,7 +10178,7 @@ class Journal:
 
     def __enter__(self) -> "Journal":
         if self._write:
-            self._lock = _wait_for_lock(self.folder, self.state, self.wait)
+            self._lock = wait_for_lock(self.folder, self.state, self.wait)
         try:
             self._read()
             if self._write:
@@ -9634,6 +10222,31 @@ class Journal:
     def samplings(self) -> List[Sampling]:
         """What sampling wrote into the folder, in order."""
         return list(self._index.samplings)
+
+    def hashed(self, name: str) -> Optional[Hashed]:
+        """The md5 of a video as it went out, or was about to; None = not known."""
+        return self._index.hashed.get(name_key(name))
+
+    def clip(self, name: str) -> Optional[Clip]:
+        """A video as its last line has it; None where there is none, or it is damaged."""
+        place = self._index.clips.get(name_key(name))
+        if place is None:
+            return None
+        try:
+            with open_file(self.path) as stream:
+                stream.seek(place[0])
+                row = parsed(stream.read(place[1]).decode("latin-1"))
+        except OSError as error:
+            raise self._unreadable(error) from error
+        with contextlib.suppress(*DAMAGED):
+            if isinstance(row, dict):
+                return unpack_clip(row)._replace(video=name)
+        LOG.warning("%s: a damaged line about %s is ignored", self.path, name)
+        return None
+
+    def clips(self) -> List[str]:
+        """The keys of all videos that have a line."""
+        return list(self._index.clips)
 
     def append(self, lines: Sequence[Line], flush: bool = True) -> None:
         """Add lines and, with flush, wait for the disk; raises BadJournal, CannotWrite."""
@@ -9778,7 +10391,11 @@ class Journal:
                 for key in sorted(index.images, key=lambda name: index.images[name]):
                     found = self._line(stream, key)
                     yield found[0] if found else b""
+                for offset, length in sorted(index.clips.values()):
+                    stream.seek(offset)
+                    yield stream.read(length)
             short: List[Line] = [*index.manifests.values(), *index.sent.values()]
+            short += index.hashed.values()
             for line in [*short, *index.samplings]:
                 yield (_row_text(pack_line(line)) + "\n").encode("ascii")
 
@@ -9812,84 +10429,6 @@ class Journal:
     def log_path(self, name: str) -> str:
         """Where the log of an image goes."""
         return os.path.join(self.state, "logs", name, "steps.json")
-
-
-_OUR_NAMES = ("", "lock", "journal.jsonl", "process_images", "logs")  # below a state folder
-
-
-def _refuse_links(state: str) -> None:
-    """Raise BadJournal where something of ours is a link: nothing is written, or removed, through
-    one, since it may lead to somebody's photos.
-    """
-    for name in _OUR_NAMES:
-        path = os.path.join(state, name).rstrip(os.sep)
-        if os.path.islink(path):
-            wrong, remedy = "is a link, which is not followed", "remove the link"
-            raise BadJournal("state_link", wrong, file=path, remedy=remedy)
-
-
-def _wait_for_lock(folder: str, state: str, seconds: float) -> io.FileIO:
-    """Lock a folder for this process, once another run that has it ends in so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return _take_lock(folder, state)
-        except InUse:
-            if time.monotonic() >= deadline:
-                raise
-        time.sleep(0.2)
-
-
-def _take_lock(folder: str, state: str) -> io.FileIO:
-    """Lock a folder for this process; the operating system frees it whatever happens. Raises
-    BadJournal, CannotWrite.
-    """
-    _refuse_links(state)
-    try:
-        if not os.path.isdir(state):
-            os.makedirs(state, exist_ok=True)
-            flush_folder(folder)
-        lock = patiently(lambda: io.FileIO(os.path.join(state, "lock"), "a+"))
-    except OSError as error:
-        raise os_problem(folder, error) from error
-    try:
-        locked = _lock_file(lock)
-    except OSError as error:
-        lock.close()
-        raise os_problem(os.path.join(state, "lock"), error) from error
-    if not locked:
-        owner = ""
-        with lock, contextlib.suppress(OSError):
-            lock.seek(0)
-            owner = lock.read(200).decode("utf-8", "replace").strip()
-        raise InUse(**in_use(folder, owner)._asdict())
-    import socket  # of the ways to the computer's name the one that is quick on Windows, too
-
-    with contextlib.suppress(OSError):  # who holds it is a courtesy: a disk may be full
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode("utf-8", "replace"))
-    return lock
-
-
-def _lock_file(stream: io.FileIO) -> bool:
-    """Whether the operating system gave this process the lock on an open file."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            stream.seek(1 << 30)  # far behind the text, which others may read
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # 0: of a C library that does not tell why
-        busy = (errno.EACCES, errno.EDEADLK, 0) if os.name == "nt" else (errno.EAGAIN,)
-        if error.errno in busy:  # somebody has it
-            return False
-        LOG.warning("this file system has no locks: do not start a second run on the same folder")
-    return True
 
 
 def unreadable_journal(path: str, error: OSError) -> BadJournal:
@@ -10804,6 +11343,54 @@ def areas_of(options: Options, config: Configuration) -> Tuple[Area, ...]:
     return tuple(area_of(text) for text in texts)
 
 
+LEFT_ALONE, WHOLE, AS_FRAMES = "skip", "upload", "sample"  # what becomes of videos
+
+
+@dataclass(frozen=True)
+class Videos(Group):
+    """videos"""
+
+    word: ClassVar[str] = "videos"
+    videos: str = opt(
+        LEFT_ALONE,
+        Rule(
+            "what to do with videos: upload = send them whole, with their track",
+            choices=(LEFT_ALONE, WHOLE),
+            newer=True,
+        ),
+    )
+
+    @property
+    def whole(self) -> bool:
+        """Whether videos go up whole."""
+        return self.videos == WHOLE
+
+    @property
+    def words(self) -> Tuple[str, ...]:
+        """The option as it is typed for the upload that follows."""
+        return ("--videos", WHOLE) if self.whole else ()
+
+    @property
+    def reason(self) -> Optional[str]:
+        """Why a video itself does not go up; None = it does."""
+        return {WHOLE: None, AS_FRAMES: SKIP_IN_FRAMES}.get(self.videos, SKIP_VIDEO)
+
+
+@dataclass(frozen=True)
+class AllVideos(Videos):
+    """videos"""
+
+    videos: str = opt(
+        LEFT_ALONE,
+        Rule(
+            "what to do with videos: upload = send them whole, with their track; sample = take "
+            "frames of them, which are processed like photos",
+            choices=(LEFT_ALONE, WHOLE, AS_FRAMES),
+            newer=True,
+        ),
+    )
+
+
 class Course(NamedTuple):
     """What a run is asked to do."""
 
@@ -11351,6 +11938,7 @@ class Gathered(NamedTuple):
     # images that the service has -> how they were sent
     sent: Mapping[Path, Sent] = MappingProxyType({})
     known: Known = Known()
+    videos: Sequence[Path] = ()  # those that go up whole
 
     def has_copy(self, image: Image) -> bool:
         """Whether an image has a described copy."""
@@ -12203,15 +12791,14 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     report = Report(tool, told=Told("would be processed" if dry else "processed", notes.lines))
     check_track_paths(options[Geotagging])
     course = course._replace(areas=areas_of_run(options, config))
-    found = look_below_all(source.folders, options[Selection].skip_subfolders)
-    paths = account_for(found, report, notes)
+    paths, videos = look_for(options, report, notes)
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
         _say_strays(gathered.images, notes)
         if options[SequenceOptions].merge_folders:
             say_apart(places, notes)
         known = gather_known(gathered.images, course, config, notes)
-        gathered = gathered._replace(known=known)
+        gathered = gathered._replace(known=known, videos=videos)
         work = plan(gathered, course)
         for line in [*work.notes, *links_told(work.due, options[Keep].keep_original)]:
             notes.say(line)
@@ -12221,8 +12808,19 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
             _write_logs(results, places, source.verbose)
     _count_results(results, report)
     _say_figures(report)
-    _say_account(course, config, report)
+    if not gathered.videos:
+        say_account(course, config, report)
     return report, gathered
+
+
+def look_for(options: Options, report: Report, notes: Notes) -> Tuple[List[Path], List[Path]]:
+    """(the images, the videos that go up whole) below the folders of a run; what else lies there is
+    counted.
+    """
+    folders, videos = options[Input].folders, options[Videos]
+    found = look_below_all(folders, options[Selection].skip_subfolders, videos.whole)
+    images = account_for(found, report, notes, videos.reason)
+    return images, found.videos if videos.whole else []
 
 
 def areas_of_run(options: Options, config: Configuration) -> Tuple[Area, ...]:
@@ -12292,7 +12890,7 @@ def main_cause(problems: Sequence[Problem], total: int) -> Optional[Problem]:
     return next(one for one in problems if one.code == code) if 2 * count > total else None
 
 
-def _say_account(course: Course, config: Configuration, report: Report) -> None:
+def say_account(course: Course, config: Configuration, report: Report) -> None:
     """Say once, at the end, that upload will need an account; and what comes next."""
     options, ready = course.options, report.done + len(report.skipped.get(SKIP_PROCESSED, ()))
     where = options[Input].words
@@ -12300,7 +12898,7 @@ def _say_account(course: Course, config: Configuration, report: Report) -> None:
     if not ready or lost or report.exit_code and not report.done:
         report.told.next = ("status", *where, "--list", "failed") if report.failed else ()
         return
-    report.told.next = ("upload", *where)
+    report.told.next = ("upload", *where, *options[Videos].words)
     if USER not in course.steps or course.rehearsal or environment("MAPILLARY_ACCESS_TOKEN"):
         return
     name = options[User].user_name
@@ -13282,7 +13880,7 @@ def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Mov
         name.lower(): text for part in (form, stream) for name, text in part.get("tags", {}).items()
     }
     width, height = round(stream["width"] * _pixel_width(stream)), stream["height"]
-    make, model = movie.make or _first_of(tags, _MAKES), movie.model or _first_of(tags, _MODELS)
+    make, model = movie.make or first_of(tags, MAKE_KEYS), movie.model or first_of(tags, MODEL_KEYS)
     over, under = (int(part) for part in stream.get("avg_frame_rate", "0/0").split("/"))
     created = movie.creation_time
     return Footage(
@@ -13294,7 +13892,7 @@ def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Mov
         key_gap=movie.key_gap,
         camera=Camera(make, model, width, height, _orientation(stream)),
         created=parse_time(tags.get("creation_time")) if created is None else created,
-        zoned=zoned_time(_first_of(tags, _ZONED_TAGS) or ""),
+        zoned=zoned_time(first_of(tags, _ZONED_TAGS) or ""),
         look=_look(stream)._replace(sphere=movie.sphere or _shown_sphere(stream)),
     )
 
@@ -13309,14 +13907,7 @@ def _look(stream: Dict[str, Any]) -> Look:
 
 
 # tags of a container or a stream, as ffprobe names them
-_MAKES = ("com.apple.quicktime.make", "com.android.manufacturer")
-_MODELS = ("com.apple.quicktime.model", "com.android.model")
-_ZONED_TAGS = ("com.apple.quicktime.creationdate", "creation_date", "date", "date_recorded")
-
-
-def _first_of(tags: Mapping[str, str], names: Sequence[str]) -> Optional[str]:
-    """The first of some tags that is there; None = none is."""
-    return next((tags[name] for name in names if name in tags), None)
+_ZONED_TAGS = (*DATE_KEYS, "creation_date", "date", "date_recorded")
 
 
 def _shown_sphere(stream: Dict[str, Any]) -> str:
@@ -13440,11 +14031,10 @@ _CLOCKS_AGREE_S = 2.0  # seconds; clocks of a video that are further apart are t
 
 
 @dataclass(frozen=True)
-class Video(Group):
+class FrameOptions(Group):
     """video"""
 
     word: ClassVar[str] = "video"
-    video_path: str = opt(REQUIRED, Rule("video, or folder of videos", "PATH"))
     video_sample_interval: float = opt(
         2.0, Rule("time in the video between two frames", "SECONDS", above=0)
     )
@@ -13472,6 +14062,13 @@ class Video(Group):
         ),
     )
     ffmpeg_path: Optional[str] = opt(None, rare("ffmpeg, or the folder it is in", "FILE"))
+
+
+@dataclass(frozen=True)
+class Video(FrameOptions):
+    """video"""
+
+    video_path: str = opt(REQUIRED, Rule("video, or folder of videos", "PATH"))
 
 
 def distance_times(track: Track, start: float, end: float, metres: float) -> List[float]:
@@ -13653,28 +14250,25 @@ class Timing(NamedTuple):
         return None
 
 
-class Setup(NamedTuple):
-    """What all videos of a run have in common."""
+class Timer(NamedTuple):
+    """What tells when and where the videos of a run were taken."""
 
-    video: Video
+    video: FrameOptions  # of a run of several videos, without paths
     geotagging: Geotagging
     guides: Sequence[Guide]  # where positions come from; without a track: each video's own
     tracks: OwnTracks  # each video's own
-    ffmpeg: Ffmpeg
     notes: Notes
-    ui: Ui
 
     def settings(self, path: str) -> List[object]:
         """All that decides which frames a video gives and what is written into them, but for the
         video itself.
         """
         paths = self.geotagging.paths
-        video = dataclasses.replace(self.video, video_path=".", ffmpeg_path=None)
         geotagging = dict(self.geotagging.plain(), geotag_source_path="." if paths else None)
         own = self.tracks.get(path)
         beside = [own.side] if own is not None and own.side else []
         stamps = [track_stamps([side]) for side in beside]
-        return [video.plain(), geotagging, track_stamps(paths), *stamps]
+        return [self.video.plain(), geotagging, track_stamps(paths), *stamps]
 
     def clock(
         self, recorded: Tuple[Optional[float], str], zero: Optional[float], given: Optional[float]
@@ -13781,11 +14375,19 @@ class Setup(NamedTuple):
                 f"GPS time; it goes by {clock}"
             )
 
+
+class Setup(NamedTuple):
+    """What all videos of which frames are taken have in common."""
+
+    timer: Timer
+    ffmpeg: Ffmpeg
+    ui: Ui
+
     def moments(self, footage: Footage, first: float, timing: Timing) -> List[float]:
         """The video's own times after the first frame at which frames are wanted, by interval or by
         distance.
         """
-        video, length = self.video, footage.duration or 0.0
+        video, length = self.timer.video, footage.duration or 0.0
         interval = video.video_sample_interval
         if video.video_sample_distance is None:
             count = int(length / interval + EARLY_S)
@@ -13829,7 +14431,7 @@ def _take(
     """Take the frames of a video into a folder; returns their timing and what ffmpeg
     complained of.
     """
-    video, word = setup.video, "sampling " + os.path.basename(footage.path)
+    video, word = setup.timer.video, "sampling " + os.path.basename(footage.path)
     interval, length = video.video_sample_interval, footage.duration or 0.0
     dense = video.video_sample_distance is None and not seeking_pays(footage, interval)
     total = int(length / interval) + 1
@@ -13847,7 +14449,7 @@ def _take(
             "no_pictures", what, file=footage.path, value=wrong[0], remedy="leave it out"
         )
     first = frame_times(folder)[0] / FRAME_UNITS
-    timing = setup.timing(footage, first, given)
+    timing = setup.timer.timing(footage, first, given)
     if not dense:
         wrong += _take_moments(setup, footage, folder, setup.moments(footage, first, timing))
     return timing, next(filter(None, wrong), "")
@@ -13982,7 +14584,7 @@ class SampleRecord:
         return kept
 
 
-def _digest(path: str) -> str:
+def video_digest(path: str) -> str:
     """What a video is known by, whatever its name: its size and both its ends. Raises ToolError
     when unreadable.
     """
@@ -14045,8 +14647,8 @@ def sample_one(
     """
     import tempfile
 
-    digest = _digest(path)
-    settings = short_hash(digest, setup.settings(path), given)
+    digest = video_digest(path)
+    settings = short_hash(digest, setup.timer.settings(path), given)
     there = record.there(record.of(path, digest), settings)
     if there:
         report.skipped.setdefault(SKIP_SAMPLED, []).extend(map(record.place, there))
@@ -14069,7 +14671,7 @@ def sample_one(
         _say_damage(made, footage, setup, report)
 
 
-def _span(begin: float, end: float) -> str:
+def span_words(begin: float, end: float) -> str:
     """Two times, from the one to the other."""
     return f"{format_time(begin)} to {format_time(end)}"
 
@@ -14101,7 +14703,7 @@ def _say_look(footage: Footage, ffmpeg: Ffmpeg, notes: Notes) -> None:
 
 def _say_sampled(footage: Footage, made: _Sampled, kept: Sequence[str], setup: Setup) -> None:
     """Say what came of one video."""
-    timing, name, notes = made.timing, os.path.basename(footage.path), setup.notes
+    timing, name, notes = made.timing, os.path.basename(footage.path), setup.timer.notes
     notes.say(
         f"{name}: {len(made.frames)} frames, the first at {format_time(timing.start)} UTC, clock: "
         f"{timing.clock}"
@@ -14112,12 +14714,14 @@ def _say_sampled(footage: Footage, made: _Sampled, kept: Sequence[str], setup: S
             f"{name} was sampled before; {len(kept)} of its frames were changed or uploaded since "
             f"and stay: {some}"
         )
-    if not timing.ways and set(setup.geotagging.sources).intersection(VIDEO_SOURCES):
+    if not timing.ways and set(setup.timer.geotagging.sources).intersection(VIDEO_SOURCES):
         why = why_unplaced(Path(footage.path))
         notes.say(f"{name} has no GPS track: its frames have no position ({why})")
     if made.nowhere:
-        span = _span(timing.start, timing.start + timing.after(made.seconds[-1]))
-        tracks = ", ".join(_span(way.points[0].time, way.points[-1].time) for way, _ in timing.ways)
+        span = span_words(timing.start, timing.start + timing.after(made.seconds[-1]))
+        tracks = ", ".join(
+            span_words(way.points[0].time, way.points[-1].time) for way, _ in timing.ways
+        )
         notes.say(
             f"{name}: {made.nowhere} frames lie outside of its track and have no position: frames "
             f"{span}, track {tracks} (UTC); --timezone or --video_start_time may mend it"
@@ -14127,7 +14731,7 @@ def _say_sampled(footage: Footage, made: _Sampled, kept: Sequence[str], setup: S
 
 def _say_damage(made: _Sampled, footage: Footage, setup: Setup, report: Report) -> None:
     """Say how far the frames of a damaged video reach; where some are missing, that is trouble."""
-    length, video = footage.duration, setup.video
+    length, video = footage.duration, setup.timer.video
     end = made.seconds[-1] + video.video_sample_interval
     end = min(end, made.seconds[-1] if length is None else length)
     wrong = (
@@ -14139,7 +14743,25 @@ def _say_damage(made: _Sampled, footage: Footage, setup: Setup, report: Report) 
     if video.video_sample_distance is None and (length or 0.0) > end:
         report.trouble.append(problem)
     else:
-        setup.notes.say(str(problem))
+        setup.timer.notes.say(str(problem))
+
+
+def with_starts(paths: Sequence[str], timer: Timer) -> Iterator[Tuple[str, Optional[float]]]:
+    """Videos with when each begins, seconds UTC, as far as the user says so: those behind the first
+    follow without a pause.
+    """
+    video, start = timer.video, None
+    if video.video_start_time is not None:
+        start = video.video_start_time / 1000
+        if video.video_start_time < _MIXED_UP_MS:
+            given = f"--video_start_time {video.video_start_time} means {format_time(start)}"
+            timer.notes.say(given + ": it is in milliseconds")
+    for path in paths:
+        yield path, start
+        # None: the next ones go by their own clocks, and say so
+        if start is not None and len(paths) > 1:
+            length = read_movie(path).duration
+            start = None if length is None else start + length * video.video_duration_ratio
 
 
 def find_videos(path: str, trouble: List[Problem]) -> List[str]:
@@ -14184,29 +14806,257 @@ def sample_videos(options: Options, ui: Ui) -> Report:
         Ffmpeg(video.ffmpeg_path),
         video_tracks(paths, notes.say if asked else LOG.info),
     )
-    setup = Setup(video, geotagging, guides, tracks, ffmpeg, notes, ui)
+    kept = dataclasses.replace(video, video_path=".", ffmpeg_path=None)
+    setup = Setup(Timer(kept, geotagging, guides, tracks, notes), ffmpeg, ui)
     folder = os.path.abspath(options[Input].import_path)
     with Journal(folder, wait=options[Waiting].wait) as journal:
         _sample_each(paths, SampleRecord(journal), setup, report)
     return report
 
 
+def sample_below(options: Options, ui: Ui) -> Optional[Report]:
+    """Frames of all videos below the folders of a run, sampled into these; None = that was not
+    asked for.
+    """
+    if options[Videos].videos != AS_FRAMES:
+        return None
+    whole = Report("sample_video", told=Told("sampled"))
+    asked = dataclasses.asdict(options[FrameOptions])
+    for top in options[Input].folders:
+        video = options.having(Video(**dict(asked, video_path=top)))
+        try:
+            told = sample_videos(video.having(Input(top)), ui)
+        except NotFound as error:
+            if error.problem.code != "no_videos":
+                raise
+            continue
+        whole.done += told.done
+        whole.failed += told.failed
+        whole.trouble += told.trouble
+        whole.told.lines += told.told.lines
+        for code, paths in told.skipped.items():
+            whole.skipped.setdefault(code, []).extend(paths)
+    return whole
+
+
 def _sample_each(paths: Sequence[str], record: SampleRecord, setup: Setup, report: Report) -> None:
-    """Sample one video after the other; those behind a given start follow without a pause."""
-    video, notes = setup.video, setup.notes
-    start = None if video.video_start_time is None else video.video_start_time / 1000
-    if start is not None and start * 1000 < _MIXED_UP_MS:
-        given = f"--video_start_time {round(start * 1000)} means {format_time(start)}"
-        notes.say(given + ": it is in milliseconds")
-    for path in paths:
+    """Sample one video after the other."""
+    for path, start in with_starts(paths, setup.timer):
         try:
             sample_one(path, record, setup, start, report)
         except ToolError as error:
             report.failed.append(error.problem)
-        # None: the next ones go by their own clocks, and say so
-        if start is not None and len(paths) > 1:
-            length = read_movie(path).duration
-            start = None if length is None else start + length * video.video_duration_ratio
+
+
+# ---- Whole videos -------------------------------------------------------------------------------
+# Here: where a video that goes up whole was, on its own time line, or why it does not go.
+# Not here: the bytes that go up; sending.
+
+PARKED_M = 10.0  # metres; what never gets further from its first place shows one view
+_STEPS_IN_AREA = 1000  # places looked at between two of a track, at most
+
+
+class Making(NamedTuple):
+    """What all videos of a run that go up whole have in common."""
+
+    timer: Timer
+    whose: Uploader
+    device: MetaData
+    areas: Tuple[Area, ...]  # that are left out
+
+    def settings(self, path: str, digest: str, given: Optional[float]) -> str:
+        """A hash of all that decides what becomes of a video."""
+        names = (self.device.device_make, self.device.device_model)
+        whose = (self.whose.user_name, self.whose.organization_key)
+        form = (STREAM_FORM, text_hash(repr(self.areas)))
+        return short_hash(digest, self.timer.settings(path), given, names, whose, form)
+
+
+def _footage_of(path: str) -> Footage:
+    """A video as our own reader knows it."""
+    movie = read_movie(path)
+    return Footage(
+        path=path,
+        duration=movie.duration,
+        rate=0.0,
+        pixels=0,
+        reorder=0,
+        key_gap=None,
+        camera=Camera(movie.make, movie.model),
+        created=movie.creation_time,
+        zoned=movie.zoned,
+    )
+
+
+def clip_of(
+    path: str, making: Making, before: Optional[Clip] = None, given: Optional[float] = None
+) -> Clip:
+    """What becomes of a video: its places, or why it cannot go up; what was known before, where
+    nothing has changed. given: seconds UTC of its begin, where the user says so.
+    """
+    stamp, whose = stamp_of(path), making.whose
+    name = os.path.basename(path)
+    clip = Clip(name, "", *stamp, user=whose.user_name, organization=whose.organization_key)
+    try:
+        clip = clip._replace(digest=video_digest(path))
+        settings = making.settings(path, clip.digest, given)
+        if before is not None and (before.settings, before.stamp) == (settings, stamp):
+            if before.problem is None:
+                return before
+        clip = clip._replace(settings=settings)
+        return _with_way(path, clip, making, given)
+    except ToolError as error:
+        return clip._replace(problem=error.problem._replace(file=""))
+
+
+def _with_way(path: str, clip: Clip, making: Making, given: Optional[float]) -> Clip:
+    """A video with its places; raises ToolError where it cannot go up."""
+    try:
+        with open_file(path) as handle:
+            check_video(Source(handle, Path(path)))
+    except OSError as error:
+        raise unreadable_track(Path(path), error) from error
+    footage = _footage_of(path)
+    places, source = _way_of(footage, making, given)
+    zoned = making.timer.geotagging.clockwork.zone is not None
+    make = making.device.device_make or footage.camera.make
+    model = making.device.device_model or footage.camera.model
+    if passes_through(making.areas, places):
+        raise ToolError(
+            "through_area",
+            "passes through an area that is left out",
+            file=path,
+            remedy="--videos sample sends its frames outside of it; or cut the video there",
+        )
+    start = Fix(0.0, places[0].lat, places[0].lon)
+    parked = all(distance(start, Fix(0.0, one.lat, one.lon)) <= PARKED_M for one in places)
+    local = True if source == CAMERA_CLOCK and not zoned else None
+    clip = clip._replace(make=make, model=model, source=source, local=local, places=tuple(places))
+    records = hashlib.sha1(b"".join(camm_records(clip.sent))).hexdigest()
+    track = short_hash(STREAM_FORM, make, model, records, [one.video for one in places])
+    return clip._replace(track=track, parked=parked or None)
+
+
+def _way_of(footage: Footage, making: Making, given: Optional[float]) -> Tuple[List[Sample], str]:
+    """(places of a video in order, by which clock); raises ToolError where there are none."""
+    timer = making.timer
+    timing = timer.timing(footage, 0.0, given)
+    for track, begin in timing.ways:
+        places = _within(track, begin, timing, footage.duration)
+        if places:
+            return places, track.clock
+    if not timing.ways:
+        why = why_unplaced(Path(footage.path))
+        raise ToolError(
+            "video_no_track", "has no GPS track", file=footage.path, value=why, remedy=_THREE_WAYS
+        )
+    track, begin = timing.ways[0]
+    span = f"it shows {span_words(begin, begin + timing.after(footage.duration or 0.0))}"
+    raise ToolError(
+        "video_outside",
+        "was taken outside of its track",
+        file=footage.path,
+        value=f"{span}, the track {span_words(track.points[0].time, track.points[-1].time)}",
+        remedy="--video_start_time or --timezone tells when it was taken",
+    )
+
+
+_THREE_WAYS = (
+    "switch on the camera's GPS; or put its track beside it, as NAME.gpx; or give --geotag_source "
+    "gpx --geotag_source_path FILE"
+)
+
+
+def _within(track: Track, begin: float, timing: Timing, length: Optional[float]) -> List[Sample]:
+    """The places of a track in a video that begins at begin, by the clock of the track: its points,
+    and where it is cut at an end of the video also the place there.
+    """
+    end = math.inf if length is None else length
+    seconds = timing.shown(point.time - begin for point in track.points)
+    pairs = [(round(video, 6), point) for video, point in zip(seconds, track.points)]
+    inside = [pair for pair in pairs if 0.0 <= pair[0] <= end]
+    for border in (0.0, end):
+        beyond = pairs[0][0] < 0.0 if border == 0.0 else pairs[-1][0] > end
+        if beyond and border not in [video for video, _ in inside]:
+            with contextlib.suppress(OutsideTrack):
+                fix = fix_at(track, begin + timing.after(border), timing.max_gap)
+                inside.append((border, fix))
+    inside.sort(key=lambda pair: pair[0])
+    return [Sample(video, fix.time, fix.lat, fix.lon, fix.alt) for video, fix in inside]
+
+
+def passes_through(areas: Sequence[Area], places: Sequence[Sample]) -> bool:
+    """Whether a way by some places goes through an area that is left out."""
+    if not areas:
+        return False
+    fixes = [Fix(one.video, one.lat, one.lon) for one in places]
+    smallest = min(area.metres for area in areas)
+    for a, b in zip(fixes, [*fixes[1:], fixes[-1]]):
+        steps = 1 + min(_STEPS_IN_AREA, int(2 * distance(a, b) / smallest))
+        for step in range(steps):
+            when = a.time + (b.time - a.time) * step / steps
+            if is_excluded(areas, between(a, b, when) if b.time > a.time else a):
+                return True
+    return False
+
+
+def _making_of(paths: Sequence[Path], course: Course, known: Known, report: Report) -> Making:
+    """What some videos have in common."""
+    options, notes = course.options, Notes(say, report.notes)
+    video = dataclasses.replace(options[FrameOptions], ffmpeg_path=None)
+    tracks = video_tracks(paths, notes.say)
+    timer = Timer(video, options[Geotagging], known.guides, tracks, notes)
+    return Making(timer, known.uploader, options[MetaData], course.areas)
+
+
+def prepare_videos(
+    paths: Sequence[Path], course: Course, known: Known, report: Report, ui: Ui
+) -> None:
+    """Find the places of videos that are to go up whole, and have them in the journals of their
+    folders; counts them in the report, and says what comes next.
+    """
+    options, config = course.options, Configuration()
+    making = _making_of(paths, course._replace(areas=areas_of_run(options, config)), known, report)
+    good: List[Clip] = []
+    with contextlib.ExitStack() as stack:
+        dry, wait = options[Dry].dry_run, options[Waiting].wait
+        places, problems = open_places(paths, not dry, stack, wait)
+        for count, (path, start) in enumerate(with_starts(list(map(str, paths)), making.timer), 1):
+            folder = os.path.dirname(path)
+            if folder in places:
+                clip, outcome = _prepare_one(path, places[folder], making, start, course)
+                report.count(path, outcome)
+                good += [clip] if clip.outcome(path) is None else []
+            else:
+                report.count(path, not_open(Path(path), problems[folder]).outcome)
+            ui.progress("reading videos", count, len(paths), 0)
+    if good:
+        metres = sum(map(_way_length, good))
+        report.told.lines.append(f"{plural(len(good), 'video')}, {metres / 1000:.1f} km")
+    say_account(course, config, report)
+
+
+def _way_length(clip: Clip) -> float:
+    """Metres along the places of a video."""
+    fixes = [Fix(one.video, one.lat, one.lon) for one in clip.places]
+    return sum(map(distance, fixes, fixes[1:]))
+
+
+def _prepare_one(
+    path: str, place: Place, making: Making, given: Optional[float], course: Course
+) -> Tuple[Clip, Optional[Outcome]]:
+    """Find the places of one video, and have them in the journal; gives also what came of it."""
+    name, journal = os.path.basename(path), place.journal
+    before, again = journal.clip(name), course.options[Again].rerun
+    clip = clip_of(path, making, None if again else before, given)
+    if clip is before:
+        sent = journal.sent(course.service, name)
+        arrived = sent is not None and sent.arrived and sent.photo == clip.id
+        done = Outcome("skipped", SKIP_UPLOADED if arrived else SKIP_PROCESSED)
+        return clip, clip.outcome(path) or done
+    if not course.options[Dry].dry_run:
+        journal.append([clip])
+    return clip, clip.outcome(path)
 
 
 # ---- HTTP ---------------------------------------------------------------------------------------
@@ -14848,11 +15698,16 @@ def _offset(server: Server, entity: Entity, headers: Mapping[str, str]) -> int:
     return offset
 
 
-def finish_upload(server: Server, handle: str, organization: Optional[str], token: str) -> str:
-    """Have the service finish what a manifest names; returns what it calls the result. Repeating it
-    is harmless.
+MANIFEST_TYPE, VIDEO_TYPE = "mly_bundle_manifest", "mly_camm_video"  # what the service finishes
+
+
+def finish_upload(
+    server: Server, handle: str, kind: str, organization: Optional[str], token: str
+) -> str:
+    """Have the service finish a video, or what a manifest names; returns what it calls the result.
+    Repeating it is harmless.
     """
-    wish = {"file_handle": handle, "file_type": "mly_bundle_manifest"}
+    wish = {"file_handle": handle, "file_type": kind}
     if organization:
         wish["organization_id"] = organization
     url = server.graph + "/finish_upload"
@@ -15118,18 +15973,50 @@ OUTDATED, ELSEWHERE = "there with another time or position", "there from another
 ARRIVED = (THERE, OUTDATED, SENT)  # in the sequence that it is in here
 
 
-@dataclass
-class Parcel:
-    """One image on its way."""
+class Goods(NamedTuple):
+    """An image, or a video, that is to be sent."""
 
     path: str
     found: Found
     place: Place  # its folder
     fix: Optional[Fix] = None  # its time, by which its sequence is ordered, and position
+    clip: Optional[Clip] = None  # of a video, its places left out; None = an image
+
+
+@dataclass
+class Parcel:
+    """One image, or video, on its way."""
+
+    goods: Goods
     state: str = DUE  # of those above
     handle: str = ""  # what the service gave for it
     problem: Optional[Problem] = None  # why it failed; of one that is due: in an earlier run
     arrival: Optional[Arrival] = None  # how the service got it from another folder
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return self.goods.path
+
+    @property
+    def found(self) -> Found:
+        """What it carried."""
+        return self.goods.found
+
+    @property
+    def place(self) -> Place:
+        """Its folder."""
+        return self.goods.place
+
+    @property
+    def fix(self) -> Optional[Fix]:
+        """Its time and position, as far as they are known; a video has several."""
+        return self.goods.fix
+
+    @property
+    def clip(self) -> Optional[Clip]:
+        """What is known of a video; None = it is an image."""
+        return self.goods.clip
 
     @property
     def name(self) -> str:
@@ -15138,8 +16025,15 @@ class Parcel:
 
     @property
     def photo(self) -> str:
-        """The id of the photo."""
-        return photo_id(self.name, self.found)
+        """The id of the photo, or of the video."""
+        return photo_id(self.name, self.found) if self.clip is None else self.clip.id
+
+    @property
+    def where(self) -> Optional[str]:
+        """What stands for its time and position; None = not known."""
+        if self.clip is not None:
+            return self.clip.track
+        return None if self.fix is None else fix_id(self.fix)
 
     @property
     def outcome(self) -> Optional[Outcome]:
@@ -15167,6 +16061,11 @@ class Batch:
     stage: str = OPEN  # or HELD, FINISHED
     lenient: bool = False  # whether it is complete without those that failed
     problem: Optional[Problem] = None  # why it could not be finished
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is one video, and no images."""
+        return any(parcel.clip for parcel in self.parcels)
 
     @property
     def complete(self) -> bool:
@@ -15239,6 +16138,31 @@ class Shipment:
             if batch.parcels[-1].place is place:  # in natural order, which sort keeps among equals
                 batch.parcels.sort(key=lambda parcel: parcel.fix.time if parcel.fix else 0.0)
 
+    def add_videos(self, paths: Sequence[str], making: Making, dry: bool) -> None:
+        """Add videos of folders that are open, or note why they are not sent. Of those that were
+        not processed the places are found now.
+        """
+        for path in paths:
+            name, place = os.path.basename(path), self.places[os.path.dirname(path)]
+            before = place.journal.clip(name)
+            if before is not None and before.user is not None:
+                clip = _as_processed_before(path, before)
+            else:
+                clip = clip_of(path, making, before)
+                if clip != before and not dry:
+                    place.journal.append([clip])
+            outcome = clip.outcome(path)
+            if outcome is None and passes_through(self.areas, clip.places):
+                problem = Problem(SKIP_EXCLUDED, "passes through an area that is left out")
+                outcome = Outcome("failed", problem.code, problem._replace(file=path))
+            if outcome is not None:
+                self.outcomes[path] = outcome
+                continue
+            batch = Batch(clip.id, place, clip.user, clip.organization)
+            found = Found(digest=clip.digest, size=clip.size, mtime=clip.mtime)
+            goods = Goods(path, found, place, clip=clip._replace(places=()))
+            self._sort_in(batch, Parcel(goods))
+
     def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
         """Put an image into its sequence; gives the outcome of one that is not to be sent."""
         if image is not None and (image.is_left_out or image.is_excluded):
@@ -15261,7 +16185,7 @@ class Shipment:
             return _in_parts(path, [one for one in span if one not in self.places])
         batch = Batch(image.sequence, home, name, user.organization_key)
         found = self._found_now(path, image)
-        self._sort_in(batch, Parcel(path, found, place, image.geotag.fix))
+        self._sort_in(batch, Parcel(Goods(path, found, place, image.geotag.fix)))
         return None
 
     def _home_of(self, image: Image, place: Place) -> Optional[Place]:
@@ -15300,7 +16224,7 @@ class Shipment:
             return Outcome("skipped", SKIP_EXCLUDED)
         folder = os.path.basename(place.folder).encode("utf-8", "replace")
         batch = Batch(own.sequence or uuid_of(folder), place, own.user, own.organization)
-        self._sort_in(batch, Parcel(path, found, place))
+        self._sort_in(batch, Parcel(Goods(path, found, place)))
         return None
 
     def _sort_in(self, batch: Batch, parcel: Parcel) -> None:
@@ -15323,7 +16247,7 @@ class Shipment:
         state = THERE
         if sent.status == "elsewhere":
             state = ELSEWHERE
-        elif sent.fix and (parcel.fix is None or sent.fix != fix_id(parcel.fix)):
+        elif sent.fix and sent.fix != parcel.where:
             state = OUTDATED
         if state != THERE and self.asked.reupload:
             return
@@ -15341,6 +16265,12 @@ class Shipment:
                 if parcel.state in ARRIVED and sent is not None and sent.picture:
                     photos.append((sent.picture, parcel.path))
         self.history.keep(photos)
+
+    @property
+    def noun(self) -> str:
+        """What its parcels are."""
+        kinds = {"image" if parcel.clip is None else "video" for parcel in self.parcels}
+        return "file" if len(kinds) > 1 else next(iter(kinds), "image")
 
     def outdated(self) -> int:
         """How many images the service has with another time or position."""
@@ -15371,6 +16301,21 @@ class Shipment:
         return None if dry and parcel.state == DUE else parcel.outcome
 
 
+def _as_processed_before(path: str, clip: Clip) -> Clip:
+    """A video as it was processed, or that it was changed since."""
+    stamp = stamp_of(path)
+    if stamp == clip.stamp or clip.problem is not None:
+        return clip
+    try:
+        same = video_digest(path) == clip.digest
+    except ToolError as error:
+        return clip._replace(problem=error.problem)
+    if same:
+        return clip._replace(size=stamp.size, mtime=stamp.mtime)
+    wrong, remedy = "was changed since it was processed", "run process again"
+    return clip._replace(problem=Problem("changed", wrong, remedy=remedy))
+
+
 def _in_parts(path: str, folders: Sequence[str]) -> Outcome:
     """The outcome of an image whose sequence runs through folders that are not part of the run."""
     problem = Problem(
@@ -15390,28 +16335,31 @@ def _not_processed(path: str) -> Outcome:
     return Outcome("failed", problem.code, problem)
 
 
-# ---- Upload -------------------------------------------------------------------------------------
-# Here: the bytes of an image as they go out, the crew of threads; what is sent, journaled.
-# Not here: which images are ready, requests, sockets.
-
-FLUSH_S = 2.0  # seconds after which the journal of an upload is flushed
-ENDS_RUN = (  # errors that would be the same for every image
-    "unreachable",
-    "bad_certificate",
-    "bad_proxy",
-)
+# ---- Outgoing -----------------------------------------------------------------------------------
+# Here: the bytes of an image or a video as they go out.
+# Not here: requests; what is sent when.
 
 
 class Ready(NamedTuple):
-    """The bytes of one image as they go out."""
+    """The bytes of one image or video as they go out."""
 
     path: str  # the file that the rest comes from
-    head: bytes  # what goes out instead of the file's first `start` bytes
-    start: int
-    size: int  # bytes in all
+    head: bytes  # what goes out first
+    spans: Sequence[Tuple[int, int]]  # (start, end) of the file, which follow it
     md5: str  # of all of them
     stamp: Tuple[int, int]  # size and time in ns of the file, to notice a change
-    picture: str  # digest of the scans, which no description changes
+    picture: str  # stands for the pictures, which no description changes
+    ending: str = "jpg"  # of its key
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return Stream(self.head, self.spans).size
+
+    @property
+    def key(self) -> str:
+        """Under which the service gets it."""
+        return f"mly_tools_{self.md5}.{self.ending}"
 
 
 def digest_of(stream: BinaryIO, path: str, head: bytes = b"", start: int = 0) -> Ready:
@@ -15427,8 +16375,8 @@ def digest_of(stream: BinaryIO, path: str, head: bytes = b"", start: int = 0) ->
         if start:
             picture.update(piece if end is None else piece[: max(0, end - at)])
         at += len(piece)
-    stamp, size = (status.st_size, status.st_mtime_ns), len(head) + at - start
-    return Ready(path, head, start, size, digest.hexdigest(), stamp, picture.hexdigest())
+    stamp = status.st_size, status.st_mtime_ns
+    return Ready(path, head, [(start, at)], digest.hexdigest(), stamp, picture.hexdigest())
 
 
 def ready_image(place: Place, name: str, config: Configuration) -> Ready:
@@ -15446,8 +16394,7 @@ def ready_image(place: Place, name: str, config: Configuration) -> Ready:
                 return digest_of(stream, path, head, len(head))
         if not is_same_file(image, os.stat(path)):
             if as_read(Path(path), image, read_found(path), config).described is None:
-                wrong = "was changed since it was processed"
-                raise UploadError("changed", wrong, file=path, remedy="run process again")
+                raise _was_changed(path, "since it was processed")
         copy = place.journal.copy_path(name)
         source = copy if image.described.into == "copy" and os.path.isfile(copy) else path
         secret = config.secret() if image.described.master else None
@@ -15463,25 +16410,100 @@ def _vanished(path: str, error: OSError) -> UploadError:
     return UploadError("vanished", "cannot be read any more", file=path, value=cause, remedy=remedy)
 
 
-def pieces_of(ready: Ready, offset: int) -> Iterator[bytes]:
-    """The bytes to send from an offset on; raises UploadError when the file changes meanwhile."""
+def ready_video(place: Place, name: str, keep_on: Callable[[], None]) -> Ready:
+    """The bytes of a video with its places, by the journal. Its md5 is found once, and then known
+    by the journal; keep_on is called meanwhile, and may raise. Raises ToolError.
+    """
+    path, clip = os.path.join(place.folder, name), place.journal.clip(name)
+    if clip is None:
+        raise _was_changed(path, "since it was processed")
+    try:
+        with open_file(path) as handle:
+            status = os.fstat(handle.fileno())
+            movie = Source(handle, Path(path))
+            stream = video_stream(movie, clip.sent, clip.make, clip.model)
+    except OSError as error:
+        raise _vanished(path, error) from error
+    stamp = status.st_size, status.st_mtime_ns
+    ready = Ready(path, stream.head, stream.spans, "", stamp, clip.digest, "mp4")
+    now = Hashed(name, *stamp_by(status), clip.track, "")
+    known = place.journal.hashed(name)
+    if known is not None and known._replace(md5="") == now:
+        return ready._replace(md5=known.md5)
+    digest = hashlib.md5()
+    for piece in pieces_of(ready, 0, COPY_BYTES):
+        digest.update(piece)
+        keep_on()
+    place.journal.append([now._replace(md5=digest.hexdigest())])
+    return ready._replace(md5=digest.hexdigest())
+
+
+def _was_changed(path: str, when: str) -> UploadError:
+    remedy = "run the same command again" if when == _MEANWHILE else "run process again"
+    return UploadError("changed", f"was changed {when}", file=path, remedy=remedy)
+
+
+_MEANWHILE = "while it was sent"
+
+
+def pieces_of(ready: Ready, offset: int, most: int = SEND_BYTES) -> Iterator[bytes]:
+    """The bytes to send from an offset on, so many at a time; raises UploadError when the file
+    changes meanwhile.
+    """
     head = ready.head[offset:]
-    for start in range(0, len(head), SEND_BYTES):
-        yield head[start : start + SEND_BYTES]
-    left = ready.size - max(offset, len(ready.head))
+    for start in range(0, len(head), most):
+        yield head[start : start + most]
     try:
         with open_file(ready.path) as stream:
-            stream.seek(ready.start + max(0, offset - len(ready.head)))
-            while left > 0:
-                piece = stream.read(min(SEND_BYTES, left))
+            skip = max(0, offset - len(ready.head))
+            for piece in _cut_out(stream, ready.spans, skip, most):
                 status = os.fstat(stream.fileno())
                 if not piece or (status.st_size, status.st_mtime_ns) != ready.stamp:
-                    wrong, remedy = "was changed while it was sent", "run the same command again"
-                    raise UploadError("changed", wrong, file=ready.path, remedy=remedy)
-                left -= len(piece)
+                    raise _was_changed(ready.path, _MEANWHILE)
                 yield piece
     except OSError as error:
         raise _vanished(ready.path, error) from error
+
+
+def _cut_out(
+    stream: BinaryIO, spans: Sequence[Tuple[int, int]], skip: int, most: int
+) -> Iterator[bytes]:
+    """The bytes of some stretches of a file, but for the first ones, so many at a time; nothing
+    where the file ends before they do.
+    """
+    parts: List[bytes] = []
+    room = most
+    for start, end in spans:
+        at, skip = start + skip, max(0, skip - (end - start))
+        if at >= end:
+            continue
+        stream.seek(at)
+        while at < end:
+            piece = stream.read(min(room, end - at))
+            if not piece:
+                yield b""
+                return
+            parts.append(piece)
+            at, room = at + len(piece), room - len(piece)
+            if not room:
+                yield b"".join(parts)
+                parts, room = [], most
+    if parts:
+        yield b"".join(parts)
+
+
+# ---- Upload -------------------------------------------------------------------------------------
+# Here: the crew of threads that sends images and videos; what is sent, journaled.
+# Not here: which images are ready, requests, sockets.
+
+FLUSH_S = 2.0  # seconds after which the journal of an upload is flushed
+SHOW_S = 0.5  # seconds after which it is shown how far a file is
+VIDEO_PIECE = 1 << 18  # bytes of a video sent at a time
+ENDS_RUN = (  # errors that would be the same for every image
+    "unreachable",
+    "bad_certificate",
+    "bad_proxy",
+)
 
 
 class Crew:
@@ -15611,8 +16633,8 @@ class Sender:
         service, journal = self.shipment.service, parcel.place.journal
         key: Optional[str] = None
         try:
-            ready = ready_image(parcel.place, parcel.name, self.shipment.config)
-            key = f"mly_tools_{ready.md5}.jpg"
+            ready = self._ready(parcel)
+            key = ready.key
             before = journal.sent(service, parcel.name)
             begun = before is not None and not before.arrived and before.key == key
             line = self._line_of(parcel, ready)
@@ -15621,7 +16643,7 @@ class Sender:
             with self._turns.take(key) as again:
                 self.server.wait(0.0)
                 journal.append([line], flush=False)
-                entity = Entity(key, ready.size, functools.partial(pieces_of, ready))
+                entity = Entity(key, ready.size, functools.partial(self._pieces, ready))
                 handle = put_entity(self.server, entity, self.tokens[batch.user], begun or again)
         except ToolError as error:
             if _ends_run(error):
@@ -15634,18 +16656,27 @@ class Sender:
         else:
             self._settle(batch, parcel, line._replace(status="sent", handle=handle))
 
+    def _ready(self, parcel: Parcel) -> Ready:
+        """The bytes of an image or a video as they go out."""
+        if parcel.clip is None:
+            return ready_image(parcel.place, parcel.name, self.shipment.config)
+        return ready_video(parcel.place, parcel.name, lambda: self.server.wait(0.0))
+
+    def _pieces(self, ready: Ready, offset: int) -> Iterator[bytes]:
+        """The bytes to send from an offset on; how far they are is shown."""
+        whole = ready.ending == "jpg" or self.shipment.asked.max_rate is not None
+        for piece in pieces_of(ready, offset, SEND_BYTES if whole else VIDEO_PIECE):
+            yield piece
+            if self._pulse.shows():
+                sent = self.server.wire.pace.sent
+                self.ui.progress("uploading", self._pulse.settled, self._pulse.total, sent)
+
     def _line_of(self, parcel: Parcel, ready: Ready) -> Sent:
         """The line of an image that is about to be sent."""
-        fix = None if parcel.fix is None else fix_id(parcel.fix)
-        return Sent(
-            parcel.name,
-            self.shipment.service,
-            "started",
-            parcel.photo,
-            f"mly_tools_{ready.md5}.jpg",
-            picture=picture_id(ready.picture, parcel.found),
-            fix=fix,
-        )
+        picture = picture_id(ready.picture, parcel.found) if parcel.clip is None else ready.picture
+        service, photo = self.shipment.service, parcel.photo
+        line = Sent(parcel.name, service, "started", photo, ready.key)
+        return line._replace(picture=picture, fix=parcel.where)
 
     def _came_before(self, parcel: Parcel, picture: str) -> bool:
         """Whether a photo came to the service from elsewhere."""
@@ -15697,7 +16728,8 @@ class Sender:
             for parcel in batch.parcels:
                 known = parcel.found
                 owner = owners.setdefault((known.digest, known.size), parcel.place)
-                if known.clocks and owner is not parcel.place and parcel.state == DUE:
+                told = known.clocks or parcel.clip
+                if told and owner is not parcel.place and parcel.state == DUE:
                     found.append((batch, parcel))
         return found
 
@@ -15752,26 +16784,33 @@ class Sender:
             self._confirm(batch, line)  # with the same handle, whatever has changed since
         left = batch.left(line)
         if left:
-            handles = list(dict.fromkeys(parcel.handle for parcel in left))
-            manifest = {"version": "1", "upload_type": "images", "image_handles": handles}
-            text = json.dumps(manifest).encode("ascii")
-            entity = Entity(
-                f"uuid_{hashlib.md5(text).hexdigest()}.json", len(text), lambda at: [text[at:]]
-            )
             for place in {id(parcel.place): parcel.place for parcel in left}.values():
                 place.journal.flush()
-            handle = put_entity(self.server, entity, self.tokens[batch.user], False)
+            key, handle = self._bundle(batch, left)
             done = line.images if line else ()
             names = (*done, *map(batch.name_of, left))
-            line = Manifest(batch.identity, service, names, entity.key, handle)
+            line = Manifest(batch.identity, service, names, key, handle)
             journal.append([line])
             self._confirm(batch, line)
         batch.stage = FINISHED
 
+    def _bundle(self, batch: Batch, left: Sequence[Parcel]) -> Tuple[Optional[str], str]:
+        """(key, handle) of what is to be finished: a video itself, or a manifest of images, which
+        is uploaded.
+        """
+        if batch.is_video:
+            return None, left[0].handle
+        handles = list(dict.fromkeys(parcel.handle for parcel in left))
+        manifest = {"version": "1", "upload_type": "images", "image_handles": handles}
+        text = json.dumps(manifest).encode("ascii")
+        key = f"uuid_{hashlib.md5(text).hexdigest()}.json"
+        entity = Entity(key, len(text), lambda at: [text[at:]])
+        return key, put_entity(self.server, entity, self.tokens[batch.user], False)
+
     def _confirm(self, batch: Batch, line: Manifest) -> None:
-        """Have the service finish the manifest of a sequence, and journal that it did."""
-        token = self.tokens[batch.user]
-        cluster = finish_upload(self.server, line.handle or "", batch.organization, token)
+        """Have the service finish a video, or a sequence by its manifest, and journal that."""
+        token, kind = self.tokens[batch.user], VIDEO_TYPE if batch.is_video else MANIFEST_TYPE
+        cluster = finish_upload(self.server, line.handle or "", kind, batch.organization, token)
         batch.place.journal.append([line._replace(cluster=cluster)])
 
 
@@ -15853,7 +16892,15 @@ class _Pulse:
 
     def __init__(self) -> None:
         self.total = self.settled = 0  # images to be sent, and done with
-        self._flushed_at = time.monotonic()
+        self._flushed_at = self._shown_at = time.monotonic()
+
+    def shows(self) -> bool:
+        """Whether it is to be shown now how far the files are."""
+        now = time.monotonic()
+        if now - self._shown_at <= SHOW_S:
+            return False
+        self._shown_at = now
+        return True
 
     def due(self) -> bool:
         """Whether the journal is to be flushed now."""
@@ -15882,7 +16929,7 @@ def stand_in_name(folder: str) -> str:
 
 
 # names that a stand-in keeps
-ENTITY = re.compile(r"(mly_tools_[0-9a-f]{32}\.jpg|uuid_[0-9a-f]{32}\.json)\Z")
+ENTITY = re.compile(r"(mly_tools_[0-9a-f]{32}\.(jpg|mp4)|uuid_[0-9a-f]{32}\.json)\Z")
 
 
 def check_stand_in(folder: Optional[str], import_path: Optional[str]) -> None:
@@ -15903,8 +16950,9 @@ class StandIn:
     """A service on loopback that speaks the upload part of the API v4 and keeps in a folder what it
     receives.
 
-    It checks offsets, the md5 of keys, that every image has a description that parses, and that a
-    manifest names only images it has. with StandIn(folder) as service: service.root is its address,
+    It checks offsets, the md5 of keys, that every image has a description that parses, that a
+    video has a CAMM track and, where ffprobe is at hand, pictures, and that a manifest names only
+    images it has. with StandIn(folder) as service: service.root is its address,
     service.name its own name.
     """
 
@@ -15979,6 +17027,8 @@ class StandIn:
                 return "the image has no description" if own is None else None
             except ToolError as error:
                 return str(error.problem._replace(file="", remedy=""))
+        if key.endswith(".mp4"):
+            return _wrong_with_video(path)
         names = self._images_of(path)
         if not names:
             return "it is no manifest"
@@ -15996,8 +17046,10 @@ class StandIn:
         return [str(handle)[len("handle-") :] + ".jpg" for handle in handles]
 
     def finish(self, row: Dict[str, Any]) -> Tuple[int, Dict[str, Any]]:
-        """Finish a sequence by the handle of its manifest; gives status and answer."""
+        """Finish a video, or a sequence by the handle of its manifest; gives status and answer."""
         name = str(row.get("file_handle") if isinstance(row, dict) else "")[len("handle-") :]
+        if row.get("file_type") == VIDEO_TYPE:
+            return self._finish_video(name, row)
         manifest = os.path.join(self.folder, name + ".json")
         if not re.match(r"uuid_[0-9a-f]{32}\Z", name) or not os.path.isfile(manifest):
             return 400, _fault("HandleNotFound", "there is no such manifest", False)
@@ -16006,6 +17058,35 @@ class StandIn:
         told["images"] = self._images_of(manifest)
         self._keep(os.path.join("sequences", cluster + ".json"), told)
         return 200, {"cluster_id": cluster}
+
+    def _finish_video(self, name: str, row: Dict[str, Any]) -> Tuple[int, Dict[str, Any]]:
+        """Finish a video by its handle."""
+        video = name + ".mp4"
+        if not ENTITY.match(video) or not os.path.isfile(os.path.join(self.folder, video)):
+            return 400, _fault("HandleNotFound", "there is no such video", False)
+        cluster = str(int(name[-32:-17], 16))
+        told = {"cluster_id": cluster, "organization_id": row.get("organization_id")}
+        self._keep(os.path.join("sequences", cluster + ".json"), dict(told, video=video))
+        return 200, {"cluster_id": cluster}
+
+
+def _wrong_with_video(path: str) -> Optional[str]:
+    """What is wrong with a received video; None when it is good."""
+    try:
+        with open(path, "rb") as stream:
+            movie = Source(stream, Path(path))
+            check_video(movie)
+            read_camm(movie)
+        ffprobe = find_program("ffprobe", None)
+    except ProgramMissing:
+        return None
+    except ToolError as error:
+        return str(error.problem._replace(file="", remedy=""))
+    asked = ["-select_streams", "V", "-count_frames", "-read_intervals", "%+1"]
+    asked += ["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", path]
+    ran = run_program([ffprobe, "-v", "fatal", *asked])
+    counts = ran.output.split()
+    return None if counts and all(one.strip(",") > "0" for one in counts) else "no picture decodes"
 
 
 def _fault(kind: str, message: str, retriable: bool) -> Dict[str, Any]:
@@ -16338,13 +17419,11 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
     for top in tops:
         check_stand_in(asked.stand_in, top)
     report = Report(tool, told=Told("would be uploaded" if dry else "uploaded", notes.lines))
-    found = look_below_all(tops, options[Selection].skip_subfolders)
-    paths = account_for(found, report, notes)
+    images, videos = look_for(options, report, notes)
     with contextlib.ExitStack() as stack:
         service = _open_service(options, stack)
         shipment = Shipment(History(service.name, notes.say), options)
-        wait = options[Waiting].wait
-        _take_on_board(shipment, paths, *open_places(paths, not dry, stack, wait))
+        _stow(shipment, (images, videos), options, stack, notes)
         offline_s = options[Patience].offline_limit * 60
         limits = Limits(offline_s, number_of("MAX_ATTEMPTS", 10), asked.max_rate)
         server = Server(service.graph, service.upload, limits, notes.say)
@@ -16355,10 +17434,24 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
             shipment.keep_history()
         elif asked.retry_failed == "no":
             _leave_failed(shipment)
-        _count_sent(report, paths, sender, dry)
+        _count_sent(report, [*images, *videos], sender, dry)
         if not dry:
             _say_left(report, sender, asked, notes)
     return report
+
+
+def _stow(
+    shipment: Shipment,
+    found: Tuple[List[Path], List[Path]],
+    options: Options,
+    stack: contextlib.ExitStack,
+    notes: Notes,
+) -> None:
+    """Put all images and videos that were found into a shipment, their folders open."""
+    write, wait = not options[Dry].dry_run, options[Waiting].wait
+    places, problems = open_places([*found[0], *found[1]], write, stack, wait)
+    _take_on_board(shipment, found[0], places, problems)
+    _take_videos(shipment, found[1], problems, options, notes)
 
 
 def _take_on_board(
@@ -16375,6 +17468,28 @@ def _take_on_board(
         else:
             images = [not_open(path, problems[folder]) for path in group]
             shipment.outcomes.update((str(one.path), one.aside) for one in images if one.aside)
+
+
+def _take_videos(
+    shipment: Shipment,
+    paths: Sequence[Path],
+    problems: Mapping[str, Problem],
+    options: Options,
+    notes: Notes,
+) -> None:
+    """Put all videos into a shipment; those of folders that could not be opened have failed."""
+    there: List[str] = []
+    for path in paths:
+        folder = os.path.dirname(str(path))
+        if folder in problems:
+            shipment.outcomes[str(path)] = Outcome("failed", "not_open", problems[folder])
+        else:
+            there.append(str(path))
+    if there:
+        tracks = video_tracks(there, LOG.info)
+        timer = Timer(FrameOptions(), Geotagging(), (Guide("exif"),), tracks, notes)
+        making = Making(timer, Uploader(options[Whose].user_name), MetaData(), shipment.areas)
+        shipment.add_videos(there, making, options[Dry].dry_run)
 
 
 def _check_shipment(shipment: Shipment, name: Optional[str]) -> None:
@@ -16417,8 +17532,8 @@ def _send(sender: Sender, service: Service, asked: UploadOptions) -> None:
     shipment, server, ui = sender.shipment, sender.server, sender.ui
     before = shipment.failed_before()
     question = (
-        f"{len(before)} images could not be sent before. Send them again? (y/n; --retry_failed "
-        "answers this)"
+        f"{plural(len(before), shipment.noun)} could not be sent before. Send them again? (y/n; "
+        "--retry_failed answers this)"
     )
     wanted = asked.retry_failed == "yes" or asked.retry_failed != "no" and ui.ask is None
     if before and not wanted and (asked.retry_failed == "no" or not agreed(ui, question)):
@@ -16450,7 +17565,10 @@ def _count_sent(report: Report, paths: Sequence[Path], sender: Sender, dry: bool
     known = {parcel.path: parcel for parcel in shipment.parcels}
     for path in paths:
         report.count(path, shipment.outcome(str(path), known, dry))
-    facts.update(sequences_finished=sum(one.stage == FINISHED for one in batches))
+    finished = [batch for batch in batches if batch.stage == FINISHED]
+    facts.update(sequences_finished=sum(not one.is_video for one in finished))
+    if any(batch.is_video for batch in batches):
+        facts.update(videos_finished=sum(one.is_video for one in finished))
     facts.update(sequences_waiting=len(sender.held), bytes_sent=sender.server.wire.pace.sent)
     facts.update(outdated=shipment.outdated())
 
@@ -16478,11 +17596,13 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
             f"{held} sequences are complete but not finalized: run upload without --manual_done to "
             "finalize them"
         )
+    noun = sender.shipment.noun
     if left:
-        notes.say(f"run the same command again: {left} images left")
+        notes.say(f"run the same command again: {plural(left, noun)} left")
     elif unfinished:
+        rest = "sequences" if noun == "image" else "sequences or videos"
         notes.say(
-            f"run the same command again: all images are sent, {unfinished} sequences are to be "
+            f"run the same command again: all {noun}s are sent, {unfinished} {rest} are to be "
             "finished"
         )
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, ()))
@@ -16491,12 +17611,12 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
     if asked.stand_in:
         place = f"at the stand-in service in {asked.stand_in}"
         verb = "is" if arrived == 1 else "are"
-        notes.say(f"{plural(arrived, 'image')} {verb} {place}; nothing went to Mapillary")
+        notes.say(f"{plural(arrived, noun)} {verb} {place}; nothing went to Mapillary")
     elif arrived and done:
         rest = "; skipped ones are only here" if arrived < report.found else ""
         notes.say(
-            f"all {arrived} images that can be uploaded are acknowledged by the service: they may "
-            f"leave the card{rest}"
+            f"all {arrived} {noun}s that can be uploaded are acknowledged by the service: they "
+            f"may leave the card{rest}"
         )
 
 
@@ -16627,20 +17747,33 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
     except BadJournal as error:
         problem = error.problem
     sent = [name_key(one.image) for one in journal.all_sent() if one.service == service]
-    known = {key: key for key in [*journal.names(), *sent]}
-    here = [name for name in files if is_image_name(name)]
+    known = {key: key for key in [*journal.names(), *journal.clips(), *sent]}
+    whole = {*sent, *journal.clips()}  # of videos those alone that were to go up
+    here = [name for name in files if is_image_name(name) or name_key(name) in whole]
     known.update((name_key(name), name) for name in here)
     if not known:
         return None
-    names, earlier = sorted(known.values(), key=natural_key), old_uploads(folder, top)
-    paths, there = [Path(folder, name) for name in names], set(map(name_key, here))
+    names, there = sorted(known.values(), key=natural_key), set(map(name_key, here))
+    told = _each_standing(journal, names, service, problem, old_uploads(folder, top))
+    images = (one if name_key(one.image.path.name) in there else _without_file(one) for one in told)
+    return Standings(journal, images, problem)
 
-    def of_each() -> Iterator[Standing]:
-        for path, image in zip(paths, journal.images(names)):
-            one = standing_of(journal, service, image or Image(path), problem, earlier(path.name))
-            yield one if name_key(path.name) in there else _without_file(one)
 
-    return Standings(journal, of_each(), problem)
+def _each_standing(
+    journal: Journal,
+    names: Sequence[str],
+    service: str,
+    problem: Optional[Problem],
+    earlier: Callable[[str], bool],
+) -> Iterator[Standing]:
+    """Some images, and videos, of a folder by how far they have come."""
+    for name, image in zip(names, journal.images(names)):
+        path = Path(journal.folder, name)
+        clip = journal.clip(name) if kind_of(name) in VIDEO_KINDS else None
+        if clip is None:
+            yield standing_of(journal, service, image or Image(path), problem, earlier(name))
+        else:
+            yield _standing_of_video(journal, service, path, clip)
 
 
 def _without_file(standing: Standing) -> Standing:
@@ -16682,6 +17815,27 @@ def standing_of(
         wrong = "upload broken off" if sent else "processed, not sent yet"
         return Standing(image, Outcome("skipped", SKIP_WAITING, Problem(SKIP_WAITING, wrong)))
     return Standing(image, before or Outcome("skipped", SKIP_UNPROCESSED))
+
+
+def _standing_of_video(journal: Journal, service: str, path: Path, clip: Clip) -> Standing:
+    """A video that goes up whole by how far it has come, as an image where it begins."""
+    image = Image(path, Found(make=clip.make, model=clip.model, size=clip.size, mtime=clip.mtime))
+    if clip.places:
+        first = clip.places[0]
+        place = Geotag(first.time or 0.0, first.lat, first.lon, first.alt, placed_by="its track")
+        image = image._replace(geotag=place._replace(source=f"its track ({clip.source})"))
+    sent = journal.sent(service, path.name)
+    if sent is not None and sent.arrived and sent.photo == clip.id:
+        outdated = Outcome("skipped", SKIP_OUTDATED)
+        return Standing(image, outdated if sent.fix != clip.track else None)
+    outcome = clip.outcome(str(path))
+    if outcome is None and sent is not None and sent.problem is not None:
+        problem = sent.problem._replace(file=str(path))
+        outcome = Outcome("failed", problem.code, problem)
+    places = plural(len(clip.places), "place")
+    wrong = "upload broken off" if sent else f"processed, not sent yet; {places} by {clip.source}"
+    waiting = Outcome("skipped", SKIP_WAITING, Problem(SKIP_WAITING, wrong))
+    return Standing(image, outcome or waiting)
 
 
 @dataclass
@@ -16791,6 +17945,11 @@ def _folder_lines(name: str, counts: Mapping[str, int], rows: Sequence[SequenceC
     return lines
 
 
+def _videos_among(paths: Sequence[str]) -> Tuple[str, ...]:
+    """The option that has videos go up, where some files are videos."""
+    return Videos(WHOLE).words if any(kind_of(path) in VIDEO_KINDS for path in paths) else ()
+
+
 def journal_status(options: Options) -> Report:
     """What is uploaded to a service, waiting, duplicate, failed and not processed, by folder and
     sequence.
@@ -16803,7 +17962,8 @@ def journal_status(options: Options) -> Report:
     reasons = collections.Counter(f"{one.code}: {one.wrong}" for one in report.failed)
     sent = report.done + len(report.skipped.get(SKIP_OUTDATED, ()))
     waiting = report.skipped.get(SKIP_WAITING)
-    report.told.next = ("upload", *options[Input].words) if waiting else ()
+    if waiting:
+        report.told.next = ("upload", *options[Input].words, *_videos_among(waiting))
     report.told.facts.update(
         safe_to_delete=sent == report.found and figures.all_finished,
         sequences=figures.sequences,
@@ -18765,15 +19925,28 @@ def _steps(tool: str, steps: Tuple[str, ...], options: Options, ui: Ui) -> Repor
     service = service_name(graph_root())
     if RunPage in TOOLS[tool].groups:
         check_run_page(options)
-    told = run_steps(tool, Course(steps, options, service), ui)[0]
+    told = _lead(tool, Course(steps, options, service), ui)[0]
     if RunPage in TOOLS[tool].groups:
         write_run_page(told, options, service)
     return told
 
 
+def _lead(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
+    """Steps for the images, and for the videos that go up whole."""
+    told, gathered = run_steps(tool, course, ui)
+    if gathered.videos:
+        prepare_videos(gathered.videos, course, gathered.known, told, ui)
+    return told, gathered
+
+
 def _process(options: Options, ui: Ui) -> Report:
     """Find time and position, group into sequences, and write the description into the images."""
-    return _steps("process", STEPS, options, ui)
+    sampled = sample_below(options, ui)
+    if sampled is not None:
+        options = options.having(options[Geotagging].of_frames)
+    told = _steps("process", STEPS, options, ui)
+    told.parts += [sampled] if sampled is not None else []
+    return told
 
 
 def _upload(options: Options, ui: Ui) -> Report:
@@ -18789,7 +19962,11 @@ def _process_and_upload(options: Options, ui: Ui) -> Report:
     """Process, then upload."""
     service = _target(options)
     check_run_page(options)
-    first, _ = run_steps("process", Course(STEPS, options, service), ui)
+    sampled = sample_below(options, ui)
+    if sampled is not None:
+        options = options.having(options[Geotagging].of_frames)
+    first, _ = _lead("process", Course(STEPS, options, service), ui)
+    first.parts += [sampled] if sampled is not None else []
     write_run_page(first, options, service)
     return _then_upload("process_and_upload", first, options, ui)
 
@@ -18933,13 +20110,16 @@ def _report(options: Options, ui: Ui) -> Report:
 
 # The table of tools; each is also a function for programs that embed this one:
 # mt.process(mt.Input(...), mt.User(...)). Groups stand in the order of the help.
-process = Tool("process", (Input, *PROCESSING), _process, advanced=False)
+process = Tool("process", (Input, *PROCESSING, AllVideos, FrameOptions), _process, advanced=False)
 upload = Tool(
-    "upload", (Input, Selection, Whose, *UPLOADING, Areas, Dry, Waiting), _upload, advanced=False
+    "upload",
+    (Input, Selection, Whose, *UPLOADING, Videos, Areas, Dry, Waiting),
+    _upload,
+    advanced=False,
 )
 process_and_upload = Tool(
     "process_and_upload",
-    (Input, *PROCESSING, *UPLOADING),
+    (Input, *PROCESSING, *UPLOADING, AllVideos, FrameOptions),
     _process_and_upload,
     advanced=False,
 )

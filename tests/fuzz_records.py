@@ -248,7 +248,7 @@ def check_answer(content: bytes) -> None:
     entity = mt.Entity("mly_tools_" + HEX + ".jpg", 20, lambda offset: [bytes(20)[offset:]])
     for ask in (
         lambda: mt.put_entity(server, entity, TOKEN, True),
-        lambda: mt.finish_upload(server, "h", "1", TOKEN),
+        lambda: mt.finish_upload(server, "h", mt.MANIFEST_TYPE, "1", TOKEN),
         lambda: mt.check_organization(server, "1/../2", TOKEN),
         lambda: mt.who_am_i(server, TOKEN),
         lambda: mt.search_images(server, "http://graph.example/images", TOKEN, "thumb_2048_url"),

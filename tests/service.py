@@ -382,10 +382,11 @@ class Service:
             return str(upload.handle)
 
     def _judge(self, upload: Upload) -> None:
-        image = re.fullmatch(r"mly_tools_([0-9a-f]{32})\.jpg", upload.key)
-        if image and image.group(1) != upload.md5.hexdigest():
+        named = re.fullmatch(r"mly_tools_([0-9a-f]{32})\.(?:jpg|mp4)", upload.key)
+        if named and named.group(1) != upload.md5.hexdigest():
             self.problems.append(f"{upload.key}: md5 of the bytes is {upload.md5.hexdigest()}")
-        if not image and not re.fullmatch(r"uuid_[0-9a-f]{32}\.json", upload.key):
+        image = upload.key.endswith(".jpg")
+        if not named and not re.fullmatch(r"uuid_[0-9a-f]{32}\.json", upload.key):
             self.problems.append(f"{upload.key}: not a name for a session")
         if image and self.check and upload.content is not None:
             try:
@@ -429,6 +430,9 @@ class Service:
             return 200, {"cluster_id": cluster}
 
     def _manifest(self, handle: Any, body: Any) -> List[str]:
+        key = self.handles.get(handle, "")
+        if key.endswith(".mp4") and body.get("file_type") == "mly_camm_video":
+            return [key]
         if handle not in self.handles or body.get("file_type") != "mly_bundle_manifest":
             raise ValueError(f"no such manifest: {body!r}")
         manifest = json.loads(

@@ -36,6 +36,7 @@ ADVANCED = [
 OWN = ["status", "report", "export", "restore"]
 FAMILY = ["process", "process_and_upload", "video_process", "video_process_and_upload"]
 UPLOADING = ["upload", "process_and_upload", "video_process_and_upload"]
+PHOTOS = ["process", "process_and_upload"]
 VIDEO = ["sample_video", "video_process", "video_process_and_upload"]
 GEOTAG = FAMILY + ["extract_geotag_data"]
 META = FAMILY + ["extract_import_meta_data"]
@@ -114,9 +115,9 @@ def rows() -> Iterator[Row]:
         advanced=True,
     )
     yield Row("video_path", VIDEO, required=True)
-    yield Row("video_sample_interval", VIDEO, "number", 2.0)
-    yield Row("video_duration_ratio", VIDEO, "number", 1.0)
-    yield Row("video_start_time", VIDEO, "whole")
+    yield Row("video_sample_interval", VIDEO + PHOTOS, "number", 2.0)
+    yield Row("video_duration_ratio", VIDEO + PHOTOS, "number", 1.0)
+    yield Row("video_start_time", VIDEO + PHOTOS, "whole")
     yield Row("csv_path", ["process_csv"], required=True)
     yield Row("delimiter", ["process_csv", "interpolate"], "text", ",")
     yield Row("header", ["process_csv", "interpolate"], "flag")
@@ -173,8 +174,10 @@ def newer_rows() -> Iterator[Row]:
     yield Row("retry_failed", UPLOADING, "text", None, ["yes", "no", "ask"])
     yield Row("max_rate", UPLOADING, "number", advanced=True)
     yield Row("offline_limit", UPLOADING + ["download_images"], "number", 30.0, advanced=True)
-    yield Row("video_sample_distance", VIDEO, "number", advanced=True)
-    yield Row("ffmpeg_path", VIDEO, advanced=True)
+    yield Row("video_sample_distance", VIDEO + PHOTOS, "number", advanced=True)
+    yield Row("ffmpeg_path", VIDEO + PHOTOS, advanced=True)
+    yield Row("videos", PHOTOS, "text", "skip", ["skip", "upload", "sample"])
+    yield Row("videos", ["upload"], "text", "skip", ["skip", "upload"])
     yield Row("user_access_token", ["authenticate"])
     yield Row("output_path", ["download_images"], "text", "downloaded")
     yield Row("output_path", ["report"], "text", "report.html")

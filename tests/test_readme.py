@@ -134,9 +134,8 @@ def test_the_example_of_authenticate_stores_the_token(checkout, monkeypatch):
     assert service.TOKEN in config.read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-@pytest.mark.parametrize("name, command", [row for row in TOOL_ROWS if "VIDEO" in row[1]])
-def test_the_example_of_a_video_tool_ends_well(checkout, name, command):
+def make_video(folder):
+    """A video of five seconds and its track, of another name."""
     start = 1714979289
     subprocess.run(
         [
@@ -149,14 +148,29 @@ def test_the_example_of_a_video_tool_ends_well(checkout, name, command):
             "testsrc=size=64x48:rate=10:duration=5",
             "-metadata",
             "creation_time=2024-05-06T07:08:09Z",
-            "VIDEO.mp4",
+            str(folder / "VIDEO.mp4"),
         ],
         check=True,
     )
-    making.gpx(
-        [(start + second, 57.7 + second / 1e4, 11.97) for second in range(-5, 15)],
-        checkout / "track.gpx",
+    points = [(start + second, 57.7 + second / 1e4, 11.97) for second in range(-5, 15)]
+    return making.gpx(points, folder / "track.gpx")
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_the_example_of_whole_videos_sends_one(checkout):
+    make_video(checkout / "PHOTOS").rename(checkout / "PHOTOS" / "VIDEO.gpx")
+    (command,) = re.findall(
+        r"^    python3 mapillary_tools.py (.*--videos .*)$", README, re.MULTILINE
     )
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    assert len(list((checkout / "received").glob("*.mp4"))) == 1
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.parametrize("name, command", [row for row in TOOL_ROWS if "VIDEO" in row[1]])
+def test_the_example_of_a_video_tool_ends_well(checkout, name, command):
+    make_video(checkout)
     done = run(command.replace("VIDEO", "VIDEO.mp4").replace("TRACK", "track.gpx"))
     assert (done.returncode, command.split()[0]) == (0, name), done.stderr
     assert len(list((checkout / "FRAMES").glob("*.jpg"))) == 3
