@@ -9197,7 +9197,8 @@ def _picture_tracks(movie: Source) -> List[_Pictures]:
 def _check_reference(movie: Source, trak: MovieBox) -> None:
     """Raise ToolError for a track whose pictures are in another file."""
     dref = movie.read(movie.child(trak, b"mdia", b"minf", b"dinf", b"dref"))
-    if len(dref) >= 20 and not dref[19] & 1:
+    named = int.from_bytes(dref[8:12], "big") > 12
+    if len(dref) > 20 and named and not dref[19] & 1:
         wrong, remedy = "has its pictures in another file", "export it as one file"
         raise _bad_video(movie.path, "bad_video", wrong, "", remedy)
 
@@ -14951,12 +14952,12 @@ def _way_of(footage: Footage, making: Making, given: Optional[float]) -> Tuple[L
             "video_no_track", "has no GPS track", file=footage.path, value=why, remedy=_THREE_WAYS
         )
     track, begin = timing.ways[0]
-    span = f"it shows {span_words(begin, begin + timing.after(footage.duration or 0.0))}"
+    span = span_words(begin, begin + timing.after(footage.duration or 0.0))
     raise ToolError(
         "video_outside",
         "was taken outside of its track",
         file=footage.path,
-        value=f"{span}, the track {span_words(track.points[0].time, track.points[-1].time)}",
+        value=f"{span}, its track {span_words(track.points[0].time, track.points[-1].time)} (UTC)",
         remedy="--video_start_time or --timezone tells when it was taken",
     )
 
@@ -16468,26 +16469,26 @@ def pieces_of(ready: Ready, offset: int, most: int = SEND_BYTES) -> Iterator[byt
 def _cut_out(
     stream: BinaryIO, spans: Sequence[Tuple[int, int]], skip: int, most: int
 ) -> Iterator[bytes]:
-    """The bytes of some stretches of a file, but for the first ones, so many at a time; nothing
-    where the file ends before they do.
+    """The bytes of some stretches of a file, but for the first ones, so many at a time at most, and
+    few only at the end; nothing where the file ends before they do.
     """
     parts: List[bytes] = []
-    room = most
+    gathered = 0
     for start, end in spans:
         at, skip = start + skip, max(0, skip - (end - start))
         if at >= end:
             continue
         stream.seek(at)
         while at < end:
-            piece = stream.read(min(room, end - at))
+            piece = stream.read(min(most - gathered, end - at))
             if not piece:
                 yield b""
                 return
             parts.append(piece)
-            at, room = at + len(piece), room - len(piece)
-            if not room:
+            at, gathered = at + len(piece), gathered + len(piece)
+            if gathered >= min(most, SEND_BYTES):
                 yield b"".join(parts)
-                parts, room = [], most
+                parts, gathered = [], 0
     if parts:
         yield b"".join(parts)
 
@@ -16498,7 +16499,7 @@ def _cut_out(
 
 FLUSH_S = 2.0  # seconds after which the journal of an upload is flushed
 SHOW_S = 0.5  # seconds after which it is shown how far a file is
-VIDEO_PIECE = 1 << 18  # bytes of a video sent at a time
+VIDEO_PIECE = 1 << 20  # bytes of a video sent at a time
 ENDS_RUN = (  # errors that would be the same for every image
     "unreachable",
     "bad_certificate",

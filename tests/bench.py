@@ -14,6 +14,7 @@ Parts (what the numbers after their name mean):
     sequence IMAGES        sequences in memory
     journal IMAGES         loading the journal of a folder
     history PHOTOS         the history of uploads: loading it, and a photo in it and one that is not
+    videos MB SECONDS      a whole video: its md5, its first byte, sending it, against a plain copy, and the official package
     exif                   load + dump + insert of vendor/piexif, against the published package
 
 What is not installed is left out and named. Time is wall time, the median of --rounds; memory is the largest resident size of
@@ -47,6 +48,7 @@ QUICK: Dict[str, Tuple[int, ...]] = {
     "sequence": (10000,),
     "journal": (10000,),
     "history": (1000000,),
+    "videos": (200, 60),
     "exif": (),
 }
 FULL: Dict[str, List[Tuple[int, ...]]] = {
@@ -57,6 +59,7 @@ FULL: Dict[str, List[Tuple[int, ...]]] = {
     "sequence": [(100000,)],
     "journal": [(100000,)],
     "history": [(1000000,)],
+    "videos": [(2000, 3600)],
     "exif": [()],
 }
 IMPORTS = "import argparse, dataclasses, json, logging, pathlib, subprocess, typing"
@@ -868,6 +871,20 @@ def _exif(
             )
 
 
+# ---- videos
+
+
+def bench_videos() -> Any:
+    """The module about them, which uses this one."""
+    sys.modules.setdefault("bench", sys.modules[__name__])
+    return importlib.import_module("bench_videos")
+
+
+def part_videos(args: argparse.Namespace, numbers: Sequence[int]) -> None:
+    """One video of so many megabytes and seconds."""
+    bench_videos().part_videos(args, numbers)
+
+
 # ---- The command line
 
 PARTS: Dict[str, Callable[[argparse.Namespace, Sequence[int]], None]] = {
@@ -878,6 +895,7 @@ PARTS: Dict[str, Callable[[argparse.Namespace, Sequence[int]], None]] = {
     "sequence": part_sequence,
     "journal": part_journal,
     "history": part_history,
+    "videos": part_videos,
     "exif": part_exif,
 }
 
@@ -951,7 +969,8 @@ def main() -> None:
     args = arguments()
     if args.child:
         tool = load_module(args.tool, "_bench_tool")
-        print(json.dumps(CHILDREN[args.child](tool, *args.parts)))
+        child = CHILDREN.get(args.child) or getattr(bench_videos(), f"child_{args.child}")
+        print(json.dumps(child(tool, *args.parts)))
         return
     facts(Path(args.folder or tempfile.gettempdir()))
     print(f"rounds    {args.rounds}")

@@ -178,6 +178,43 @@ def large_movie(path: Path, kind: str, megabytes: int) -> None:
         stream.truncate(megabytes * MB)
 
 
+def large_video(path: Path, megabytes: int, seconds: int = 3600, rate: int = 60) -> None:
+    """A video of a track of pictures that do not decode, sparse, with a chunk a second."""
+    count, begin = seconds * rate, 1 << 20
+    most = megabytes * MB // count
+    sizes = [most - number % 7 for number in range(count)]
+    offsets = [begin + second * rate * most for second in range(seconds)]
+    box, full, words = making_tracks.box, making_tracks.full, making_tracks.words
+    matrix = words(1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    entry = box(b"mp4v", bytes(6), b"\0\1", bytes(16), struct.pack(">HH", 320, 180), bytes(50))
+    times = (1714979289 + int(making_tracks.TO_1904),) * 2
+    table = box(
+        b"stbl",
+        full(b"stsd", words(1), entry),
+        full(b"stts", words(1, count, 1)),
+        full(b"stsc", words(1, 1, rate, 1)),
+        full(b"stsz", words(0, count, *sizes)),
+        full(b"co64", words(seconds), struct.pack(f">{seconds}Q", *offsets)),
+    )
+    media = box(
+        b"mdia",
+        full(b"mdhd", words(*times, rate, count, 0x55C40000)),
+        full(b"hdlr", words(0), b"vide", bytes(13)),
+        box(b"minf", box(b"dinf", full(b"dref", words(1), box(b"url ", words(1)))), table),
+    )
+    header = full(
+        b"tkhd", words(*times, 1, 0, count), bytes(16), matrix, words(320 << 16, 180 << 16)
+    )
+    whole = full(
+        b"mvhd", words(*times, rate, count, 1 << 16, 1 << 24), bytes(8), matrix, bytes(24), words(2)
+    )
+    index = box(b"ftyp", b"isom\0\0\2\0mp41") + box(b"moov", whole, box(b"trak", header, media))
+    with open(str(path), "wb") as stream:
+        stream.write(index + box(b"free", bytes(begin - len(index) - 24)))
+        stream.write(struct.pack(">I4sQ", 1, b"mdat", 16 + megabytes * MB))
+        stream.truncate(begin + megabytes * MB)
+
+
 # ---- The cases
 
 
