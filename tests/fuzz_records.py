@@ -13,7 +13,8 @@ from typing import Any, Dict, List
 
 import mapillary_tools as mt
 from conftest import run
-from fuzz_targets import KINDS, Kind, allowed, demand, room
+from fuzz_targets import KINDS, Kind, allowed, demand, movie_seeds, no_program, room
+from unittest import mock
 
 import making
 
@@ -52,6 +53,9 @@ def journal_seeds() -> List[bytes]:
         mt.Manifest("s1", "graph.example", ("0001.jpg", "0002.jpg"), "k", "h", "12"),
         mt.Sampling("v.mp4", "d", {"v_000001.jpg": mt.Stamp(1, 2)}),
         mt.Sampling("v.mp4", "d", done="settings"),
+        mt.Clip("w.mp4", "d", 1, 2, "s", "demo", places=(mt.Sample(0.5, 1.0, 2.0, 3.0, None),)),
+        mt.Clip("x.mp4", "d", 1, 2, parked=True, problem=mt.Problem("a", "b")),
+        mt.Hashed("w.mp4", 1, 2, "t", HEX),
     ]
     with mt.Journal(folder) as journal:
         journal.append(lines)
@@ -106,6 +110,11 @@ def check_journal(content: bytes) -> None:
                     mt.log_text(image, image.outcome)
                     mt.is_same_file(image, os.stat(__file__))
                     _known_again(image)
+            for name in journal.clips():
+                clip, hashed = journal.clip(name), journal.hashed(name)
+                if clip is not None:
+                    mt.camm_records(clip.sent)
+                    demand(hashed is None or hashed.fits(clip) in (True, False), "no answer")
             journal.append([line])
             return [(image and image.given, image and image.written) for image in found[:4]]
 
@@ -302,6 +311,13 @@ def stand_in_seeds() -> List[bytes]:
             {"file_handle": "handle-" + uuid[:-5]},
         ),
         ({}, {"command": "POST", "Offset": "0"}, image, making.jpeg((16, 16))),
+        ({}, {"command": "POST", "Offset": "0"}, f"mly_tools_{HEX}.mp4", movie_seeds()[3]),
+        (
+            {},
+            {"command": "POST"},
+            "finish_upload",
+            {"file_handle": f"handle-mly_tools_{HEX}", "file_type": "mly_camm_video"},
+        ),
     ]
     seeds = []
     for state, head, key, body in rows:
@@ -345,6 +361,8 @@ def check_stand_in(content: bytes) -> None:
             json.dumps(told).encode("ascii")
     for name in (f"mly_tools_{HEX}.jpg", f"uuid_{HEX}.json"):
         service._wrong_with(name, str(folder / name))
+    with mock.patch.object(mt, "find_program", no_program):
+        mt._wrong_with_video(str(folder / f"mly_tools_{HEX}.jpg"))
     demand(sorted(path.name for path in folder.parent.iterdir()) == before, "a file outside")
 
 

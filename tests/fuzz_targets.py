@@ -400,13 +400,59 @@ def movie_seeds() -> List[bytes]:
     ]
 
 
-def _no_program(name: str, given: Any = None) -> str:
+def whole_seeds() -> List[bytes]:
+    """Videos with pictures: chunks of several sizes, two tracks, indexes in front and behind."""
+    m, pieces = making_tracks, [bytes([n]) * (n + 3) for n in range(9)]
+    how: Dict[str, Any] = {"handler": b"vide", "form": b"avc1"}
+    two = m.movie(pieces[:4], edits=[(500, -1), (900, 0)], **how)
+    trak = two[two.index(b"trak") - 4 :]
+    size = two.index(b"moov") - 4
+    length = int.from_bytes(two[size : size + 4], "big") + len(trak)
+    both = two[:size] + struct.pack(">I", length) + two[size + 4 :] + trak
+    return [
+        m.movie(pieces, chunk=[2, 3, 1], **how),
+        m.movie(pieces, co64=True, moov_first=True, version=1, **how),
+        m.movie([b"1234"] * 5, chunk=5, udta=m.box(b"udta", m.box(b"@mak", b"Make")), **how),
+        both,
+    ]
+
+
+def check_whole(content: bytes) -> None:
+    """What goes up of a video holds its pictures, and the places it was given; nothing else breaks."""
+    source, target = room("whole") / "a.mp4", room("whole") / "b.mp4"
+    source.write_bytes(content)
+    places = [mt.Sample(0.5 + n, 1714979289.0 + n, 57.0 + n / 1e3, 12.0, None) for n in range(3)]
+
+    def through() -> Any:
+        with source.open("rb") as stream:
+            movie = mt.Source(stream, source)
+            made = mt.video_stream(movie, places, "Make", None)
+            return made, [mt._chunks(movie, one.trak) for one in mt._picture_tracks(movie)]
+
+    found = allowed(through)
+    if found is None:
+        return
+    made, chunks = found
+    demand(all(0 <= a < b <= len(content) for a, b in made.spans), "pictures from elsewhere")
+    target.write_bytes(made.head + b"".join(content[a:b] for a, b in made.spans))
+    demand(target.stat().st_size == made.size, "another size")
+    with target.open("rb") as stream:
+        movie = mt.Source(stream, target)
+        mt.check_video(movie)
+        again = [mt._chunks(movie, one.trak) for one in mt._picture_tracks(movie)]
+        demand(len(mt.read_camm(movie).points) == 3, "places that do not read back")
+    new = target.read_bytes()
+    pictures = [[content[a:b] for a, b in track] for track in chunks]
+    demand(pictures == [[new[a:b] for a, b in track] for track in again], "other pictures")
+
+
+def no_program(name: str, given: Any = None) -> str:
     raise mt.ProgramMissing("no_program", "is not on this computer")
 
 
 def alone() -> Any:
     """Without exiftool, which may be on this computer: what it makes of damage is not ours, nor its time."""
-    return mock.patch.object(mt, "find_program", _no_program)
+    return mock.patch.object(mt, "find_program", no_program)
 
 
 def check_points(track: mt.Track) -> None:
@@ -834,6 +880,7 @@ KINDS: Dict[str, Kind] = {
         movie_fields,
         (b"moov", b"\0\0\0\1"),
     ),
+    "whole": Kind(whole_seeds, check_whole, movie_fields, (b"moov", b"trak", b"\0\0\0\1")),
     "fit": Kind(
         fit_seeds,
         functools.partial(check_track, name="a.fit"),
