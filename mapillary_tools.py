@@ -14747,22 +14747,25 @@ def _say_damage(made: _Sampled, footage: Footage, setup: Setup, report: Report) 
         setup.timer.notes.say(str(problem))
 
 
-def with_starts(paths: Sequence[str], timer: Timer) -> Iterator[Tuple[str, Optional[float]]]:
+def with_starts(paths: Sequence[str], video: FrameOptions) -> Iterator[Tuple[str, Optional[float]]]:
     """Videos with when each begins, seconds UTC, as far as the user says so: those behind the first
     follow without a pause.
     """
-    video, start = timer.video, None
-    if video.video_start_time is not None:
-        start = video.video_start_time / 1000
-        if video.video_start_time < _MIXED_UP_MS:
-            given = f"--video_start_time {video.video_start_time} means {format_time(start)}"
-            timer.notes.say(given + ": it is in milliseconds")
+    start = None if video.video_start_time is None else video.video_start_time / 1000
     for path in paths:
         yield path, start
         # None: the next ones go by their own clocks, and say so
         if start is not None and len(paths) > 1:
             length = read_movie(path).duration
             start = None if length is None else start + length * video.video_duration_ratio
+
+
+def say_start(video: FrameOptions, notes: Notes) -> None:
+    """Say where a start looks as if its unit was mixed up."""
+    start = video.video_start_time
+    if start is not None and start < _MIXED_UP_MS:
+        given = f"--video_start_time {start} means {format_time(start / 1000)}"
+        notes.say(given + ": it is in milliseconds")
 
 
 def find_videos(path: str, trouble: List[Problem]) -> List[str]:
@@ -14842,7 +14845,8 @@ def sample_below(options: Options, ui: Ui) -> Optional[Report]:
 
 def _sample_each(paths: Sequence[str], record: SampleRecord, setup: Setup, report: Report) -> None:
     """Sample one video after the other."""
-    for path, start in with_starts(paths, setup.timer):
+    say_start(setup.timer.video, setup.timer.notes)
+    for path, start in with_starts(paths, setup.timer.video):
         try:
             sample_one(path, record, setup, start, report)
         except ToolError as error:
@@ -14860,17 +14864,30 @@ _STEPS_IN_AREA = 1000  # places looked at between two of a track, at most
 class Making(NamedTuple):
     """What all videos of a run that go up whole have in common."""
 
-    timer: Timer
+    video: FrameOptions
+    geotagging: Geotagging
+    guides: Sequence[Guide]  # where positions come from; without a track: each video's own
     whose: Uploader
     device: MetaData
     areas: Tuple[Area, ...]  # that are left out
 
     def settings(self, path: str, digest: str, given: Optional[float]) -> str:
-        """A hash of all that decides what becomes of a video."""
+        """A hash of all that decides what becomes of a video, without looking into its track."""
+        video = dataclasses.replace(self.video, ffmpeg_path=None)
+        beside = [track_stamps([str(side)]) for side in side_files(path)]
+        tracks = (self.geotagging.plain(), track_stamps(self.geotagging.paths), beside)
         names = (self.device.device_make, self.device.device_model)
         whose = (self.whose.user_name, self.whose.organization_key)
-        form = (STREAM_FORM, text_hash(repr(self.areas)))
-        return short_hash(digest, self.timer.settings(path), given, names, whose, form)
+        areas = text_hash(repr(self.areas))
+        return short_hash(digest, video.plain(), tracks, given, names, whose, STREAM_FORM, areas)
+
+
+class Wanted(NamedTuple):
+    """A video whose places are wanted."""
+
+    path: str
+    before: Optional[Clip] = None  # what is known of it
+    given: Optional[float] = None  # seconds UTC of its begin, where the user says so
 
 
 def _footage_of(path: str) -> Footage:
@@ -14889,46 +14906,57 @@ def _footage_of(path: str) -> Footage:
     )
 
 
-def clip_of(
-    path: str, making: Making, before: Optional[Clip] = None, given: Optional[float] = None
-) -> Clip:
-    """What becomes of a video: its places, or why it cannot go up; what was known before, where
-    nothing has changed. given: seconds UTC of its begin, where the user says so.
+def clips_of(wanted: Sequence[Wanted], making: Making, notes: Notes) -> Iterator[Clip]:
+    """What becomes of each of some videos: its places, or why it cannot go up; what was known
+    before, the very same, where nothing has changed.
     """
-    stamp, whose = stamp_of(path), making.whose
-    name = os.path.basename(path)
-    clip = Clip(name, "", *stamp, user=whose.user_name, organization=whose.organization_key)
+    say_start(making.video, notes)
+    begun = [_begun(one, making) for one in wanted]
+    pairs = list(zip(wanted, begun))
+    fresh = [one.path for one, clip in pairs if clip is not one.before and clip.problem is None]
+    tracks = video_tracks(fresh, notes.say)
+    timer = Timer(making.video, making.geotagging, making.guides, tracks, notes)
+    for one, clip in pairs:
+        if clip is one.before or clip.problem is not None:
+            yield clip
+            continue
+        try:
+            yield _with_way(one, clip, making, timer)
+        except ToolError as error:
+            yield clip._replace(problem=error.problem._replace(file=""))
+
+
+def _begun(one: Wanted, making: Making) -> Clip:
+    """A video without its places; or all that was known before, where nothing has changed."""
+    stamp, whose, before = stamp_of(one.path), making.whose, one.before
+    clip = Clip(os.path.basename(one.path), "", *stamp)
+    clip = clip._replace(user=whose.user_name, organization=whose.organization_key)
     try:
-        clip = clip._replace(digest=video_digest(path))
-        settings = making.settings(path, clip.digest, given)
+        clip = clip._replace(digest=video_digest(one.path))
+        settings = making.settings(one.path, clip.digest, one.given)
         if before is not None and (before.settings, before.stamp) == (settings, stamp):
             if before.problem is None:
                 return before
-        clip = clip._replace(settings=settings)
-        return _with_way(path, clip, making, given)
+        return clip._replace(settings=settings)
     except ToolError as error:
         return clip._replace(problem=error.problem._replace(file=""))
 
 
-def _with_way(path: str, clip: Clip, making: Making, given: Optional[float]) -> Clip:
+def _with_way(one: Wanted, clip: Clip, making: Making, timer: Timer) -> Clip:
     """A video with its places; raises ToolError where it cannot go up."""
+    path = one.path
     try:
         with open_file(path) as handle:
             check_video(Source(handle, Path(path)))
     except OSError as error:
         raise unreadable_track(Path(path), error) from error
     footage = _footage_of(path)
-    places, source = _way_of(footage, making, given)
-    zoned = making.timer.geotagging.clockwork.zone is not None
+    places, source = _way_of(footage, timer, one.given)
+    zoned = making.geotagging.clockwork.zone is not None
     make = making.device.device_make or footage.camera.make
     model = making.device.device_model or footage.camera.model
     if passes_through(making.areas, places):
-        raise ToolError(
-            "through_area",
-            "passes through an area that is left out",
-            file=path,
-            remedy="--videos sample sends its frames outside of it; or cut the video there",
-        )
+        raise ToolError(**THROUGH_AREA._asdict())
     start = Fix(0.0, places[0].lat, places[0].lon)
     parked = all(distance(start, Fix(0.0, one.lat, one.lon)) <= PARKED_M for one in places)
     local = True if source == CAMERA_CLOCK and not zoned else None
@@ -14938,9 +14966,15 @@ def _with_way(path: str, clip: Clip, making: Making, given: Optional[float]) -> 
     return clip._replace(track=track, parked=parked or None)
 
 
-def _way_of(footage: Footage, making: Making, given: Optional[float]) -> Tuple[List[Sample], str]:
+THROUGH_AREA = Problem(
+    "through_area",
+    "passes through an area that is left out",
+    remedy="--videos sample sends its frames outside of it; or cut the video there",
+)
+
+
+def _way_of(footage: Footage, timer: Timer, given: Optional[float]) -> Tuple[List[Sample], str]:
     """(places of a video in order, by which clock); raises ToolError where there are none."""
-    timer = making.timer
     timing = timer.timing(footage, 0.0, given)
     for track, begin in timing.ways:
         places = _within(track, begin, timing, footage.duration)
@@ -15001,13 +15035,25 @@ def passes_through(areas: Sequence[Area], places: Sequence[Sample]) -> bool:
     return False
 
 
-def _making_of(paths: Sequence[Path], course: Course, known: Known, report: Report) -> Making:
-    """What some videos have in common."""
-    options, notes = course.options, Notes(say, report.notes)
-    video = dataclasses.replace(options[FrameOptions], ffmpeg_path=None)
-    tracks = video_tracks(paths, notes.say)
-    timer = Timer(video, options[Geotagging], known.guides, tracks, notes)
-    return Making(timer, known.uploader, options[MetaData], course.areas)
+class _Ridden:
+    """How many videos go up, and how far they went."""
+
+    def __init__(self) -> None:
+        self.videos, self.metres = 0, 0.0
+
+    def add(self, clip: Clip) -> None:
+        """One more video, if it goes up."""
+        if clip.parked or clip.problem is not None:
+            return
+        fixes = [Fix(one.video, one.lat, one.lon) for one in clip.places]
+        self.videos += 1
+        self.metres += sum(map(distance, fixes, fixes[1:]))
+
+    @property
+    def words(self) -> List[str]:
+        """The same in words; none where there are none."""
+        told = f"{plural(self.videos, 'video')}, {self.metres / 1000:.1f} km"
+        return [told] if self.videos else []
 
 
 def prepare_videos(
@@ -15017,47 +15063,51 @@ def prepare_videos(
     folders; counts them in the report, and says what comes next.
     """
     options, config = course.options, Configuration()
-    making = _making_of(paths, course._replace(areas=areas_of_run(options, config)), known, report)
-    good: List[Clip] = []
+    notes, ridden = Notes(say, report.notes), _Ridden()
+    making = _making_of(course._replace(areas=areas_of_run(options, config)), known)
     with contextlib.ExitStack() as stack:
-        dry, wait = options[Dry].dry_run, options[Waiting].wait
-        places, problems = open_places(paths, not dry, stack, wait)
-        for count, (path, start) in enumerate(with_starts(list(map(str, paths)), making.timer), 1):
-            folder = os.path.dirname(path)
-            if folder in places:
-                clip, outcome = _prepare_one(path, places[folder], making, start, course)
-                report.count(path, outcome)
-                good += [clip] if clip.outcome(path) is None else []
-            else:
-                report.count(path, not_open(Path(path), problems[folder]).outcome)
-            ui.progress("reading videos", count, len(paths), 0)
-    if good:
-        metres = sum(map(_way_length, good))
-        report.told.lines.append(f"{plural(len(good), 'video')}, {metres / 1000:.1f} km")
+        dry = options[Dry].dry_run
+        places, problems = open_places(paths, not dry, stack, options[Waiting].wait)
+        for path in paths:
+            if str(path.parent) in problems:
+                report.count(path, not_open(path, problems[str(path.parent)]).outcome)
+        wanted = _wanted([path for path in paths if str(path.parent) in places], places, course)
+        for count, (one, clip) in enumerate(zip(wanted, clips_of(wanted, making, notes)), 1):
+            journal = places[os.path.dirname(one.path)].journal
+            report.count(one.path, _outcome_of(one, clip, journal, course.service))
+            ridden.add(clip)
+            journal.append([] if clip is one.before or dry else [clip])
+            ui.progress("reading videos", count, len(wanted), 0)
+    report.told.lines += ridden.words
     say_account(course, config, report)
 
 
-def _way_length(clip: Clip) -> float:
-    """Metres along the places of a video."""
-    fixes = [Fix(one.video, one.lat, one.lon) for one in clip.places]
-    return sum(map(distance, fixes, fixes[1:]))
+def _making_of(course: Course, known: Known) -> Making:
+    """What the videos of a run have in common."""
+    options, whose = course.options, known.uploader
+    asked = (options[FrameOptions], options[Geotagging])
+    return Making(*asked, known.guides, whose, options[MetaData], course.areas)
 
 
-def _prepare_one(
-    path: str, place: Place, making: Making, given: Optional[float], course: Course
-) -> Tuple[Clip, Optional[Outcome]]:
-    """Find the places of one video, and have them in the journal; gives also what came of it."""
-    name, journal = os.path.basename(path), place.journal
-    before, again = journal.clip(name), course.options[Again].rerun
-    clip = clip_of(path, making, None if again else before, given)
-    if clip is before:
-        sent = journal.sent(course.service, name)
-        arrived = sent is not None and sent.arrived and sent.photo == clip.id
-        done = Outcome("skipped", SKIP_UPLOADED if arrived else SKIP_PROCESSED)
-        return clip, clip.outcome(path) or done
-    if not course.options[Dry].dry_run:
-        journal.append([clip])
-    return clip, clip.outcome(path)
+def _wanted(paths: Sequence[Path], places: Mapping[str, Place], course: Course) -> List[Wanted]:
+    """Some videos, with what is known of them unless all is to be done again."""
+    video, again = course.options[FrameOptions], course.options[Again].rerun
+    found = []
+    for path, start in with_starts(list(map(str, paths)), video):
+        journal = places[os.path.dirname(path)].journal
+        before = None if again else journal.clip(os.path.basename(path))
+        found.append(Wanted(path, before, start))
+    return found
+
+
+def _outcome_of(one: Wanted, clip: Clip, journal: Journal, service: str) -> Optional[Outcome]:
+    """What came of a video; None = its places were found now."""
+    outcome = clip.outcome(one.path)
+    if outcome is not None or clip is not one.before:
+        return outcome
+    sent = journal.sent(service, clip.video)
+    arrived = sent is not None and sent.arrived and sent.photo == clip.id
+    return Outcome("skipped", SKIP_UPLOADED if arrived else SKIP_PROCESSED)
 
 
 # ---- HTTP ---------------------------------------------------------------------------------------
@@ -16139,30 +16189,18 @@ class Shipment:
             if batch.parcels[-1].place is place:  # in natural order, which sort keeps among equals
                 batch.parcels.sort(key=lambda parcel: parcel.fix.time if parcel.fix else 0.0)
 
-    def add_videos(self, paths: Sequence[str], making: Making, dry: bool) -> None:
-        """Add videos of folders that are open, or note why they are not sent. Of those that were
-        not processed the places are found now.
-        """
-        for path in paths:
-            name, place = os.path.basename(path), self.places[os.path.dirname(path)]
-            before = place.journal.clip(name)
-            if before is not None and before.user is not None:
-                clip = _as_processed_before(path, before)
-            else:
-                clip = clip_of(path, making, before)
-                if clip != before and not dry:
-                    place.journal.append([clip])
-            outcome = clip.outcome(path)
-            if outcome is None and passes_through(self.areas, clip.places):
-                problem = Problem(SKIP_EXCLUDED, "passes through an area that is left out")
-                outcome = Outcome("failed", problem.code, problem._replace(file=path))
-            if outcome is not None:
-                self.outcomes[path] = outcome
-                continue
-            batch = Batch(clip.id, place, clip.user, clip.organization)
-            found = Found(digest=clip.digest, size=clip.size, mtime=clip.mtime)
-            goods = Goods(path, found, place, clip=clip._replace(places=()))
-            self._sort_in(batch, Parcel(goods))
+    def add_video(self, path: str, clip: Clip) -> None:
+        """Add a video of a folder that is open, or note why it is not sent."""
+        outcome = clip.outcome(path)
+        if outcome is None and passes_through(self.areas, clip.places):
+            outcome = Outcome("failed", THROUGH_AREA.code, THROUGH_AREA._replace(file=path))
+        if outcome is not None:
+            self.outcomes[path] = outcome
+            return
+        place = self.places[os.path.dirname(path)]
+        found = Found(digest=clip.digest, size=clip.size, mtime=clip.mtime)
+        goods = Goods(path, found, place, clip=clip._replace(places=()))
+        self._sort_in(Batch(clip.id, place, clip.user, clip.organization), Parcel(goods))
 
     def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
         """Put an image into its sequence; gives the outcome of one that is not to be sent."""
@@ -16300,21 +16338,6 @@ class Shipment:
         if parcel is None:
             return self.outcomes.get(path, Outcome("skipped", SKIP_LEFT))
         return None if dry and parcel.state == DUE else parcel.outcome
-
-
-def _as_processed_before(path: str, clip: Clip) -> Clip:
-    """A video as it was processed, or that it was changed since."""
-    stamp = stamp_of(path)
-    if stamp == clip.stamp or clip.problem is not None:
-        return clip
-    try:
-        same = video_digest(path) == clip.digest
-    except ToolError as error:
-        return clip._replace(problem=error.problem)
-    if same:
-        return clip._replace(size=stamp.size, mtime=stamp.mtime)
-    wrong, remedy = "was changed since it was processed", "run process again"
-    return clip._replace(problem=Problem("changed", wrong, remedy=remedy))
 
 
 def _in_parts(path: str, folders: Sequence[str]) -> Outcome:
@@ -17479,18 +17502,39 @@ def _take_videos(
     notes: Notes,
 ) -> None:
     """Put all videos into a shipment; those of folders that could not be opened have failed."""
-    there: List[str] = []
+    wanted = []
     for path in paths:
         folder = os.path.dirname(str(path))
         if folder in problems:
-            shipment.outcomes[str(path)] = Outcome("failed", "not_open", problems[folder])
+            outcome = not_open(path, problems[folder]).outcome
+            shipment.outcomes[str(path)] = outcome or Outcome("skipped", SKIP_LEFT)
+            continue
+        before = shipment.places[folder].journal.clip(path.name)
+        if before is not None and before.user is not None:
+            shipment.add_video(str(path), _as_processed_before(str(path), before))
         else:
-            there.append(str(path))
-    if there:
-        tracks = video_tracks(there, LOG.info)
-        timer = Timer(FrameOptions(), Geotagging(), (Guide("exif"),), tracks, notes)
-        making = Making(timer, Uploader(options[Whose].user_name), MetaData(), shipment.areas)
-        shipment.add_videos(there, making, options[Dry].dry_run)
+            wanted.append(Wanted(str(path), before))
+    whose, guides = Uploader(options[Whose].user_name), (Guide("exif"),)
+    making = Making(FrameOptions(), Geotagging(), guides, whose, MetaData(), shipment.areas)
+    for one, clip in zip(wanted, clips_of(wanted, making, notes)):
+        if clip != one.before and not options[Dry].dry_run:
+            shipment.places[os.path.dirname(one.path)].journal.append([clip])
+        shipment.add_video(one.path, clip)
+
+
+def _as_processed_before(path: str, clip: Clip) -> Clip:
+    """A video as it was processed, or that it was changed since."""
+    stamp = stamp_of(path)
+    if stamp == clip.stamp or clip.problem is not None:
+        return clip
+    try:
+        same = video_digest(path) == clip.digest
+    except ToolError as error:
+        return clip._replace(problem=error.problem)
+    if same:
+        return clip._replace(size=stamp.size, mtime=stamp.mtime)
+    wrong, remedy = "was changed since it was processed", "run process again"
+    return clip._replace(problem=Problem("changed", wrong, remedy=remedy))
 
 
 def _check_shipment(shipment: Shipment, name: Optional[str]) -> None:
