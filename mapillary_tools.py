@@ -504,7 +504,7 @@ SKIP_WORDS = {
     SKIP_OTHER: "PNG, WebP or the like (save as JPEG)",
     SKIP_RAW: "a raw photo (export as JPEG)",
     SKIP_LINK: "a link (process the folder that the photo itself is in)",
-    SKIP_VIDEO: "a video (--videos upload sends it whole; --videos sample, or video_process, "
+    SKIP_VIDEO: "a video (process_and_upload --videos upload sends it whole; video_process takes "
     "frames of it)",
     SKIP_PREVIEW: "a camera's small preview of a video",
     SKIP_GONE: "gone: processed, and no longer in the folder",
@@ -1121,6 +1121,15 @@ class Report:
             self.failed.append(outcome.problem or Problem(outcome.reason, "failed", file=str(path)))
         else:
             self.skipped.setdefault(outcome.reason, []).append(str(path))
+
+    def add(self, other: "Report") -> None:
+        """Count also what another run of the same tool did."""
+        self.done += other.done
+        self.failed += other.failed
+        self.trouble += other.trouble
+        self.told.lines += other.told.lines
+        for code, paths in other.skipped.items():
+            self.skipped.setdefault(code, []).extend(paths)
 
     def as_json(self) -> Dict[str, object]:
         """The same as plain values."""
@@ -8705,7 +8714,7 @@ def video_tracks(paths: Sequence[Union[str, Path]], tell: Tell) -> OwnTracks:
     """The track that each video has, if any: of its own telemetry, else of a side file of its name,
     else as exiftool reads it. Tells where exiftool, which is not on this computer, might help.
     """
-    unplaced = [path for path in map(Path, paths) if _own_track(path, tell) is None]
+    unplaced = [path for path in map(Path, paths) if _is_bare(path, tell)]
     try:
         return OwnTracks(second_tracks(unplaced) if unplaced else {})
     except ProgramMissing as missing:
@@ -8714,14 +8723,26 @@ def video_tracks(paths: Sequence[Union[str, Path]], tell: Tell) -> OwnTracks:
         return OwnTracks({})
 
 
-def why_unplaced(path: Path) -> str:
-    """Why a video has no track of its own, in words."""
+def _is_bare(path: Path, tell: Tell) -> bool:
+    """Whether a video has no track, so that exiftool is asked; not where that cannot be told."""
     try:
-        _read_file(path, ())
-    except BadTrack as error:
-        problem = error.problem
-        return f"it {problem.wrong}" + (f": {problem.value}" if problem.value else "")
-    return ""
+        return _own_track(path, tell) is None
+    except BadTrack:
+        return False
+
+
+def why_unplaced(path: Path) -> str:
+    """Why a video has no track of its own, nor by a file beside it, in words."""
+    told, beside = [], []
+    with contextlib.suppress(BadTrack):
+        beside = side_files(path)
+    for file in (path, *beside):
+        try:
+            _read_file(file, ())
+        except BadTrack as error:
+            problem, name = error.problem, "it" if file == path else file.name
+            told.append(f"{name} {problem.wrong}" + (f": {problem.value}" if problem.value else ""))
+    return "; ".join(told)
 
 
 def _track_files(folder: Path) -> List[Path]:
@@ -8738,14 +8759,17 @@ _SIDE_KINDS = ("gpx", "nmea", "srt", "fit", "kml", "kmz", "tcx", "csv")  # endin
 
 
 def side_files(path: Union[str, Path]) -> List[Path]:
-    """The track files of a video's name beside it, in any case of letters."""
-    stem, folder = Path(path).stem.lower(), Path(path).parent
+    """The track files of a video's name beside it, in any case of letters, by kind. Raises
+    BadTrack where the folder cannot be listed.
+    """
+    stem, folder = folded(Path(path).stem), Path(path).parent
     try:
         names = sorted(os.listdir(str(folder)))
-    except OSError:
-        return []
-    near = [name for name in names if Path(name).stem.lower() == stem]
-    return [folder / name for name in near if kind_of(name) in _SIDE_KINDS]
+    except OSError as error:
+        raise unreadable_track(folder, error) from error
+    near = [name for name in names if folded(Path(name).stem) == stem]
+    sides = [name for name in near if kind_of(name) in _SIDE_KINDS]
+    return [folder / name for name in sorted(sides, key=lambda n: _SIDE_KINDS.index(kind_of(n)))]
 
 
 def _side_track(path: Path, tell: Tell = LOG.warning) -> Optional[OwnTrack]:
@@ -8783,7 +8807,11 @@ def _read_files(
         except BadTrack as error:
             problems[file] = error
     for file in [file for file, error in problems.items() if is_unplaced(error, file)]:
-        beside = None if set(side_files(file)) & set(files) else _side_track(file)
+        try:
+            beside = None if set(side_files(file)) & set(files) else _side_track(file)
+        except BadTrack as error:
+            problems[file] = error
+            continue
         if beside is not None:
             found[file] = beside.kind, beside.track
             del problems[file]
@@ -9021,7 +9049,7 @@ DATE_KEYS = ("com.apple.quicktime.creationdate",)
 
 def _metadata(movie: Source) -> Dict[str, str]:
     """The texts of a movie's metadata by their keys (QuickTime File Format, metadata atoms)."""
-    meta = movie.child(movie.moov, b"meta")
+    meta = movie.child(movie.moov, b"meta") or movie.child(movie.moov, b"udta", b"meta")
     if meta is None:
         return {}
     if movie.read(meta)[4:8] != b"hdlr":  # MP4 has a version here, QuickTime has not
@@ -9112,7 +9140,62 @@ VIDEO_BYTES = 110 << 30  # bytes of a video that the service takes at most
 _MOST_32 = (1 << 32) - 1
 _CAMM_PACKED = struct.Struct("<HHdidd7f")  # type 6: with UTC
 _CAMM_BARE = struct.Struct("<HHddd")  # type 5
+_HIGHEST = 1e6  # metres; what is higher, or deeper, is no altitude
 _NO_ALTITUDE = -1.0  # metres, by which the service's reader knows that there is none
+
+
+class Clip(NamedTuple):
+    """What is known of a video that goes up whole, or why it does not."""
+
+    video: str  # file name
+    digest: str  # of its size and both its ends
+    size: int  # bytes
+    mtime: int  # milliseconds since 1970
+    settings: str = ""  # hash of all that its places depend on
+    user: Optional[str] = None  # who uploads it
+    organization: Optional[str] = None  # for which
+    make: Optional[str] = None
+    model: Optional[str] = None
+    source: Optional[str] = None  # the clock of its places, as in Track
+    track: str = ""  # hash of its places and of all else that is added to it
+    parked: Optional[bool] = None  # it did not move
+    metres: Optional[float] = None  # along its places
+    local: Optional[bool] = None  # its times are of a clock that people set: they are not sent
+    problem: Optional[Problem] = None  # why it cannot go up; its file is the video
+    places: Tuple[Sample, ...] = ()  # in order of video time
+
+    @property
+    def id(self) -> str:
+        """The id of the video: its name, and what it is known by."""
+        text = f"{composed(self.video)}|{self.digest}"
+        return uuid_of(text.encode("utf-8", "surrogateescape"))
+
+    @property
+    def stamp(self) -> Stamp:
+        """Size and time of the file."""
+        return Stamp(self.size, self.mtime)
+
+    @property
+    def sent(self) -> List[Sample]:
+        """Its places as they are sent."""
+        return [one._replace(time=None) if self.local else one for one in self.places]
+
+    def outcome(self, path: str) -> Optional[Outcome]:
+        """Why the video at a path goes no further; None = it does."""
+        if self.problem is not None:
+            return Outcome("failed", self.problem.code, self.problem._replace(file=path))
+        return Outcome("skipped", SKIP_PARKED) if self.parked else None
+
+
+class Hashed(NamedTuple):
+    """The md5 of a video as it goes out."""
+
+    video: str  # file name
+    size: int  # bytes, of the file
+    mtime: int  # milliseconds since 1970
+    track: str  # as its Clip has it
+    md5: str  # "" = not known
+    ctime: Optional[int] = None  # milliseconds since 1970; None = this system does not tell
 
 
 class Stream(NamedTuple):
@@ -9155,19 +9238,38 @@ class _Pictures(NamedTuple):
 
 def _sizes(movie: Source, table: Optional[MovieBox]) -> Tuple[int, int, Sequence[int]]:
     """(bytes of every sample, 0 = they differ; how many samples; their sizes where they differ)."""
+    small = movie.child(table, b"stz2")
+    if small is not None:
+        bits, content = movie.read(small)[7:8], movie.read(small)[12:]
+        count = int.from_bytes(movie.read(small)[8:12], "big")
+        if bits == b"\x04":
+            sizes: Sequence[int] = [half for one in content for half in (one >> 4, one & 15)]
+        else:
+            sizes = movie.table(small, 12, 1, "B" if bits == b"\x08" else "H")
+        return 0, count, sizes[:count]
     stsz = movie.child(table, b"stsz")
     fixed, count = struct.unpack(">II", movie.read(stsz)[4:12].ljust(8, b"\0"))
-    sizes = () if fixed else movie.table(stsz, 12)
-    return fixed, count if fixed else len(sizes), sizes
+    return fixed, count, () if fixed else movie.table(stsz, 12)
+
+
+def _offsets(movie: Source, table: Optional[MovieBox]) -> Sequence[int]:
+    """Where the chunks of a track begin."""
+    offsets = movie.table(movie.child(table, b"stco"), 8)
+    return offsets or movie.table(movie.child(table, b"co64"), 8, 1, "Q")
 
 
 def _chunks(movie: Source, trak: MovieBox) -> List[Tuple[int, int]]:
-    """Where the chunks of a track lie, (start, end); those without a sample are empty."""
+    """Where the chunks of a track lie, (start, end); those without a sample are empty. Raises
+    ToolError where tables do not fit together.
+    """
     table = movie.child(trak, b"mdia", b"minf", b"stbl")
-    offsets = movie.table(movie.child(table, b"stco"), 8)
-    offsets = offsets or movie.table(movie.child(table, b"co64"), 8, 1, "Q")
+    offsets = _offsets(movie, table)
     fixed, left, sizes = _sizes(movie, table)
     runs, run, at = movie.table(movie.child(table, b"stsc"), 8, 3), 0, 0
+    times = movie.table(movie.child(table, b"stts"), 8, 2)
+    known, first = fixed or len(sizes) == left, runs[0] if runs else 1
+    if not known or first != 1 or sum(times[::2]) > 2 * left + 2:
+        raise _bad_index(movie, f"of {left} pictures")
     chunks = []
     for number, offset in enumerate(offsets, 1):
         while run + 3 < len(runs) and runs[run + 3] <= number:
@@ -9176,7 +9278,14 @@ def _chunks(movie: Source, trak: MovieBox) -> List[Tuple[int, int]]:
         size = count * fixed if fixed else sum(sizes[at : at + count])
         chunks.append((offset, offset + size))
         at, left = at + count, left - count
+    if left:
+        raise _bad_index(movie, f"{left} pictures are nowhere")
     return chunks
+
+
+def _bad_index(movie: Source, value: str) -> ToolError:
+    """The error for an index that contradicts itself."""
+    return _bad_video(movie.path, "damaged", "has an index that cannot be", value, _COPY_AGAIN)
 
 
 def _picture_tracks(movie: Source) -> List[_Pictures]:
@@ -9187,10 +9296,11 @@ def _picture_tracks(movie: Source) -> List[_Pictures]:
         if movie.read(movie.child(trak, b"mdia", b"hdlr"))[8:12] == b"vide":
             _check_reference(movie, trak)
             pictures.append(_Pictures(trak, _chunks(movie, trak)))
-    chunks = [chunk for track in pictures for chunk in track.chunks if chunk[1] > chunk[0]]
-    if not chunks:
+    if not pictures:
         wrong = "has no pictures"
         raise _bad_video(movie.path, "no_pictures", wrong, "", "leave it out")
+    if not any(end > start for track in pictures for start, end in track.chunks):
+        raise _bad_index(movie, "of no pictures")
     return pictures
 
 
@@ -9232,8 +9342,7 @@ def _spans_of(movie: Source, tracks: Sequence[_Pictures]) -> List[Tuple[int, int
         value = f"{lost} of {total} bytes"
         raise _bad_video(movie.path, "cut_off", wrong, value, _COPY_AGAIN)
     if total > movie.size:
-        wrong, value = "has an index that cannot be", f"{total} bytes of pictures in {movie.size}"
-        raise _bad_video(movie.path, "damaged", wrong, value, _COPY_AGAIN)
+        raise _bad_index(movie, f"{total} bytes of pictures in {movie.size}")
     return spans
 
 
@@ -9244,8 +9353,7 @@ def _rebuilt(movie: Source, box: MovieBox, offsets: Sequence[int]) -> bytes:
     if box.kind not in (b"trak", b"mdia", b"minf", b"stbl"):
         content = movie.read(box)
         if len(content) < box.end - box.start:
-            wrong, value = "has an index that cannot be", f"a box of {box.end - box.start} bytes"
-            raise _bad_video(movie.path, "damaged", wrong, value, _COPY_AGAIN)
+            raise _bad_index(movie, f"a box of {box.end - box.start} bytes")
         return _box(box.kind, content)
     left_out = (b"stco", b"co64", b"tref", b"free", b"skip")
     parts = [_rebuilt(movie, one, offsets) for one in movie.boxes(box) if one.kind not in left_out]
@@ -9267,11 +9375,12 @@ def camm_records(samples: Sequence[Sample]) -> List[bytes]:
     """Places as records of CAMM: of type 6 where UTC is known, else of type 5."""
     records = []
     for one in samples:
-        alt = _NO_ALTITUDE if one.alt is None else one.alt
+        there = one.alt is not None and abs(one.alt) < _HIGHEST
+        alt = one.alt if one.alt is not None and there else _NO_ALTITUDE
         if one.time is None:
             records.append(_CAMM_BARE.pack(0, 5, one.lat, one.lon, alt))
         else:
-            fix, unknown = (2 if one.alt is None else 3), (0.0,) * 6
+            fix, unknown = (3 if there else 2), (0.0,) * 6
             values = (one.time, fix, one.lat, one.lon, alt, *unknown)
             records.append(_CAMM_PACKED.pack(0, 6, *values))
     return records
@@ -9288,7 +9397,10 @@ class _Camm(NamedTuple):
 
     def trak(self, offset: int) -> bytes:
         """The track, whose records lie at an offset of what goes out."""
-        scale, first = max(1000, self.timescale), self.samples[0].video
+        first, last = self.samples[0].video, self.samples[-1].video
+        scale = max(1000, self.timescale)
+        if (last - first) * scale > _MOST_32:  # which a duration may not have
+            scale = 1000
         units = [round((one.video - first) * scale) for one in self.samples]
         gaps = [after - before for before, after in zip(units, units[1:])] + [0]
         runs = [(len(list(same)), gap) for gap, same in itertools.groupby(gaps)]
@@ -9324,8 +9436,9 @@ class _Camm(NamedTuple):
         late = round(first * self.timescale)
         if late <= 0:
             return b""
-        edit = struct.pack(">IIiI", 1, min(late, _MOST_32), -1, 1 << 16)
-        return _box(b"edts", _full_box(b"elst", edit))
+        form = ">IIiI" if late <= _MOST_32 else ">IQqI"
+        edit = struct.pack(form, 1, late, -1, 1 << 16)
+        return _box(b"edts", _full_box(b"elst", edit, version=int(late > _MOST_32)))
 
     def _table(self, runs: Sequence[Tuple[int, int]], offset: int) -> bytes:
         """The sample table: all records in one chunk."""
@@ -9375,7 +9488,8 @@ class Outline(NamedTuple):
         for start, end in self.spans:
             places[start, end] = at
             at += end - start
-        number = struct.pack(">I", min(self.camm.number + 1, _MOST_32))
+        numbers = [self.camm.number, *(_track_number(self.movie, one.trak) for one in self.tracks)]
+        number = struct.pack(">I", min(max(numbers) + 1, _MOST_32))
         parts = [_box(b"mvhd", self.camm.mvhd[:-4] + number)]
         for track in self.tracks:
             offsets = [places.get(chunk, begin) for chunk in track.chunks]
@@ -9393,8 +9507,7 @@ def check_video(movie: Source) -> None:
     tracks = _picture_tracks(movie)
     total = sum(end - start for start, end in _spans_of(movie, tracks))
     if len(_movie_header(movie)) < _MVHD_BYTES:
-        wrong, value = "has an index that cannot be", "no whole mvhd"
-        raise _bad_video(movie.path, "damaged", wrong, value, _COPY_AGAIN)
+        raise _bad_index(movie, "no whole mvhd")
     if total > VIDEO_BYTES:
         wrong, remedy = "is longer than the service takes", "cut it into parts"
         raise _bad_video(movie.path, "too_long", wrong, f"{total} bytes", remedy)
@@ -9418,7 +9531,12 @@ def video_stream(
     """
     check_video(movie)
     tracks = _picture_tracks(movie)
-    number = 1 + max(_track_number(movie, track.trak) for track in tracks)
+    taken = {_track_number(movie, track.trak) for track in tracks}
+    number = next(
+        n
+        for n in (max(taken) + 1, *range(1, len(taken) + 2))
+        if 0 < n <= _MOST_32 and n not in taken
+    )
     scale = movie.header.timescale or 1000
     camm = _Camm(number, samples, camm_records(samples), _movie_header(movie), scale)
     names = ((b"@mak", make or ""), (b"@mod", model or ""))
@@ -9497,62 +9615,6 @@ class Arrival(NamedTuple):
     folder: str  # that it was sent from
     image: str  # file name there
     at: str  # time, UTC
-
-
-class Clip(NamedTuple):
-    """What is known of a video that goes up whole, or why it does not."""
-
-    video: str  # file name
-    digest: str  # of its size and both its ends
-    size: int  # bytes
-    mtime: int  # milliseconds since 1970
-    settings: str = ""  # hash of all that its places depend on
-    user: Optional[str] = None  # who uploads it
-    organization: Optional[str] = None  # for which
-    make: Optional[str] = None
-    model: Optional[str] = None
-    source: Optional[str] = None  # the clock of its places, as in Track
-    track: str = ""  # hash of its places and of all else that is added to it
-    parked: Optional[bool] = None  # it did not move
-    local: Optional[bool] = None  # its times are of a clock that people set: they are not sent
-    problem: Optional[Problem] = None  # why it cannot go up; its file is the video
-    places: Tuple[Sample, ...] = ()  # in order of video time
-
-    @property
-    def id(self) -> str:
-        """The id of the video: its name, and what it is known by."""
-        text = f"{composed(self.video)}|{self.digest}"
-        return uuid_of(text.encode("utf-8", "surrogateescape"))
-
-    @property
-    def stamp(self) -> Stamp:
-        """Size and time of the file."""
-        return Stamp(self.size, self.mtime)
-
-    @property
-    def sent(self) -> List[Sample]:
-        """Its places as they are sent."""
-        return [one._replace(time=None) if self.local else one for one in self.places]
-
-    def outcome(self, path: str) -> Optional[Outcome]:
-        """Why the video at a path goes no further; None = it does."""
-        if self.problem is not None:
-            return Outcome("failed", self.problem.code, self.problem._replace(file=path))
-        return Outcome("skipped", SKIP_PARKED) if self.parked else None
-
-
-class Hashed(NamedTuple):
-    """The md5 of a video as it goes out."""
-
-    video: str  # file name
-    size: int  # bytes, of the file
-    mtime: int  # milliseconds since 1970
-    track: str  # as its Clip has it
-    md5: str
-
-    def fits(self, clip: Clip) -> bool:
-        """Whether it is that of a video as it is known now."""
-        return (self.size, self.mtime, self.track) == (clip.size, clip.mtime, clip.track)
 
 
 Line = Union[Image, Sent, Manifest, Sampling, Clip, Hashed]
@@ -9888,13 +9950,18 @@ def unpack_clip(row: Row) -> Clip:
     if any(after.video < before.video for before, after in zip(places, places[1:])):
         raise ValueError("places out of order")
     problem = _read_problem(row["problem"]) if "problem" in row else None
-    return Clip(**_read_plain(Clip, row), problem=problem, places=places)
+    clip = Clip(**_read_plain(Clip, row), problem=problem, places=places)
+    for text in (clip.digest, clip.user, clip.organization, clip.make, clip.model):
+        (text or "").encode("utf-8")  # raises ValueError for letters that are none
+    if problem is None and not places:
+        raise ValueError("no places")
+    return clip
 
 
 def unpack_hashed(row: Row) -> Hashed:
     """The md5 of a video; raises one of DAMAGED."""
     hashed = Hashed(**_read_plain(Hashed, row))
-    if not re.match(r"[0-9a-f]{32}\Z", hashed.md5):
+    if not re.match(r"([0-9a-f]{32})?\Z", hashed.md5):
         raise ValueError("no md5")
     return hashed
 
@@ -9910,7 +9977,7 @@ def pack_line(line: Line) -> Row:
     if isinstance(line, Clip):
         return _pack_clip(line)
     if isinstance(line, Hashed):
-        return {"hashed": line._asdict()}
+        return {"hashed": known_values(**line._asdict())}
     return {"sampling": _pack_sampling(line)}
 
 
@@ -10065,6 +10132,7 @@ class _Index:
         if match and text.endswith(b"}\n"):
             kind, name = match.groups()
             plain_name = json.loads(name) if b"\\" in name else name[1:-1].decode("ascii")
+            os.fsencode(plain_name)  # raises ValueError for one that no file can have
             places = self.images if kind == b"image" else self.clips
             places[name_key(plain_name)] = (offset, len(text))
             return
@@ -11365,6 +11433,11 @@ class Videos(Group):
     def whole(self) -> bool:
         """Whether videos go up whole."""
         return self.videos == WHOLE
+
+    @property
+    def taken(self) -> bool:
+        """Whether anything is done with videos."""
+        return self.videos != LEFT_ALONE
 
     @property
     def words(self) -> Tuple[str, ...]:
@@ -12819,9 +12892,12 @@ def look_for(options: Options, report: Report, notes: Notes) -> Tuple[List[Path]
     counted.
     """
     folders, videos = options[Input].folders, options[Videos]
-    found = look_below_all(folders, options[Selection].skip_subfolders, videos.whole)
+    found = look_below_all(folders, options[Selection].skip_subfolders, videos.taken)
     images = account_for(found, report, notes, videos.reason)
-    return images, found.videos if videos.whole else []
+    links = [str(path) for path in found.videos if videos.whole and os.path.islink(path)]
+    report.skipped.update({SKIP_LINK: links} if links else {})
+    whole = [path for path in found.videos if videos.whole and str(path) not in links]
+    return images, whole
 
 
 def areas_of_run(options: Options, config: Configuration) -> Tuple[Area, ...]:
@@ -14307,7 +14383,8 @@ class Timer(NamedTuple):
                 (created, "creation_time") if given is None else (given, "--video_start_time")
             )
             self._compare(os.path.basename(footage.path), (other, word), gps, clock)
-        ways = self._ways(start, own, start if begin is None else begin)
+        zero = start - self.geotagging.offset_time if begin is None else begin
+        ways = self._ways(start, own, zero)
         return Timing(start, clock, ratio, ways, self.geotagging.max_gap, pace)
 
     def _own(self, footage: Footage, first: float) -> Tuple[Optional[Track], bool]:
@@ -14326,7 +14403,8 @@ class Timer(NamedTuple):
                 f"{name}: its track is in zone {zone}, by its creation_time, which is UTC"
             )
         track = in_zone(track, zone)
-        for line in track.notes:
+        used = any(guide.track is None for guide in self.guides)
+        for line in track.notes if used else ():
             self.notes.say(line)
         return track, bool(mine.side)
 
@@ -14749,15 +14827,14 @@ def _say_damage(made: _Sampled, footage: Footage, setup: Setup, report: Report) 
 
 def with_starts(paths: Sequence[str], video: FrameOptions) -> Iterator[Tuple[str, Optional[float]]]:
     """Videos with when each begins, seconds UTC, as far as the user says so: those behind the first
-    follow without a pause.
+    follow without a pause; NaN behind one whose length is not known.
     """
     start = None if video.video_start_time is None else video.video_start_time / 1000
     for path in paths:
         yield path, start
-        # None: the next ones go by their own clocks, and say so
         if start is not None and len(paths) > 1:
             length = read_movie(path).duration
-            start = None if length is None else start + length * video.video_duration_ratio
+            start += math.nan if length is None else length * video.video_duration_ratio
 
 
 def say_start(video: FrameOptions, notes: Notes) -> None:
@@ -14768,9 +14845,9 @@ def say_start(video: FrameOptions, notes: Notes) -> None:
         notes.say(given + ": it is in milliseconds")
 
 
-def find_videos(path: str, trouble: List[Problem]) -> List[str]:
+def find_videos(path: str, trouble: List[Problem], below: bool = True) -> List[str]:
     """A video, or all videos in a folder and below, in natural order; folders that cannot be listed
-    are added to trouble. Raises NotFound.
+    are added to trouble. below: whether to look into subfolders. Raises NotFound.
     """
     if os.path.isfile(path):
         if kind_of(path) in PICTURE_KINDS or kind_of(path) in ("gpx", "nmea", "csv"):
@@ -14780,7 +14857,8 @@ def find_videos(path: str, trouble: List[Problem]) -> List[str]:
     videos: List[str] = []
     top = os.path.abspath(str(check_folder(path, "--video_path")))
     for place, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
-        folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
+        inner = sorted((name for name in folders if not is_closed(name)), key=natural_key)
+        folders[:] = inner if below else []
         here = [name for name in files if kind_of(name) in VIDEO_KINDS and name[0] != "."]
         videos += [os.path.join(place, name) for name in sorted(here, key=natural_key)]
     if not videos and trouble:
@@ -14799,7 +14877,8 @@ def sample_videos(options: Options, ui: Ui) -> Report:
     """
     video, geotagging, notes = options[Video], options[Geotagging], Notes(say)
     report = Report("sample_video", told=Told("sampled", notes.lines))
-    paths = find_videos(video.video_path, report.trouble)
+    below = not options[Selection].skip_subfolders
+    paths = find_videos(video.video_path, report.trouble, below)
     if options[Dry].dry_run:
         some = ", ".join(map(os.path.basename, paths[:5]))
         notes.lines.append(f"{len(paths)} videos would be sampled: {some}")
@@ -14824,23 +14903,34 @@ def sample_below(options: Options, ui: Ui) -> Optional[Report]:
     """
     if options[Videos].videos != AS_FRAMES:
         return None
-    whole = Report("sample_video", told=Told("sampled"))
+    whole, start = (
+        Report("sample_video", told=Told("sampled")),
+        options[FrameOptions].video_start_time,
+    )
     asked = dataclasses.asdict(options[FrameOptions])
     for top in options[Input].folders:
-        video = options.having(Video(**dict(asked, video_path=top)))
+        video = Video(**dict(asked, video_path=top, video_start_time=start))
         try:
-            told = sample_videos(video.having(Input(top)), ui)
+            told = sample_videos(options.having(video).having(Input(top)), ui)
+        except InUse:
+            whole.skipped.setdefault(SKIP_IN_USE, []).extend(find_videos(top, []))
+            continue
         except NotFound as error:
             if error.problem.code != "no_videos":
                 raise
             continue
-        whole.done += told.done
-        whole.failed += told.failed
-        whole.trouble += told.trouble
-        whole.told.lines += told.told.lines
-        for code, paths in told.skipped.items():
-            whole.skipped.setdefault(code, []).extend(paths)
+        whole.add(told)
+        start = _start_behind(find_videos(top, []), video)
     return whole
+
+
+def _start_behind(paths: Sequence[str], video: FrameOptions) -> Optional[int]:
+    """When a video begins that follows some, in milliseconds; None where that is not known."""
+    *_, (last, start) = with_starts(paths, video)
+    length = read_movie(last).duration
+    if start is None or length is None or math.isnan(start):
+        return None
+    return round((start + length * video.video_duration_ratio) * 1000)
 
 
 def _sample_each(paths: Sequence[str], record: SampleRecord, setup: Setup, report: Report) -> None:
@@ -14848,7 +14938,8 @@ def _sample_each(paths: Sequence[str], record: SampleRecord, setup: Setup, repor
     say_start(setup.timer.video, setup.timer.notes)
     for path, start in with_starts(paths, setup.timer.video):
         try:
-            sample_one(path, record, setup, start, report)
+            known = None if start is None or math.isnan(start) else start
+            sample_one(path, record, setup, known, report)
         except ToolError as error:
             report.failed.append(error.problem)
 
@@ -14858,7 +14949,7 @@ def _sample_each(paths: Sequence[str], record: SampleRecord, setup: Setup, repor
 # Not here: the bytes that go up; sending.
 
 PARKED_M = 10.0  # metres; what never gets further from its first place shows one view
-_STEPS_IN_AREA = 1000  # places looked at between two of a track, at most
+_MOSTLY = 0.8  # part of a video that its track covers, so that nothing is to be said
 
 
 class Making(NamedTuple):
@@ -14879,7 +14970,8 @@ class Making(NamedTuple):
         names = (self.device.device_make, self.device.device_model)
         whose = (self.whose.user_name, self.whose.organization_key)
         areas = text_hash(repr(self.areas))
-        return short_hash(digest, video.plain(), tracks, given, names, whose, STREAM_FORM, areas)
+        start = None if given is None or math.isnan(given) else given
+        return short_hash(digest, video.plain(), tracks, start, names, whose, STREAM_FORM, areas)
 
 
 class Wanted(NamedTuple):
@@ -14912,6 +15004,8 @@ def clips_of(wanted: Sequence[Wanted], making: Making, notes: Notes) -> Iterator
     """
     say_start(making.video, notes)
     begun = [_begun(one, making) for one in wanted]
+    if making.geotagging.use_gps_start_time and len(wanted) > 1:
+        begun = [clip._replace(problem=_ONE_START) for clip in begun]
     pairs = list(zip(wanted, begun))
     fresh = [one.path for one, clip in pairs if clip is not one.before and clip.problem is None]
     tracks = video_tracks(fresh, notes.say)
@@ -14926,18 +15020,43 @@ def clips_of(wanted: Sequence[Wanted], making: Making, notes: Notes) -> Iterator
             yield clip._replace(problem=error.problem._replace(file=""))
 
 
+_ONE_START = Problem(
+    "one_start",
+    "is one of several videos, which cannot all begin at the first point of the track",
+    value="--use_gps_start_time",
+    remedy="give --video_start_time, or one video at a time",
+)
+_NO_START = Problem(
+    "no_start",
+    "follows a video whose length is not known",
+    value="--video_start_time",
+    remedy="move that video away, or process this one by itself",
+)
+_PRIVATE = Problem(
+    "private_video",
+    "would not be private: a video carries no such mark",
+    value="--private",
+    remedy="--videos sample takes frames of it, which do",
+)
+
+
 def _begun(one: Wanted, making: Making) -> Clip:
     """A video without its places; or all that was known before, where nothing has changed."""
     stamp, whose, before = stamp_of(one.path), making.whose, one.before
     clip = Clip(os.path.basename(one.path), "", *stamp)
     clip = clip._replace(user=whose.user_name, organization=whose.organization_key)
     try:
+        if stamp == NO_STAMP:
+            raise ToolError(UNREADABLE, "cannot be looked at", remedy="run the same command again")
         clip = clip._replace(digest=video_digest(one.path))
         settings = making.settings(one.path, clip.digest, one.given)
         if before is not None and (before.settings, before.stamp) == (settings, stamp):
             if before.problem is None:
                 return before
-        return clip._replace(settings=settings)
+        lost = _PRIVATE if whose.private else None
+        if one.given is not None and math.isnan(one.given):
+            lost = _NO_START
+        return clip._replace(settings=settings, problem=lost)
     except ToolError as error:
         return clip._replace(problem=error.problem._replace(file=""))
 
@@ -14952,18 +15071,57 @@ def _with_way(one: Wanted, clip: Clip, making: Making, timer: Timer) -> Clip:
         raise unreadable_track(Path(path), error) from error
     footage = _footage_of(path)
     places, source = _way_of(footage, timer, one.given)
-    zoned = making.geotagging.clockwork.zone is not None
-    make = making.device.device_make or footage.camera.make
-    model = making.device.device_model or footage.camera.model
     if passes_through(making.areas, places):
         raise ToolError(**THROUGH_AREA._asdict())
-    start = Fix(0.0, places[0].lat, places[0].lon)
-    parked = all(distance(start, Fix(0.0, one.lat, one.lon)) <= PARKED_M for one in places)
-    local = True if source == CAMERA_CLOCK and not zoned else None
-    clip = clip._replace(make=make, model=model, source=source, local=local, places=tuple(places))
+    fixes = [Fix(place.video, place.lat, place.lon) for place in places]
+    parked = all(distance(fixes[0], fix) <= PARKED_M for fix in fixes)
+    _check_cover(footage, places, parked, timer.notes)
+    _say_holes(footage, places, timer)
+    zoned = making.geotagging.clockwork.zone is not None
+    clip = clip._replace(
+        make=making.device.device_make or footage.camera.make,
+        model=making.device.device_model or footage.camera.model,
+        source=source,
+        local=True if source == CAMERA_CLOCK and not zoned else None,
+        metres=round(sum(map(distance, fixes, fixes[1:])), 3),
+        places=tuple(places),
+        parked=parked or None,
+    )
+    return clip._replace(track=_track_hash(clip))
+
+
+def _say_holes(footage: Footage, places: Sequence[Sample], timer: Timer) -> None:
+    """Say where a track has holes that are longer than asked for: the service fills them."""
+    limit = timer.geotagging.max_gap
+    gaps = [after.video - before.video for before, after in zip(places, places[1:])]
+    if limit is not None and gaps and max(gaps) > limit:
+        name = os.path.basename(footage.path)
+        timer.notes.say(
+            f"{name}: its track has holes of up to {max(gaps):.1f} s (--max_gap {limit:g}): it "
+            "goes up whole all the same, and the service fills them"
+        )
+
+
+def _track_hash(clip: Clip) -> str:
+    """A hash of all that is added to a video."""
     records = hashlib.sha1(b"".join(camm_records(clip.sent))).hexdigest()
-    track = short_hash(STREAM_FORM, make, model, records, [one.video for one in places])
-    return clip._replace(track=track, parked=parked or None)
+    times = [place.video for place in clip.places]
+    return short_hash(STREAM_FORM, clip.make, clip.model, records, times)
+
+
+def _check_cover(footage: Footage, places: Sequence[Sample], parked: bool, notes: Notes) -> None:
+    """Say where a track covers a video in part alone; raise ToolError where for that reason nobody
+    knows whether it moved.
+    """
+    length = footage.duration or 0.0
+    known = places[-1].video - places[0].video
+    if known >= _MOSTLY * length:
+        return
+    value = f"{known:.1f} of {length:.1f} s"
+    if parked:
+        wrong, remedy = "has a track that covers too little of it", "give one that covers it"
+        raise ToolError("video_outside", wrong, file=footage.path, value=value, remedy=remedy)
+    notes.say(f"{os.path.basename(footage.path)}: its track covers {value}")
 
 
 THROUGH_AREA = Problem(
@@ -14979,11 +15137,19 @@ def _way_of(footage: Footage, timer: Timer, given: Optional[float]) -> Tuple[Lis
     for track, begin in timing.ways:
         places = _within(track, begin, timing, footage.duration)
         if places:
-            return places, track.clock
+            later = 0.0 if given is None else timing.start - begin  # as the user says
+            return [_later(one, later) for one in places], track.clock
     if not timing.ways:
         why = why_unplaced(Path(footage.path))
         raise ToolError(
             "video_no_track", "has no GPS track", file=footage.path, value=why, remedy=_THREE_WAYS
+        )
+    if footage.created is None and footage.zoned is None and given is None:
+        raise ToolError(
+            "video_no_time",
+            "does not tell when it was taken, and its track has none of its pictures",
+            file=footage.path,
+            remedy="give --video_start_time",
         )
     track, begin = timing.ways[0]
     span = span_words(begin, begin + timing.after(footage.duration or 0.0))
@@ -14994,6 +15160,11 @@ def _way_of(footage: Footage, timer: Timer, given: Optional[float]) -> Tuple[Lis
         value=f"{span}, its track {span_words(track.points[0].time, track.points[-1].time)} (UTC)",
         remedy="--video_start_time or --timezone tells when it was taken",
     )
+
+
+def _later(place: Sample, seconds: float) -> Sample:
+    """A place at a later time."""
+    return place if place.time is None else place._replace(time=place.time + seconds)
 
 
 _THREE_WAYS = (
@@ -15022,17 +15193,29 @@ def _within(track: Track, begin: float, timing: Timing, length: Optional[float])
 
 def passes_through(areas: Sequence[Area], places: Sequence[Sample]) -> bool:
     """Whether a way by some places goes through an area that is left out."""
-    if not areas:
+    fixes = [Fix(float(n), one.lat, one.lon) for n, one in enumerate(places)]
+    return any(
+        _touches(area, a, b) for area in areas for a, b in zip(fixes, [*fixes[1:], *fixes[-1:]])
+    )
+
+
+_FLAT_M = 5000.0  # metres, over which the Earth may be taken as flat
+
+
+def _touches(area: Area, a: Fix, b: Fix) -> bool:
+    """Whether the way from one place to the next goes through an area."""
+    if is_excluded([area], a) or is_excluded([area], b):
+        return True
+    center, length = Fix(0.0, area.lat, area.lon), distance(a, b)
+    if min(distance(center, a), distance(center, b)) > length + area.metres:
         return False
-    fixes = [Fix(one.video, one.lat, one.lon) for one in places]
-    smallest = min(area.metres for area in areas)
-    for a, b in zip(fixes, [*fixes[1:], fixes[-1]]):
-        steps = 1 + min(_STEPS_IN_AREA, int(2 * distance(a, b) / smallest))
-        for step in range(steps):
-            when = a.time + (b.time - a.time) * step / steps
-            if is_excluded(areas, between(a, b, when) if b.time > a.time else a):
-                return True
-    return False
+    if length > _FLAT_M:
+        half = between(a, b, (a.time + b.time) / 2)
+        return _touches(area, a, half) or _touches(area, half, b)
+    near, far = distance(center, a), distance(center, b)
+    along_way = (near**2 - far**2 + length**2) / (2 * length) if length else 0.0
+    beside = math.sqrt(max(0.0, near**2 - along_way**2))
+    return 0.0 <= along_way <= length and beside <= area.metres
 
 
 class _Ridden:
@@ -15040,20 +15223,29 @@ class _Ridden:
 
     def __init__(self) -> None:
         self.videos, self.metres = 0, 0.0
+        self.outdated = 0  # how many were sent with another track
+        self.twice: List[str] = []  # those of which frames are there, too
 
-    def add(self, clip: Clip) -> None:
-        """One more video, if it goes up."""
-        if clip.parked or clip.problem is not None:
-            return
-        fixes = [Fix(one.video, one.lat, one.lon) for one in clip.places]
-        self.videos += 1
-        self.metres += sum(map(distance, fixes, fixes[1:]))
+    def add(self, clip: Clip, sent: Optional[Sent], samplings: Sequence[Sampling]) -> None:
+        """One more video, if it goes up; how it did before, and what was sampled beside it."""
+        there = sent is not None and sent.arrived and sent.photo == clip.id
+        self.outdated += bool(there and sent and sent.fix != clip.track and clip.track)
+        if any(line.digest == clip.digest for line in samplings):
+            self.twice.append(clip.video)
+        if not clip.parked and clip.problem is None:
+            self.videos, self.metres = self.videos + 1, self.metres + (clip.metres or 0.0)
 
-    @property
-    def words(self) -> List[str]:
-        """The same in words; none where there are none."""
-        told = f"{plural(self.videos, 'video')}, {self.metres / 1000:.1f} km"
-        return [told] if self.videos else []
+    def say(self, report: Report, notes: Notes) -> None:
+        """The same in words."""
+        if self.videos:
+            told = f"{plural(self.videos, 'video')}, {self.metres / 1000:.1f} km"
+            report.told.lines.append(told)
+            report.told.facts.update(
+                videos=self.videos, video_kilometres=round(self.metres / 1000, 3)
+            )
+        say_outdated(self.outdated, notes)
+        if self.twice:
+            notes.say(f"of {some_of(self.twice)} frames are here, too: both would show it twice")
 
 
 def prepare_videos(
@@ -15068,17 +15260,15 @@ def prepare_videos(
     with contextlib.ExitStack() as stack:
         dry = options[Dry].dry_run
         places, problems = open_places(paths, not dry, stack, options[Waiting].wait)
-        for path in paths:
-            if str(path.parent) in problems:
-                report.count(path, not_open(path, problems[str(path.parent)]).outcome)
-        wanted = _wanted([path for path in paths if str(path.parent) in places], places, course)
+        wanted = _wanted(_opened(paths, problems, report), places, course)
         for count, (one, clip) in enumerate(zip(wanted, clips_of(wanted, making, notes)), 1):
             journal = places[os.path.dirname(one.path)].journal
-            report.count(one.path, _outcome_of(one, clip, journal, course.service))
-            ridden.add(clip)
+            sent = journal.sent(course.service, clip.video)
+            report.count(one.path, _outcome_of(one, clip, sent))
+            ridden.add(clip, sent, journal.samplings())
             journal.append([] if clip is one.before or dry else [clip])
             ui.progress("reading videos", count, len(wanted), 0)
-    report.told.lines += ridden.words
+    ridden.say(report, notes)
     say_account(course, config, report)
 
 
@@ -15089,6 +15279,14 @@ def _making_of(course: Course, known: Known) -> Making:
     return Making(*asked, known.guides, whose, options[MetaData], course.areas)
 
 
+def _opened(paths: Sequence[Path], problems: Mapping[str, Problem], report: Report) -> List[Path]:
+    """The files whose folders are open; the others are counted."""
+    shut = [path for path in paths if str(path.parent) in problems]
+    for path in shut:
+        report.count(path, not_open(path, problems[str(path.parent)]).outcome)
+    return [path for path in paths if path not in shut]
+
+
 def _wanted(paths: Sequence[Path], places: Mapping[str, Place], course: Course) -> List[Wanted]:
     """Some videos, with what is known of them unless all is to be done again."""
     video, again = course.options[FrameOptions], course.options[Again].rerun
@@ -15096,16 +15294,15 @@ def _wanted(paths: Sequence[Path], places: Mapping[str, Place], course: Course) 
     for path, start in with_starts(list(map(str, paths)), video):
         journal = places[os.path.dirname(path)].journal
         before = None if again else journal.clip(os.path.basename(path))
-        found.append(Wanted(path, before, start))
+        found.append(Wanted(path, before and before._replace(places=()), start))
     return found
 
 
-def _outcome_of(one: Wanted, clip: Clip, journal: Journal, service: str) -> Optional[Outcome]:
+def _outcome_of(one: Wanted, clip: Clip, sent: Optional[Sent]) -> Optional[Outcome]:
     """What came of a video; None = its places were found now."""
     outcome = clip.outcome(one.path)
     if outcome is not None or clip is not one.before:
         return outcome
-    sent = journal.sent(service, clip.video)
     arrived = sent is not None and sent.arrived and sent.photo == clip.id
     return Outcome("skipped", SKIP_UPLOADED if arrived else SKIP_PROCESSED)
 
@@ -16276,7 +16473,7 @@ class Shipment:
         sent = parcel.place.journal.sent(self.service, parcel.name)
         if sent is None or sent.photo not in (None, parcel.photo):
             return  # nothing yet, or another photo that had the same name
-        if sent.arrived:
+        if sent.arrived and not _is_other_content(parcel):
             self._there(parcel, sent)
         elif sent.problem is not None:
             parcel.problem = sent.problem._replace(file=parcel.path)
@@ -16340,6 +16537,23 @@ class Shipment:
         return None if dry and parcel.state == DUE else parcel.outcome
 
 
+def hashed_of(name: str, status: os.stat_result, track: str) -> Hashed:
+    """What the md5 of a video is known for, without it."""
+    return Hashed(name, *stamp_by(status), track, "", changed_at(status))
+
+
+def _is_other_content(parcel: Parcel) -> bool:
+    """Whether a video may be another one than that whose md5 is known, though it looks the same."""
+    if parcel.clip is None:
+        return False
+    known, status = parcel.place.journal.hashed(parcel.name), None
+    with contextlib.suppress(OSError):
+        status = os.stat(parcel.path)
+    if known is None or status is None:
+        return True
+    return known._replace(md5="") != hashed_of(parcel.name, status, known.track)
+
+
 def _in_parts(path: str, folders: Sequence[str]) -> Outcome:
     """The outcome of an image whose sequence runs through folders that are not part of the run."""
     problem = Problem(
@@ -16372,7 +16586,7 @@ class Ready(NamedTuple):
     spans: Sequence[Tuple[int, int]]  # (start, end) of the file, which follow it
     md5: str  # of all of them
     stamp: Tuple[int, int]  # size and time in ns of the file, to notice a change
-    picture: str  # stands for the pictures, which no description changes
+    picture: str  # stands for the pictures, which no description changes; of a video, the md5
     ending: str = "jpg"  # of its key
 
     @property
@@ -16449,17 +16663,17 @@ def ready_video(place: Place, name: str, keep_on: Callable[[], None]) -> Ready:
     except OSError as error:
         raise _vanished(path, error) from error
     stamp = status.st_size, status.st_mtime_ns
-    ready = Ready(path, stream.head, stream.spans, "", stamp, clip.digest, "mp4")
-    now = Hashed(name, *stamp_by(status), clip.track, "")
+    ready = Ready(path, stream.head, stream.spans, "", stamp, "", "mp4")
+    now = hashed_of(name, status, clip.track)
     known = place.journal.hashed(name)
-    if known is not None and known._replace(md5="") == now:
-        return ready._replace(md5=known.md5)
+    if known is not None and known.md5 and known._replace(md5="") == now:
+        return ready._replace(md5=known.md5, picture=known.md5)
     digest = hashlib.md5()
     for piece in pieces_of(ready, 0, COPY_BYTES):
         digest.update(piece)
         keep_on()
     place.journal.append([now._replace(md5=digest.hexdigest())])
-    return ready._replace(md5=digest.hexdigest())
+    return ready._replace(md5=digest.hexdigest(), picture=digest.hexdigest())
 
 
 def _was_changed(path: str, when: str) -> UploadError:
@@ -16662,7 +16876,7 @@ class Sender:
             before = journal.sent(service, parcel.name)
             begun = before is not None and not before.arrived and before.key == key
             line = self._line_of(parcel, ready)
-            if not begun and self._is_elsewhere(batch, parcel, line):
+            if self._needs_nothing(batch, parcel, line, begun):
                 return
             with self._turns.take(key) as again:
                 self.server.wait(0.0)
@@ -16672,13 +16886,29 @@ class Sender:
         except ToolError as error:
             if _ends_run(error):
                 raise
-            problem = error.problem._replace(file=parcel.path)
-            # a part of it may have arrived: with the key the next run asks for the offset
-            self._settle(
-                batch, parcel, Sent(parcel.name, service, "failed", None, key, None, problem)
-            )
+            self._settle(batch, parcel, self._failed_line(parcel, key, error.problem))
         else:
             self._settle(batch, parcel, line._replace(status="sent", handle=handle))
+
+    def _failed_line(self, parcel: Parcel, key: Optional[str], problem: Problem) -> Sent:
+        """The line of an image that could not be sent. A part of it may have arrived: with the key
+        the next run asks for the offset.
+        """
+        if parcel.clip is not None and problem.code == "refused":
+            unknown = Hashed(parcel.name, -1, -1, "", "")  # its md5 is to be found again
+            parcel.place.journal.append([unknown])
+        failed_now = Sent(parcel.name, self.shipment.service, "failed", None, key)
+        return failed_now._replace(problem=problem._replace(file=parcel.path))
+
+    def _needs_nothing(self, batch: Batch, parcel: Parcel, line: Sent, begun: bool) -> bool:
+        """Whether an image is not to be sent: it is there, or goes from elsewhere. One that was
+        begun goes on, and others wait for it.
+        """
+        if begun:
+            with self.crew.guard:
+                self._turns.first_of(_Told(batch, parcel, line))
+            return False
+        return self._is_there(batch, parcel, line) or self._is_elsewhere(batch, parcel, line)
 
     def _ready(self, parcel: Parcel) -> Ready:
         """The bytes of an image or a video as they go out."""
@@ -16697,13 +16927,26 @@ class Sender:
 
     def _line_of(self, parcel: Parcel, ready: Ready) -> Sent:
         """The line of an image that is about to be sent."""
-        picture = picture_id(ready.picture, parcel.found) if parcel.clip is None else ready.picture
+        picture = picture_id(ready.picture, parcel.found)
         service, photo = self.shipment.service, parcel.photo
         line = Sent(parcel.name, service, "started", photo, ready.key)
         return line._replace(picture=picture, fix=parcel.where)
 
+    def _is_there(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
+        """Whether a video that had to be looked at again is the one that arrived before."""
+        before = parcel.place.journal.sent(self.shipment.service, parcel.name)
+        if before is None or parcel.clip is None:
+            return False
+        if (before.status, before.key) != ("sent", line.key):
+            return False
+        self._settle(batch, parcel, before)
+        return True
+
     def _came_before(self, parcel: Parcel, picture: str) -> bool:
         """Whether a photo came to the service from elsewhere."""
+        sent = parcel.place.journal.sent(self.shipment.service, parcel.name)
+        if parcel.clip is not None and sent is not None and sent.status == "sent":
+            return False  # its content is another now
         parcel.arrival = self.shipment.history.before(picture, parcel.path)
         return parcel.arrival is not None
 
@@ -16719,9 +16962,10 @@ class Sender:
                 first = self._turns.first_of(told)
             if first is None:
                 return False
-            if first.batch.stage != FINISHED and first.parcel.arrival is None:
-                return True  # it waits for that
             service, name = self.shipment.service, first.parcel.name
+            manifest = first.batch.place.journal.manifest(service, first.batch.identity)
+            if first.batch.open_by(manifest) and first.parcel.arrival is None:
+                return True  # it waits for that
             folder = real_folder(first.parcel.path)
             parcel.arrival = Arrival(line.picture or "", service, folder, name, "")
         self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
@@ -16745,15 +16989,17 @@ class Sender:
                     self._turns.first_of(_Told(batch, parcel, sent))
 
     def _copies(self) -> List[Tuple[Batch, Parcel]]:
-        """The images to send that may be copies of some in a folder before theirs."""
-        owners: Dict[Tuple[Optional[str], int], Place] = {}
+        """The images to send that may be copies of some in a folder before theirs, and the videos
+        that may be of any.
+        """
+        owners: Dict[Tuple[Optional[str], int], Parcel] = {}
         found = []
         for batch in self.shipment.batches.values():
             for parcel in batch.parcels:
                 known = parcel.found
-                owner = owners.setdefault((known.digest, known.size), parcel.place)
-                told = known.clocks or parcel.clip
-                if told and owner is not parcel.place and parcel.state == DUE:
+                owner = owners.setdefault((known.digest, known.size), parcel)
+                another = owner.place is not parcel.place or parcel.clip and owner is not parcel
+                if (known.clocks or parcel.clip) and another and parcel.state == DUE:
                     found.append((batch, parcel))
         return found
 
@@ -16883,7 +17129,9 @@ class _Turns:
         image itself becomes that, for others, where there is none or that has failed.
         """
         first = self._firsts.setdefault(told.photo, told)
-        if first.parcel.place is told.parcel.place:
+        if first.parcel is told.parcel:
+            return None
+        if first.parcel.place is told.parcel.place and told.parcel.clip is None:
             return None
         if first.parcel.state in (FAILED, LEFT):
             self._firsts[told.photo] = told
@@ -17510,16 +17758,37 @@ def _take_videos(
             shipment.outcomes[str(path)] = outcome or Outcome("skipped", SKIP_LEFT)
             continue
         before = shipment.places[folder].journal.clip(path.name)
-        if before is not None and before.user is not None:
-            shipment.add_video(str(path), _as_processed_before(str(path), before))
-        else:
+        if before is None or before.user is None or _may_be_mended(before):
             wanted.append(Wanted(str(path), before))
+        else:
+            shipment.add_video(str(path), _as_processed_before(str(path), before))
+    _find_ways(shipment, wanted, options, notes)
+
+
+def _find_ways(
+    shipment: Shipment, wanted: Sequence[Wanted], options: Options, notes: Notes
+) -> None:
+    """Find the places of videos now, and put them into a shipment."""
     whose, guides = Uploader(options[Whose].user_name), (Guide("exif"),)
     making = Making(FrameOptions(), Geotagging(), guides, whose, MetaData(), shipment.areas)
     for one, clip in zip(wanted, clips_of(wanted, making, notes)):
+        if clip is not one.before:
+            before = one.before or clip
+            clip = clip._replace(user=before.user, organization=before.organization)
         if clip != one.before and not options[Dry].dry_run:
             shipment.places[os.path.dirname(one.path)].journal.append([clip])
         shipment.add_video(one.path, clip)
+
+
+_MENDABLE = (
+    *("unreadable", "track_unreadable", "empty", "damaged", "cut_off", "fragmented"),
+    *("track_damaged", "video_no_track", "no_pictures"),
+)
+
+
+def _may_be_mended(clip: Clip) -> bool:
+    """Whether a video failed for what somebody may have mended since, whatever the options were."""
+    return clip.problem is not None and clip.problem.code in _MENDABLE
 
 
 def _as_processed_before(path: str, clip: Clip) -> Clip:
@@ -17624,7 +17893,8 @@ def _say_there(shipment: Shipment, notes: Notes) -> None:
     places = collections.Counter((arrival.folder, arrival.at[:10]) for arrival in arrivals)
     for (folder, day), count in sorted(places.items()):
         again = "--reupload sends them again"
-        notes.say(f"{count} were sent from {folder} on {day} and are not sent again; {again}")
+        when = f" on {day}" if day else ""
+        notes.say(f"{count} were sent from {folder}{when} and are not sent again; {again}")
     say_outdated(shipment.outdated(), notes)
 
 
@@ -17642,14 +17912,7 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
             "finalize them"
         )
     noun = sender.shipment.noun
-    if left:
-        notes.say(f"run the same command again: {plural(left, noun)} left")
-    elif unfinished:
-        rest = "sequences" if noun == "image" else "sequences or videos"
-        notes.say(
-            f"run the same command again: all {noun}s are sent, {unfinished} {rest} are to be "
-            "finished"
-        )
+    _say_unfinished(left, unfinished, sender.shipment, notes)
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, ()))
     done = report.exit_code == 0 and not (left or unfinished or held) and not asked.stand_in
     report.told.facts.update(safe_to_delete=done and arrived == report.found)
@@ -17659,10 +17922,36 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
         notes.say(f"{plural(arrived, noun)} {verb} {place}; nothing went to Mapillary")
     elif arrived and done:
         rest = "; skipped ones are only here" if arrived < report.found else ""
+        notes.say(_acknowledged(arrived, noun) + rest)
+
+
+def _say_unfinished(left: int, unfinished: int, shipment: Shipment, notes: Notes) -> None:
+    """Say what the next run will do."""
+    noun = shipment.noun
+    waiting = sum(parcel.state == LEFT for parcel in shipment.parcels)
+    if left:
+        notes.say(f"run the same command again: {plural(left, noun)} left")
+    elif waiting:
+        notes.say(f"{plural(waiting, noun)} that failed before: --retry_failed yes sends them")
+    elif unfinished:
+        rest = "sequences" if noun == "image" else "sequences or videos"
         notes.say(
-            f"all {arrived} {noun}s that can be uploaded are acknowledged by the service: they "
-            f"may leave the card{rest}"
+            f"run the same command again: all {noun}s are sent, {unfinished} {rest} are to be "
+            "finished"
         )
+
+
+def _acknowledged(arrived: int, noun: str) -> str:
+    """That pictures may leave the card."""
+    if arrived == 1:
+        return (
+            f"the one {noun} that can be uploaded is acknowledged by the service: it may leave the "
+            "card"
+        )
+    return (
+        f"all {arrived} {noun}s that can be uploaded are acknowledged by the service: they may "
+        "leave the card"
+    )
 
 
 # ---- Status -------------------------------------------------------------------------------------
@@ -17869,6 +18158,8 @@ def _standing_of_video(journal: Journal, service: str, path: Path, clip: Clip) -
         first = clip.places[0]
         place = Geotag(first.time or 0.0, first.lat, first.lon, first.alt, placed_by="its track")
         image = image._replace(geotag=place._replace(source=f"its track ({clip.source})"))
+    if clip.problem is None and not clip.parked:
+        image = image._replace(membership=Membership(clip.id))
     sent = journal.sent(service, path.name)
     if sent is not None and sent.arrived and sent.photo == clip.id:
         outdated = Outcome("skipped", SKIP_OUTDATED)
@@ -17968,9 +18259,8 @@ class _Figures:
         self.all_finished &= all(row.finished for row in rows)
         told = [dataclasses.asdict(row) for row in rows]
         self.folders.append({"folder": name, "counts": counts, "sequences": told})
-        self.told.append(
-            (len(report.failed) - before, counts[SKIP_WAITING], _folder_lines(name, counts, rows))
-        )
+        lines = _folder_lines(found.journal, name, counts, rows)
+        self.told.append((len(report.failed) - before, counts[SKIP_WAITING], lines))
 
     @property
     def lines(self) -> List[str]:
@@ -17979,10 +18269,13 @@ class _Figures:
         return [line for *_, lines in folders for line in lines]
 
 
-def _folder_lines(name: str, counts: Mapping[str, int], rows: Sequence[SequenceCount]) -> List[str]:
+def _folder_lines(
+    journal: Journal, name: str, counts: Mapping[str, int], rows: Sequence[SequenceCount]
+) -> List[str]:
     """What is said of a folder and its sequences."""
+    noun = "file" if journal.clips() else "image"
     parts = " + ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
-    lines = [f"{name}: {sum(counts.values())} images = {parts}"]
+    lines = [f"{name}: {plural(sum(counts.values()), noun)} = {parts}"]
     for row in rows:
         ending = "finished" if row.finished else "not finished"
         text = f"{plural(row.images, 'image')}, {row.uploaded} uploaded, {ending}"
@@ -19201,7 +19494,8 @@ class Teller:
     def tell(self) -> None:
         """Fill in lines and values."""
         word = self.standing.word.replace("_", " ")
-        self._line("state", f"{word}: {self.standing.reason}".rstrip(": "))
+        told = self.standing.reason
+        self._line("state", told if told.startswith(word) else f"{word}: {told}".rstrip(": "))
         self._note(image=str(self.image.path), state=self.standing.word)
         for topic, words in (
             ("time", self._time()),
@@ -19536,8 +19830,9 @@ def safe_cell(value: object) -> object:
 
 
 def _as_descriptions(rows: Sequence[Exported], tops: Sequence[str]) -> str:
-    """The descriptions of the images that can go up."""
-    good = [one.image for one in rows if one.image.outcome is None and one.image.sequence]
+    """The descriptions of the images that can go up; the official tool places videos by itself."""
+    images = [one.image for one in rows if is_image_name(one.image.path.name)]
+    good = [image for image in images if image.outcome is None and image.sequence]
     return json.dumps([official_description(image) for image in good], indent=1) + "\n"
 
 
@@ -19549,18 +19844,26 @@ _WRITERS: Dict[str, Callable[[Sequence[Exported], Sequence[str]], str]] = {
 }
 
 
+def _fixes_of_video(journal: Journal, name: str) -> List[Fix]:
+    """All places of a video; none of an image."""
+    clip = journal.clip(name) if kind_of(name) in VIDEO_KINDS else None
+    places = clip.places if clip is not None else ()
+    return [Fix(one.time or one.video, one.lat, one.lon, one.alt) for one in places]
+
+
 def _exported(tops: Sequence[str], report: Report) -> List[Exported]:
     """All images that have a place; the others are counted in the report. Raises BadJournal where
     an export would lack a whole folder.
     """
-    rows = []
+    rows: List[Exported] = []
     for found in standings(tops, service_name(graph_root()), report.trouble):
         if found.problem is not None:
             raise BadJournal(**found.problem._asdict())
         for standing in found.images:
             image, place = standing.image, standing.image.geotag
             if place is not None and standing.word != SKIP_GONE:
-                rows.append(Exported(image, place.fix, standing.word))
+                fixes = _fixes_of_video(found.journal, image.path.name) or [place.fix]
+                rows.extend(Exported(image, fix, standing.word) for fix in fixes)
                 report.done += 1
             elif image.problem is not None:
                 report.failed.append(image.problem)
@@ -19984,12 +20287,17 @@ def _lead(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     return told, gathered
 
 
+def _with_own_tracks(options: Options) -> Options:
+    """Options by which images need no track file where videos bring their own."""
+    if not options[Videos].taken:
+        return options
+    return options.having(options[Geotagging].of_frames)
+
+
 def _process(options: Options, ui: Ui) -> Report:
     """Find time and position, group into sequences, and write the description into the images."""
     sampled = sample_below(options, ui)
-    if sampled is not None:
-        options = options.having(options[Geotagging].of_frames)
-    told = _steps("process", STEPS, options, ui)
+    told = _steps("process", STEPS, _with_own_tracks(options), ui)
     told.parts += [sampled] if sampled is not None else []
     return told
 
@@ -20007,9 +20315,7 @@ def _process_and_upload(options: Options, ui: Ui) -> Report:
     """Process, then upload."""
     service = _target(options)
     check_run_page(options)
-    sampled = sample_below(options, ui)
-    if sampled is not None:
-        options = options.having(options[Geotagging].of_frames)
+    sampled, options = sample_below(options, ui), _with_own_tracks(options)
     first, _ = _lead("process", Course(STEPS, options, service), ui)
     first.parts += [sampled] if sampled is not None else []
     write_run_page(first, options, service)
