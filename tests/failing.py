@@ -36,6 +36,7 @@ ERRORS = tuple(
     for name in ("ENOSPC", "EIO", "EACCES", "EMFILE", "EDQUOT", "ESTALE", "EROFS")
     if hasattr(errno, name)
 )
+PICTURES = (".jpg", ".mp4")
 PART = re.compile(r"\.mapillary-[0-9a-f]{16}\.part")
 
 
@@ -169,23 +170,23 @@ def left_undone(
     harmless = harmless or about in good and before.get(about) == good[about]
     if done.ran.code not in (0, done.code) and not missing and not harmless:
         yield f"exit code {done.ran.code} though all was done"
-    if not done.trial.onwards and about.endswith(".jpg"):
-        for place in {os.path.dirname(name) for name in good if name.endswith(".jpg")}:
+    if not done.trial.onwards and about.endswith(PICTURES):
+        for place in {os.path.dirname(name) for name in good if name.endswith(PICTURES)}:
             wanted = count_done(place, good, before)
             if count_done(place, done.state, before) < wanted - 1 and "sampling-" not in about:
                 yield f"{about} failed, and others in {place} are not done"
 
 
 def count_done(place: str, state: Dict[str, Any], before: Dict[str, Any]) -> int:
-    """How many images of a folder are not what they were."""
-    names = [one for one in state if os.path.dirname(one) == place and one.endswith(".jpg")]
+    """How many images and videos of a folder are not what they were."""
+    names = [one for one in state if os.path.dirname(one) == place and one.endswith(PICTURES)]
     return sum(state[name] != before.get(name) for name in names)
 
 
 def arrived(state: Dict[str, Any]) -> bool:
     """Whether every image is at the service, once, in a sequence that is finished."""
     told = state.get(os.path.join("p", ".mapillary", "journal.jsonl"), {})
-    images = {key[1] for key in told if key[0] == "image"}
+    images = {key[1] for key in told if key[0] in ("image", "video")}
     sent = {key[1] for key, row in told.items() if row.get("upload", {}).get("status") == "sent"}
     lines = [row["sequence"] for row in told.values() if "sequence" in row]
     listed = [name for line in lines for name in line["images"]]

@@ -75,6 +75,10 @@ def journal_of(path: Path, field: Path, hidden: Sequence[str], torn: List[str]) 
             row.pop("copied", None)  # a run that is killed right behind the copy does not tell it
             row.get("written", {}).pop("ctime", None)
             last["image", row["image"]] = row
+        elif "video" in row:
+            last["video", row["video"]] = row
+        elif "hashed" in row:
+            last["hashed", row["hashed"]["video"]] = row
         elif "upload" in row:
             last["upload", row["upload"]["image"]] = row
         elif "sequence" in row:
@@ -119,6 +123,10 @@ def is_photo(name: str) -> bool:
     return name.startswith("photos/") and STATE not in name
 
 
+def is_video(name: str) -> bool:
+    return name.startswith("photos/") and name.endswith(".mp4")
+
+
 def same_picture(a: bytes, b: bytes) -> bool:
     """Whether two whole JPEGs differ in their EXIF at most."""
     try:
@@ -136,8 +144,8 @@ def received(one: Optional[service.Service]) -> Any:
     return images, sorted(record["images"] for record in one.finished)
 
 
-def twice(one: Optional[service.Service]) -> List[str]:
-    """What was sent twice, or otherwise wrongly."""
+def twice(one: Optional[service.Service], runs: int = 1) -> List[str]:
+    """What was sent twice, or otherwise wrongly, by so many runs."""
     if one is None:
         return []
     # a request that a kill cut off within its head has no body
@@ -148,6 +156,9 @@ def twice(one: Optional[service.Service]) -> List[str]:
             found.append("%s: came in pieces %s" % (key, pieces))
         if upload.wasted and not key.endswith(".json"):
             found.append("%s: %d bytes of it were sent for nothing" % (key, upload.wasted))
+    for record in one.finished:
+        if record["asked"] > runs:
+            found.append("%s: finished %d times" % (record["images"], record["asked"]))
     return found
 
 
@@ -258,7 +269,7 @@ class Bench:
                 text = "the next run ended in %d: %s" % (ended.code, ended.text[-300:])
                 wrong.append(Wrong("code", text))
             wrong.extend(self._at_last(look(field, self.scenario.hidden)))
-            wrong.extend(Wrong("twice", text) for text in twice(one))
+            wrong.extend(Wrong("twice", text) for text in twice(one, len(kills) + 1))
             if received(one) != self.sent:
                 wrong.append(Wrong("received", "%s, not %s" % (received(one), self.sent)))
         with self.guard:
@@ -291,6 +302,8 @@ class Bench:
             elif not made or now is None or new is None or not same_picture(now, new):
                 kind = "lost" if is_photo(name) else "torn"
                 yield Wrong(kind, "%s is neither old nor new: %s" % (name, now and len(now)))
+            if is_video(name) and now != old:
+                yield Wrong("lost", "%s was changed: no run may touch a video" % name)
             if is_photo(name) and not made and now and (now == old or not self.redated):
                 if seen.times[name] != self.old.times[name]:
                     yield Wrong("time", "%s has another time" % name)

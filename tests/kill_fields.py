@@ -4,6 +4,7 @@ A field is a folder with `photos` and whatever else the command needs; the comma
 so that the same scenario gives the same bytes and the same journal each time.
 """
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 import making
 import service
+from making_tracks import film
 
 COUNT = 6
 FIRST = 1714979289  # 2024-05-06 07:08:09 UTC, when drives begin
@@ -139,6 +141,64 @@ def sampled(field: Path, tool: Run) -> None:
     tool(SAMPLE, "--video_sample_interval", "0.5")
 
 
+def films(field: Path, photos: int = 0) -> None:
+    """Videos that decode, made without a program, each with its track beside it; and photos."""
+    if photos:
+        drive(field, photos)
+    for number, gap in enumerate((0, 50, 0)):  # of the second one not all goes up
+        pictures = [making.jpeg(pixels=9 * number + n, filler=9000 + n) for n in range(6 + number)]
+        begin, stem = FIRST + 1000 * number, "v%d" % number
+        points = [(begin - 2 + n, 57.7 + n / 1e4, 11.97 + number, 20.0) for n in range(12)]
+        making.gpx(points, field / "photos" / (stem + ".gpx"))
+        content = film(pictures, 3, created=begin, gap=gap)
+        (field / "photos" / (stem + ".mp4")).write_bytes(content)
+    dated(field)
+
+
+def films_to_process(field: Path, tool: Run) -> None:
+    """Videos and photos; one video is cut off, and one has no track."""
+    films(field, 2)
+    whole = (field / "photos" / "v0.mp4").read_bytes()
+    (field / "photos" / "w.mp4").write_bytes(whole)
+    (field / "photos" / "x.mp4").write_bytes(whole[:-2000])
+    dated(field)
+
+
+def films_again(field: Path, tool: Run) -> None:
+    """Videos that were processed before for somebody else, and have got another place since."""
+    films(field)
+    tool(PROCESS.replace("demo", "other"), *WHOLE)
+    track(field, 12, "photos/v0.gpx")
+
+
+def films_to_send(field: Path, tool: Run) -> None:
+    """Processed videos; of two the journal has an md5 that does not count any more."""
+    films(field)
+    tool(PROCESS, *WHOLE)
+    path = field / "photos" / ".mapillary" / "journal.jsonl"
+    rows = map(json.loads, path.read_text("ascii").splitlines())
+    clips = {row["video"]: row for row in rows if "video" in row}
+    with path.open("a", encoding="ascii", newline="\n") as stream:
+        for name, stale in (("v0.mp4", {"track": "0" * 16}), ("v1.mp4", {"mtime": 1})):
+            line = {key: clips[name][key] for key in ("video", "size", "mtime", "track")}
+            line = {"hashed": {**line, **stale, "md5": STALE + name[1]}}
+            stream.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def films_long(field: Path, tool: Run) -> None:
+    """The same with a journal that holds each line so often that it is compacted."""
+    films_to_send(field, tool)
+    path = field / "photos" / ".mapillary" / "journal.jsonl"
+    head, *lines = path.read_bytes().splitlines(True)
+    path.write_bytes(b"".join([head, *(lines * 5)]))
+
+
+def films_and_photos(field: Path, tool: Run) -> None:
+    films(field, 3)
+
+
+WHOLE = ("--videos", "upload")
+STALE = "0" * 31  # how an md5 begins that was true of an older track or file
 SAMPLE = "sample_video --import_path {}/photos --video_path {}/ride.mp4"
 
 
@@ -271,6 +331,31 @@ _ALL = [
         faulty=slow,
     ),
     Scenario("upload_stand_in", to_send, "upload --import_path {}/photos --stand_in {}/received"),
+    Scenario("process_videos", films_to_process, PROCESS + " --workers 1 --videos upload"),
+    Scenario("process_videos_again", films_again, PROCESS + " --videos upload"),
+    Scenario(
+        "upload_videos",
+        films_to_send,
+        "upload --import_path {}/photos --videos upload",
+        faulty=slow,
+    ),
+    Scenario(
+        "upload_videos_compacting",
+        films_long,
+        "upload --import_path {}/photos --videos upload",
+        faulty=slow,
+    ),
+    Scenario(
+        "process_and_upload_videos",
+        films_and_photos,
+        PROCESS.replace("process", "process_and_upload", 1) + " --videos upload",
+        faulty=slow,
+    ),
+    Scenario(
+        "upload_videos_stand_in",
+        films_to_send,
+        "upload --import_path {}/photos --videos upload --stand_in {}/received",
+    ),
     Scenario("report", reported, REPORT),
     Scenario("export", reported, "export --import_path {}/photos --output_path {}/all.geojson"),
     Scenario("restore", processed("--offset_angle", "90"), "restore --import_path {}/photos"),

@@ -10,7 +10,8 @@ is in worker processes too. It goes by the environment:
     KILL_SERVE   with any value, it is a process that forks: see serve
     KILL_FEW     with any value, two images are worth worker processes, which get two at a time
 
-Roles are "main" and "worker". Steps are what reaches the disk, starts a program or sends a byte.
+Roles are "main" and "worker". Steps are what reaches the disk, starts a program, sends a byte or hashes a piece of a video;
+videos are cut into small pieces, so that one has several.
 """
 
 import json
@@ -21,6 +22,9 @@ import sys
 import threading
 import time
 from typing import Any, Callable, Dict, Optional
+
+
+VIDEO_PIECE = 1 << 14  # bytes hashed or sent at a time
 
 
 def kind_of(path: str) -> str:
@@ -140,7 +144,17 @@ def arm(tool: Dict[str, Any]) -> None:
         made, chunk = pool(count, total)
         return made, min(chunk, 2)
 
+    cut = tool["pieces_of"]
+
+    def cutting(ready: Any, offset: int, *most: int) -> Any:
+        if ready.md5:  # it is known, and the pieces are to be sent
+            yield from cut(ready, offset, *most)
+            return
+        for piece in cut(ready, offset, VIDEO_PIECE):
+            yield rig.step("hash", ready.path, lambda: piece)
+
     tool.update(write_all=writing, _start=starting, _pool=pooling)
+    tool.update(pieces_of=cutting, VIDEO_PIECE=VIDEO_PIECE)
     if os.environ.get("KILL_FEW"):
         tool["PROCESS_IMAGES"] = 2
     if os.environ.get("MAPILLARY_UPLOAD_ENDPOINT"):

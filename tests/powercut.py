@@ -28,12 +28,13 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import making  # noqa: E402
 from door import Call, Kept, Watcher, picture, restore  # noqa: E402
-from failing import PART, difference  # noqa: E402
+from failing import PART, PICTURES, difference  # noqa: E402
 from scenes import SCENES, Stage, differing, rows_of, state_of, told  # noqa: E402
 
 TOOLS = ["process, threads", "process, copies", "process, changed", "process, compacted"]
 TOOLS += ["process", "process_csv", "process_csv, processed", "interpolate times"]
 TOOLS += ["interpolate places", "sample_video", "sample_video, again", "upload", "restore"]
+TOOLS += ["process, videos", "upload, videos", "process_and_upload, videos"]
 OF_THE_FILE = ("digest", "size")  # of what was found: a photo put back has its tags elsewhere in it
 KINDS = ("flushed", "empty", "zeros", "all", "some")
 LOTS = 3  # disks of the kind "some" a moment
@@ -264,7 +265,7 @@ class Judge:
         """All that is wrong."""
         for name in {*self.before, *disk}:
             place, base = os.path.split(name)
-            if place == "p" and base.endswith(".jpg") and not PART.search(base):
+            if place == "p" and base.endswith(PICTURES) and not PART.search(base):
                 content = self._content(disk, name)
                 old, new = self._content(self.before, name), self._content(self.good, name)
                 frame = base.startswith("ride_")

@@ -25,6 +25,7 @@ import service as stand_ins
 import walker
 from conftest import Ran, run
 from door import Door, Kept, Watcher, arrivals, picture, restore
+from making_tracks import film
 
 LIMIT_S = 120  # against hanging, on a loaded machine too
 START = 1714979281.0  # when the first photo was taken
@@ -106,6 +107,18 @@ def filmed(folder: Path) -> None:
     (folder / "p" / ".mapillary" / "sampled.jsonl").write_text(row + "\n", encoding="ascii")
 
 
+def whole(folder: Path, photos: int = 0) -> None:
+    """Two videos that go up whole, with their tracks beside them; and photos."""
+    plain(folder, photos)
+    (folder / "p").mkdir(exist_ok=True)
+    for number, stem in enumerate(("a", "b")):
+        begin = START + 1000 * number
+        pictures = [making.jpeg(pixels=n) for n in range(3 + number)]
+        (folder / "p" / f"{stem}.mp4").write_bytes(film(pictures, 2, created=begin, gap=9))
+        points = [(begin - 2 + n, 57.7 + n / 1e4, 11.97, 3.0) for n in range(9)]
+        making.gpx(points, folder / "p" / f"{stem}.gpx")
+
+
 def resampled(folder: Path) -> None:
     """Nothing: the frames of the earlier sampling are to be replaced."""
 
@@ -151,6 +164,7 @@ CSV = (
 SAMPLE = "sample_video --import_path @/p --video_path @/v --video_sample_interval 1"
 UPLOAD = "upload --import_path @/p --stand_in @/received"
 BOTH = "process_and_upload --import_path @/p --user_name demo --stand_in @/received"
+WHOLE = " --videos upload"
 ONE = " --workers 1"  # so that the n-th call is always the same
 
 SCENES: Dict[str, Scene] = {
@@ -192,6 +206,9 @@ SCENES: Dict[str, Scene] = {
     ),
     "upload": Scene(UPLOAD, plain, (PROCESS,)),
     "process_and_upload": Scene(BOTH + ONE, lambda folder: plain(folder, 2)),
+    "process, videos": Scene(PROCESS + WHOLE + ONE, whole),
+    "upload, videos": Scene(UPLOAD + WHOLE, whole, (PROCESS + WHOLE,)),
+    "process_and_upload, videos": Scene(BOTH + WHOLE + ONE, lambda folder: whole(folder, 1)),
     "authenticate": Scene(
         "authenticate --user_name demo --user_access_token "
         + stand_ins.TOKEN
@@ -240,6 +257,10 @@ def told(content: bytes) -> Things:
                 (row.get("written") or {}).pop(name, None)
             row.pop("copied", None)  # a run that ends right behind the copy does not tell it
             found["image", row["image"]] = row
+        elif "video" in row:
+            found["video", row["video"]] = row
+        elif "hashed" in row:
+            found["hashed", row["hashed"]["video"]] = row
         elif "upload" in row:
             found["upload", row["upload"]["image"], row["upload"]["service"]] = row
         elif "sequence" in row:

@@ -4,6 +4,7 @@ A red test names its kills; `python tests/kill.py --only SCENARIO --replay KILL`
 """
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -91,6 +92,7 @@ def test_photos_keep_their_times(bench):
         ("download_images", "main/create part/2/after/self"),
         ("authenticate", "main/flush part/1/after/self"),  # it has the token
         ("upload_stand_in", "main/create part/2/after/self"),
+        ("upload_videos_stand_in", "main/create part/2/after/self"),
     ],
 )
 def test_no_temporary_file_is_left_behind_the_next_run(name, step, bench):
@@ -113,6 +115,36 @@ def test_what_was_written_is_told_by_the_next_run_where_the_killed_one_did_not_c
     kill_at = Kill("main/replace/2/after/self")
     count, wrong = bench(name).case([kill_at])
     assert (count, wrong) == (1, []), told(wrong, kill_at)
+
+
+@pytest.mark.parametrize(
+    "name, kills",
+    [
+        ("upload_videos", ["main/hash/4/before/self", "main/hash/9/after/self"]),
+        ("upload_videos", ["main/send/7/before/self", "main/send/6/middle/self"]),
+        ("process_and_upload_videos", ["main/hash/12/after/self", "main/send/5/middle/self"]),
+    ],
+)
+def test_a_video_that_is_killed_while_it_is_hashed_or_sent_arrives_whole(name, kills, bench):
+    steps = [Kill(step) for step in kills]
+    assert bench(name).case(steps) == (2, []), told([], *steps)
+
+
+def test_a_video_is_hashed_once_however_often_its_upload_is_killed(bench, tmp_path):
+    ready = bench("upload_videos")
+    trace, state = tmp_path / "trace", "photos/.mapillary/journal.jsonl"
+    with ready.field() as field, ready.serving(field) as (_, environment):
+        words = kill_child.words_of(ready.scenario.command, field)
+        killed = kill_child.Child(ready.tool, words, environment, Kill("main/send/8/middle/self"))
+        assert killed.run().killed
+        rows = map(json.loads, (field / state).read_text("ascii").splitlines())
+        lines = [row["hashed"] for row in rows if "hashed" in row]
+        known = {line["video"] for line in lines if not line["md5"].startswith(kill_fields.STALE)}
+        kill_child.Child(ready.tool, words, dict(environment, KILL_TRACE=str(trace)), None).run()
+    steps = [line.split("\t")[2:] for line in trace.read_text("utf-8").splitlines()]
+    again = {os.path.basename(path) for step, path in steps if step == "hash"}
+    assert known and not known & again
+    assert known | again == {"v0.mp4", "v1.mp4", "v2.mp4"}
 
 
 @pytest.mark.parametrize("step", ["read", "write"])
@@ -244,6 +276,30 @@ BROKEN: Dict[
         "upload",
         ["main/send/%d/middle/self" % number for number in range(4, 13)],
         "twice",
+    ),
+    "an md5 of another track is taken": (
+        [('known._replace(md5="") == now', "known.size == now.size")],
+        "upload_videos",
+        ["main/send/7/middle/self"],
+        "twice",
+    ),
+    "where to go on is not asked": (
+        [("_offset(server, entity, headers) if ask_first else 0", "0")],
+        "upload_videos",
+        ["main/send/%d/middle/self" % number for number in range(6, 13)],
+        "twice",
+    ),
+    "a video is touched": (
+        [
+            (
+                '    now = Hashed(name, *stamp_by(status), clip.track, "")\n',
+                '    now = Hashed(name, *stamp_by(status), clip.track, "")\n'
+                "    open(path, 'r+b').write(b'\\0\\0\\0\\x15')\n",
+            )
+        ],
+        "upload_videos",
+        ["main/hash/3/after/self"],
+        "lost",
     ),
     "frames are not told": (
         [("            self.journal.append([line._replace(frames=stamps)])\n", "")],

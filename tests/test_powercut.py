@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="folders are flushed on POSIX alone"),
 ]
 STRIDE = {"upload": 5, "process, threads": 3}  # moments; 2 for the others
+STRIDE.update({"upload, videos": 9, "process_and_upload, videos": 24})
 
 
 @pytest.mark.parametrize("name", [name for name in powercut.TOOLS if name in SCENES])
