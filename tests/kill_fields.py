@@ -6,6 +6,7 @@ so that the same scenario gives the same bytes and the same journal each time.
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
@@ -193,6 +194,16 @@ def films_long(field: Path, tool: Run) -> None:
     path.write_bytes(b"".join([head, *(lines * 5)]))
 
 
+def films_twice(field: Path, tool: Run) -> None:
+    """Videos in a folder, and the same ones in a folder below."""
+    films(field)
+    for path in sorted((field / "photos").glob("v[01].*")):
+        (field / "photos" / "again").mkdir(exist_ok=True)
+        shutil.copy(str(path), str(field / "photos" / "again"))
+    dated(field)
+    tool(PROCESS, *WHOLE)
+
+
 def films_and_photos(field: Path, tool: Run) -> None:
     films(field, 3)
 
@@ -208,6 +219,14 @@ def to_send(field: Path, tool: Run) -> None:
     for path in making.drive(field / "more", 4, lat=10.0, start="2024:05:06 09:00:00"):
         path.rename(field / "photos" / ("m" + path.name))
     (field / "more").rmdir()
+    dated(field)
+    tool(PROCESS)
+
+
+def to_send_twice(field: Path, tool: Run) -> None:
+    """Processed photos in a folder, and the same ones in a folder below."""
+    making.drive(field / "photos", 3, filler=40000)
+    shutil.copytree(str(field / "photos"), str(field / "photos" / "again"))
     dated(field)
     tool(PROCESS)
 
@@ -324,6 +343,7 @@ _ALL = [
         needs="ffmpeg",
     ),
     Scenario("upload", to_send, "upload --import_path {}/photos", faulty=slow),
+    Scenario("upload_copies", to_send_twice, "upload --import_path {}/photos", faulty=slow),
     Scenario(
         "process_and_upload",
         only_drive,
@@ -342,6 +362,12 @@ _ALL = [
     Scenario(
         "upload_videos_compacting",
         films_long,
+        "upload --import_path {}/photos --videos upload",
+        faulty=slow,
+    ),
+    Scenario(
+        "upload_videos_copies",
+        films_twice,
         "upload --import_path {}/photos --videos upload",
         faulty=slow,
     ),

@@ -130,6 +130,21 @@ def test_a_video_that_is_killed_while_it_is_hashed_or_sent_arrives_whole(name, k
     assert bench(name).case(steps) == (2, []), told([], *steps)
 
 
+@pytest.mark.parametrize("name", ["upload_copies", "upload_videos_copies"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "main/send/4/middle/self",  # some are begun, which the next run goes on with
+        "main/create journal/2/before/self",  # the others are finished, and no copy is settled
+    ],
+)
+def test_copies_in_another_folder_are_in_no_second_sequence_after_a_kill(name, step, bench):
+    """Symptom: "images in two sequences"; or "1 video left", though all are there and finished."""
+    kill_at = Kill(step)
+    count, wrong = bench(name).case([kill_at])
+    assert (count, wrong) == (1, []), told(wrong, kill_at)
+
+
 def test_a_video_is_hashed_once_however_often_its_upload_is_killed(bench, tmp_path):
     ready = bench("upload_videos")
     trace, state = tmp_path / "trace", "photos/.mapillary/journal.jsonl"
