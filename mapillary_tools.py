@@ -12924,11 +12924,8 @@ def _count_results(results: Sequence[Image], report: Report) -> None:
 def _say_figures(report: Report) -> None:
     """Say what there is of the images of a run: cameras, sequences, kilometres, times."""
     good = in_order(image for image in report.images if image.geotag and image.sequence)
-    ways: Dict[Optional[str], List[Fix]] = {}
-    for image in good:
-        if image.geotag is not None:
-            ways.setdefault(image.sequence, []).append(image.geotag.fix)
-    metres = sum(distance(a, b) for way in ways.values() for a, b in zip(way, way[1:]))
+    ways = _ways_of(good)
+    metres = metres_of(report.images)
     cameras, sequences = len(_cameras_of(good)), len(ways)
     report.told.facts.update(
         sequences=sequences, kilometres=round(metres / 1000, 3), cameras=cameras
@@ -12941,6 +12938,22 @@ def _say_figures(report: Report) -> None:
             f"{format_time(good[0].time or 0.0)} to {format_time(good[-1].time or 0.0)}",
         ]
         report.told.lines.append(", ".join(words))
+
+
+def _ways_of(images: Sequence[Image]) -> Dict[Optional[str], List[Fix]]:
+    """Where the images of each sequence are, in order."""
+    ways: Dict[Optional[str], List[Fix]] = {}
+    for image in images:
+        if image.geotag is not None:
+            ways.setdefault(image.sequence, []).append(image.geotag.fix)
+    return ways
+
+
+def metres_of(images: Sequence[Image]) -> float:
+    """Metres along the sequences of some images."""
+    good = in_order(image for image in images if image.geotag and image.sequence)
+    ways = _ways_of(good).values()
+    return sum(distance(a, b) for way in ways for a, b in zip(way, way[1:]))
 
 
 def _cameras_of(images: Sequence[Image]) -> Set[object]:
@@ -15240,9 +15253,8 @@ class _Ridden:
         if self.videos:
             told = f"{plural(self.videos, 'video')}, {self.metres / 1000:.1f} km"
             report.told.lines.append(told)
-            report.told.facts.update(
-                videos=self.videos, video_kilometres=round(self.metres / 1000, 3)
-            )
+            metres = self.metres + metres_of(report.images)
+            report.told.facts.update(videos=self.videos, kilometres=round(metres / 1000, 3))
         say_outdated(self.outdated, notes)
         if self.twice:
             notes.say(f"of {some_of(self.twice)} frames are here, too: both would show it twice")
@@ -15825,10 +15837,13 @@ class Server:
         return self.repeated(url, lambda: self.request(request), good)
 
 
+SEE_REASON = "see the reason"  # what to do where the service takes something never
+
+
 def _given_up(url: str, reason: str, attempt: int, later: bool) -> UploadError:
     """The error for a request that was tried for the last time."""
     times = "" if attempt == 1 else f" ({attempt} tries)"
-    remedy = "run the same command again later" if later else "see the reason"
+    remedy = "run the same command again later" if later else SEE_REASON
     wrong = "the service does not take it"
     return UploadError("refused", wrong, file=public(url), value=reason + times, remedy=remedy)
 
@@ -16473,7 +16488,7 @@ class Shipment:
         sent = parcel.place.journal.sent(self.service, parcel.name)
         if sent is None or sent.photo not in (None, parcel.photo):
             return  # nothing yet, or another photo that had the same name
-        if sent.arrived and not _is_other_content(parcel):
+        if sent.arrived and (sent.fix != parcel.where or not _is_other_content(parcel)):
             self._there(parcel, sent)
         elif sent.problem is not None:
             parcel.problem = sent.problem._replace(file=parcel.path)
@@ -16894,7 +16909,7 @@ class Sender:
         """The line of an image that could not be sent. A part of it may have arrived: with the key
         the next run asks for the offset.
         """
-        if parcel.clip is not None and problem.code == "refused":
+        if parcel.clip is not None and problem.remedy == SEE_REASON:
             unknown = Hashed(parcel.name, -1, -1, "", "")  # its md5 is to be found again
             parcel.place.journal.append([unknown])
         failed_now = Sent(parcel.name, self.shipment.service, "failed", None, key)
@@ -19802,10 +19817,15 @@ def _by_sequence(rows: Sequence[Exported]) -> Dict[str, List[Exported]]:
 
 
 def _as_gpx(rows: Sequence[Exported], tops: Sequence[str]) -> str:
-    """A track a sequence (GPX 1.1)."""
+    """A track a sequence, and a video (GPX 1.1)."""
+    import html
+
     lines = [GPX_BEGIN]
     for identity, part in _by_sequence(rows).items():
         points = "".join(trkpt(one.fix) for one in part)
+        name = part[0].image.path.name
+        if kind_of(name) in VIDEO_KINDS:
+            identity = html.escape("".join(one for one in name if one.isprintable()))
         lines.append(f"<trk>\n<name>{identity}</name>\n<trkseg>\n{points}</trkseg>\n</trk>\n")
     return "".join([*lines, "</gpx>\n"])
 
@@ -19830,9 +19850,8 @@ def safe_cell(value: object) -> object:
 
 
 def _as_descriptions(rows: Sequence[Exported], tops: Sequence[str]) -> str:
-    """The descriptions of the images that can go up; the official tool places videos by itself."""
-    images = [one.image for one in rows if is_image_name(one.image.path.name)]
-    good = [image for image in images if image.outcome is None and image.sequence]
+    """The descriptions of the images that can go up."""
+    good = [one.image for one in rows if one.image.outcome is None and one.image.sequence]
     return json.dumps([official_description(image) for image in good], indent=1) + "\n"
 
 
@@ -19851,9 +19870,9 @@ def _fixes_of_video(journal: Journal, name: str) -> List[Fix]:
     return [Fix(one.time or one.video, one.lat, one.lon, one.alt) for one in places]
 
 
-def _exported(tops: Sequence[str], report: Report) -> List[Exported]:
-    """All images that have a place; the others are counted in the report. Raises BadJournal where
-    an export would lack a whole folder.
+def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exported]:
+    """All images that have a place, and with videos all places of videos; the others are counted
+    in the report. Raises BadJournal where an export would lack a whole folder.
     """
     rows: List[Exported] = []
     for found in standings(tops, service_name(graph_root()), report.trouble):
@@ -19861,7 +19880,9 @@ def _exported(tops: Sequence[str], report: Report) -> List[Exported]:
             raise BadJournal(**found.problem._asdict())
         for standing in found.images:
             image, place = standing.image, standing.image.geotag
-            if place is not None and standing.word != SKIP_GONE:
+            if kind_of(image.path.name) in VIDEO_KINDS and not videos:
+                report.skipped.setdefault(SKIP_VIDEO, []).append(str(image.path))
+            elif place is not None and standing.word != SKIP_GONE:
                 fixes = _fixes_of_video(found.journal, image.path.name) or [place.fix]
                 rows.extend(Exported(image, fix, standing.word) for fix in fixes)
                 report.done += 1
@@ -19892,7 +19913,7 @@ def export_images(options: Options) -> Report:
         wrong = "an export is a file named " + ", ".join(f".{name}" for name in _WRITERS)
         raise UsageError("bad_option", wrong, value=path, remedy="or - to print descriptions")
     report = Report("export", told=Told("exported"))
-    rows = _exported(tops, report)
+    rows = _exported(tops, report, kind != "json")
     if report.trouble:
         raise NotFound(**report.trouble[0]._asdict())
     if not rows:
