@@ -1401,15 +1401,17 @@ def test_keys_of_a_phone_that_ffmpeg_has_copied_are_known(tmp_path):
 
 
 @in_process
-@pytest.mark.parametrize("ending", ["gpx", "geojson", "csv"])
-def test_every_place_of_a_video_is_exported(card, ending):
+@pytest.mark.parametrize(
+    "ending, mark", [("gpx", "<trkpt "), ("geojson", '"Point"'), ("csv", "\na.mp4,")]
+)
+def test_every_place_of_a_video_is_exported(card, ending, mark):
     card.put("a.mp4")
     card.process()
     path = card.folder.parent / f"r.{ending}"
     ran = run("export", "--import_path", card.folder, "--output_path", path, "--json")
     text = path.read_text("utf-8")
     assert json.loads(ran.stdout)["done"] == 1 and "a.mp4" in text
-    assert [f"{mv.place_at(n)[0]:.4f}" in text for n in range(4)] == [True] * 4
+    assert text.count(mark) == len(card.clip("a.mp4")["places"]) > 3
 
 
 @in_process
