@@ -18189,6 +18189,13 @@ def _standing_of_video(journal: Journal, service: str, path: Path, clip: Clip) -
     return Standing(image, outcome or waiting)
 
 
+def fixes_of_video(journal: Journal, name: str) -> List[Fix]:
+    """All places of a video; none of an image."""
+    clip = journal.clip(name) if kind_of(name) in VIDEO_KINDS else None
+    places = clip.places if clip is not None else ()
+    return [Fix(one.time or one.video, one.lat, one.lon, one.alt) for one in places]
+
+
 @dataclass
 class SequenceCount:
     """A sequence in figures."""
@@ -18349,7 +18356,7 @@ PAGE_HEAD = r"""<html lang="en">
     <meta
       http-equiv="Content-Security-Policy"
       content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';
- img-src 'self' file: data: @TILES@"
+ media-src 'self' file:; img-src 'self' file: data: @TILES@"
     />
     <title>@TITLE@</title>
     <style>
@@ -18446,7 +18453,8 @@ PAGE_HEAD = r"""<html lang="en">
         padding: 12px;
         overflow-wrap: anywhere;
       }
-      #photo img {
+      #photo img,
+      #photo video {
         width: 100%;
         max-height: 240px;
         object-fit: contain;
@@ -18980,8 +18988,12 @@ function choose(d) {
     photo.append(el("p", {}, text));
     return;
   }
-  const image = el("img", { alt: "Preview of " + d.p[0], loading: "lazy" });
-  image.onerror = () => image.replaceWith(el("p", {}, "The photo is not beside this page."));
+  const film = /\.(mp4|mov|m4v|360|insv)$/i.test(d.p[0]);
+  const alt = "Preview of " + d.p[0];
+  const image = film ? el("video", { controls: true, preload: "metadata", title: alt })
+    : el("img", { alt, loading: "lazy" });
+  const lost = film ? "This browser cannot play the video." : "The photo is not beside this page.";
+  image.onerror = () => image.replaceWith(el("p", {}, lost));
   image.src = D.thumbnails[d.file] || D.folders[d.f][1] + encodeURIComponent(d.p[0]);
   const place = d.p[1].toFixed(6) + "," + lon(d.p);
   const list = el("dl");
@@ -19268,6 +19280,17 @@ def join_longitudes(spots: Sequence[Spot]) -> None:
         spot.lon = round((spot.lon - first + 1e-9) % 360.0 - 1e-9 + first - turn_back, 7)
 
 
+def _along_video(journal: Journal, image: Image) -> List[Image]:
+    """A video at its places, a second apart at least; nothing for an image."""
+    shown_, last = [], -math.inf
+    for fix in fixes_of_video(journal, image.path.name):
+        if fix.time - last >= 1.0:
+            last = fix.time
+            place = Geotag(fix.time, fix.lat, fix.lon, fix.alt)
+            shown_.append(image._replace(geotag=place))
+    return shown_
+
+
 class _Page:
     """What the page shows, as it is gathered from the folders."""
 
@@ -19292,7 +19315,7 @@ class _Page:
             counts.add(standing)
             self._take(standing)
             if standing.image.geotag is not None:
-                placed.append(standing.image)
+                placed.extend(_along_video(found.journal, standing.image) or [standing.image])
         for identity, row in page_sequences(in_order(placed), self.index.source).items():
             self.sequences.append((row, counts.rows.get(identity) or SequenceCount(identity)))
 
@@ -19863,13 +19886,6 @@ _WRITERS: Dict[str, Callable[[Sequence[Exported], Sequence[str]], str]] = {
 }
 
 
-def _fixes_of_video(journal: Journal, name: str) -> List[Fix]:
-    """All places of a video; none of an image."""
-    clip = journal.clip(name) if kind_of(name) in VIDEO_KINDS else None
-    places = clip.places if clip is not None else ()
-    return [Fix(one.time or one.video, one.lat, one.lon, one.alt) for one in places]
-
-
 def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exported]:
     """All images that have a place, and with videos all places of videos; the others are counted
     in the report. Raises BadJournal where an export would lack a whole folder.
@@ -19883,7 +19899,7 @@ def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exporte
             if kind_of(image.path.name) in VIDEO_KINDS and not videos:
                 report.skipped.setdefault(SKIP_VIDEO, []).append(str(image.path))
             elif place is not None and standing.word != SKIP_GONE:
-                fixes = _fixes_of_video(found.journal, image.path.name) or [place.fix]
+                fixes = fixes_of_video(found.journal, image.path.name) or [place.fix]
                 rows.extend(Exported(image, fix, standing.word) for fix in fixes)
                 report.done += 1
             elif image.problem is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator
 
 import making
+import making_videos
 import pytest
 from browser import CHROME, DRIVER, Browser, browser
 from conftest import run
@@ -98,6 +99,27 @@ def test_a_folder_with_odd_letters_shows_its_photos_too(window: Browser):
         "const i = document.querySelector('#photo img'); const d = arguments[arguments.length - 1];"
         "i.complete ? d(i.naturalWidth) : (i.onload = () => d(i.naturalWidth))"
     )
+
+
+@needs_browser
+def test_a_video_is_a_line_and_its_dots_play_it(tmp_path: Path):
+    """A dot for each of its places; chosen, the video itself is tried."""
+    (tmp_path / "card").mkdir()
+    (tmp_path / "card" / "ride.mp4").write_bytes(making_videos.driven())
+    run("process", "--import_path", tmp_path / "card", "--user_name", "demo", "--videos", "upload")
+    run("report", "--import_path", tmp_path / "card", "--output_path", tmp_path / "page.html")
+    (row,) = data_of(tmp_path / "page.html")["sequences"]
+    assert len(row["points"]) > 3 and row["metres"] > 10
+    with browser() as one:
+        one.open(tmp_path / "page.html")
+        focus(one)
+        one.keys(RIGHT)
+        assert "ride.mp4" in text(one, "#photo")
+        told = (
+            "const d = arguments[arguments.length - 1]; const f = () => photo.innerText.includes("
+        )
+        told += "'cannot play the video') ? d(true) : setTimeout(f, 50); f()"
+        assert one.later(told)  # its pictures are none that decode
 
 
 @needs_browser
