@@ -10132,7 +10132,6 @@ class _Index:
         if match and text.endswith(b"}\n"):
             kind, name = match.groups()
             plain_name = json.loads(name) if b"\\" in name else name[1:-1].decode("ascii")
-            os.fsencode(plain_name)  # raises ValueError for one that no file can have
             places = self.images if kind == b"image" else self.clips
             places[name_key(plain_name)] = (offset, len(text))
             return

@@ -171,7 +171,10 @@ def left_undone(
     if done.ran.code not in (0, done.code) and not missing and not harmless:
         yield f"exit code {done.ran.code} though all was done"
     if not done.trial.onwards and about.endswith(PICTURES):
-        for place in {os.path.dirname(name) for name in good if name.endswith(PICTURES)}:
+        places = {os.path.dirname(name) for name in good if name.endswith(PICTURES)}
+        if not about.endswith(".jpg"):  # frames elsewhere are made of it
+            places &= {os.path.dirname(about)}
+        for place in places:
             wanted = count_done(place, good, before)
             if count_done(place, done.state, before) < wanted - 1 and "sampling-" not in about:
                 yield f"{about} failed, and others in {place} are not done"

@@ -111,10 +111,10 @@ def check_journal(content: bytes) -> None:
                     mt.is_same_file(image, os.stat(__file__))
                     _known_again(image)
             for name in journal.clips():
-                clip, hashed = journal.clip(name), journal.hashed(name)
+                clip = journal.clip(name)
                 if clip is not None:
                     mt.camm_records(clip.sent)
-                    demand(hashed is None or hashed.fits(clip) in (True, False), "no answer")
+                    mt.passes_through([mt.Area(1.0, 2.0, 3.0)], clip.places)
             journal.append([line])
             return [(image and image.given, image and image.written) for image in found[:4]]
 

@@ -78,6 +78,7 @@ def journal_of(path: Path, field: Path, hidden: Sequence[str], torn: List[str]) 
         elif "video" in row:
             last["video", row["video"]] = row
         elif "hashed" in row:
+            row["hashed"].pop("ctime", None)  # of fields that are copied for each run
             last["hashed", row["hashed"]["video"]] = row
         elif "upload" in row:
             last["upload", row["upload"]["image"]] = row

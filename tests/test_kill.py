@@ -307,8 +307,8 @@ BROKEN: Dict[
     "a video is touched": (
         [
             (
-                '    now = Hashed(name, *stamp_by(status), clip.track, "")\n',
-                '    now = Hashed(name, *stamp_by(status), clip.track, "")\n'
+                "    now = hashed_of(name, status, clip.track)\n",
+                "    now = hashed_of(name, status, clip.track)\n"
                 "    open(path, 'r+b').write(b'\\0\\0\\0\\x15')\n",
             )
         ],

@@ -46,6 +46,7 @@ NOT_THERE = {
     "secrets": "runs all other tests again",
     "upload_kill": "needs SIGKILL",
     "video": "takes a minute and a half: by hand, with --all",
+    "whole_videos": "takes minutes, and most of it is about judges: by hand, with --all",
 }
 
 
