@@ -15065,6 +15065,7 @@ def _begun(one: Wanted, making: Making) -> Clip:
         if before is not None and (before.settings, before.stamp) == (settings, stamp):
             if before.problem is None:
                 return before
+        _check_video_at(one.path)
         lost = _PRIVATE if whose.private else None
         if one.given is not None and math.isnan(one.given):
             lost = _NO_START
@@ -15073,15 +15074,18 @@ def _begun(one: Wanted, making: Making) -> Clip:
         return clip._replace(problem=error.problem._replace(file=""))
 
 
-def _with_way(one: Wanted, clip: Clip, making: Making, timer: Timer) -> Clip:
-    """A video with its places; raises ToolError where it cannot go up."""
-    path = one.path
+def _check_video_at(path: str) -> None:
+    """Raise ToolError for a video that cannot go up whole."""
     try:
         with open_file(path) as handle:
             check_video(Source(handle, Path(path)))
     except OSError as error:
         raise unreadable_track(Path(path), error) from error
-    footage = _footage_of(path)
+
+
+def _with_way(one: Wanted, clip: Clip, making: Making, timer: Timer) -> Clip:
+    """A video with its places; raises ToolError where it cannot go up."""
+    footage = _footage_of(one.path)
     places, source = _way_of(footage, timer, one.given)
     if passes_through(making.areas, places):
         raise ToolError(**THROUGH_AREA._asdict())
