@@ -2978,6 +2978,11 @@ def is_image_name(name: str) -> bool:
     return kind_of(name) in IMAGE_KINDS and not name.startswith(".")
 
 
+def is_video_name(name: str) -> bool:
+    """Whether a file is a video that may take part, by its name."""
+    return kind_of(name) in VIDEO_KINDS and not name.startswith(".")
+
+
 def _why_left_alone(name: str, unseen: bool) -> str:
     """Why a file that is no image for us, or that Windows hides, is left alone, of what looks like
     a picture or a video; "" for others.
@@ -14744,6 +14749,11 @@ def sample_one(
     if there:
         report.skipped.setdefault(SKIP_SAMPLED, []).extend(map(record.place, there))
         return
+    clip = record.journal.clip(os.path.basename(path))
+    if clip is not None and clip.digest == digest and clip.problem is None:
+        setup.timer.notes.say(
+            f"{clip.video} goes up whole: with its frames it would be there twice"
+        )
     footage = setup.ffmpeg.probe(path)
     try:
         work = tempfile.mkdtemp(prefix="sampling-", dir=record.journal.state)
@@ -14835,6 +14845,20 @@ def _say_damage(made: _Sampled, footage: Footage, setup: Setup, report: Report) 
         report.trouble.append(problem)
     else:
         setup.timer.notes.say(str(problem))
+
+
+ONE_START = Problem(
+    "one_start",
+    "is one of several videos, which cannot all begin at the first point of the track",
+    value="--use_gps_start_time",
+    remedy="give --video_start_time, or one video at a time",
+)
+NO_START = Problem(
+    "no_start",
+    "follows a video whose length is not known",
+    value="--video_start_time",
+    remedy="move that video away, or process this one by itself",
+)
 
 
 def with_starts(paths: Sequence[str], video: FrameOptions) -> Iterator[Tuple[str, Optional[float]]]:
@@ -14950,8 +14974,11 @@ def _sample_each(paths: Sequence[str], record: SampleRecord, setup: Setup, repor
     say_start(setup.timer.video, setup.timer.notes)
     for path, start in with_starts(paths, setup.timer.video):
         try:
-            known = None if start is None or math.isnan(start) else start
-            sample_one(path, record, setup, known, report)
+            if start is not None and math.isnan(start):
+                raise ToolError(**NO_START._replace(file=path)._asdict())
+            if setup.timer.geotagging.use_gps_start_time and len(paths) > 1:
+                raise ToolError(**ONE_START._replace(file=path)._asdict())
+            sample_one(path, record, setup, start, report)
         except ToolError as error:
             report.failed.append(error.problem)
 
@@ -15017,7 +15044,7 @@ def clips_of(wanted: Sequence[Wanted], making: Making, notes: Notes) -> Iterator
     say_start(making.video, notes)
     begun = [_begun(one, making) for one in wanted]
     if making.geotagging.use_gps_start_time and len(wanted) > 1:
-        begun = [clip._replace(problem=_ONE_START) for clip in begun]
+        begun = [clip._replace(problem=ONE_START) for clip in begun]
     pairs = list(zip(wanted, begun))
     fresh = [one.path for one, clip in pairs if clip is not one.before and clip.problem is None]
     tracks = video_tracks(fresh, notes.say)
@@ -15032,18 +15059,6 @@ def clips_of(wanted: Sequence[Wanted], making: Making, notes: Notes) -> Iterator
             yield clip._replace(problem=error.problem._replace(file=""))
 
 
-_ONE_START = Problem(
-    "one_start",
-    "is one of several videos, which cannot all begin at the first point of the track",
-    value="--use_gps_start_time",
-    remedy="give --video_start_time, or one video at a time",
-)
-_NO_START = Problem(
-    "no_start",
-    "follows a video whose length is not known",
-    value="--video_start_time",
-    remedy="move that video away, or process this one by itself",
-)
 _PRIVATE = Problem(
     "private_video",
     "would not be private: a video carries no such mark",
@@ -15068,7 +15083,7 @@ def _begun(one: Wanted, making: Making) -> Clip:
         _check_video_at(one.path)
         lost = _PRIVATE if whose.private else None
         if one.given is not None and math.isnan(one.given):
-            lost = _NO_START
+            lost = NO_START
         return clip._replace(settings=settings, problem=lost)
     except ToolError as error:
         return clip._replace(problem=error.problem._replace(file=""))
@@ -17098,7 +17113,12 @@ class Sender:
     def _confirm(self, batch: Batch, line: Manifest) -> None:
         """Have the service finish a video, or a sequence by its manifest, and journal that."""
         token, kind = self.tokens[batch.user], VIDEO_TYPE if batch.is_video else MANIFEST_TYPE
-        cluster = finish_upload(self.server, line.handle or "", kind, batch.organization, token)
+        handle = line.handle or ""
+        with self._turns.take(handle):  # two videos may be the very same bytes
+            cluster = self._turns.finished.get(handle)
+            if cluster is None:
+                cluster = finish_upload(self.server, handle, kind, batch.organization, token)
+                self._turns.finished[handle] = cluster
         batch.place.journal.append([line._replace(cluster=cluster)])
 
 
@@ -17139,6 +17159,7 @@ class _Turns:
         self._guard = threading.Lock()
         self._locks: Dict[str, threading.Lock] = {}
         self._tried: Set[str] = set()
+        self.finished: Dict[str, str] = {}  # handle -> what the service made of it in this run
         self._owners: Dict[str, _Told] = {}  # handle -> what it was first given for
         self._firsts: Dict[Tuple[str, ...], _Told] = {}  # photo -> which of the run was first
 
@@ -17790,12 +17811,22 @@ def _find_ways(
     whose, guides = Uploader(options[Whose].user_name), (Guide("exif"),)
     making = Making(FrameOptions(), Geotagging(), guides, whose, MetaData(), shipment.areas)
     for one, clip in zip(wanted, clips_of(wanted, making, notes)):
+        place = shipment.places[os.path.dirname(one.path)]
+        if clip.problem is None and clip.digest in _refused(place.journal):
+            clip = clip._replace(problem=THROUGH_AREA, places=())
         if clip is not one.before:
             before = one.before or clip
             clip = clip._replace(user=before.user, organization=before.organization)
         if clip != one.before and not options[Dry].dry_run:
-            shipment.places[os.path.dirname(one.path)].journal.append([clip])
+            place.journal.append([clip])
         shipment.add_video(one.path, clip)
+
+
+def _refused(journal: Journal) -> Set[str]:
+    """The videos of a folder, whatever their names, that pass through an area that is left out."""
+    clips = filter(None, map(journal.clip, journal.clips()))
+    problems = [(clip.digest, clip.problem) for clip in clips if clip.problem is not None]
+    return {digest for digest, problem in problems if problem.code == THROUGH_AREA.code}
 
 
 _MENDABLE = (
@@ -18100,8 +18131,7 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
         problem = error.problem
     sent = [name_key(one.image) for one in journal.all_sent() if one.service == service]
     known = {key: key for key in [*journal.names(), *journal.clips(), *sent]}
-    whole = {*sent, *journal.clips()}  # of videos those alone that were to go up
-    here = [name for name in files if is_image_name(name) or name_key(name) in whole]
+    here = [name for name in files if is_image_name(name) or is_video_name(name)]
     known.update((name_key(name), name) for name in here)
     if not known:
         return None
@@ -18154,6 +18184,8 @@ def standing_of(
     """
     name, before = image.path.name, image.outcome
     sent = journal.sent(service, name)
+    if is_video_name(name):
+        return Standing(image, Outcome("skipped", SKIP_VIDEO))
     if not is_jpeg_name(name):
         return Standing(image, Outcome("skipped", SKIP_KIND))
     if earlier or is_uploaded(journal, service, name, image.found):
@@ -18169,16 +18201,24 @@ def standing_of(
     return Standing(image, before or Outcome("skipped", SKIP_UNPROCESSED))
 
 
+def _image_of_video(path: Path, clip: Clip) -> Image:
+    """A video that goes up whole as an image where it begins, in a sequence of its own."""
+    found = Found(make=clip.make, model=clip.model, size=clip.size, mtime=clip.mtime)
+    if not clip.places:
+        return Image(path, found)
+    first, source = clip.places[0], f"its track ({clip.source})"
+    place = Geotag(first.time or 0.0, first.lat, first.lon, first.alt)
+    image = Image(path, found, geotag=place._replace(placed_by="its track", source=source))
+    return image if clip.parked else image._replace(membership=Membership(clip.id))
+
+
 def _standing_of_video(journal: Journal, service: str, path: Path, clip: Clip) -> Standing:
-    """A video that goes up whole by how far it has come, as an image where it begins."""
-    image = Image(path, Found(make=clip.make, model=clip.model, size=clip.size, mtime=clip.mtime))
-    if clip.places:
-        first = clip.places[0]
-        place = Geotag(first.time or 0.0, first.lat, first.lon, first.alt, placed_by="its track")
-        image = image._replace(geotag=place._replace(source=f"its track ({clip.source})"))
-    if clip.problem is None and not clip.parked:
-        image = image._replace(membership=Membership(clip.id))
+    """A video that goes up whole by how far it has come."""
+    image = _image_of_video(path, clip)
     sent = journal.sent(service, path.name)
+    if stamp_of(path) not in (clip.stamp, NO_STAMP):
+        changed = Problem("changed", "was changed since it was processed", remedy="process again")
+        return Standing(image, Outcome("skipped", SKIP_UNPROCESSED, changed))
     if sent is not None and sent.arrived and sent.photo == clip.id:
         outdated = Outcome("skipped", SKIP_OUTDATED)
         return Standing(image, outdated if sent.fix != clip.track else None)
@@ -18256,6 +18296,7 @@ class _Figures:
     def __init__(self) -> None:
         self.elsewhere: Counter[str] = collections.Counter()  # other service -> images that it has
         self.sequences, self.all_finished = 0, True
+        self.unfinished = self.videos = False  # whether all of a sequence is sent; or there are any
         self.folders: List[Dict[str, object]] = []
         self.listed: List[Tuple[str, str]] = []  # file, reason
         self.told: List[Tuple[int, int, List[str]]] = []  # failed, waiting, lines of a folder
@@ -18281,11 +18322,24 @@ class _Figures:
         self.elsewhere.update(place for place in sent if place != service)
         name, rows = named_below(found.journal.folder, tops), list(sequences.rows.values())
         self.sequences += len(sequences.begun)
-        self.all_finished &= all(row.finished for row in rows)
+        self._note_finished(found.journal, rows)
         told = [dataclasses.asdict(row) for row in rows]
         self.folders.append({"folder": name, "counts": counts, "sequences": told})
         lines = _folder_lines(found.journal, name, counts, rows)
         self.told.append((len(report.failed) - before, counts[SKIP_WAITING], lines))
+
+    def _note_finished(self, journal: Journal, rows: Sequence[SequenceCount]) -> None:
+        """Note whether the service has finished some sequences, and whether there are videos."""
+        self.videos |= bool(journal.clips())
+        self.all_finished &= all(row.finished for row in rows)
+        self.unfinished |= any(row.uploaded == row.images and not row.finished for row in rows)
+
+    def next(self, options: Options, waiting: bool) -> Tuple[str, ...]:
+        """The command that comes next; none where nothing is left to do."""
+        if not waiting and not self.unfinished:
+            return ()
+        more = Videos(WHOLE).words if self.videos else ()
+        return ("upload", *options[Input].words, *more)
 
     @property
     def lines(self) -> List[str]:
@@ -18308,11 +18362,6 @@ def _folder_lines(
     return lines
 
 
-def _videos_among(paths: Sequence[str]) -> Tuple[str, ...]:
-    """The option that has videos go up, where some files are videos."""
-    return Videos(WHOLE).words if any(kind_of(path) in VIDEO_KINDS for path in paths) else ()
-
-
 def journal_status(options: Options) -> Report:
     """What is uploaded to a service, waiting, duplicate, failed and not processed, by folder and
     sequence.
@@ -18324,9 +18373,7 @@ def journal_status(options: Options) -> Report:
         figures.add(found, service, tops, wanted, report)
     reasons = collections.Counter(f"{one.code}: {one.wrong}" for one in report.failed)
     sent = report.done + len(report.skipped.get(SKIP_OUTDATED, ()))
-    waiting = report.skipped.get(SKIP_WAITING)
-    if waiting:
-        report.told.next = ("upload", *options[Input].words, *_videos_among(waiting))
+    report.told.next = figures.next(options, SKIP_WAITING in report.skipped)
     report.told.facts.update(
         safe_to_delete=sent == report.found and figures.all_finished,
         sequences=figures.sequences,
@@ -19257,7 +19304,8 @@ def page_sequences(
     rows: Dict[str, PageSequence] = {}
     last: Dict[Tuple[Optional[str], ...], Image] = {}  # of each camera
     for image in images:
-        before = last.get(camera_key(image))
+        film = is_video_name(image.path.name)
+        before = None if film else last.get(camera_key(image))
         place, identity = image.geotag, image.sequence
         if identity and place is not None:
             if identity not in rows:
@@ -19267,7 +19315,8 @@ def page_sequences(
                     row.cut = cut_reason(before, image, len(known.points) if known else 0)
                     row.before = _spot(before, before.fix)
             rows[identity].add(image, place.fix)
-        last[camera_key(image)] = image
+        if not film:
+            last[camera_key(image)] = image
     return rows
 
 
