@@ -1458,3 +1458,188 @@ def test_a_video_on_its_own_is_named_in_the_singular(card):
     card.put("a.mp4")
     card.process()
     assert "all 1 videos" not in card.upload()["said"]
+
+
+@in_process
+def test_an_altitude_that_cannot_be_is_left_out(card):
+    high = mv.gpx_of().replace("<ele>", "<ele>1e39", 1)
+    card.put("a.mp4", silent(), gpx=high)
+    assert card.process()["done"] == card.upload()["done"] == 1
+
+
+@in_process
+def test_nobody_guesses_when_a_video_behind_one_of_unknown_length_began(card):
+    track = card.folder.parent / "t.gpx"
+    track.write_text(mv.gpx_of(mv.times(-2, 60)), encoding="utf-8")
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        card.put(name, b"" if name == "b.mp4" else silent())
+    start = int(mv.CLIP_SECONDS * 1000)
+    words = ("--geotag_source", "gpx", "--geotag_source_path", track, "--video_start_time", start)
+    row = card.process(*words)
+    assert [one["code"] for one in row["failed"]] == ["empty", "no_start"] and row["done"] == 1
+
+
+@in_process
+def test_several_videos_cannot_all_begin_at_the_first_point(card):
+    track = card.folder.parent / "t.gpx"
+    track.write_text(mv.gpx_of(mv.times(-2, 60)), encoding="utf-8")
+    words = ("--geotag_source", "gpx", "--geotag_source_path", track, "--use_gps_start_time")
+    card.put("a.mp4", silent())
+    assert card.process(*words)["done"] == 1
+    card.put("b.mp4", silent())
+    row = card.process(*words)
+    assert {one["code"] for one in row["failed"]} == {"one_start"} and row["done"] == 0
+
+
+@in_process
+def test_a_clock_that_is_ahead_moves_a_video_along_the_track_beside_it(card):
+    card.put("a.mp4", silent(), gpx=mv.gpx_of())
+    card.process("--offset_time", "1")
+    assert card.places("a.mp4")[0][1] == pytest.approx(mv.place_at(-1)[0], abs=1e-7)
+    card.put("b.mp4")
+    card.process("--offset_time", "1")
+    assert card.places("b.mp4")[0][1] == pytest.approx(mv.place_at(0)[0], abs=1e-7)
+
+
+@in_process
+def test_a_track_that_covers_little_of_a_video_does_not_say_that_it_stood(card):
+    card.put("a.mp4", silent(), gpx=mv.gpx_of([3.9, 4.5, 9]))
+    (one,) = card.process()["failed"]
+    assert one["wrong"] == "has a track that covers too little of it"
+    assert one["value"] == "0.1 of 4.0 s"
+
+
+@in_process
+def test_a_track_that_covers_a_part_of_a_video_that_moves_is_told(card):
+    card.put("a.mp4", silent(), gpx=mv.gpx_of([0, 1, 2]))
+    row = card.process()
+    assert row["done"] == 1 and "its track covers 2.0 of 4.0 s" in row["said"]
+
+
+@in_process
+def test_no_video_goes_up_that_was_to_be_private(card):
+    card.put("a.mp4")
+    (problem,) = card.process("--private", "--organization_key", "2002")["failed"]
+    assert problem["code"] == "private_video"
+    assert card.upload()["failed"][0]["code"] == "private_video" and card.videos() == {}
+
+
+def _areas_of(north, east, metres, length=20000.0):
+    """Whether a straight way of so many metres to the north passes through an area beside it."""
+    lat = length / 111320.0
+    places = [mt.Sample(float(n), None, 47.0 + n * lat, 8.0, None) for n in (0, 1)]
+    wide = 111320.0 * mt.math.cos(mt.math.radians(47.0))
+    area = mt.Area(47.0 + north / 111320.0, 8.0 + east / wide, metres)
+    return mt.passes_through([area], places)
+
+
+@pytest.mark.parametrize(
+    "north, east, metres, through",
+    [
+        (10000, 0, 5, True),
+        (10000, 100, 90, False),
+        (10000, 100, 110, True),
+        (-200, 0, 150, False),
+        (-200, 0, 250, True),
+        (20200, 0, 150, False),
+        (3, 0, 5, True),
+    ],
+)
+def test_a_way_between_far_points_is_looked_at_all_along(north, east, metres, through):
+    assert _areas_of(north, east, metres) is through
+
+
+@in_process
+def test_a_refused_video_is_refused_under_another_name_too(card):
+    path = card.put("a.mp4")
+    card.process("--exclude_area", "47.1,8.2,500")
+    path.rename(card.folder / "b.mp4")
+    assert [one["code"] for one in card.upload()["failed"]] == ["through_area"]
+    assert card.videos() == {}
+
+
+@in_process
+def test_files_that_give_the_same_bytes_are_finished_once(card):
+    content = mv.driven()
+    for n in range(4):
+        card.put(f"{n}.mp4", content + struct.pack(">I4sI", 12, b"free", n))
+    card.process()
+    assert card.upload()["exit_code"] == 0
+    asked = [one.json for one in card.service.requests("POST", "finish_upload")]
+    assert len(card.videos()) == len(asked) == 1
+
+
+@in_process
+def test_gpx_is_the_first_of_the_files_beside_a_video(card):
+    late = mv.nmea_of(start=mv.CLIP_SECONDS - 1)
+    card.put(
+        "a.mp4",
+        silent(),
+        csv="time,lat,lon\n2024-05-31T12:00:01Z,1,2\n",
+        gpx=mv.gpx_of(),
+        nmea=late,
+    )
+    card.process()
+    assert card.places("a.mp4")[0][1] == pytest.approx(mv.place_at(0)[0], abs=1e-7)
+
+
+@in_process
+def test_a_file_beside_a_video_is_found_however_its_name_is_composed(card):
+    path = card.put("e\u0301.mp4", silent())
+    (path.parent / "\u00e9.gpx").write_text(mv.gpx_of(), encoding="utf-8")
+    assert card.process()["done"] == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")
+@in_process
+def test_links_to_videos_are_left_alone_as_those_to_photos(card):
+    path = card.put("a.mp4")
+    (card.folder / "b.mp4").symlink_to(path)
+    (card.folder / "c.mp4").symlink_to(card.folder / "nowhere.mp4")
+    for row in (card.process(), card.upload()):
+        assert (row["done"], row["skipped"]) == (1, {"link": 2})
+
+
+@in_process
+def test_a_card_with_a_video_that_was_never_sent_is_not_said_to_be_safe(card):
+    card.put("a.mp4")
+    card.process()
+    card.upload()
+    words = ("status", "--import_path", card.folder, "--json")
+    assert json.loads(run(*words).stdout)["safe_to_delete"] is True
+    path = card.put("b.mp4")
+    row = json.loads(run(*words).stdout)
+    assert (row["safe_to_delete"], row["skipped"]) == (False, {"video": 1})
+    path.unlink()
+    card.put("a.mp4", mv.driven((999,) * 40))
+    assert json.loads(run(*words).stdout)["safe_to_delete"] is False
+
+
+@in_process
+def test_a_video_that_waits_to_be_finished_is_not_said_to_be_safe(card):
+    card.put("a.mp4")
+    card.process()
+    card.upload("--manual_done")
+    row = json.loads(run("status", "--import_path", card.folder, "--json").stdout)
+    assert row["safe_to_delete"] is False
+    assert row["next"] == ["upload", "--import_path", str(card.folder), "--videos", "upload"]
+
+
+@in_process
+@pytest.mark.parametrize("odd", [[], {}, [[1]], [[0, 91, 0, None, None]], [[0, 1, 2, "x", None]]])
+def test_a_line_about_a_video_that_cannot_be_is_as_if_there_were_none(card, odd):
+    card.put("a.mp4")
+    card.process()
+    path = card.folder / ".mapillary" / "journal.jsonl"
+    rows = [json.loads(line) for line in path.read_text("ascii").splitlines()]
+    rows[-1]["places"] = odd
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")
+    assert card.upload()["done"] == 1 and len(card.videos()) == 1
+
+
+@in_process
+def test_a_video_of_which_frames_are_there_is_told(card):
+    path = card.put("a.mp4")
+    with mt.Journal(card.folder) as journal:
+        journal.append([mt.Sampling(str(path), mt.video_digest(str(path)), {})])
+    assert "of a.mp4 frames are here, too" in card.process()["said"]
