@@ -6206,8 +6206,8 @@ class Source:
             delay += length / (self.header.timescale or math.inf)
         return delay
 
-    def places(self, table: Optional[MovieBox], sizes: Iterator[int]) -> Iterator[Tuple[int, int]]:
-        """Where each sample lies, and its size: chunks by stco or co64, samples in a chunk by the
+    def chunks(self, table: Optional[MovieBox]) -> Iterator[Tuple[int, int]]:
+        """Where each chunk of a track lies, by stco or co64, and how many samples it has by the
         runs of stsc.
         """
         chunks = self.table(self.child(table, b"stco"), 8)
@@ -6216,7 +6216,12 @@ class Source:
         for chunk, offset in enumerate(chunks, 1):
             while run + 3 < len(runs) and runs[run + 3] <= chunk:
                 run += 3
-            for size in itertools.islice(sizes, runs[run + 1] if runs else 1):
+            yield offset, runs[run + 1] if runs else 1
+
+    def places(self, table: Optional[MovieBox], sizes: Iterator[int]) -> Iterator[Tuple[int, int]]:
+        """Where each sample lies, and its size."""
+        for offset, count in self.chunks(table):
+            for size in itertools.islice(sizes, count):
                 yield offset, size
                 offset += size
 
@@ -9094,10 +9099,11 @@ def _user_texts(movie: Source) -> Tuple[str, str, bytes]:
     return make, model, udta.get(b"GPMF", b"")
 
 
-def _camera_names(movie: Source) -> Tuple[Optional[str], Optional[str]]:
-    """Make and model of the camera that wrote a movie: user data, then GoPro's, then BlackVue's."""
+def _camera_names(movie: Source, tags: Mapping[str, str]) -> Tuple[Optional[str], Optional[str]]:
+    """Make and model of the camera that wrote a movie: user data, then metadata, then GoPro's, then
+    BlackVue's.
+    """
     make, model, settings = _user_texts(movie)
-    tags = _metadata(movie)
     make = make or first_of(tags, MAKE_KEYS) or ""
     model = model or first_of(tags, MODEL_KEYS) or ""
     nowhere = Points(movie.path, "")
@@ -9124,12 +9130,13 @@ def read_movie(path: Union[str, Path]) -> Movie:
     try:
         with open_file(path) as handle:
             movie = Source(handle, Path(path))
-            make, model = _camera_names(movie)
+            tags = _metadata(movie)
+            make, model = _camera_names(movie, tags)
             kinds = tuple(
                 reader.kind for reader in READERS if movie.family == "movie" and reader.holds(movie)
             )
             created, duration = movie.header.creation_time, movie.header.duration
-            zoned = zoned_time(first_of(_metadata(movie), DATE_KEYS) or "")
+            zoned = zoned_time(first_of(tags, DATE_KEYS) or "")
             more = _key_gap(movie), _timecode(movie), _sphere(movie), zoned
             return Movie(created, duration, make, model, kinds, *more)
     except OSError as error:
@@ -9257,29 +9264,20 @@ def _sizes(movie: Source, table: Optional[MovieBox]) -> Tuple[int, int, Sequence
     return fixed, count, () if fixed else movie.table(stsz, 12)
 
 
-def _offsets(movie: Source, table: Optional[MovieBox]) -> Sequence[int]:
-    """Where the chunks of a track begin."""
-    offsets = movie.table(movie.child(table, b"stco"), 8)
-    return offsets or movie.table(movie.child(table, b"co64"), 8, 1, "Q")
-
-
 def _chunks(movie: Source, trak: MovieBox) -> List[Tuple[int, int]]:
     """Where the chunks of a track lie, (start, end); those without a sample are empty. Raises
     ToolError where tables do not fit together.
     """
     table = movie.child(trak, b"mdia", b"minf", b"stbl")
-    offsets = _offsets(movie, table)
     fixed, left, sizes = _sizes(movie, table)
-    runs, run, at = movie.table(movie.child(table, b"stsc"), 8, 3), 0, 0
+    first = movie.table(movie.child(table, b"stsc"), 8, 3)[:1]
     times = movie.table(movie.child(table, b"stts"), 8, 2)
-    known, first = fixed or len(sizes) == left, runs[0] if runs else 1
-    if not known or first != 1 or sum(times[::2]) > 2 * left + 2:
+    known = fixed or len(sizes) == left
+    if not known or any(n != 1 for n in first) or sum(times[::2]) > 2 * left + 2:
         raise _bad_index(movie, f"of {left} pictures")
-    chunks = []
-    for number, offset in enumerate(offsets, 1):
-        while run + 3 < len(runs) and runs[run + 3] <= number:
-            run += 3
-        count = min(runs[run + 1] if runs else 1, left)
+    chunks, at = [], 0
+    for offset, samples in movie.chunks(table):
+        count = min(samples, left)
         size = count * fixed if fixed else sum(sizes[at : at + count])
         chunks.append((offset, offset + size))
         at, left = at + count, left - count
@@ -9468,7 +9466,7 @@ class _Camm(NamedTuple):
 _SELF = _box(b"dinf", _full_box(b"dref", struct.pack(">I", 1), _full_box(b"url ", flags=1)))
 
 
-class Outline(NamedTuple):
+class _Outline(NamedTuple):
     """What goes up of a video, but for where its parts will lie."""
 
     movie: Source
@@ -9508,14 +9506,23 @@ class Outline(NamedTuple):
 
 def check_video(movie: Source) -> None:
     """Raise ToolError for a video that cannot go up whole."""
+    _checked(movie)
+
+
+def _checked(movie: Source) -> Tuple[List[_Pictures], List[Tuple[int, int]]]:
+    """(tracks of pictures, where their chunks lie) of a video that can go up whole; raises
+    ToolError for another.
+    """
     _check_whole(movie)
     tracks = _picture_tracks(movie)
-    total = sum(end - start for start, end in _spans_of(movie, tracks))
+    spans = _spans_of(movie, tracks)
     if len(_movie_header(movie)) < _MVHD_BYTES:
         raise _bad_index(movie, "no whole mvhd")
+    total = sum(end - start for start, end in spans)
     if total > VIDEO_BYTES:
         wrong, remedy = "is longer than the service takes", "cut it into parts"
         raise _bad_video(movie.path, "too_long", wrong, f"{total} bytes", remedy)
+    return tracks, spans
 
 
 _MVHD_BYTES = 100  # at least
@@ -9534,8 +9541,7 @@ def video_stream(
     Tables of the index are in memory, pictures never; the same video and places always give the
     same bytes. Raises ToolError for a video that cannot go up whole, OSError.
     """
-    check_video(movie)
-    tracks = _picture_tracks(movie)
+    tracks, spans = _checked(movie)
     taken = {_track_number(movie, track.trak) for track in tracks}
     number = next(
         n
@@ -9545,9 +9551,9 @@ def video_stream(
     scale = movie.header.timescale or 1000
     camm = _Camm(number, samples, camm_records(samples), _movie_header(movie), scale)
     names = ((b"@mak", make or ""), (b"@mod", model or ""))
-    outline = Outline(movie, tracks, _spans_of(movie, tracks), camm, names)
+    outline = _Outline(movie, tracks, spans, camm, names)
     head = outline.head(len(outline.head(_MOST_32)))  # its length does not depend on offsets
-    return Stream(head, _joined(outline.spans))
+    return Stream(head, _joined(spans))
 
 
 def _joined(spans: Sequence[Tuple[int, int]]) -> List[Tuple[int, int]]:
@@ -9567,7 +9573,7 @@ def _joined(spans: Sequence[Tuple[int, int]]) -> List[Tuple[int, int]]:
 
 JOURNAL_FORMAT = 1  # raised when an older version could no longer read the file
 # of an image, or of a video that goes up whole
-IMAGE_LINE = re.compile(rb'\{"(image|video)":("(?:[^"\\]|\\.)*")')
+NAMED_LINE = re.compile(rb'\{"(image|video)":("(?:[^"\\]|\\.)*")')
 Row = Dict[str, Any]  # plain values by name, as JSON has them
 
 
@@ -10092,8 +10098,8 @@ def _lock_file(stream: io.FileIO) -> bool:
 
 
 # ---- Journal ------------------------------------------------------------------------------------
-# Here: .mapillary/journal.jsonl, one a folder: what has been done to which image; its lock.
-# Not here: what is in a line.
+# Here: .mapillary/journal.jsonl, one a folder: what has been done to which image or video.
+# Not here: what is in a line; its lock.
 
 COMPACT_RATIO = 4  # lines per live line from which the file is rewritten
 _row_text = json.JSONEncoder(separators=(",", ":")).encode  # keys in the order they come in
@@ -10133,7 +10139,7 @@ class _Index:
         """Remember what a line of a file says, of an image only where it stands; raises like
         unpack.
         """
-        match = IMAGE_LINE.match(text)
+        match = NAMED_LINE.match(text)
         if match and text.endswith(b"}\n"):
             kind, name = match.groups()
             plain_name = json.loads(name) if b"\\" in name else name[1:-1].decode("ascii")
@@ -10418,7 +10424,7 @@ class Journal:
                 for text in stream:
                     if not text.endswith(b"\n"):
                         break
-                    if tail.end or IMAGE_LINE.match(text):
+                    if tail.end or NAMED_LINE.match(text):
                         self._take(text)
                     else:
                         self._check_header(text)
@@ -12898,9 +12904,12 @@ def look_for(options: Options, report: Report, notes: Notes) -> Tuple[List[Path]
     folders, videos = options[Input].folders, options[Videos]
     found = look_below_all(folders, options[Selection].skip_subfolders, videos.taken)
     images = account_for(found, report, notes, videos.reason)
-    links = [str(path) for path in found.videos if videos.whole and os.path.islink(path)]
-    report.skipped.update({SKIP_LINK: links} if links else {})
-    whole = [path for path in found.videos if videos.whole and str(path) not in links]
+    whole: List[Path] = []
+    for path in found.videos if videos.whole else ():
+        if os.path.islink(path):
+            report.skipped.setdefault(SKIP_LINK, []).append(str(path))
+        else:
+            whole.append(path)
     return images, whole
 
 
@@ -12929,7 +12938,7 @@ def _say_figures(report: Report) -> None:
     """Say what there is of the images of a run: cameras, sequences, kilometres, times."""
     good = in_order(image for image in report.images if image.geotag and image.sequence)
     ways = _ways_of(good)
-    metres = metres_of(report.images)
+    metres = _length_of(ways)
     cameras, sequences = len(_cameras_of(good)), len(ways)
     report.told.facts.update(
         sequences=sequences, kilometres=round(metres / 1000, 3), cameras=cameras
@@ -12956,8 +12965,12 @@ def _ways_of(images: Sequence[Image]) -> Dict[Optional[str], List[Fix]]:
 def metres_of(images: Sequence[Image]) -> float:
     """Metres along the sequences of some images."""
     good = in_order(image for image in images if image.geotag and image.sequence)
-    ways = _ways_of(good).values()
-    return sum(distance(a, b) for way in ways for a, b in zip(way, way[1:]))
+    return _length_of(_ways_of(good))
+
+
+def _length_of(ways: Mapping[Optional[str], Sequence[Fix]]) -> float:
+    """Metres along some ways."""
+    return sum(distance(a, b) for way in ways.values() for a, b in zip(way, way[1:]))
 
 
 def _cameras_of(images: Sequence[Image]) -> Set[object]:
@@ -14344,6 +14357,13 @@ class Timing(NamedTuple):
         return None
 
 
+def settings_of(video: FrameOptions, geotagging: Geotagging, beside: Sequence[str]) -> List[object]:
+    """All that decides when and where a video was, but for itself, wherever the files are."""
+    asked = dict(geotagging.plain(), geotag_source_path="." if geotagging.paths else None)
+    stamps = [track_stamps([side]) for side in beside]
+    return [video.plain(), asked, track_stamps(geotagging.paths), *stamps]
+
+
 class Timer(NamedTuple):
     """What tells when and where the videos of a run were taken."""
 
@@ -14357,12 +14377,9 @@ class Timer(NamedTuple):
         """All that decides which frames a video gives and what is written into them, but for the
         video itself.
         """
-        paths = self.geotagging.paths
-        geotagging = dict(self.geotagging.plain(), geotag_source_path="." if paths else None)
         own = self.tracks.get(path)
         beside = [own.side] if own is not None and own.side else []
-        stamps = [track_stamps([side]) for side in beside]
-        return [self.video.plain(), geotagging, track_stamps(paths), *stamps]
+        return settings_of(self.video, self.geotagging, beside)
 
     def clock(
         self, recorded: Tuple[Optional[float], str], zero: Optional[float], given: Optional[float]
@@ -14861,6 +14878,14 @@ NO_START = Problem(
 )
 
 
+def _seconds_of(path: str) -> float:
+    """How long a video is; NaN where that is not known."""
+    with contextlib.suppress(BadTrack):
+        length = read_movie(path).duration
+        return math.nan if length is None else length
+    return math.nan
+
+
 def with_starts(paths: Sequence[str], video: FrameOptions) -> Iterator[Tuple[str, Optional[float]]]:
     """Videos with when each begins, seconds UTC, as far as the user says so: those behind the first
     follow without a pause; NaN behind one whose length is not known.
@@ -14869,8 +14894,7 @@ def with_starts(paths: Sequence[str], video: FrameOptions) -> Iterator[Tuple[str
     for path in paths:
         yield path, start
         if start is not None and len(paths) > 1:
-            length = read_movie(path).duration
-            start += math.nan if length is None else length * video.video_duration_ratio
+            start += _seconds_of(path) * video.video_duration_ratio
 
 
 def say_start(video: FrameOptions, notes: Notes) -> None:
@@ -14895,7 +14919,7 @@ def find_videos(path: str, trouble: List[Problem], below: bool = True) -> List[s
     for place, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
         inner = sorted((name for name in folders if not is_closed(name)), key=natural_key)
         folders[:] = inner if below else []
-        here = [name for name in files if kind_of(name) in VIDEO_KINDS and name[0] != "."]
+        here = [name for name in files if is_video_name(name)]
         videos += [os.path.join(place, name) for name in sorted(here, key=natural_key)]
     if not videos and trouble:
         raise NotFound(**trouble[0]._asdict())
@@ -14939,34 +14963,41 @@ def sample_below(options: Options, ui: Ui) -> Optional[Report]:
     """
     if options[Videos].videos != AS_FRAMES:
         return None
-    whole, start = (
+    whole, below = (
         Report("sample_video", told=Told("sampled")),
-        options[FrameOptions].video_start_time,
+        not options[Selection].skip_subfolders,
     )
-    asked = dataclasses.asdict(options[FrameOptions])
+    asked = options[FrameOptions]
+    start: Optional[float] = asked.video_start_time  # milliseconds
     for top in options[Input].folders:
-        video = Video(**dict(asked, video_path=top, video_start_time=start))
         try:
-            told = sample_videos(options.having(video).having(Input(top)), ui)
-        except InUse:
-            whole.skipped.setdefault(SKIP_IN_USE, []).extend(find_videos(top, []))
-            continue
+            paths = find_videos(top, [], below)
         except NotFound as error:
             if error.problem.code != "no_videos":
                 raise
             continue
-        whole.add(told)
-        start = _start_behind(find_videos(top, []), video)
+        if start is not None and math.isnan(start):
+            whole.failed.extend(NO_START._replace(file=path) for path in paths)
+            continue
+        given = dict(dataclasses.asdict(asked), video_start_time=start, video_path=top)
+        video = Video(**given)
+        try:
+            whole.add(sample_videos(options.having(video).having(Input(top)), ui))
+        except InUse:
+            whole.skipped.setdefault(SKIP_IN_USE, []).extend(paths)
+        start = _start_behind(paths, video)
     return whole
 
 
-def _start_behind(paths: Sequence[str], video: FrameOptions) -> Optional[int]:
-    """When a video begins that follows some, in milliseconds; None where that is not known."""
+def _start_behind(paths: Sequence[str], video: FrameOptions) -> Optional[float]:
+    """When a video begins that follows some, in whole milliseconds; NaN where that is not known,
+    None where no start is given.
+    """
     *_, (last, start) = with_starts(paths, video)
-    length = read_movie(last).duration
-    if start is None or length is None or math.isnan(start):
+    if start is None:
         return None
-    return round((start + length * video.video_duration_ratio) * 1000)
+    behind = start + _seconds_of(last) * video.video_duration_ratio
+    return behind if math.isnan(behind) else round(behind * 1000)
 
 
 def _sample_each(paths: Sequence[str], record: SampleRecord, setup: Setup, report: Report) -> None:
@@ -15004,13 +15035,12 @@ class Making(NamedTuple):
     def settings(self, path: str, digest: str, given: Optional[float]) -> str:
         """A hash of all that decides what becomes of a video, without looking into its track."""
         video = dataclasses.replace(self.video, ffmpeg_path=None)
-        beside = [track_stamps([str(side)]) for side in side_files(path)]
-        tracks = (self.geotagging.plain(), track_stamps(self.geotagging.paths), beside)
+        tracks = settings_of(video, self.geotagging, list(map(str, side_files(path))))
         names = (self.device.device_make, self.device.device_model)
         whose = (self.whose.user_name, self.whose.organization_key)
         areas = text_hash(repr(self.areas))
         start = None if given is None or math.isnan(given) else given
-        return short_hash(digest, video.plain(), tracks, start, names, whose, STREAM_FORM, areas)
+        return short_hash(digest, tracks, start, names, whose, STREAM_FORM, areas)
 
 
 class Wanted(NamedTuple):
@@ -15311,10 +15341,14 @@ def _making_of(course: Course, known: Known) -> Making:
 
 def _opened(paths: Sequence[Path], problems: Mapping[str, Problem], report: Report) -> List[Path]:
     """The files whose folders are open; the others are counted."""
-    shut = [path for path in paths if str(path.parent) in problems]
-    for path in shut:
-        report.count(path, not_open(path, problems[str(path.parent)]).outcome)
-    return [path for path in paths if path not in shut]
+    opened = []
+    for path in paths:
+        problem = problems.get(str(path.parent))
+        if problem is None:
+            opened.append(path)
+        else:
+            report.count(path, not_open(path, problem).outcome)
+    return opened
 
 
 def _wanted(paths: Sequence[Path], places: Mapping[str, Place], course: Course) -> List[Wanted]:
@@ -16699,14 +16733,14 @@ def ready_video(place: Place, name: str, keep_on: Callable[[], None]) -> Ready:
     ready = Ready(path, stream.head, stream.spans, "", stamp, "", "mp4")
     now = hashed_of(name, status, clip.track)
     known = place.journal.hashed(name)
-    if known is not None and known.md5 and known._replace(md5="") == now:
-        return ready._replace(md5=known.md5, picture=known.md5)
-    digest = hashlib.md5()
-    for piece in pieces_of(ready, 0, COPY_BYTES):
-        digest.update(piece)
-        keep_on()
-    place.journal.append([now._replace(md5=digest.hexdigest())])
-    return ready._replace(md5=digest.hexdigest(), picture=digest.hexdigest())
+    if known is None or not known.md5 or known._replace(md5="") != now:
+        digest = hashlib.md5()
+        for piece in pieces_of(ready, 0, COPY_BYTES):
+            digest.update(piece)
+            keep_on()
+        known = now._replace(md5=digest.hexdigest())
+        place.journal.append([known])
+    return ready._replace(md5=known.md5, picture=known.md5)
 
 
 def _was_changed(path: str, when: str) -> UploadError:
@@ -16951,8 +16985,8 @@ class Sender:
 
     def _pieces(self, ready: Ready, offset: int) -> Iterator[bytes]:
         """The bytes to send from an offset on; how far they are is shown."""
-        whole = ready.ending == "jpg" or self.shipment.asked.max_rate is not None
-        for piece in pieces_of(ready, offset, SEND_BYTES if whole else VIDEO_PIECE):
+        small = ready.ending == "jpg" or self.shipment.asked.max_rate is not None
+        for piece in pieces_of(ready, offset, SEND_BYTES if small else VIDEO_PIECE):
             yield piece
             if self._pulse.shows():
                 sent = self.server.wire.pace.sent
@@ -17810,15 +17844,17 @@ def _find_ways(
     """Find the places of videos now, and put them into a shipment."""
     whose, guides = Uploader(options[Whose].user_name), (Guide("exif"),)
     making = Making(FrameOptions(), Geotagging(), guides, whose, MetaData(), shipment.areas)
+    folders = by_folder(Path(one.path) for one in wanted)
+    refused = {folder: _refused(shipment.places[folder].journal) for folder in folders}
     for one, clip in zip(wanted, clips_of(wanted, making, notes)):
-        place = shipment.places[os.path.dirname(one.path)]
-        if clip.problem is None and clip.digest in _refused(place.journal):
+        folder = os.path.dirname(one.path)
+        if clip.problem is None and clip.digest in refused[folder]:
             clip = clip._replace(problem=THROUGH_AREA, places=())
         if clip is not one.before:
             before = one.before or clip
             clip = clip._replace(user=before.user, organization=before.organization)
         if clip != one.before and not options[Dry].dry_run:
-            place.journal.append([clip])
+            shipment.places[folder].journal.append([clip])
         shipment.add_video(one.path, clip)
 
 
@@ -18151,7 +18187,7 @@ def _each_standing(
     """Some images, and videos, of a folder by how far they have come."""
     for name, image in zip(names, journal.images(names)):
         path = Path(journal.folder, name)
-        clip = journal.clip(name) if kind_of(name) in VIDEO_KINDS else None
+        clip = journal.clip(name) if is_video_name(name) else None
         if clip is None:
             yield standing_of(journal, service, image or Image(path), problem, earlier(name))
         else:
@@ -18234,7 +18270,7 @@ def _standing_of_video(journal: Journal, service: str, path: Path, clip: Clip) -
 
 def fixes_of_video(journal: Journal, name: str) -> List[Fix]:
     """All places of a video; none of an image."""
-    clip = journal.clip(name) if kind_of(name) in VIDEO_KINDS else None
+    clip = journal.clip(name) if is_video_name(name) else None
     places = clip.places if clip is not None else ()
     return [Fix(one.time or one.video, one.lat, one.lon, one.alt) for one in places]
 
@@ -19899,7 +19935,7 @@ def _as_gpx(rows: Sequence[Exported], tops: Sequence[str]) -> str:
     for identity, part in _by_sequence(rows).items():
         points = "".join(trkpt(one.fix) for one in part)
         name = part[0].image.path.name
-        if kind_of(name) in VIDEO_KINDS:
+        if is_video_name(name):
             identity = html.escape("".join(one for one in name if one.isprintable()))
         lines.append(f"<trk>\n<name>{identity}</name>\n<trkseg>\n{points}</trkseg>\n</trk>\n")
     return "".join([*lines, "</gpx>\n"])
@@ -19948,7 +19984,7 @@ def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exporte
             raise BadJournal(**found.problem._asdict())
         for standing in found.images:
             image, place = standing.image, standing.image.geotag
-            if kind_of(image.path.name) in VIDEO_KINDS and not videos:
+            if is_video_name(image.path.name) and not videos:
                 report.skipped.setdefault(SKIP_VIDEO, []).append(str(image.path))
             elif place is not None and standing.word != SKIP_GONE:
                 fixes = fixes_of_video(found.journal, image.path.name) or [place.fix]

@@ -1,6 +1,7 @@
 """No call to the file system that fails costs a photo, a traceback or a word too many; and the harness sees what does.
 
-Here every call fails once, with one error number of seven; `python tests/failing.py --all` tries all of them.
+Here every call fails once, of long scenes some on each Python, with one error number of seven; `python tests/failing.py --all`
+tries all of them.
 """
 
 import os

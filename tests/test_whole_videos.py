@@ -1643,3 +1643,39 @@ def test_a_video_of_which_frames_are_there_is_told(card):
     with mt.Journal(card.folder) as journal:
         journal.append([mt.Sampling(str(path), mt.video_digest(str(path)), {})])
     assert "of a.mp4 frames are here, too" in card.process()["said"]
+
+
+@needs_ffmpeg
+@in_process
+def test_the_start_that_is_given_goes_on_in_the_next_folder_or_nobody_guesses(tmp_path):
+    """Sampled: four seconds in the first folder; then one whose length is not known."""
+    first, second, third = (tmp_path / name for name in "abc")
+    for folder in (first, second, third):
+        folder.mkdir()
+        mv.clip(folder / "v.mp4")
+    folders = ("--import_path", first, "--import_path", second, "--import_path", third)
+    start = int(mv.CLIP_SECONDS * 1000)
+    words = ("--videos", "sample", "--video_start_time", start, "--user_name", "demo", "--json")
+    said = run("process", *folders, *words, "--dry_run")
+    assert said.code == 0
+    run("process", *folders, *words)
+    times = [mt.read_found(folder / "v_000001.jpg").clocks[0].text for folder in (first, second)]
+    assert [text[-5:] for text in times] == ["00:00", "00:04"]
+    (second / "w.mp4").write_bytes(b"")
+    row = json.loads(run("process", *folders, *words).stdout)
+    codes = [one["code"] for part in row["parts"] for one in part["failed"]]
+    assert codes == ["empty", "no_start"]
+
+
+@in_process
+def test_an_upload_reads_the_lines_of_a_folder_a_few_times_however_many_videos(card, monkeypatch):
+    for n in range(12):
+        card.put(f"{n}.mp4", silent())
+    read, clip = [], mt.Journal.clip
+    monkeypatch.setattr(
+        mt.Journal, "clip", lambda self, name: read.append(name) or clip(self, name)
+    )
+    card.process()
+    read.clear()
+    card.upload()
+    assert len(read) <= 3 * 12
