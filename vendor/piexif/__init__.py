@@ -12,7 +12,7 @@ Standard library only; nothing happens at import but the filling of tables.
 """
 
 from .errors import InvalidImageDataError
-from .exif import dump, has_repeats
+from .exif import dump, dump_edited, has_repeats
 from .files import insert, insertion, load, remove, transplant
 from .tags import GPSIFD, TAGS, TYPES, ExifIFD, ImageIFD, InteropIFD
 
@@ -28,6 +28,7 @@ __all__ = [
     "InteropIFD",
     "InvalidImageDataError",
     "dump",
+    "dump_edited",
     "has_repeats",
     "insert",
     "insertion",

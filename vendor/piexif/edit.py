@@ -44,7 +44,9 @@ class _Edit(Rows):
         self.following = {
             name: table.next for name, table in self.tables.items() if name in ("0th", "1st")
         }
-        self.shared = shared_offsets(block, order, self.tables)
+        self.shared = self.survey.leads
+        if dropped and self.shared:
+            self.shared = shared_offsets(block, order, self.tables)
         self.end = len(block)
         for name, table in self.tables.items():
             if table.miscounted:

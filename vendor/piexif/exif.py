@@ -43,9 +43,12 @@ class Ifd(dict):
 
 
 class ExifDict(dict):
-    """What load() returns: {"0th", "Exif", "GPS", "Interop", "1st": {tag: value}, "thumbnail": bytes or None}."""
+    """What load() returns: {"0th", "Exif", "GPS", "Interop", "1st": {tag: value}, "thumbnail": bytes or None}.
 
-    __slots__ = ("origin",)
+    head is the jpeg.Head that it stood in, if it is set.
+    """
+
+    __slots__ = ("head", "origin")
 
     def copy(self):
         """A shallow copy that remembers the block, too."""
@@ -105,8 +108,10 @@ def origin_of(exif):
 def has_repeats(exif_dict):
     """Whether the block of a dict from load() has a tag twice in an IFD: readers differ on which of them counts."""
     origin = origin_of(exif_dict)
-    tables = origin.tables.values() if origin is not None else ()
-    return any(len({row[0] for row in t.entries}) < len(t.entries) for t in tables)
+    for table in origin.tables.values() if origin is not None else ():
+        if len({row[0] for row in table.entries}) < len(table.entries):
+            return True
+    return False
 
 
 def dump(exif_dict, say=None):
@@ -131,6 +136,53 @@ def dump(exif_dict, say=None):
     return HEADER + _fitting(
         origin.block, origin.order, origin.tables, changes, dropped, picture, origin.limit, say
     )
+
+
+def dump_edited(exif_dict, edits, say=None):
+    """dump() of a dict as load() gave it, with some values replaced; None if that changes nothing.
+
+    edits is {IFD: {tag: value, or None to take it out}}.  exif_dict stays as it is.  Raises ValueError as dump() does.
+    """
+    origin = origin_of(exif_dict)
+    changes = _changes(edits, origin) if origin is not None and origin.block is not None else None
+    if changes is None or not origin.tables:
+        return _edit_dict(exif_dict, edits, say)
+    if not changes:
+        return None
+    block, order, tables, limit = origin.block, origin.order, origin.tables, origin.limit
+    say = _warn if say is None else say
+    return HEADER + _fitting(block, order, tables, changes, [], KEEP, limit, say)
+
+
+def _changes(edits, origin):
+    """What edited() is to change; None if an IFD would be emptied."""
+    changes = {}
+    for name, tags in edits.items():
+        old = origin.values[name]
+        gone = [tag for tag, value in tags.items() if value is None and tag in old]
+        new = {
+            tag: value
+            for tag, value in tags.items()
+            if value is not None and not (tag in old and old[tag] == value)
+        }
+        if gone and len(gone) == len(old) and not new:
+            return None
+        found = _encoded(name, new, old, origin) if new else {}
+        found.update(dict.fromkeys(gone))
+        if found:
+            changes[name] = found
+    return changes
+
+
+def _edit_dict(exif_dict, edits, say):
+    """dump_edited() by way of a changed dict."""
+    new = exif_dict.copy()
+    for name, tags in edits.items():
+        ifd = {**(exif_dict.get(name) or {}), **tags}
+        new[name] = {tag: value for tag, value in ifd.items() if value is not None}
+    if all(new[name] == (exif_dict.get(name) or {}) for name in edits):
+        return None
+    return dump(new, say)
 
 
 def _warn(text):
@@ -216,20 +268,32 @@ def _difference(exif_dict, origin):
 
 
 def _edits(name, new, old, origin):
-    derived, order = DERIVED[name], origin.order
+    derived = DERIVED[name]
+    stored = old.get
+    edits = {tag: value for tag, value in new.items() if stored(tag, old) is not value}
     edits = {
         tag: value
-        for tag, value in new.items()
-        if not (tag in old and (old[tag] is value or old[tag] == value) or tag in derived)
+        for tag, value in edits.items()
+        if not (tag in old and old[tag] == value or tag in derived)
     }
+    found = _encoded(name, edits, old, origin)
+    found.update(dict.fromkeys((old.keys() - new.keys()).difference(derived)))
+    return found
+
+
+def _encoded(name, edits, old, origin):
+    """{tag: (type, count, bytes)} of values, but for those that are stored as they would be."""
+    order = origin.order
     entries = origin.tables[name].entries if name in origin.tables else ()
-    kinds = {tag: kind for tag, kind, _, _ in entries if tag in edits}
-    for tag, value in list(edits.items()):
-        edits[tag] = edit = encode_tag(order, name, tag, value, kinds.get(tag))
-        if tag in old and type(value) is not type(old[tag]) and decode(order, *edit) == old[tag]:
-            del edits[tag]  # str for bytes, list for tuple
-    edits.update(dict.fromkeys((old.keys() - new.keys()).difference(derived)))
-    return edits
+    kinds = {entry[0]: entry[1] for entry in entries}
+    found = {}
+    for tag, value in edits.items():
+        row = encode_tag(order, name, tag, value, kinds.get(tag))
+        # str for bytes, list for tuple
+        same = tag in old and type(value) is not type(old[tag]) and decode(order, *row) == old[tag]
+        if not same:
+            found[tag] = row
+    return found
 
 
 def _picture(exif_dict):

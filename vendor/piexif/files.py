@@ -88,8 +88,11 @@ def load(input_data, key_is_name=False):
 
 
 def _load_jpeg(image):
-    found = jpeg.read_head(image).block()
-    return exif.from_block(found and found[1][6:])
+    head = jpeg.read_head(image)
+    found = head.block()
+    loaded = exif.from_block(found and found[1][6:])
+    loaded.head = head
+    return loaded
 
 
 def _load_tiff(image):
@@ -125,15 +128,17 @@ def insert(exif_bytes, image, new_file=None):
     _rewrite(image, new_file, bytes(exif_bytes), "Give a 3rd argument to 'insert' to output file")
 
 
-def insertion(exif_bytes, head, file, more=()):
+def insertion(exif_bytes, head, file, more=(), loaded=None):
     """What insert() would change in a JPEG, open as a binary file: [(start, end, bytes)], all before the scan.
 
     Each is a stretch of the file and what takes its place.  head is the begin of the file, at least up to the
-    scan; more are other such changes, which become part of the plan.  Raises ValueError as insert() does, OSError.
+    scan; more are other such changes, which become part of the plan.  loaded is what load() gave for this head, None if
+    that is not at hand.  Raises ValueError as insert() does, OSError.
     """
     if bytes(exif_bytes[:6]) != exif.HEADER:
         raise ValueError("Given data is not exif data")
-    return jpeg.plan(_Begun(head, file), bytes(exif_bytes), add_empty=False, more=more)
+    known = getattr(loaded, "head", None)
+    return jpeg.plan(_Begun(head, file), bytes(exif_bytes), add_empty=False, more=more, head=known)
 
 
 def remove(src, new_file=None):

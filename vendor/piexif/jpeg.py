@@ -104,16 +104,16 @@ def _next_marker(image, at):
         at += len(chunk)
 
 
-def plan(image, payload, add_empty=True, more=()):
+def plan(image, payload, add_empty=True, more=(), head=None):
     """The plan that leaves exactly one Exif segment, with this payload (identifier and block), or none if it is None.
 
-    more are other changes of the head, (start, end, bytes), that are carried out with it.
+    more are other changes of the head, (start, end, bytes), that are carried out with it; head is what read_head() gave.
 
     The first Exif is replaced where it stands, others are taken out.  An image that has this Exif already stays as it
     is, and so does one without Exif if add_empty is false and the block holds nothing.  Raises InvalidImageDataError
     for bytes that are no JPEG, ValueError for a payload that no segment holds.
     """
-    head = read_head(image)
+    head = read_head(image) if head is None else head
     if not head.whole:
         raise InvalidImageDataError("Wrong JPEG data.")
     kept = head.block()
@@ -157,35 +157,42 @@ def _with_moved_pictures(image, payload, head, kept, late):
     note = LONG[order].unpack_from(kept[1], note + 8)[0] if 0 <= note < len(kept[1]) - 11 else 0
     bases = dict.fromkeys((base, base + note, base + note + 10, base + note + 12, 0))
 
+    farthest, size, unpack = max(bases), len(image), LONG[order].unpack_from
+
     def leads(number):  # the first byte of the picture may be another: Minolta
-        places = [start + number for start in bases if start + number > end]
+        places = [start + number for start in bases if end < start + number < size]
         return any(image[place + 1 : place + 3] == b"\xd8\xff" for place in places)
 
-    found = {
-        (entry, index)
-        for entry, places in _long_fields(kept[1], order)
-        for index, place in enumerate(places)
-        if leads(LONG[order].unpack_from(kept[1], place)[0])
-    }
+    found = set()
+    for entry, places in _long_fields(kept[1], order, end - farthest):
+        for index, place in enumerate(places):
+            number = unpack(kept[1], place)[0]
+            if number + farthest > end and leads(number):
+                found.add((entry, index))
     out = bytearray(payload)
     for entry, places in _long_fields(payload, order) if found else ():
         for index, place in enumerate(places):
             if (entry, index) in found:
-                number = LONG[order].unpack_from(payload, place)[0]
+                number = unpack(payload, place)[0]
                 LONG[order].pack_into(out, place, number + shift)
     return bytes(out)
 
 
-def _long_fields(payload, order):
-    """(the twelve bytes of an entry, the places of its numbers) of whatever reads as a field of type LONG."""
+def _long_fields(payload, order, over=-1):
+    """(the twelve bytes of an entry, the places of its numbers) of whatever reads as a field of type LONG, but for
+    single numbers that are not over some number.
+    """
     import re  # costs more than all the rest, and is needed only here
 
     unpack, size = LONG[order].unpack_from, len(payload)
     for pattern in LONG_FIELDS[order]:
         for match in re.finditer(pattern, payload):
-            count, place = match.group(1)[0], match.end()
+            count, place = payload[match.start(1)], match.end()
+            within = place + 4 <= size
+            if count == 1 and within and unpack(payload, place)[0] <= over:
+                continue
             entry = payload[match.start() - 2 : place + 4]
-            if count > 1 and place + 4 <= size:
+            if count > 1 and within:
                 place = 6 + unpack(payload, place)[0]
             yield entry, range(place, min(place + 4 * count, size - 3), 4)
 

@@ -29,7 +29,8 @@ class Survey:
         self.owned = []  # of these, what can move if IFD0 grows: (start, end, IFD, index of entry or None for all)
         self.freed = []  # type: list  # stretches whose content goes
         self.slots = {}  # (IFD, tag): where an edited value stood
-        growing = {tables["0th"].offset, *shared_offsets(block, order, tables)}
+        self.leads = shared_offsets(block, order, tables)
+        growing = {tables["0th"].offset, *self.leads}
         self.near = [  # what an IFD that stays may grow over
             (table.offset, table_span(block, table)[1] + 12 * (len(changes.get(name, ())) + 2))
             for name, table in tables.items()
@@ -56,7 +57,7 @@ class Survey:
 
     def _add_values(self, name, table, changed, gone):
         links, width, known = POINTERS[name], WIDTH.get, TAGS.get(name, ())
-        limit, used = len(self.block), self.used
+        limit, used, near = len(self.block), self.used, self.near
         for index, (tag, kind, count, start) in enumerate(table.entries):
             size = width(kind, 0) * count
             if size <= 4 or tag in links:
@@ -69,22 +70,27 @@ class Survey:
                 self.slots[name, tag] = (start, end)
             else:
                 used.append((start, end))
-                if (
-                    any(low < start < high for low, high in self.near)
-                    and tag not in NEVER_MOVED
-                    and (kind not in (1, 7) or tag in known or tag == PADDING)
-                ):
-                    self.owned.append((start, end, name, index))
+                if tag in NEVER_MOVED or kind in (1, 7) and tag not in known and tag != PADDING:
+                    continue
+                for low, high in near:
+                    if low < start < high:
+                        self.owned.append((start, end, name, index))
+                        break
 
     def _add_dangling(self, table, links):
         """What the block grows to where an IFD is looked for, but none is, has to read as an empty IFD."""
-        for offset in [table.next] + [pointer(table, self.order, tag) for tag in links]:
-            if offset >= len(self.block):
+        limit = len(self.block)
+        if table.next >= limit:
+            self.used.append((table.next, table.next + 6))
+        for tag in links:
+            offset = pointer(table, self.order, tag)
+            if offset >= limit:
                 self.used.append((offset, offset + 6))
 
     def _add_strips(self, table, strips, thumbnail):
-        entries = {entry[0]: entry for entry in table.entries if entry[0] in STRIP_TAGS}
-        for offsets, sizes in STRIPS if entries else ():
+        found = [entry for entry in table.entries if entry[0] in STRIP_TAGS]
+        entries = {entry[0]: entry for entry in found}
+        for offsets, sizes in STRIPS if found else ():
             if offsets in entries and sizes in entries:
                 into = thumbnail if offsets == THUMBNAIL[0] else strips
                 found = (numbers(self.block, self.order, entries[tag]) for tag in (offsets, sizes))
@@ -92,7 +98,10 @@ class Survey:
 
     def shared(self, start, end):
         """Whether something that stays lies in this stretch."""
-        return bool([1 for begin, stop in self.used if begin < end and start < stop])
+        for begin, stop in self.used:
+            if begin < end and start < stop:
+                return True
+        return False
 
 
 class Rows:

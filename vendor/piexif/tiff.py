@@ -19,6 +19,7 @@ LINKS = {
     name: [(child, tag) for child, (parent, tag) in CHILDREN.items() if parent == name]
     for name in NAMES
 }
+LINK_TAGS = frozenset(tag for _, tag in CHILDREN.values())
 POINTERS = {name: tuple(tag for _, tag in LINKS.get(name, ())) for name in NAMES + ("other",)}
 DERIVED = dict(POINTERS, **{"1st": (0x0201, 0x0202)})  # fields that dump() works out by itself
 THUMBNAIL = (0x0201, 0x0202)
@@ -84,8 +85,11 @@ def _recounted(block, order, table):
     lead to an IFD, unless it is one of the empty entries that some cameras write.
     No reader followed that field, so nor does this one.
     """
-    for surplus in range(1, min(4, len(table.entries) + 1)):
-        tag, kind, count, field = table.entries[-surplus]
+    last = table.entries[-3:]
+    if all([entry[1] in WIDTH for entry in last]):
+        return table
+    for surplus in range(1, len(last) + 1):
+        tag, kind, count, field = last[-surplus]
         if kind in WIDTH:
             continue
         following = tag << 16 | kind if order == ">" else kind << 16 | tag
@@ -114,10 +118,11 @@ def table_span(block, table):
 
 def pointer(table, order, tag):
     """The offset that a pointer field holds, of whatever type it is, or 0 (of two fields the last counts)."""
-    found = [(kind, field) for number, kind, _, field in table.entries if number == tag]
-    if not found:
+    for number, kind, _, field in reversed(table.entries):
+        if number == tag:
+            break
+    else:
         return 0
-    kind, field = found[-1]
     return field >> SHORT_SHIFT[order] & 0xFFFF if kind in (3, 8) else field
 
 
@@ -147,7 +152,7 @@ def read_values(block, order, name, table, room):
     """{tag: value} of an IFD's known tags, spending at most room[0] bytes on values that stand outside it."""
     known, length, width_of = TAGS[name], len(block), WIDTH.get
     shift, pack_long, unpack_pair = SHORT_SHIFT[order], LONG[order].pack, PAIR[order][5].unpack
-    values = {}
+    values, left = {}, room[0]
     for tag, kind, count, field in table.entries:
         if tag not in known:
             continue
@@ -155,18 +160,24 @@ def read_values(block, order, name, table, room):
             values[tag] = field >> shift & 0xFFFF if kind == 3 else field
             continue
         size = width_of(kind, 0) * count
-        if size > 4:
-            if field >= length or field + size > length and kind not in TEXT or size > MAX_VALUE:
-                continue
-            room[0] -= min(size, length - field)
-            if room[0] < 0:
-                continue
-            raw = block[field : field + size]
-            values[tag] = (
-                unpack_pair(raw) if count == 1 and kind == 5 else decode(order, kind, count, raw)
-            )
-        elif kind in WIDTH:
-            values[tag] = decode(order, kind, count, pack_long(field)[:size])
+        if size <= 4:
+            if kind in WIDTH:
+                values[tag] = decode(order, kind, count, pack_long(field)[:size])
+            continue
+        end = field + size
+        if size > MAX_VALUE or end > length and (field >= length or kind not in TEXT):
+            continue
+        left -= size if end <= length else length - field
+        if left < 0:
+            continue
+        raw = block[field:end]
+        if kind == 5 and count == 1:
+            values[tag] = unpack_pair(raw)
+        elif kind == 7:
+            values[tag] = raw
+        else:
+            values[tag] = decode(order, kind, count, raw)
+    room[0] = left
     for tag in POINTERS[name]:
         if not isinstance(values.get(tag, 0), int):  # of a type that is none for a pointer
             values[tag] = pointer(table, order, tag)
@@ -199,11 +210,13 @@ def numbers(block, order, entry):
 def shared_offsets(block, order, tables):
     """{offset: [(IFD, index of entry)]} of Exif, GPS and Interop IFDs that more than one entry leads to."""
     leads = {}  # type: dict
-    links = {tag for _, tag in CHILDREN.values()}
     for name, table in tables.items():
-        for index, entry in enumerate(table.entries):
-            if entry[0] in links:
-                leads.setdefault(pointer(table, order, entry[0]), []).append((name, index))
+        found = [index for index, entry in enumerate(table.entries) if entry[0] in LINK_TAGS]
+        for index in found:
+            offset = pointer(table, order, table.entries[index][0])
+            leads.setdefault(offset, []).append((name, index))
+    if len(leads) == sum(map(len, leads.values())):
+        return {}
     known = {table.offset for table in tables.values()}
     return {offset: rows for offset, rows in leads.items() if len(rows) > 1 and offset in known}
 
