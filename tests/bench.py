@@ -16,9 +16,13 @@ Parts (what the numbers after their name mean):
     history PHOTOS         the history of uploads: loading it, and a photo in it and one that is not
     videos MB SECONDS      a whole video: its md5, its first byte, sending it, against a plain copy, and the official package
     exif                   load + dump + insert of vendor/piexif, against the published package
+    scale IMAGES BYTES     process, the same again, status and report; the time an image, and memory
+    copies IMAGES BYTES    ways to replace images by changed copies that are on disk, without the tool
+    threads IMAGES BYTES N upload with one thread and with N, at 100 ms a request
 
-What is not installed is left out and named. Time is wall time, the median of --rounds; memory is the largest resident size of
-any process of the command. Every run starts from a fresh copy that is on disk (sync) and in the page cache.
+What is not installed is left out and named. Time is wall time, the median of --rounds; memory is the largest resident size
+of any process of the command, processor time that of all of them. Every run starts from a fresh copy that is on disk (sync)
+and in the page cache.
 """
 
 import argparse
@@ -50,17 +54,23 @@ QUICK: Dict[str, Tuple[int, ...]] = {
     "history": (1000000,),
     "videos": (200, 60),
     "exif": (),
+    "scale": (1000, 6000),
+    "copies": (60, 3000000),
+    "threads": (30, 20000, 16),
 }
 FULL: Dict[str, List[Tuple[int, ...]]] = {
     "start": [()],
     "process": [(300, 3000000), (10000, 100000)],
-    "upload": [(1000, 100000)],
+    "upload": [(300, 1000000)],
     "tracks": [(100000,)],
     "sequence": [(100000,)],
     "journal": [(100000,)],
     "history": [(1000000,)],
     "videos": [(2000, 3600)],
     "exif": [()],
+    "scale": [(1000, 6000), (10000, 6000), (100000, 6000)],
+    "copies": [(300, 3000000), (3000, 100000)],
+    "threads": [(300, 1000000, 16)],
 }
 IMPORTS = "import argparse, dataclasses, json, logging, pathlib, subprocess, typing"
 START = 1714979289  # 2024-05-06 07:08:09 UTC
@@ -76,6 +86,7 @@ class Run(NamedTuple):
     megabytes: float  # 0: not known here
     code: int
     output: str
+    cpu: float = 0.0  # seconds of processors, of it and what it started, user and system
 
 
 LAUNCHER = """
@@ -86,7 +97,7 @@ _, status, usage = os.wait4(pid, 0)
 seconds = time.perf_counter() - start
 code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
 with open(int(sys.argv[1]), "w") as stream:
-    print(seconds, usage.ru_maxrss, code, file=stream)
+    print(seconds, usage.ru_maxrss, code, usage.ru_utime + usage.ru_stime, file=stream)
 """  # a command inherits the memory mark of the process that starts it: so a small one does, and it also takes the time
 
 
@@ -109,8 +120,9 @@ def run(command: Sequence[Any], extra: Optional[Dict[str, str]] = None) -> Run:
             )
             os.close(writing)
             with open(reading, encoding="utf-8") as stream:
-                figures = stream.read().split() or ["0", "0", str(done.returncode)]
+                figures = stream.read().split() or ["0", "0", str(done.returncode), "0"]
             seconds, memory, code = float(figures[0]), float(figures[1]), int(figures[2])
+            cpu = float(figures[3])
             memory /= 1048576 if sys.platform == "darwin" else 1024
         else:
             start = time.perf_counter()
@@ -122,14 +134,14 @@ def run(command: Sequence[Any], extra: Optional[Dict[str, str]] = None) -> Run:
                 env=environment,
                 check=False,
             ).returncode
-            seconds, memory = time.perf_counter() - start, 0.0
+            seconds, memory, cpu = time.perf_counter() - start, 0.0, 0.0
         out.seek(0)
         err.seek(0)
         output = out.read().decode("utf-8", "replace")
         if code:
             tail = (err.read().decode("utf-8", "replace") or output)[-600:].strip()
             print(f"  ! exit code {code}: {' '.join(words)[:200]}\n    {tail}", flush=True)
-    return Run(seconds, memory, code, output)
+    return Run(seconds, memory, code, output, cpu)
 
 
 class Contestant(NamedTuple):
@@ -162,8 +174,8 @@ def table(
     scale, width = {"s": 1.0, "ms": 1000.0}[unit], max(len(name) for name in runs)
     base = statistics.median(r.seconds for r in runs[against]) if against in runs else None
     print(f"\n{title}")
-    columns = f"median {unit}", "fastest", "slowest", "ratio", "a second", "peak MB"
-    print("  " + " " * width + "".join(f"{column:>11}" for column in columns))
+    columns = f"median {unit}", "fastest", "slowest", "ratio", "a second", "peak MB", "cpu ms each"
+    print("  " + " " * width + "".join(f"{column:>12}" for column in columns))
     for name, all_of in runs.items():
         times = [one.seconds for one in all_of]
         middle = statistics.median(times)
@@ -172,7 +184,9 @@ def table(
         cells.append(f"{count / middle:.0f}" if count and middle else "")
         peak = max(one.megabytes for one in all_of)
         cells.append(f"{peak:.0f}" if peak else "")
-        print("  " + name.ljust(width) + "".join(f"{cell:>11}" for cell in cells), flush=True)
+        work = statistics.median(one.cpu for one in all_of)
+        cells.append(f"{work / count * 1000:.3f}" if work and count else "")
+        print("  " + name.ljust(width) + "".join(f"{cell:>12}" for cell in cells), flush=True)
 
 
 def facts(folder: Path) -> None:
@@ -387,6 +401,10 @@ def _process(args: argparse.Namespace, base: Path, images: int, size: int, sourc
         contestants.append(Contestant(label, lambda command=command: run(command), before=fresh))  # type: ignore
     if Path(args.tool).exists():
         contestants.append(Contestant("process", lambda: run(ours), counted, fresh))
+        skipping = [*ours, "--skip_EXIF_insert"]
+        contestants.append(
+            Contestant("process --skip_EXIF_insert", lambda: run(skipping), before=fresh)
+        )
     contestants += _others(args, work, track, images, source, fresh)
     against = (
         "gpscorrelate"
@@ -396,6 +414,7 @@ def _process(args: argparse.Namespace, base: Path, images: int, size: int, sourc
     title = f"process, {images} images of {size} bytes, positions from {source.upper()}; ratio to {against}"
     runs = measured(contestants, args.rounds)
     table(title, runs, against, images)
+    _say_ratios(runs, images)
     if "process" in runs:
         shown = " ".join(str(part) for part in ours[1:])
         print(
@@ -404,6 +423,24 @@ def _process(args: argparse.Namespace, base: Path, images: int, size: int, sourc
         )
     if args.verbose and "process" in runs:
         print("  it said: " + runs["process"][-1].output.strip()[:2000])
+
+
+def _say_ratios(runs: Dict[str, List[Run]], images: int) -> None:
+    """What is asked for: process, and process without writing EXIF, against what does a part of it."""
+    middle = {name: statistics.median(r.seconds for r in all_of) for name, all_of in runs.items()}
+    wanted = {
+        "process": ("gpscorrelate, sync", "gpscorrelate", "exiftool -geotag"),
+        "process --skip_EXIF_insert": ("official, writes no image",),
+    }
+    for name, others in wanted.items():
+        for other in others if name in middle else ():
+            if other in middle:
+                print(f"  {name} / {other}: {middle[name] / middle[other]:.2f}")
+    plain = runs.get("copy, fsync in batches of 64")
+    if plain and "process" in runs:
+        work = [statistics.median(r.cpu for r in rows) for rows in (runs["process"], plain)]
+        more = (work[0] - work[1]) / images * 1000
+        print(f"  processor time an image beyond that of the plain copy in batches: {more:.3f} ms")
 
 
 def _others(
@@ -489,10 +526,13 @@ def part_upload(args: argparse.Namespace, numbers: Sequence[int]) -> None:
     images, size = numbers
     for latency in args.latency:
         with tempfile.TemporaryDirectory(dir=args.folder, prefix="bench-") as name:
-            _upload(args, Path(name), images, size, latency)
+            uploads(args, Path(name), images, size, latency)
 
 
-def _upload(args: argparse.Namespace, base: Path, images: int, size: int, latency: float) -> None:
+def uploads(
+    args: argparse.Namespace, base: Path, images: int, size: int, latency: float
+) -> Dict[str, float]:
+    """One table of uploads; gives the medians by name."""
     work = base / "work"
     summaries: Dict[str, Dict[str, Any]] = {}
     quiet = {"MAPILLARY_TOOLS_PROMPT_DISABLED": "YES", "MAPILLARY_DISABLE_API_LOGGING": "YES"}
@@ -509,7 +549,8 @@ def _upload(args: argparse.Namespace, base: Path, images: int, size: int, latenc
             [args.official, "upload", "--user_name", "demo", work],
         )
     if not makers:
-        return skipped("upload", "neither the tool nor --official is there")
+        skipped("upload", "neither the tool nor --official is there")
+        return {}
     for name, (first, second) in makers.items():
         shutil.rmtree(str(work), ignore_errors=True)
         make_drive(work, images, size, True)
@@ -532,7 +573,7 @@ def _upload(args: argparse.Namespace, base: Path, images: int, size: int, latenc
                 "--latency",
                 latency,
                 "--config",
-                base / "config",
+                base / f"config-{time.time()}" / "config",  # beside it is the history of uploads
             ]
             there = subprocess.Popen(
                 [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -567,15 +608,18 @@ def _upload(args: argparse.Namespace, base: Path, images: int, size: int, latenc
 
     contestants = [Contestant(name, started(name), judged(name), fresh(name)) for name in ready]
     if not contestants:
-        return skipped("upload", "no folder could be processed")
+        skipped("upload", "no folder could be processed")
+        return {}
     against = "official upload" if "official upload" in ready else contestants[0].name
     title = f"upload, {images} images of {size} bytes, {latency:g} ms a request, {args.threads} threads; ratio to {against}"
-    table(title, measured(contestants, args.rounds), against, images)
+    runs = measured(contestants, args.rounds)
+    table(title, runs, against, images)
     for name, said in summaries.items():
         print(
             f"  {name}: first request after {said['first']} s, {said['connections']} connections "
             f"({said['most_open']} at once), {said['bytes']} bytes, {said['wasted']} of them wasted, {said['requests']}"
         )
+    return {name: statistics.median(r.seconds for r in all_of) for name, all_of in runs.items()}
 
 
 # ---- tracks, sequence, journal: the tool as a module, each in a process of its own
@@ -874,10 +918,15 @@ def _exif(
 # ---- videos
 
 
-def bench_videos() -> Any:
-    """The module about them, which uses this one."""
+def part_of(module: str) -> Any:
+    """A module of further parts, which uses this one."""
     sys.modules.setdefault("bench", sys.modules[__name__])
-    return importlib.import_module("bench_videos")
+    return importlib.import_module(module)
+
+
+def bench_videos() -> Any:
+    """The module about whole videos."""
+    return part_of("bench_videos")
 
 
 def part_videos(args: argparse.Namespace, numbers: Sequence[int]) -> None:
@@ -897,6 +946,9 @@ PARTS: Dict[str, Callable[[argparse.Namespace, Sequence[int]], None]] = {
     "history": part_history,
     "videos": part_videos,
     "exif": part_exif,
+    "scale": lambda args, numbers: part_of("bench_scale").part_scale(args, numbers),
+    "copies": lambda args, numbers: part_of("bench_scale").part_copies(args, numbers),
+    "threads": lambda args, numbers: part_of("bench_scale").part_threads(args, numbers),
 }
 
 
