@@ -141,6 +141,7 @@ from typing import (
     Dict,
     FrozenSet,
     Generator,
+    Generic,
     Iterable,
     Iterator,
     List,
@@ -159,6 +160,7 @@ from typing import (
 if typing.TYPE_CHECKING:
     import concurrent.futures
     import importlib.abc
+    import multiprocessing.connection
     import multiprocessing.process
     from xml.parsers import expat
 
@@ -460,6 +462,10 @@ class CannotWrite(ToolError, exit_code=11):
     """A folder is read-only or the disk is full."""
 
 
+class NoRoom(CannotWrite):
+    """The disk is full, or too many files are open: may pass where others take their places."""
+
+
 EXIT_SOME_FAILED = 1  # some images failed; each is listed
 EXIT_SIGNAL = 128  # and the number of the signal that ended the run
 EXIT_INTERRUPTED = EXIT_SIGNAL + 2  # Ctrl-C
@@ -475,7 +481,7 @@ VIDEO_KINDS = tuple(
 )
 STATE_FOLDER = ".mapillary"  # in each folder of images; never searched for images
 PART_PREFIX, PART_SUFFIX = ".mapillary-", ".part"  # temporary files
-COPY_BYTES = 1 << 20  # bytes copied at a time
+COPY_BYTES = 1 << 17  # bytes copied at a time; more cost the kernel new memory for each piece
 SEQUENCE_IMAGES = 500  # images in one sequence at most
 SEQUENCE_PIXELS = 6_000_000_000  # pixels of the images of one sequence at most
 SEQUENCE_BYTES = 110 << 30  # bytes of the images of one sequence at most
@@ -483,6 +489,7 @@ EXTRAPOLATE_S = 1.0  # seconds a track is continued beyond its ends
 HOLE_S = 60.0  # seconds; a longer hole in a track is said
 DAY_S = 86400.0  # seconds
 PROCESS_IMAGES = 2000  # images from which worker processes are worth their start
+FORK_IMAGES = 64  # the same, where a process begins as a copy of this one
 ID_NAMESPACE = "8d3e7e7b-6a0b-5c5e-9c5b-3c1f0c1a7d11"  # namespace of the UUIDv5 ids, chosen once
 # Why something is skipped: a stable code, and in SKIP_WORDS what it means and what to do.
 SKIP_KIND, SKIP_UPLOADED, SKIP_PROCESSED = "not_jpeg", "already_uploaded", "already_processed"
@@ -822,7 +829,8 @@ class Described(NamedTuple):
 
     into: str  # "image", "copy" or "stream"
     master: Optional[bool] = None
-    edits: Optional[str] = None  # short hash of everything that is to be written
+    # short hash of everything that is written, or to be compared to what was; None = not yet known
+    edits: Optional[str] = None
 
 
 Layer = Union[Uploader, Device, Geotag, Membership, Terms, Described]
@@ -2787,9 +2795,11 @@ def is_out_of_sight(path: Union[str, Path]) -> bool:
 
 
 def behind_links(path: str) -> str:
-    """The file that a path leads to; the path itself where the system cannot tell."""
+    """The file that a path leads to where it is a link, else the path; also where the system
+    cannot tell.
+    """
     with contextlib.suppress(OSError):
-        return os.path.realpath(path)
+        return os.path.realpath(path) if os.path.islink(path) else path
     return path
 
 
@@ -3122,6 +3132,9 @@ def account_for(
 _RIGHTS = "check the rights of the folder"
 _BUSY = (5, 32, 33)  # errors of Windows while another program holds a file: a scanner, a viewer
 _PATIENCE_S = 3.0  # seconds until a file that is held counts as open for good
+_FLUSHED_AT_ONCE = 8  # files
+# room on the disk, of one's own share of it, for open files
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EMFILE, errno.ENFILE)
 _WRITE_REMEDIES = {
     errno.ENOSPC: "free some space and run the same command again",
     errno.EACCES: _RIGHTS,
@@ -3147,7 +3160,8 @@ def os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
         wrong = "is open in another program, or may not be written"
         remedy = "close it there and run the same command again"
         return CannotWrite("held", wrong, file=path, value=cause, remedy=remedy)
-    return CannotWrite("cannot_write", "cannot be written", file=path, value=cause, remedy=remedy)
+    kind = NoRoom if error.errno in _FULL else CannotWrite
+    return kind("cannot_write", "cannot be written", file=path, value=cause, remedy=remedy)
 
 
 # What file systems say that cannot flush, or keep rights: SMB, exFAT, FUSE, network drives.
@@ -3176,6 +3190,15 @@ def flush_file(handle: int) -> None:
         os.fsync(handle)
 
 
+def hasten(handle: int) -> None:
+    """Have the system begin to write a file to disk, where it can be told; flush_file() then waits
+    for little. Linux does so for what will not be needed (fadvise64(2)).
+    """
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def regular_only(path: str, flags: int) -> int:
     """An opener that does not wait for a pipe, and refuses what is no file; raises OSError."""
     handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
@@ -3202,7 +3225,13 @@ def patiently(act: Callable[[], T]) -> T:
 
 def open_file(path: Union[str, Path]) -> BinaryIO:
     """A file to read, open at its begin; raises OSError, also for a folder, a pipe or a device."""
-    return patiently(lambda: open(path, "rb", opener=regular_only))
+    return patiently(lambda: _as_stream(str(path)))
+
+
+def _as_stream(path: str) -> BinaryIO:
+    """What open(path, "rb") gives, without the questions that only a terminal needs."""
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+    return io.BufferedReader(io.FileIO(regular_only(path, flags), "rb"))
 
 
 def _unmark(path: str) -> bool:
@@ -3249,6 +3278,9 @@ def _take_after(handle: int, part: str, old: os.stat_result, path: str) -> None:
                     os.setxattr(handle, name, os.getxattr(path, name))
 
 
+Piece = Union[bytes, memoryview]  # of what is written
+
+
 class Manner(NamedTuple):
     """How a file is written."""
 
@@ -3259,8 +3291,10 @@ class Manner(NamedTuple):
     beside: str = ""  # the folder of its temporary file; "" = its own
 
 
-def _fill(part: str, chunks: Iterable[bytes], manner: Manner, target: str) -> os.stat_result:
-    """Write a temporary file whole, with the rights of the one that it is to replace."""
+def _fill(part: str, chunks: Iterable[Piece], manner: Manner, target: str) -> io.FileIO:
+    """Write a temporary file whole, with the rights of the one that it is to replace; it stays
+    open, to be flushed.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     old: Optional[os.stat_result] = None
     with contextlib.suppress(FileNotFoundError):
@@ -3270,7 +3304,8 @@ def _fill(part: str, chunks: Iterable[bytes], manner: Manner, target: str) -> os
         mode = old.st_mode & 0o7777
     # Windows would mark it read-only
     handle = os.open(part, flags, 0o666 if mode is None or os.name == "nt" else mode)
-    with os.fdopen(handle, "wb", buffering=0) as stream:
+    stream = io.FileIO(handle, "wb")
+    try:
         for chunk in chunks:
             write_all(stream, chunk)
         if old is not None:
@@ -3282,8 +3317,11 @@ def _fill(part: str, chunks: Iterable[bytes], manner: Manner, target: str) -> os
             with best_effort():
                 os.utime(handle if os.utime in os.supports_fd else part, ns=manner.times)
         if manner.flush:
-            flush_file(handle)
-        return os.fstat(handle)
+            hasten(handle)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def part_of(target: str, manner: Manner = Manner()) -> str:
@@ -3304,16 +3342,47 @@ def remove_part(part: str) -> None:
         remove_file(part)
 
 
-def write_atomically(
+class Pending(NamedTuple):
+    """A file that is written under its temporary name, and has not taken its place yet."""
+
+    path: str  # as it was given, for messages
+    target: str  # the place: the same behind links
+    part: str
+    stream: io.FileIO  # open: what is written may not be on disk yet
+    flush: bool  # whether it must be before it takes its place
+    ready: Callable[[], None]  # may raise ToolError or OSError right before it does
+
+    def close(self) -> os.stat_result:
+        """Have it on disk if it must be, and close it; raises OSError."""
+        with self.stream:
+            if self.flush:
+                flush_file(self.stream.fileno())
+            return os.fstat(self.stream.fileno())
+
+    def take_place(self, written: os.stat_result) -> os.stat_result:
+        """Replace the file; returns os.stat of the new one. Raises OSError, ToolError."""
+        self.ready()
+        move_file(self.part, self.target)
+        with contextlib.suppress(OSError):  # the rename may have changed the time of the change
+            return os.stat(self.target)
+        return written
+
+    def give_up(self) -> None:
+        """Remove what was written, if it is still there."""
+        self.stream.close()
+        with contextlib.suppress(OSError):
+            remove_part(self.part)
+
+
+def begin_file(
     path: Union[str, Path],
-    chunks: Iterable[bytes],
+    chunks: Iterable[Piece],
     manner: Manner = Manner(),
     ready: Callable[[], None] = lambda: None,
-) -> os.stat_result:
-    """Write a file (behind links too) whole or not at all: temporary file beside it, fsync,
-    os.replace. Owner and extended attributes stay those of the file that is replaced; ready() may
-    stop it right before the rename. Returns os.stat of the new file; raises CannotWrite, and then
-    the old file is as it was.
+) -> Pending:
+    """Write a file (behind links too) under a temporary name beside it; finish_files() has it take
+    its place. Owner and extended attributes are those of the file that is replaced. Raises
+    CannotWrite, and then nothing is left.
     """
     target = behind_links(str(path))
     part = part_of(target, manner)
@@ -3321,21 +3390,90 @@ def write_atomically(
         if not manner.shared:
             remove_part(part)
         try:
-            written = _fill(part, chunks, manner, target)
-            ready()
-            move_file(part, target)
+            stream = _fill(part, chunks, manner, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 remove_file(part)
             raise
     except OSError as error:
         raise os_problem(path, error) from error
-    with contextlib.suppress(OSError):  # the rename may have changed the time of the last change
-        return os.stat(target)
-    return written
+    return Pending(str(path), target, part, stream, manner.flush, ready)
 
 
-def write_all(stream: io.RawIOBase, chunk: bytes) -> None:
+def _closed(pending: Pending) -> Union[os.stat_result, OSError]:
+    """os.stat of a temporary file that is on disk, or why it is not."""
+    try:
+        return pending.close()
+    except OSError as error:
+        return error
+
+
+def _all_closed(files: Sequence[Pending]) -> List[Union[os.stat_result, OSError]]:
+    """Have temporary files on disk, several at a time where the system has not begun to write
+    them.
+    """
+    results: Dict[int, Union[os.stat_result, OSError]] = {}
+    count = 1 if hasattr(os, "posix_fadvise") else min(_FLUSHED_AT_ONCE, len(files))
+
+    def close(first: int) -> None:
+        for number in range(first, len(files), count):
+            results[number] = _closed(files[number])
+
+    threads = [threading.Thread(target=close, args=(first,)) for first in range(1, count)]
+    begun: List[threading.Thread] = []
+    try:
+        for thread in threads:
+            thread.start()
+            begun.append(thread)
+        close(0)
+    finally:  # whatever ends the run: nobody closes a file that another still flushes
+        for thread in begun:
+            thread.join()
+    return [results[number] for number in range(len(files))]
+
+
+def finish_files(files: Sequence[Pending]) -> List[Union[os.stat_result, ToolError]]:
+    """Have files that are written take their places: all flushed together, then one renamed after
+    the other. Returns for each os.stat of the new file, or why the old one is as it was. Of what
+    ends it in the middle no temporary file is left.
+    """
+    results: List[Union[os.stat_result, ToolError]] = []
+    try:
+        for one, written in zip(files, _all_closed(files)):
+            try:
+                if isinstance(written, OSError):
+                    raise written
+                results.append(one.take_place(written))
+            except OSError as error:
+                one.give_up()
+                results.append(os_problem(one.path, error))
+            except ToolError as error:
+                one.give_up()
+                results.append(error)
+    except BaseException:
+        for one in files[len(results) :]:
+            one.give_up()
+        raise
+    return results
+
+
+def write_atomically(
+    path: Union[str, Path],
+    chunks: Iterable[Piece],
+    manner: Manner = Manner(),
+    ready: Callable[[], None] = lambda: None,
+) -> os.stat_result:
+    """Write a file (behind links too) whole or not at all: temporary file beside it, fsync,
+    os.replace; ready() may stop it right before the rename. Returns os.stat of the new file; raises
+    CannotWrite, or what ready() raises, and then the old file is as it was.
+    """
+    (result,) = finish_files([begin_file(path, chunks, manner, ready)])
+    if isinstance(result, ToolError):
+        raise result
+    return result
+
+
+def write_all(stream: io.RawIOBase, chunk: Piece) -> None:
     """Write every byte of a chunk to an unbuffered stream; the one place that image bytes go to
     disk through.
     """
@@ -3512,24 +3650,164 @@ def worker_count(wanted: int) -> int:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+GROUP_IMAGES = 32  # that a worker gets at a time
+_GIVEN_AHEAD = 4  # groups that each worker has, or has done
+_PARENT: List[int] = []  # in the worker processes of this module's own the id of their parent
 
 
 def _several(job: Callable[[Item], Result], items: Sequence[Item]) -> List[Result]:
     return [job(item) for item in items]
 
 
-def _pool(count: int, total: int) -> Tuple["concurrent.futures.Executor", int]:
-    """(pool of workers, items that one gets at a time): processes where this file is the program
-    and there is much to do.
+def _way_to_start(total: int) -> str:
+    """How worker processes are started for so many items: "" where threads do, "fork" where that is
+    cheap and safe, else "spawn". A host of this module gets threads.
     """
-    import concurrent.futures
+    if __name__ != "__main__" or total <= FORK_IMAGES:
+        return ""
+    if sys.platform.startswith("linux") and threading.active_count() == 1:
+        return "fork"
+    return "spawn" if total > PROCESS_IMAGES else ""
 
-    if __name__ != "__main__" or total <= PROCESS_IMAGES:
-        return concurrent.futures.ThreadPoolExecutor(count), 1
-    import multiprocessing
 
-    spawn = multiprocessing.get_context("spawn")
-    return concurrent.futures.ProcessPoolExecutor(count, spawn, watch_parent), 32
+class _Threads(Generic[Item, Result]):
+    """Workers that are threads."""
+
+    def __init__(
+        self, job: Callable[[Sequence[Item]], List[Result]], items: Sequence[Item], count: int
+    ) -> None:
+        import concurrent.futures
+
+        preload()
+        self._job, self._items = job, items
+        self._pool = concurrent.futures.ThreadPoolExecutor(count)
+        self._waiting: Deque["concurrent.futures.Future[List[Result]]"] = collections.deque()
+
+    def give(self, group: slice) -> None:
+        """Have some of the items done."""
+        self._waiting.append(self._pool.submit(self._job, self._items[group]))
+
+    def take(self) -> List[Result]:
+        """What became of the group that was given first."""
+        return self._waiting.popleft().result()
+
+    def close(self) -> None:
+        """Drop what has not begun, and wait for the rest."""
+        for future in self._waiting:
+            future.cancel()
+        self._pool.shutdown(wait=True)
+
+
+class _Worker(NamedTuple):
+    """A worker process, and what goes to and comes from it."""
+
+    process: "multiprocessing.process.BaseProcess"
+    tasks: "multiprocessing.connection.Connection"
+    results: "multiprocessing.connection.Connection"
+
+
+class _Processes(Generic[Item, Result]):
+    """Workers that are processes: each gets every so manieth group. Those that begin as a copy of
+    this one have the items, and are told their numbers; others are sent them.
+    """
+
+    def __init__(
+        self,
+        job: Callable[[Sequence[Item]], List[Result]],
+        items: Sequence[Item],
+        count: int,
+        way: str,
+    ) -> None:
+        self._given = self._taken = 0
+        self._items, self._is_copy = items, way == "fork"
+        self._workers: List[_Worker] = []
+        self._speaking: Optional[_Worker] = None  # to or from whom a message is on its way
+        if not self._is_copy:
+            _start_tracker()
+        try:
+            with _uninterrupted():
+                for _ in range(count):
+                    self._workers.append(self._start(job))
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, job: Callable[[Sequence[Item]], List[Result]]) -> _Worker:
+        import multiprocessing
+
+        fork, spawn = self._is_copy, multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("fork") if fork else spawn
+        items = self._items if fork else ()
+        ours, theirs = [], []
+        for reader, writer in (multiprocessing.Pipe(False), multiprocessing.Pipe(False)[::-1]):
+            ours.append(writer)
+            theirs.append(reader)
+        others = [pipe for worker in self._workers for pipe in worker[1:]] + ours
+        closed = others if fork else []  # else it has none of them
+        process = context.Process(target=_serve, args=(job, items, *theirs, closed), daemon=True)
+        process.start()
+        for pipe in theirs:
+            pipe.close()
+        return _Worker(process, *ours)
+
+    def give(self, group: slice) -> None:
+        """Have some of the items done; raises ToolError where a worker is no more."""
+        told = group if self._is_copy else self._items[group]
+        self._speaking = worker = self._workers[self._given % len(self._workers)]
+        with _workers_alive():
+            worker.tasks.send(told)
+        self._speaking = None
+        self._given += 1
+
+    def take(self) -> List[Result]:
+        """What became of the group that was given first; raises ToolError as give() does."""
+        self._speaking = worker = self._workers[self._taken % len(self._workers)]
+        with _workers_alive():
+            result: Union[List[Result], Exception] = worker.results.recv()
+        self._speaking = None
+        self._taken += 1
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def close(self) -> None:
+        """Drop what has not begun, and wait for the rest; but for a worker with which half a
+        message was exchanged, which ends at once.
+        """
+        for worker in self._workers:
+            if worker is self._speaking:
+                worker.tasks.close()
+                worker.results.close()
+            else:
+                with contextlib.suppress(OSError):
+                    worker.tasks.send(None)
+        for worker in self._workers:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    worker.results.recv()
+            worker.process.join()
+            worker.tasks.close()
+            worker.results.close()
+
+
+def _start_tracker() -> None:
+    """Start what multiprocessing keeps beside spawned workers now: started with the first of them,
+    it would let signals through that are held back meanwhile.
+    """
+    if os.name == "posix":
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()
+
+
+@contextlib.contextmanager
+def _workers_alive() -> Iterator[None]:
+    """Raise ToolError where the other end of a pipe is gone."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        wrong, remedy = "a worker process was ended by the system", "run the same command again"
+        raise ToolError("worker_lost", wrong, remedy=remedy) from error
 
 
 @contextlib.contextmanager
@@ -3554,75 +3832,129 @@ def _uninterrupted() -> Iterator[None]:
         mask(signal.SIG_SETMASK, before)
 
 
-def _parent() -> Optional["multiprocessing.process.BaseProcess"]:
-    """The process that started this one as a worker; None where this is none."""
-    if "multiprocessing" not in sys.modules:
-        return None
-    import multiprocessing
-
-    return multiprocessing.parent_process()
-
-
 def end_with_parent() -> None:
-    """End this worker process at once where the one that started it is no more."""
-    parent = _parent()
-    if parent is not None and not parent.is_alive():
+    """In a worker process of this module's own: end at once where the run that started it has
+    ended.
+    """
+    if not _PARENT:
+        return
+    if os.name == "posix":
+        alive = os.getppid() == _PARENT[0]  # an orphan has another
+    else:
+        import multiprocessing
+
+        parent = multiprocessing.parent_process()
+        alive = parent is None or parent.is_alive()
+    if not alive:
         os._exit(EXIT_INTERRUPTED)
 
 
-def watch_parent() -> None:
-    """End this worker process as soon as the one that started it has ended; what reaches the
-    terminal of both is for that one alone.
-    """
+def _leave_signals() -> None:
+    """Leave a Ctrl-C of the terminal to the parent; what asks this process to end, ends it."""
     import signal
 
-    for name in ("SIGINT", "SIGBREAK"):  # of the terminal that both have
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    parent = _parent()
+    for name in ("SIGINT", "SIGBREAK", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            asked = name in ("SIGTERM", "SIGHUP")
+            signal.signal(number, signal.SIG_DFL if asked else signal.SIG_IGN)
 
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(EXIT_INTERRUPTED)
 
-    threading.Thread(target=wait, daemon=True).start()
+def _tried(
+    job: Callable[[Sequence[Item]], List[Result]], group: Sequence[Item]
+) -> Union[List[Result], Exception]:
+    """The results of a group; or what the job raised."""
+    try:
+        return job(group)
+    except Exception as error:  # for the parent to raise
+        return error
+
+
+def _serve(
+    job: Callable[[Sequence[Item]], List[Result]],
+    items: Sequence[Item],
+    tasks: "multiprocessing.connection.Connection",
+    results: "multiprocessing.connection.Connection",
+    others: Sequence["multiprocessing.connection.Connection"],
+) -> None:
+    """Be a worker process: do each group that comes, or whose place among the items does, until
+    None comes; what has not begun then is dropped. It ends at once where the one that started it
+    has ended.
+    """
+    import multiprocessing
+    import queue
+
+    _leave_signals()
+    parent = multiprocessing.parent_process()
+    _PARENT.append(0 if parent is None or parent.pid is None else parent.pid)
+    for pipe in others:  # held here, nobody would see them end
+        pipe.close()
+    inbox: "queue.SimpleQueue[Union[Sequence[Item], slice, None]]" = queue.SimpleQueue()
+    stopped = threading.Event()
+
+    def listen() -> None:
+        while True:
+            try:
+                group = tasks.recv()
+            except (EOFError, OSError):
+                os._exit(EXIT_INTERRUPTED)
+            if group is None:
+                stopped.set()
+            inbox.put(group)
+
+    threading.Thread(target=listen, daemon=True).start()
+    for group in iter(inbox.get, None):
+        if stopped.is_set():
+            break
+        known = items[group] if isinstance(group, slice) else group
+        try:
+            results.send(_tried(job, known))
+        except OSError:  # nobody listens any more
+            break
+    results.close()
+
+
+def each_group(
+    job: Callable[[Sequence[Item]], List[Result]],
+    items: Sequence[Item],
+    workers: int,
+    size: int = 0,
+    on_threads: bool = False,
+) -> Generator[Result, None, None]:
+    """The results of job(some items), for groups of items in their order, only a few groups taken
+    ahead: the one worker pool.
+
+    job is a module's function of plain values (threads or processes), and gives a result for each
+    of its items. What has not begun when the consumer stops is dropped. size is that of a group on
+    threads; 0 = as a process gets.
+    """
+    total = len(items)
+    count = min(worker_count(workers), total)
+    way = "" if on_threads or count < 2 else _way_to_start(total)
+    if way or not size:
+        size = max(1, min(GROUP_IMAGES, total // (2 * count or 1)))
+    if count <= 1:
+        for first in range(0, total, size):
+            yield from job(items[first : first + size])
+        return
+    crew = _Processes(job, items, count, way) if way else _Threads(job, items, count)
+    given = 0
+    with contextlib.closing(crew):
+        for first in range(0, total, size):
+            crew.give(slice(first, first + size))
+            given += 1
+            if given == _GIVEN_AHEAD * count:
+                yield from crew.take()
+                given -= 1
+        for _ in range(given):
+            yield from crew.take()
 
 
 def each(
-    job: Callable[[Item], Result], items: Iterable[Item], total: int, workers: int
+    job: Callable[[Item], Result], items: Sequence[Item], workers: int, on_threads: bool = False
 ) -> Generator[Result, None, None]:
-    """job(item) for each of about total items, in their order, only a few taken ahead: the one
-    worker pool.
-
-    job is a module's function of plain values (threads or processes). What has not begun when the
-    consumer stops is dropped.
-    """
-    count = min(worker_count(workers), total)
-    if count <= 1:
-        yield from map(job, items)
-        return
-    from concurrent.futures.process import BrokenProcessPool
-
-    preload()
-    pool, chunk = _pool(count, total)
-    waiting: Deque["concurrent.futures.Future[List[Result]]"] = collections.deque()
-    source = iter(items)
-    try:
-        for group in iter(lambda: list(itertools.islice(source, chunk)), []):
-            with _uninterrupted():
-                waiting.append(pool.submit(_several, job, group))
-            if len(waiting) == 4 * count:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    except BrokenProcessPool as error:
-        wrong, remedy = "a worker process was ended by the system", "run the same command again"
-        raise ToolError("worker_lost", wrong, remedy=remedy) from error
-    finally:
-        for future in waiting:
-            future.cancel()
-        pool.shutdown(wait=True)
+    """job(item) for each of the items, in their order: see each_group."""
+    yield from each_group(functools.partial(_several, job), items, workers, 1, on_threads)
 
 
 # ---- Programs -----------------------------------------------------------------------------------
@@ -4207,18 +4539,21 @@ class _Bytes:
         """(marker, start, end) of each segment behind SOI; raises BadExif."""
         at, data = 2, self.data
         while True:
-            self.need(at + 2)
+            if at + 4 > len(data):
+                self.need(at + 2)
             if data[at] != 0xFF or data[at + 1] in _ODD:
                 at = self._marker(at)
             marker = data[at + 1]
             if marker in _NO_LENGTH:
                 at += 2
                 continue
-            self.need(at + 4)
-            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            if at + 4 > len(data):
+                self.need(at + 4)
+            end = at + 2 + (data[at + 2] << 8 | data[at + 3])
             if marker == _EOI or end < at + 4:
                 raise _not_jpeg(self.path, "ends before its picture begins", f"at byte {at}")
-            self.need(end)
+            if end > len(data):
+                self.need(end)
             yield marker, at, end
             at = end
 
@@ -4240,7 +4575,7 @@ class _Apps(NamedTuple):
 def _head_of(data: bytes, pixels: Tuple[Optional[int], Optional[int]], apps: _Apps) -> Head:
     """The Head of these bytes, in which the segments stand."""
     exif = next((span for span in apps.app1 if data[span[0] + 4 : span[0] + 8] == b"Exif"), None)
-    packets = [span for span in apps.app1 if _piece(data, *span, XMP_BEGIN)]
+    packets = [span for span in apps.app1 if span != exif and _piece(data, *span, XMP_BEGIN)]
     (start, end), other = [*packets, (0, 0), (0, 0)][:2]
     return Head(
         data,
@@ -4276,6 +4611,7 @@ def read_head(stream: BinaryIO, path: str) -> Head:
 
 
 _IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that ends or interrupts a scan
+_MANY_ZEROS = bytes(4096)
 _ZEROS = re.compile(rb"\0{4096,}")
 _SECTOR = 512  # bytes; file systems lose and clear whole ones
 _SCAN_MARKERS = 1000  # markers in the scans of one picture at most
@@ -4285,7 +4621,8 @@ def _before_zeros(chunk: bytes, at: int) -> bytes:
     """The part of a chunk of a scan before zeros that end with a sector of the file system: what
     follows them is of another file.
     """
-    for zeros in _ZEROS.finditer(chunk):
+    first = chunk.find(_MANY_ZEROS)  # hundreds of times as fast as the pattern
+    for zeros in _ZEROS.finditer(chunk, first) if first >= 0 else ():
         end = zeros.end()
         if end < len(chunk) and (at + end) % _SECTOR == 0 and chunk[end] != _FILL:
             return chunk[: zeros.start()]
@@ -4584,13 +4921,24 @@ def _clocks(exif: Exif) -> Tuple[Clock, ...]:
     return tuple(found)
 
 
+@functools.lru_cache(maxsize=None)
+def _tag_key(tag: int) -> str:
+    """A tag as JSON has it: the same text for all images, of which there may be many."""
+    return str(tag)
+
+
+def _shared(text: Optional[str]) -> Optional[str]:
+    """A text that many images have, in memory once."""
+    return None if text is None else sys.intern(text)
+
+
 def _owned_in(exif: Exif) -> Raw:
     """The tags that we may write, as they are, in plain values."""
     raw: Raw = {}
     for ifd, tags in OWNED.items():
         there = exif.get(ifd, {})
         tags = (*tags, _CAPTURED) if ifd == "0th" else tags  # written only where it was
-        kept = {str(tag): plain(there[tag]) for tag in tags if tag in there}
+        kept = {_tag_key(tag): plain(there[tag]) for tag in tags if tag in there}
         if kept:
             raw[ifd] = kept
     return raw
@@ -4612,8 +4960,8 @@ def found_in(exif: Exif) -> Found:
         heading=heading,
         magnetic=magnetic,
         orientation=int(orientation) if orientation and orientation in range(1, 9) else None,
-        make=tag_text(ifd0.get(_MAKE)),
-        model=tag_text(ifd0.get(_MODEL)),
+        make=_shared(tag_text(ifd0.get(_MAKE))),
+        model=_shared(tag_text(ifd0.get(_MODEL))),
         body_serial=tag_text(exif.get("Exif", {}).get(_BODY_SERIAL)),
         lens_serial=tag_text(exif.get("Exif", {}).get(_LENS_SERIAL)),
         accuracy=tag_number(gps.get(_GPS_ERROR)),
@@ -5263,6 +5611,13 @@ def thumbnail_of(path: Path) -> str:
     return ""
 
 
+def _begins_as_jpeg(stream: BinaryIO) -> bool:
+    """Whether a file, open at its begin, begins with SOI; it is there again then."""
+    begin = stream.read(2)
+    stream.seek(0)
+    return begin == b"\xff\xd8"
+
+
 TIGHT_BYTES = 57344  # of a head, from which on its Exif block may have no room for our tags
 
 
@@ -5275,9 +5630,7 @@ def read_found(path: Union[str, Path]) -> Found:
         with open_file(name) as stream:
             status = os.fstat(stream.fileno())
             stamp, links = stamp_by(status), status.st_nlink if status.st_nlink > 1 else None
-            begin = stream.read(2)
-            stream.seek(0)
-            if is_jpeg_name(name) or begin == b"\xff\xd8":
+            if is_jpeg_name(name) or _begins_as_jpeg(stream):
                 head = read_head(stream, name)
                 check_end(stream, stamp.size, len(head.data), name)
                 found = _found_or_second(head.data, name) if head.exif else NOTHING_FOUND
@@ -5346,43 +5699,62 @@ class Edited(NamedTuple):
     changed: bool  # whether the head differs from the file's
 
 
+def _as_stored(exif: Exif, edits: Edits) -> Edits:
+    """The edits that are tags of EXIF; whole numbers as rationals where a rational stands."""
+    typed: Edits = {}
+    for ifd, tags in exif_edits(edits).items():
+        before = exif.get(ifd, {})
+        typed[ifd] = tags = dict(tags)
+        for tag, value in tags.items():
+            whole = isinstance(value, int) and isinstance(before.get(tag), tuple)
+            if whole and (ifd, tag) not in COUNTED:
+                tags[tag] = (value, 1)
+    return typed
+
+
 def _set_tags(exif: Exif, edits: Edits) -> bool:
     """Put the edits into an EXIF dict; returns whether that changed anything."""
     changed = False
-    for ifd, tags in exif_edits(edits).items():
+    for ifd, tags in _as_stored(exif, edits).items():
         before = exif.get(ifd, {})
-        held = dict(before)
-        for tag, value in tags.items():
-            whole = isinstance(value, int) and isinstance(before.get(tag), tuple)
-            whole = whole and (ifd, tag) not in COUNTED
-            # found as a number where a rational ought to be
-            held[tag] = (value, 1) if whole else value
+        held = {**before, **tags}
         exif[ifd] = {tag: value for tag, value in held.items() if value is not None}
         changed = changed or exif[ifd] != before
     return changed
 
 
-def _block_of(exif: Exif, edits: Edits) -> bytes:
-    """The Exif block of a dict that has the edits; raises ValueError."""
-    block: bytes = piexif().dump(exif, LOG.debug)
-    if piexif().has_repeats(exif):  # a tag of ours may have been right, and stand there again
+def _new_block(exif: Exif, edits: Edits, thumbnail: Optional[bytes]) -> Optional[bytes]:
+    """The Exif block of a dict as loaded with the edits, and a thumbnail where it has none; None
+    where it is so. Raises ValueError.
+    """
+    missing = thumbnail is not None and not exif.get("thumbnail")
+    repeats = piexif().has_repeats(exif)
+    if not missing and not repeats:
+        block: Optional[bytes] = piexif().dump_edited(exif, _as_stored(exif, edits), LOG.debug)
+        return block
+    if missing:
+        exif["thumbnail"] = thumbnail
+    if not _set_tags(exif, edits) and not missing:
+        return None
+    block = piexif().dump(exif, LOG.debug)
+    if repeats:  # a tag of ours may have been right, and stand there again
         again = piexif().load(block)
-        if _set_tags(again, edits):
-            return bytes(piexif().dump(again, LOG.debug))
+        block = piexif().dump(again, LOG.debug) if _set_tags(again, edits) else block
     return block
 
 
 def _stretches(
-    stream: BinaryIO, head: Head, edits: Edits, exif: Optional[Exif]
+    stream: BinaryIO, head: Head, edits: Edits, exif: Exif, thumbnail: Optional[bytes]
 ) -> Optional[List[Stretch]]:
-    """What has to change in a head so that it carries the edits; None where nothing has to, exif
-    None where its EXIF is as it should be. Raises ValueError.
+    """What has to change in a head so that it carries the edits; None where nothing has to. Raises
+    ValueError.
     """
     marks = sphere_stretches(head, sphere_of(edits)) if SPHERE in edits else []
-    if exif is None and not marks:
+    block = _new_block(exif, edits, thumbnail)
+    if block is None and not marks:
         return None
-    block = b"Exif\0\0" + head.exif if exif is None else _block_of(exif, edits)
-    return [Stretch(*one) for one in piexif().insertion(block, head.data, stream, marks)]
+    block = b"Exif\0\0" + head.exif if block is None else block
+    return [Stretch(*one) for one in piexif().insertion(block, head.data, stream, marks, exif)]
 
 
 def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes] = None) -> Edited:
@@ -5390,17 +5762,10 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
     none. Raises BadExif.
     """
     head = read_head(stream, path)
-    exif = (
-        _load(head.data, path)
-        if head.exif
-        else {n: {} for n in ("0th", "Exif", "GPS", "Interop", "1st")}
-    )
-    without = thumbnail is not None and not exif.get("thumbnail")
-    if without:
-        exif["thumbnail"] = thumbnail
-    set_anew = _set_tags(exif, edits) or without
+    exif: Exif = {name: {} for name in ("0th", "Exif", "GPS", "Interop", "1st")}
+    exif = _load(head.data, path) if head.exif else exif
     try:
-        stretches = _stretches(stream, head, edits, exif if set_anew else None)
+        stretches = _stretches(stream, head, edits, exif, thumbnail)
     except ValueError as error:
         cause, remedy = str(error).split("\n")[0], "use --skip_EXIF_insert, or leave it out"
         raise BadExif(
@@ -5422,58 +5787,105 @@ def _changed(path: str) -> BadExif:
     return BadExif("changed", _CHANGED, file=path, remedy="run it again")
 
 
-def _rest_of(stream: BinaryIO, start: int, size: int, path: str) -> Iterator[bytes]:
-    """The bytes of an open file from an offset on, a piece at a time; then it is closed, so that
-    it can be replaced. Raises BadExif unless they are as many as there were at the first look.
+def _rest_of(stream: BinaryIO, start: int, size: int, path: str) -> Iterator[memoryview]:
+    """The bytes of an open file from an offset on, a piece at a time, each valid until the next;
+    then it is closed, so that it can be replaced. Raises BadExif unless they are as many as there
+    were at the first look.
     """
+    # one byte more than there ought to be, to see that there is none
+    buffer = memoryview(bytearray(max(1, min(COPY_BYTES, size - start + 1))))
     with stream:
         stream.seek(start)
-        for piece in iter(lambda: stream.read(COPY_BYTES), b""):
-            start += len(piece)
-            yield piece
+        for count in iter(lambda: stream.readinto(buffer), 0):  # type: ignore[attr-defined]
+            start += count
+            yield buffer[:count]
     if start != size:
         raise _changed(path)
 
 
-def write_edits(
-    path: str,
-    edits: Edits,
-    to: Optional[str] = None,
-    known: Optional[Stamp] = None,
-    thumbnail: Optional[bytes] = None,
-) -> Written:
-    """Carry out the edits in a file, or in a copy of it; returns how what was written is known
-    again.
+class Task(NamedTuple):
+    """What is to be written of an image."""
 
-    Whole and atomically, by one open of the file; one that the edits do not change is not written,
-    and the time of its last change stays that of the photo.
-    known is the size and time that the file must have; it must be the same file until it is
-    replaced. A thumbnail is put in where the file has none. Raises BadExif, CannotWrite.
+    path: str
+    edits: Edits
+    to: Optional[str] = None  # the path of the copy; None = the image itself
+    known: Optional[Stamp] = None  # the size and time that the file must have; None = whichever
+    copied: Optional[Written] = None  # what the copy that is there must be
+    thumbnail: Optional[bytes] = None  # put in where the file has none
+    beside: str = ""  # the folder of the temporary file, on the same disk; "" = that of the target
+
+
+class Rewritten(NamedTuple):
+    """An image with the edits, written under a temporary name."""
+
+    file: Pending
+    digest: str  # of its Exif block
+
+
+def begin_edits(task: Task) -> Union[Rewritten, Written]:
+    """Write what a file, or a copy of it, is to be by the edits under a temporary name, by one open
+    of the file; finish_edits() has it take its place. Gives Written for a file that the edits do
+    not change.
+
+    The time of its last change stays that of the photo. It must be the same file until it is
+    replaced. Raises BadExif, CannotWrite.
     """
+    path, to, known = task.path, task.to, task.known
     try:
         with open_file(path) as stream:
             status = os.fstat(stream.fileno())
             if known is not None and stamp_by(status) != known:
                 raise _changed(path)
-            new = edited(stream, path, edits, thumbnail)
-            if to is not None or new.changed:
-                rest = _rest_of(stream, new.start, status.st_size, path)
-                parts = itertools.chain([new.head], rest)
-                mode = status.st_mode & 0o7777 if to else None
-                manner = Manner(mode, times=(status.st_atime_ns, status.st_mtime_ns), shared=True)
-                same = functools.partial(_check_same, path, status)
-                status = write_atomically(to or path, parts, manner, ready=same)
+            new = edited(stream, path, task.edits, task.thumbnail)
+            if to is None and not new.changed:
+                return _as_written_now(status, new.digest)
+            rest = _rest_of(stream, new.start, status.st_size, path)
+            parts: Iterable[Piece] = itertools.chain([new.head], rest)
+            mode = status.st_mode & 0o7777 if to else None
+            times = status.st_atime_ns, status.st_mtime_ns
+            manner = Manner(mode, times=times, shared=True, beside=task.beside)
+            same = functools.partial(_check_same, path, status)
+            return Rewritten(begin_file(to or path, parts, manner, same), new.digest)
     except OSError as error:
         raise os_problem(path, error) from error
-    return Written(*stamp_by(status), digest=new.digest, ctime=changed_at(status))
+
+
+def _as_written_now(status: os.stat_result, digest: str) -> Written:
+    """How a file is known again."""
+    return Written(*stamp_by(status), digest=digest, ctime=changed_at(status))
+
+
+def finish_edits(begun: Sequence[Rewritten]) -> List[Union[Written, ToolError]]:
+    """Have images take their places; returns for each how it is known again, or why the old one
+    is as it was.
+    """
+    results = finish_files([one.file for one in begun])
+    return [
+        result if isinstance(result, ToolError) else _as_written_now(result, one.digest)
+        for one, result in zip(begun, results)
+    ]
+
+
+def write_edits(
+    path: str, edits: Edits, to: Optional[str] = None, thumbnail: Optional[bytes] = None
+) -> Written:
+    """Carry out the edits in a file, or in a copy of it, whole and atomically: begin_edits() and
+    finish_edits() for one. Raises BadExif, CannotWrite.
+    """
+    begun = begin_edits(Task(path, edits, to, thumbnail=thumbnail))
+    if isinstance(begun, Written):
+        return begun
+    (result,) = finish_edits([begun])
+    if isinstance(result, ToolError):
+        raise result
+    return result
 
 
 def _check_same(path: str, before: os.stat_result) -> None:
     """Raise BadExif where a path no longer leads to the file that was read, as it was then; end
     where the run that asked for it has ended.
     """
-    if __name__ == "__mp_main__":  # a worker of our own pool; an embedding host is none
-        end_with_parent()
+    end_with_parent()
     now = os.stat(path)
     if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
         raise _changed(path)
@@ -9637,30 +10049,37 @@ _HUGE = 1 << 63  # whole numbers of a line are smaller
 
 
 @functools.lru_cache(maxsize=None)
-def _plain_fields(kind: type) -> Tuple[Tuple[str, Tuple[type, ...]], ...]:
+def _plain_fields(kind: type) -> Dict[str, Tuple[type, ...]]:
     """The fields of a layer that stand in JSON as they are, with the types that they may have."""
-    found = []
+    found: Dict[str, Tuple[type, ...]] = {}
     for name, hint in typing.get_type_hints(kind).items():
         kinds = [part for part in getattr(hint, "__args__", (hint,)) if part is not type(None)]
         if len(kinds) == 1 and kinds[0] in _PLAIN:
-            found.append((name, _PLAIN[kinds[0]]))
-    return tuple(found)
+            found[name] = _PLAIN[kinds[0]]
+    return found
 
 
 def _read_plain(kind: type, row: Row) -> Row:
     """The plain fields of a layer that a row has; raises TypeError for a value of another type."""
-    values = {}
-    for name, types in _plain_fields(kind):
-        value = row.get(name)
-        if value is not None:
-            if type(value) not in types:
-                raise TypeError(f"{name} is {type(value).__name__}")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{name} is not finite")
-            if isinstance(value, int) and abs(value) >= _HUGE:
-                raise ValueError(f"{name} is huge")
-            values[name] = value
+    values, fields = {}, _plain_fields(kind)
+    for name, value in row.items():
+        types = fields.get(name)
+        if types is None or value is None:
+            continue
+        given = type(value)
+        if given not in types:
+            raise TypeError(f"{name} is {given.__name__}")
+        if given is float and not math.isfinite(value):
+            raise ValueError(f"{name} is not finite")
+        if given is int and abs(value) >= _HUGE:
+            raise ValueError(f"{name} is huge")
+        values[name] = value
     return values
+
+
+def _known_fields(layer: NamedTuple) -> Row:
+    """The values of a layer that are not None, by name."""
+    return {name: value for name, value in zip(layer._fields, layer) if value is not None}
 
 
 def known_values(**values: Any) -> Row:
@@ -9710,6 +10129,7 @@ def _read_problem(row: Row) -> Problem:
     return Problem(**_read_plain(Problem, row))
 
 
+@functools.lru_cache(maxsize=None)
 def _clock_keys(name: str) -> Tuple[str, ...]:
     """The names of a clock's tags: text, and for those of EXIF fraction and offset."""
     if name not in EXIF_CLOCKS:
@@ -9727,7 +10147,10 @@ def _times_row(clocks: Tuple[Clock, ...]) -> Optional[Row]:
 def _read_clocks(row: Row) -> Tuple[Clock, ...]:
     found = []
     for name in CLOCK_NAMES:
-        texts = [str(row.get(key, "")) for key in _clock_keys(name)]
+        keys = _clock_keys(name)
+        if row.keys().isdisjoint(keys):
+            continue
+        texts = [str(row.get(key, "")) for key in keys]
         if any(texts):
             found.append(Clock(name, *texts))
     return tuple(found)
@@ -9736,12 +10159,12 @@ def _read_clocks(row: Row) -> Tuple[Clock, ...]:
 def pack_found(found: Found) -> Row:
     """What a file carried, as plain values by name."""
     row = known_values(times=_times_row(found.clocks))
-    row.update(known_values(**found._asdict()))
+    row.update(_known_fields(found))
     row.pop("clocks")
     if found.pixels is not None:
         row["pixels"] = list(found.pixels)
     if found.xmp is not None:
-        row["xmp"] = known_values(**found.xmp._asdict())
+        row["xmp"] = _known_fields(found.xmp)
     if found.error is not None:
         row["error"] = _problem_row(found.error, True)
     return row
@@ -9764,7 +10187,7 @@ def unpack_found(row: Row) -> Found:
 
 def pack_given(given: Given) -> Row:
     """What was given, as plain values by name."""
-    row = known_values(**given._asdict())
+    row = _known_fields(given)
     if given.tags is not None:
         row["tags"] = _tags_row(given.tags)
     if given.filled is not None:
@@ -9782,14 +10205,14 @@ def _unpack_given(row: Row) -> Given:
 
 def _pack_layer(layer: Layer) -> Row:
     """What a step made of an image, as its entry's data."""
-    row = known_values(**layer._asdict())
+    row = _known_fields(layer)
     if isinstance(layer, Device) and layer.tags is not None:
         row["tags"] = _tags_row(layer.tags)
     if isinstance(layer, Geotag) and layer.around is not None:
         row["around"] = list(layer.around)
     if isinstance(layer, Membership):
         if layer.repeats is not None:
-            return known_values(**layer.repeats._asdict())
+            return _known_fields(layer.repeats)
         row.update(known_values(limits=layer.limits, span=layer.span))
     return row
 
@@ -9813,14 +10236,16 @@ def _unpack_membership(row: Row) -> Membership:
     return Membership(**_read_plain(Membership, row), limits=limits, span=span)
 
 
+# seconds UTC of the years 1 and 10000, between which a time can be written as text
+_FIRST_TIME, _LAST_TIME = -62135596800, 253402300800
 V = TypeVar("V", Geotag, Given, Found)
 
 
 def _real(layer: V) -> V:
     """A layer whose time and place exist; raises ValueError for one that no run makes."""
     when = layer.gps_time if isinstance(layer, Found) else layer.time
-    if when is not None:
-        format_time(when)
+    if when is not None and not _FIRST_TIME <= when < _LAST_TIME:
+        raise ValueError("no such time")
     for value, limit in ((layer.lat, 90.0), (layer.lon, 180.0), (layer.alt, 1e9)):
         if value is not None and not abs(value) <= limit:
             raise ValueError("no such place")
@@ -9861,14 +10286,16 @@ def pack_image(image: Image) -> Row:
     layers = zip(STEPS, image.layers)
     row["steps"] = {s: _pack_step(image, s, layer) for s, layer in layers if image.taken(s)}
     if image.written is not None:
-        row["written"] = known_values(**image.written._asdict())
+        row["written"] = _known_fields(image.written)
     if image.copied is not None:
-        row["copied"] = known_values(**image.copied._asdict())
+        row["copied"] = _known_fields(image.copied)
     return row
 
 
-def unpack_image(path: Path, row: Row) -> Image:
-    """The image of a row; raises one of DAMAGED."""
+def unpack_image(path: Path, row: Row, timed: bool = True) -> Image:
+    """The image of a row; raises one of DAMAGED. timed: with what its own clocks say also where it
+    is geotagged.
+    """
     found = unpack_found(row["found"])
     given = _unpack_given(row["given"]) if "given" in row else None
     values: Row = {"found": found, "given": given, "settings": {}}
@@ -9885,7 +10312,8 @@ def unpack_image(path: Path, row: Row) -> Image:
                 values[name] = read(entry["data"])
     if "described" in values and "geotag" not in values:
         raise ValueError("a description without a place")
-    return Image(path, capture=capture_time(found, path.name), **values)
+    capture = capture_time(found, path.name) if timed or "geotag" not in values else None
+    return Image(path, capture=capture, **values)
 
 
 def _pack_sent(sent: Sent) -> Row:
@@ -9937,7 +10365,7 @@ def unpack_sampling(row: Row) -> Sampling:
 
 
 def _pack_clip(clip: Clip) -> Row:
-    row = known_values(**clip._asdict())
+    row = _known_fields(clip)
     row["places"] = [[one.video, one.lat, one.lon, one.alt, one.time] for one in clip.places]
     if clip.problem is not None:
         row["problem"] = _problem_row(clip.problem, False)
@@ -10166,6 +10594,9 @@ def name_key(name: str) -> str:
     return composed(name) if sys.platform == "darwin" else os.path.normcase(name)
 
 
+APPENDED = 1024  # lines that are added to a journal at a time
+
+
 class _Tail:
     """The end of a journal's file, to which whole lines are added; opened when the
     first one comes.
@@ -10231,6 +10662,18 @@ def journal_header() -> bytes:
     """The first line of a journal."""
     row = {"journal": JOURNAL_FORMAT, "tool": "mapillary_tools " + __version__}
     return (canonical(row) + "\n").encode("ascii")
+
+
+def state_of(path: str) -> str:
+    """Where what we keep of an image's folder is. Temporary files of images are there too: many
+    file systems take long to create one among thousands, and nobody watches this folder.
+    """
+    return os.path.join(os.path.dirname(path), STATE_FOLDER)
+
+
+def copy_path(path: str) -> str:
+    """Where --keep_original keeps the described copy of an image."""
+    return os.path.join(state_of(path), "process_images", os.path.basename(path))
 
 
 class Journal:
@@ -10331,6 +10774,12 @@ class Journal:
         """Add lines and, with flush, wait for the disk; raises BadJournal, CannotWrite."""
         if not lines:
             return
+        for first in range(0, len(lines), APPENDED):
+            batch = lines[first : first + APPENDED]
+            self._append(batch, flush and first + APPENDED >= len(lines))
+
+    def _append(self, lines: Sequence[Line], flush: bool) -> None:
+        """Add some lines, which are in memory as texts meanwhile."""
         texts = [(_row_text(pack_line(line)) + "\n").encode("ascii") for line in lines]
         tail = self._tail
         with tail.guard:
@@ -10346,8 +10795,10 @@ class Journal:
         """Wait until everything that was appended is on disk."""
         self._tail.flush()
 
-    def images(self, names: Sequence[str]) -> Iterator[Optional[Image]]:
-        """Several images as their last lines have them, one by one, None where there is none."""
+    def images(self, names: Sequence[str], timed: bool = True) -> Iterator[Optional[Image]]:
+        """Several images as their last lines have them, one by one, None where there is none; timed
+        as of unpack_image().
+        """
         if not self._index.images:
             yield from (None for _ in names)
             return
@@ -10358,12 +10809,14 @@ class Journal:
         with stream:
             for name in names:
                 try:
-                    found = self._line(stream, name)
+                    found = self._line(stream, name, timed)
                 except OSError as error:
                     raise self._unreadable(error) from error
                 yield None if found is None else found[1]
 
-    def _line(self, stream: BinaryIO, name: str) -> Optional[Tuple[bytes, Image]]:
+    def _line(
+        self, stream: BinaryIO, name: str, timed: bool = True
+    ) -> Optional[Tuple[bytes, Image]]:
         """The last whole line of an image, None when there is none; the one before a line that is
         damaged.
         """
@@ -10371,7 +10824,7 @@ class Journal:
         if place is None:
             return None
         stream.seek(place[0])
-        found = self._whole(stream.read(place[1]), name)
+        found = self._whole(stream.read(place[1]), name, timed)
         if found is not None:
             return found
         LOG.warning("%s: a damaged line about %s is ignored", self.path, name)
@@ -10380,13 +10833,13 @@ class Journal:
             found = self._whole(text, name) or found
         return found
 
-    def _whole(self, text: bytes, name: str) -> Optional[Tuple[bytes, Image]]:
+    def _whole(self, text: bytes, name: str, timed: bool = True) -> Optional[Tuple[bytes, Image]]:
         """A line about an image, None where it is about something else or damaged."""
         row = parsed(text.decode("latin-1"))
         if not isinstance(row, dict) or name_key(str(row.get("image"))) != name_key(name):
             return None
         try:
-            return text, unpack_image(Path(self.folder, name), row)
+            return text, unpack_image(Path(self.folder, name), row, timed)
         except DAMAGED:
             return None
 
@@ -10493,7 +10946,7 @@ class Journal:
 
     def copy_path(self, name: str) -> str:
         """Where --keep_original keeps the described copy of an image."""
-        return os.path.join(self.state, "process_images", name)
+        return copy_path(os.path.join(self.folder, name))
 
     def copies(self) -> FrozenSet[str]:
         """The keys of the images that have a described copy."""
@@ -11582,7 +12035,7 @@ def _tags_of(image: Image) -> Optional[Tuple[MetaTag, ...]]:
 
 def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """Orientation, make, model, accuracy, file name, import date; options win over EXIF."""
-    options, out = course.options[MetaData], []
+    options, out, last = course.options[MetaData], [], Device()
     today = int(known.now * 1000) if options.add_import_date else None
     turned = None if options.orientation is None else EXIF_ORIENTATION[options.orientation]
     for image in images:
@@ -11597,7 +12050,8 @@ def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -
             tags=_tags_of(image),
             sphere=options.panorama and _is_unmarked(image) or None,
         )
-        out.append(image._replace(device=device))
+        last = device if device != last else last  # one in memory for all that are alike
+        out.append(image._replace(device=last))
     unmarked = [image for image in images if _is_unmarked(image)]
     if unmarked and not options.panorama:
         some = some_of([image.path.name for image in unmarked])
@@ -11987,6 +12441,8 @@ def _described(image: Image, known: Known, course: Course) -> Image:
     if master and known.no_secret is not None:
         raise known.no_secret
     image = image._replace(described=Described(into, master))
+    if into == "stream" or image.written is None and image.copied is None:
+        return image  # nothing is written, or whatever it says
     edits = edits_hash(edits_of(image, known.secret))
     return image._replace(described=Described(into, master, edits))
 
@@ -12146,14 +12602,19 @@ def _expected(image: Image, hashes: Mapping[str, str], digest: str) -> Dict[str,
     return expected
 
 
-def _write_due(image: Image, before: Image, copied: bool) -> bool:
-    """Whether the description of an image still has to be written where it belongs."""
+def _write_due(image: Image, copied: bool) -> bool:
+    """Whether the description of an image still has to be written where it belongs; copied is
+    whether its copy is there.
+    """
     described = image.described
     if described is None or described.into == "stream":
         return False
+    written = image.written
     if described.into == "copy":
-        return not copied or before.described != described
-    return image.written is None or image.written.edits != described.edits
+        written = image.copied if copied else None
+    if written is None:
+        return True
+    return described.edits is not None and written.edits != described.edits
 
 
 def _settled(image: Image, course: Course, expected: Mapping[str, str], copied: bool) -> bool:
@@ -12166,7 +12627,7 @@ def _settled(image: Image, course: Course, expected: Mapping[str, str], copied: 
         layer = image.layer(step)
         if layer is None or isinstance(layer, Membership) and layer.repeats is not None:
             return True
-    return image.outcome is not None or not _write_due(image, image, copied)
+    return image.outcome is not None or not _write_due(image, copied)
 
 
 STEP_FUNCTIONS: Dict[str, Callable[[List[Image], Known, Course, Notes], List[Image]]] = {
@@ -12297,7 +12758,7 @@ class _Planner:
             due = (
                 new
                 and into in ("image", "copy")
-                and (rerun or _write_due(image, old, self.gathered.has_copy(image)))
+                and (rerun or _write_due(image, self.gathered.has_copy(image)))
             )
             if due:
                 work.due.append(image)
@@ -12355,6 +12816,7 @@ def _synced(images: Sequence[Image], course: Course) -> Synced:
 # Not here: what steps make of images; writing.
 
 WRITE_BATCH = 256  # images written between two batches of the journal
+GROUP_BYTES = 32 << 20  # of images that a worker has written, and not yet moved to their places
 
 
 class Place:
@@ -12391,27 +12853,66 @@ def read_job(path: str) -> Found:
         return Found(size=stamp.size, mtime=stamp.mtime, error=error.problem._replace(file=""))
 
 
-class Task(NamedTuple):
-    """What a worker is to write."""
-
-    path: str
-    edits: Edits
-    to: Optional[str]  # the path of the copy; None = the image itself
-    known: Stamp  # the size and time that the file must have
-    copied: Optional[Written]  # what the copy that is there must be
-
-
-def write_job(task: Task) -> Union[Written, ToolError]:
-    """What a worker wrote of one image, or why it could not."""
+def _under_way(task: Task) -> Union[Rewritten, Written, ToolError]:
+    """An image written under a temporary name, one that stays as it is, or what is wrong."""
     try:
         if task.to is not None:
             os.makedirs(os.path.dirname(task.to), exist_ok=True)
             check_copy(task.to, task.path, task.copied)
-        return write_edits(task.path, task.edits, task.to, task.known)
+        return begin_edits(task)
     except OSError as error:
         return os_problem(task.to or task.path, error)
     except ToolError as error:
         return error
+
+
+class _Group:
+    """Images that are written one after the other, and take their places together."""
+
+    def __init__(self) -> None:
+        self.results: Dict[int, Union[Written, ToolError]] = {}
+        self._begun: Dict[int, Rewritten] = {}
+        self._bytes = 0  # of the disk, beside what they replace
+
+    def add(self, number: int, task: Task) -> None:
+        """Write an image; on a full disk the others take their places first, which gives back
+        theirs.
+        """
+        one = _under_way(task)
+        if isinstance(one, NoRoom) and self._begun:
+            self.finish()
+            one = _under_way(task)
+        if not isinstance(one, Rewritten):
+            self.results[number] = one
+            return
+        self._begun[number] = one
+        self._bytes += task.known.size if task.known else 0
+        if self._bytes >= GROUP_BYTES:
+            self.finish()
+
+    def finish(self) -> None:
+        """Have those that are written take their places."""
+        begun, self._begun, self._bytes = self._begun, {}, 0
+        self.results.update(zip(begun, finish_edits(list(begun.values()))))
+
+    def give_up(self) -> None:
+        """Remove what has not taken its place."""
+        for one in self._begun.values():
+            one.file.give_up()
+
+
+def write_group(tasks: Sequence[Task]) -> List[Union[Written, ToolError]]:
+    """What a worker wrote of some images, or why it could not. Their temporary files take
+    GROUP_BYTES and one image of the disk at most, on a full one a single image.
+    """
+    group = _Group()
+    try:
+        for number, task in enumerate(tasks):
+            group.add(number, task)
+        group.finish()
+    finally:
+        group.give_up()
+    return [group.results[number] for number in range(len(tasks))]
 
 
 def open_places(
@@ -12498,13 +12999,14 @@ class _Reading:
     def read_all(self, places: Mapping[str, Place], ui: Ui) -> None:
         """Read the images that are to be read."""
         total, workers = len(self.unread), self.course.options[Workers].workers
-        results = each(read_job, (str(path) for path, _ in self.unread), total, workers)
-        for count, ((path, record), found) in enumerate(zip(self.unread, results), 1):
-            known = places[os.path.dirname(str(path))].known_again(record, found)
-            image = self.images[path] = as_read(path, known, found, self.config)
-            if image != record:  # else the journal knows it so
-                self.read.add(path)
-            ui.progress("reading", count, total, 0)
+        paths = [str(path) for path, _ in self.unread]
+        with contextlib.closing(each(read_job, paths, workers)) as results:
+            for count, ((path, record), found) in enumerate(zip(self.unread, results), 1):
+                known = places[os.path.dirname(str(path))].known_again(record, found)
+                image = self.images[path] = as_read(path, known, found, self.config)
+                if image != record:  # else the journal knows it so
+                    self.read.add(path)
+                ui.progress("reading", count, total, 0)
 
     def uploaded(self, places: Mapping[str, Place]) -> Dict[Path, Sent]:
         """The images that the service of the run has, and how they were sent."""
@@ -12563,14 +13065,22 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
     known = known._replace(path=path, capture=capture_time(known.found, path.name))
     ours = _as_written(known, found, config)
     if ours is not None:
-        with contextlib.suppress(OSError):
-            ours = ours._replace(ctime=changed_at(os.stat(path)))
-        return known._replace(written=ours)
+        return _written_before(known, ours)
     before = known.found or NOTHING_FOUND
     if before == found._replace(mtime=before.mtime):  # only its time is another
         return known._replace(written=Written(*found.stamp, digest=found.digest))
     same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
     return image_of(path, found, known.given if same else None)
+
+
+def _written_before(known: Image, ours: Written) -> Image:
+    """An image whose file carries our own writing, of which a run before did not come to tell."""
+    with contextlib.suppress(OSError):
+        ours = ours._replace(ctime=changed_at(os.stat(known.path)))
+    described = known.described
+    if described is not None and described.edits is None and described.into == "image":
+        described = described._replace(edits=ours.edits)
+    return known._replace(written=ours, described=described)
 
 
 def _as_written(known: Image, found: Found, config: Configuration) -> Optional[Written]:
@@ -12752,17 +13262,16 @@ def carry_out(
     images, or their copies. Folder flushed: a power cut does not undo a rename. Then the journal
     has what was written.
     """
-    copies, workers = course.options[Keep].keep_original, course.options[Workers].workers
+    copies = course.options[Keep].keep_original
     results = _without_stale(work.stale, places)
     told, due = _others(work.told, results), _others(work.due, results)
     for folder, group in by_folder(one._replace(copied=None) for one in told).items():
         places[folder].journal.append(group)
-    tasks = (_task(image, places, copies, secret) for image in due)
     # whatever ends the run, no worker writes on when the locks of the folders are given back
-    with contextlib.closing(each(write_job, tasks, len(due), workers)) as outcomes:
+    with contextlib.closing(_written(due, course, secret)) as outcomes:
         for batch in cut(due, WRITE_BATCH):
-            for image, written in zip(batch, outcomes):
-                results.append(_after_writing(image, written, copies, secret))
+            for image, written in itertools.islice(outcomes, len(batch)):
+                results.append(_after_writing(image, written, copies))
                 ui.progress("writing", len(results), len(due), 0)
             for folder, group in by_folder(results[-len(batch) :]).items():
                 journal = places[folder].journal
@@ -12772,10 +13281,46 @@ def carry_out(
     return replaced(work.images, results)
 
 
-def _task(image: Image, places: Mapping[str, Place], copies: bool, secret: Optional[str]) -> Task:
-    """What a worker is to write of an image."""
-    to = _copy_of(image, places) if copies else None
-    return Task(str(image.path), edits_of(image, secret), to, last_seen(image), image.copied)
+def _written(
+    due: Sequence[Image], course: Course, secret: Optional[str]
+) -> Generator[Tuple[Image, Union[Written, ToolError]], None, None]:
+    """Every image that is due with what was written of it; those for which the disk was full come
+    last, one by one when nothing else needs room, until it is full for one again.
+    """
+    job = functools.partial(write_images, course.options[Keep].keep_original, secret)
+    late: List[Tuple[Image, ToolError]] = []
+    with contextlib.closing(each_group(job, due, course.options[Workers].workers)) as outcomes:
+        for image, outcome in zip(due, outcomes):
+            if isinstance(outcome, NoRoom):
+                late.append((image, outcome))
+            else:
+                yield image, outcome
+    full = False
+    for image, error in late:
+        again: Union[Written, ToolError] = error
+        if not full:
+            (again,) = job([image])
+            full = isinstance(again, NoRoom)
+        yield image, again
+
+
+def write_images(
+    copies: bool, secret: Optional[str], images: Sequence[Image]
+) -> List[Union[Written, ToolError]]:
+    """What a worker wrote of some images, or of their copies, with what was to be written; or why
+    it could not.
+    """
+    tasks = []
+    for image in images:
+        path, edits = str(image.path), edits_of(image, secret)
+        to = copy_path(path) if copies else None
+        seen, beside = last_seen(image), state_of(path)
+        tasks.append(Task(path, edits, to, seen, image.copied, beside=beside))
+    results = write_group(tasks)
+    return [
+        one._replace(edits=edits_hash(task.edits)) if isinstance(one, Written) else one
+        for task, one in zip(tasks, results)
+    ]
 
 
 def _without_stale(stale: Sequence[Image], places: Mapping[str, Place]) -> List[Image]:
@@ -12785,7 +13330,7 @@ def _without_stale(stale: Sequence[Image], places: Mapping[str, Place]) -> List[
     stuck: List[Image] = []
     for image in stale:
         try:
-            _remove_copy(_copy_of(image, places), image)
+            _remove_copy(copy_path(str(image.path)), image)
         except CannotWrite as error:
             stuck.append(fail_now(image, error.problem))
     for folder in by_folder(stale):
@@ -12811,27 +13356,21 @@ def _remove_copy(path: str, image: Image) -> None:
         raise os_problem(path, error) from error
 
 
-def _copy_of(image: Image, places: Mapping[str, Place]) -> str:
-    return places[os.path.dirname(str(image.path))].journal.copy_path(image.path.name)
-
-
 def last_seen(image: Image) -> Stamp:
     """The size and time that a photo had when the journal last heard of it."""
     seen = image.written or image.found
     return NO_STAMP if seen is None else seen.stamp
 
 
-def _after_writing(
-    image: Image, written: Union[Written, ToolError], copies: bool, secret: Optional[str]
-) -> Image:
+def _after_writing(image: Image, written: Union[Written, ToolError], copies: bool) -> Image:
     """The image with what was written of it, or as failed."""
     if isinstance(written, Written):
+        described = image.described
+        if described is not None:
+            described = described._replace(edits=written.edits)
         if copies:
-            return image._replace(copied=written._replace(ctime=None))
-        edits = image.described.edits if image.described else None
-        return image._replace(
-            written=written._replace(edits=edits or edits_hash(edits_of(image, secret)))
-        )
+            return image._replace(described=described, copied=written._replace(ctime=None))
+        return image._replace(described=described, written=written)
     if isinstance(written, CannotWrite) or image.described is None:  # not its fault: tried again
         return fail_now(image, written.problem)
     return failed(image, DESCRIPTION, written.problem)
@@ -13063,17 +13602,30 @@ def _restorable(image: Optional[Image], path: Path) -> Union[Image, Outcome]:
     return image._replace(written=image.written._replace(size=now.size, mtime=now.mtime))
 
 
-def restore_job(image: Image) -> Union[Image, ToolError]:
-    """A photo put back as it was found, and read again; or why that could not be done."""
+def _restoring(image: Image) -> Task:
+    """What puts a photo back as it was found."""
     import base64
 
-    path, found = str(image.path), image.found or NOTHING_FOUND
+    found = image.found or NOTHING_FOUND
     picture = base64.b64decode(found.thumbnail) if found.thumbnail else None
+    edits, seen = edits_as_found(found), last_seen(image)
+    path = str(image.path)
+    return Task(path, edits, None, seen, thumbnail=picture, beside=state_of(path))
+
+
+def _as_restored(image: Image, written: Union[Written, ToolError]) -> Union[Image, ToolError]:
+    """An image that was put back, read again."""
+    if isinstance(written, ToolError):
+        return written
     try:
-        write_edits(path, edits_as_found(found), None, last_seen(image), picture)
-        return image_of(image.path, read_found(path))
+        return image_of(image.path, read_found(str(image.path)))
     except ToolError as error:
         return error
+
+
+def restore_job(images: Sequence[Image]) -> List[Union[Image, ToolError]]:
+    """Photos put back as they were found, and read again; or why that could not be done."""
+    return list(map(_as_restored, images, write_group(list(map(_restoring, images)))))
 
 
 def _has_state(folder: str) -> bool:
@@ -13126,8 +13678,7 @@ def _restore_folder(place: Place, paths: Sequence[Path], report: Report, dry: bo
         plain_ones = [one.without(set(STEPS))._replace(given=None) for one in batch]
         place.journal.append(plain_ones)
         restored = []
-        for image in plain_ones:
-            result = restore_job(image)
+        for result in each_group(restore_job, plain_ones, 1):
             if isinstance(result, Image):
                 restored.append(result)
                 report.done += 1
@@ -14575,8 +15126,7 @@ def _take_moments(
     word, length = "sampling " + os.path.basename(footage.path), footage.duration or 0.0
     size = 1 if seeking_pays(footage, length / max(1, len(moments))) else MOMENTS
     tasks = [Moments(setup.ffmpeg, footage, folder, part) for part in cut(moments, size)]
-    threads = min(len(tasks), PROCESS_IMAGES)  # never worker processes
-    for done, line in enumerate(each(take_at, tasks, threads, 0 if size == 1 else 1), 1):
+    for done, line in enumerate(each(take_at, tasks, 0 if size == 1 else 1, True), 1):
         setup.ui.progress(word, min(done * size, len(moments)), len(moments), 0)
         yield line
 
@@ -18185,13 +18735,13 @@ def _each_standing(
     earlier: Callable[[str], bool],
 ) -> Iterator[Standing]:
     """Some images, and videos, of a folder by how far they have come."""
-    for name, image in zip(names, journal.images(names)):
-        path = Path(journal.folder, name)
+    for name, image in zip(names, journal.images(names, timed=False)):
         clip = journal.clip(name) if is_video_name(name) else None
         if clip is None:
-            yield standing_of(journal, service, image or Image(path), problem, earlier(name))
+            image = image or Image(Path(journal.folder, name))
+            yield standing_of(journal, service, image, problem, earlier(name))
         else:
-            yield _standing_of_video(journal, service, path, clip)
+            yield _standing_of_video(journal, service, Path(journal.folder, name), clip)
 
 
 def _without_file(standing: Standing) -> Standing:

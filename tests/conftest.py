@@ -186,6 +186,23 @@ def line(folder: Any, row: Dict[str, Any]) -> Any:
     return mt.unpack_image(Path(str(folder), row["image"]), row)
 
 
+def starting_by(way: str, folder: Path, few: int = 0) -> Path:
+    """The program with its worker processes started in a way, "fork", "spawn" or "" for threads alone; for more than `few`
+    items, 0 = as many as ever. A copy in a folder, where it takes another way here.
+    """
+    text = (ROOT / "mapillary_tools.py").read_text("utf-8")
+    begin = '\nif __name__ == "__main__":\n    _prepare()\n'
+    least = f"total > {few or 'PROCESS_IMAGES'}"
+    change = f"\ndef _way_to_start(total: int) -> str:\n    return {way!r} if {least} else ''\n\n"
+    if text.count(begin) != 1 or text.count("\ndef _way_to_start(total: int) -> str:\n") != 1:
+        raise ValueError("the program begins, or starts its workers, in another way")
+    folder = folder / f"by {way or 'threads'}"
+    shutil.copytree(str(ROOT / "vendor"), str(folder / "vendor"))
+    path = folder / "mapillary_tools.py"
+    path.write_text(text.replace(begin, change + begin), "utf-8")
+    return path
+
+
 SLACK = 10.0  # how much longer than on an idle machine something may take; bench.py measures
 
 

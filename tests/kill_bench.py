@@ -204,6 +204,8 @@ class Bench:
         environment = dict(clean(), HOME=str(field), MAPILLARY_CONFIG_PATH=str(field / "config"))
         if self.scenario.few:
             environment["KILL_FEW"] = "1"
+        if self.scenario.spawned:
+            environment["KILL_SPAWN"] = "1"
         if self.scenario.faulty is None:
             yield None, environment
             return

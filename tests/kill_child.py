@@ -244,7 +244,7 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
             return False
         for one, parent, line in processes(self.mark):
-            if parent == self.pid and b"spawn_main" in line:
+            if parent == self.pid and b"resource_tracker" not in line:
                 with contextlib.suppress(OSError):
                     os.kill(one, signal.SIGKILL)
                     return True

@@ -29,6 +29,7 @@ class Scenario(NamedTuple):
     make: Callable[[Path, Run], None]
     command: str
     few: bool = False  # few images are worth worker processes
+    spawned: bool = False  # those are spawned, and not forked
     faulty: Optional[Callable[[], service.Service]] = None  # the service that it needs
     hidden: Tuple[str, ...] = ()  # keys of a journal that differ between runs
     made: str = ""  # files that a run makes, and may remove to make them anew: a pattern
@@ -302,6 +303,7 @@ _ALL = [
         PROCESS + " --geotag_source gpx --geotag_source_path {}/track.gpx --workers 1",
     ),
     Scenario("process_workers", many, PROCESS + " --workers 2", few=True),
+    Scenario("process_workers_spawned", many, PROCESS + " --workers 2", few=True, spawned=True),
     Scenario(
         "process_workers_gpx",
         long_along_track,

@@ -1,17 +1,18 @@
 """What kill.py puts into the tool's own process: it is killed at one step, before, in the middle of, or after it.
 
 The text of this file stands in a copy of the tool right before it begins, with `tool` = the names of the tool's module; so it
-is in worker processes too. It goes by the environment:
+is in worker processes too: one that is forked has the rig of its parent, and begins to count anew. It goes by the environment:
 
     KILL_TRACE   a file: each step is added to it, as role, process, step, path
     KILL_AT      role/step/n/when/victim: at the n-th such step of such a process, "before", "middle" or "after" it;
                  the victim is "self" or "parent"
     KILL_READY   a file descriptor that gets one byte when the tool begins
     KILL_SERVE   with any value, it is a process that forks: see serve
-    KILL_FEW     with any value, two images are worth worker processes, which get two at a time
+    KILL_FEW     with any value, more than two images are worth worker processes
+    KILL_SPAWN   with any value, those are spawned, as on Windows and macOS, and not forked
 
-Roles are "main" and "worker". Steps are what reaches the disk, starts a program, sends a byte or hashes a piece of a video;
-videos are cut into small pieces, so that one has several.
+Workers of any kind get two images at a time. Roles are "main" and "worker". Steps are what reaches the disk, starts a
+program, sends a byte or hashes a piece of a video; videos are cut into small pieces, so that one has several.
 """
 
 import json
@@ -47,12 +48,17 @@ class Rig:
     """Counts the steps of this process, and kills at one."""
 
     def __init__(self, role: str) -> None:
-        self.role = role
-        self.counts: Dict[str, int] = {}
-        self.guard = threading.Lock()
+        self.begin(role)
+        self.hiring = False  # a worker is being started
         self.trace = os.environ.get("KILL_TRACE")
         wanted = (os.environ.get("KILL_AT") or "////").split("/")
         self.target, self.when, self.victim = wanted[:3], wanted[3], wanted[4]
+
+    def begin(self, role: str) -> None:
+        """Count from nothing."""
+        self.role = role
+        self.counts: Dict[str, int] = {}
+        self.guard = threading.Lock()
 
     def step(
         self,
@@ -126,7 +132,7 @@ def arm(tool: Dict[str, Any]) -> None:
     setattr(os, "open", opening)
     setattr(os, "fsync", flushing)
 
-    write, start, pool = tool["write_all"], tool["_start"], tool["_pool"]
+    write, start = tool["write_all"], tool["_start"]
 
     def writing(stream: Any, chunk: bytes) -> None:
         path = path_of(stream.fileno())
@@ -140,10 +146,6 @@ def arm(tool: Dict[str, Any]) -> None:
     def starting(argv: Any, *args: Any) -> Any:
         return rig.step("program", str(argv[0]), lambda: start(argv, *args))
 
-    def pooling(count: int, total: int) -> Any:
-        made, chunk = pool(count, total)
-        return made, min(chunk, 2)
-
     cut = tool["pieces_of"]
 
     def cutting(ready: Any, offset: int, *most: int) -> Any:
@@ -153,10 +155,13 @@ def arm(tool: Dict[str, Any]) -> None:
         for piece in cut(ready, offset, VIDEO_PIECE):
             yield rig.step("hash", ready.path, lambda: piece)
 
-    tool.update(write_all=writing, _start=starting, _pool=pooling)
+    tool.update(write_all=writing, _start=starting, GROUP_IMAGES=2)
     tool.update(pieces_of=cutting, VIDEO_PIECE=VIDEO_PIECE)
     if os.environ.get("KILL_FEW"):
-        tool["PROCESS_IMAGES"] = 2
+        tool.update(FORK_IMAGES=2, PROCESS_IMAGES=2)
+    if os.environ.get("KILL_SPAWN"):
+        tool["_way_to_start"] = lambda total: "spawn" if total > 2 else ""
+    watch_workers(tool, rig)
     if os.environ.get("MAPILLARY_UPLOAD_ENDPOINT"):
         import socket
 
@@ -172,6 +177,26 @@ def arm(tool: Dict[str, Any]) -> None:
     rig.step("begin", "", lambda: None)
     if main and os.environ.get("KILL_READY"):
         os.write(int(os.environ["KILL_READY"]), b".")
+
+
+def watch_workers(tool: Dict[str, Any], rig: Rig) -> None:
+    """Have a worker that is forked count for itself; other programs that are started are no workers."""
+    hire = tool["_Processes"]._start
+
+    def hiring(self: Any, *args: Any) -> Any:
+        rig.hiring = True
+        try:
+            return hire(self, *args)
+        finally:
+            rig.hiring = False
+
+    def forked() -> None:
+        if rig.hiring:
+            rig.begin("worker")
+            rig.step("begin", "", lambda: None)
+
+    tool["_Processes"]._start = hiring
+    os.register_at_fork(after_in_child=forked)
 
 
 def serve() -> None:

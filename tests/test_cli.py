@@ -614,7 +614,7 @@ def test_full_disk_while_images_are_written_ends_in_1_and_names_them(drive, monk
     def full(path: Any, *_: Any, **__: Any) -> None:
         raise mapillary_tools.os_problem(path, OSError(errno.ENOSPC, "No space left on device"))
 
-    monkeypatch.setattr(mapillary_tools, "write_atomically", full)
+    monkeypatch.setattr(mapillary_tools, "begin_file", full)
     ran = process(drive, "--verbose")
     assert ran.code == 1 and counts(ran) == (5, 0, 0, 5)
     assert all(
@@ -758,16 +758,15 @@ def test_killed_while_writing_then_run_again_shifts_nothing_twice(
     process(tmp_path / "good", SHIFT)
     if first is not None:
         process(drive, first)
-    plain, seen = mapillary_tools.write_edits, []
+    plain, seen = mapillary_tools.move_file, []
 
-    def dying(path: str, edits: Any, *rest: Any) -> Any:
-        seen.append(path)
+    def dying(source: str, target: str) -> None:
+        seen.append(target)
         if len(seen) == 3 and killed_at == "before the replace":
             raise Killed
-        done = plain(path, edits, *rest)
+        plain(source, target)
         if len(seen) == 3:
             raise Killed
-        return done
 
     append = mapillary_tools.Journal.append
 
@@ -776,10 +775,11 @@ def test_killed_while_writing_then_run_again_shifts_nothing_twice(
             append(self, batch, flush)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mapillary_tools, "write_edits", dying)
+        patch.setattr(mapillary_tools, "move_file", dying)
         patch.setattr(mapillary_tools.Journal, "append", no_results)
         with pytest.raises(Killed):
             process(drive, SHIFT, "--workers", "1")
+    assert [os.path.basename(path) for path in seen] == NAMES[:3]
     for more in (SHIFT, [*SHIFT, "--rerun"]):
         ran = process(drive, more)
         assert ran.code == 0, ran
@@ -791,7 +791,7 @@ def test_killed_while_writing_then_run_again_shifts_nothing_twice(
 def test_found_is_on_disk_before_the_first_image_is_replaced(drive, monkeypatch):
     import mapillary_tools
 
-    plain, seen, synced = mapillary_tools.write_edits, [], []
+    plain, seen, synced = mapillary_tools.move_file, [], []
     fsync = os.fsync
     monkeypatch.setattr(
         os,
@@ -804,14 +804,15 @@ def test_found_is_on_disk_before_the_first_image_is_replaced(drive, monkeypatch)
         )[1],
     )
 
-    def looking(path: str, edits: Any, *rest: Any) -> Any:
-        row = last_rows(drive).get(os.path.basename(path), {})
-        seen.append(row.get("found", {}).get("times", {}).get("DateTimeOriginal"))
-        if sys.platform == "linux":
-            assert any(name.endswith("journal.jsonl") for name in synced)
-        return plain(path, edits, *rest)
+    def looking(source: str, target: str) -> None:
+        if target.endswith(".jpg"):
+            row = last_rows(drive).get(os.path.basename(target), {})
+            seen.append(row.get("found", {}).get("times", {}).get("DateTimeOriginal"))
+            if sys.platform == "linux":
+                assert any(name.endswith("journal.jsonl") for name in synced)
+        plain(source, target)
 
-    monkeypatch.setattr(mapillary_tools, "write_edits", looking)
+    monkeypatch.setattr(mapillary_tools, "move_file", looking)
     process(drive)
     assert len(seen) == 5 and all(seen)
 

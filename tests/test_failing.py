@@ -67,16 +67,14 @@ def filling(calls):
 
 
 def test_it_sees_a_file_that_is_written_in_place(tmp_path, monkeypatch):
-    def in_place(path, chunks, mode=None, flush=True, ready=lambda: None):
-        try:
-            data = b"".join(chunks)
-            with open(path, "wb") as stream:
-                stream.write(data)
-            return os.stat(path)
-        except OSError as error:
-            raise mt.os_problem(path, error)
+    def in_place(source, target):
+        with open(source, "rb") as stream:
+            data = stream.read()
+        with open(target, "wb") as stream:
+            stream.write(data)
+        os.unlink(source)
 
-    monkeypatch.setattr(mt, "write_atomically", in_place)
+    monkeypatch.setattr(mt, "move_file", in_place)
     assert ".jpg is neither old nor new" in wrong_in("process", tmp_path, thinned)
 
 
@@ -88,13 +86,13 @@ def test_it_sees_that_one_read_error_ends_the_run(tmp_path, monkeypatch):
 
 
 def test_it_sees_success_that_is_none(tmp_path, monkeypatch):
-    plain = mt.write_job
+    plain = mt.write_group
 
-    def silent(task):
-        written = plain(task)
-        return written if isinstance(written, mt.Written) else mt.Written(1, 1)
+    def silent(tasks):
+        results = plain(tasks)
+        return [one if isinstance(one, mt.Written) else mt.Written(1, 1) for one in results]
 
-    monkeypatch.setattr(mt, "write_job", silent)
+    monkeypatch.setattr(mt, "write_group", silent)
     found = wrong_in("process", tmp_path, thinned)
     assert ".part: exit code 0, but not done" in found
 

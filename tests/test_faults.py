@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import making
 import mapillary_tools as mt
 import pytest
 import walker
-from conftest import ROOT, images_in, in_process, real, run, soon
+from conftest import ROOT, SLACK, images_in, in_process, real, run, soon, starting_by
 
 pytestmark = in_process
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of another kind")
@@ -26,8 +27,8 @@ def process(folder: Any, **groups: Any) -> mt.Report:
 
 
 def failing(error: int, name: str) -> Any:
-    """A stand-in for open() that fails for one file name."""
-    plain = open
+    """A stand-in for os.open() that fails for one file name."""
+    plain = os.open
 
     def opening(path: Any, *args: Any, **more: Any) -> Any:
         if os.path.basename(str(path)) == name:
@@ -41,7 +42,7 @@ def failing(error: int, name: str) -> Any:
 def test_f1_a_passing_read_error_is_not_remembered(error, tmp_path, monkeypatch):
     making.drive(tmp_path, count=3)
     with monkeypatch.context() as patch:
-        patch.setattr(mt, "open", failing(error, "0002.jpg"), raising=False)
+        patch.setattr(os, "open", failing(error, "0002.jpg"))
         first = process(tmp_path)
     assert (first.done, [one.code for one in first.failed]) == (2, ["unreadable"])
     second = process(tmp_path)
@@ -93,7 +94,8 @@ def pairs(folder: Path, table: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "identical_timestamps", "missing_gps"])
 @pytest.mark.parametrize(
-    "place", ["before the first write", "after the first write", "all written"]
+    "place",
+    ["before the first write", "before the first rename", "after the first rename", "all written"],
 )
 def test_f2_f14_what_was_planned_is_carried_out_and_what_was_found_is_kept(
     kind, place, tmp_path, monkeypatch
@@ -113,7 +115,8 @@ def test_f2_f14_what_was_planned_is_carried_out_and_what_was_found_is_kept(
             )
             patch.setattr(mt, "_after_writing", lambda *_: (_ for _ in ()).throw(Killed()))
         else:
-            killed_at(patch, "write_edits", 1 if place.startswith("before") else 2)
+            act = "begin_edits" if place == "before the first write" else "move_file"
+            killed_at(patch, act, 2 if place.startswith("after") else 1)
         with pytest.raises(Killed):
             given_by(kind, tmp_path / "p", table)
     given_by(kind, tmp_path / "p", table)
@@ -272,43 +275,59 @@ def test_f17_a_second_interrupt_ends_at_once_without_a_traceback(tmp_path):
 
 @posix
 @pytest.mark.slow
-def test_f4_workers_end_with_their_parent(tmp_path):
+@pytest.mark.parametrize("phase", ["reading", "writing"])
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+def test_f4_workers_end_with_their_parent(way, phase, tmp_path):
     """Over 2,000 images, worker processes read and write; the parent is killed, and they are gone in 2 s."""
     source = making.photo(tmp_path / "source.jpg", lat=1.0, lon=2.0)
     folder = tmp_path / "p"
     folder.mkdir()
     for number in range(2100):
         os.link(str(source), str(folder / f"{number:04d}.jpg"))
-    script = str(ROOT / "mapillary_tools.py")
-    argv = [sys.executable, "-I", "-S", script, "process", "--import_path", str(folder)]
+    argv = [sys.executable, "-I", "-S", str(starting_by(way, tmp_path)), "process"]
     child = subprocess.Popen(
-        [*argv, "--user_name", "demo", "--advanced", "--workers", "2"],
+        [
+            *argv,
+            "--import_path",
+            str(folder),
+            "--user_name",
+            "demo",
+            "--advanced",
+            "--workers",
+            "2",
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    journal = folder / ".mapillary" / "journal.jsonl"
+    journal, workers = folder / ".mapillary" / "journal.jsonl", []
     deadline = time.monotonic() + 120
-    while not journal.exists() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    workers = _children(child.pid)
+    while len(workers) < 2 and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+        if journal.exists() == (phase == "writing"):
+            workers = _workers(child.pid)
     child.kill()
     child.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SLACK * 2
     while any(map(_alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert workers and not any(map(_alive, workers))
+    left = [one for one in workers if _alive(one)]
+    for one in left:
+        os.kill(one, signal.SIGKILL)
+    assert len(workers) == 2 and left == []
 
 
-def _children(pid: int) -> Any:
+def _workers(pid: int) -> Any:
+    """The children of a run, but for the one that spawned workers bring with them."""
     if not os.path.isdir("/proc"):
         pytest.skip("there is no /proc here")
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             text = Path("/proc", name, "stat").read_text("utf-8")
+            words = Path("/proc", name, "cmdline").read_bytes()
         except OSError:
             continue
-        if int(text.rpartition(")")[2].split()[1]) == pid:
+        if int(text.rpartition(")")[2].split()[1]) == pid and b"resource_tracker" not in words:
             found.append(int(name))
     return found
 
@@ -458,26 +477,68 @@ def test_f15_an_attribute_that_may_not_be_set_costs_no_other(tmp_path, monkeypat
 
 def test_f2_a_program_that_embeds_us_is_not_ended_with_its_own_parent(tmp_path, monkeypatch):
     """Its parent may have ended long ago: only the workers of our own pool end with the run."""
+    import multiprocessing
 
-    def ending() -> None:
+    class Gone:
+        pid = 2
+
+        def is_alive(self) -> bool:
+            return False
+
+    def ending(code: int) -> None:
         raise Killed
 
-    monkeypatch.setattr(mt, "end_with_parent", ending)
+    monkeypatch.setattr(os, "_exit", ending)
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(multiprocessing, "parent_process", Gone)
     making.drive(tmp_path, count=2)
     assert process(tmp_path).done == 2
+
+
+@pytest.mark.parametrize("name", ["posix", "nt"])
+def test_a_worker_of_our_own_replaces_nothing_once_its_parent_has_ended(
+    name, tmp_path, monkeypatch
+):
+    import multiprocessing
+
+    alive, plain = [True], mt.end_with_parent
+
+    def ending(code: int) -> None:
+        raise Killed
+
+    def as_there() -> None:
+        with monkeypatch.context() as patch:
+            parent = SimpleNamespace(is_alive=lambda: alive[0])
+            system = SimpleNamespace(name=name, getppid=lambda: 8 - alive[0], _exit=ending)
+            patch.setattr(multiprocessing, "parent_process", lambda: parent)
+            patch.setattr(mt, "os", system)
+            plain()
+
+    making.drive(tmp_path, count=2)
+    before = images_in(tmp_path)
+    images = [mt.read_image(path) for path in sorted(tmp_path.glob("*.jpg"))]
+    monkeypatch.setattr(mt, "_PARENT", [7])
+    monkeypatch.setattr(mt, "end_with_parent", as_there)
+    alive[0] = False
+    with pytest.raises(Killed):
+        mt.write_image(images[0], '{"a":1}')
+    assert images_in(tmp_path) == before
+    alive[0] = True
+    mt.write_image(images[1], '{"a":1}')
+    assert images_in(tmp_path) != before
 
 
 def test_no_worker_writes_on_when_the_run_gives_the_folder_back(tmp_path, monkeypatch):
     """Stopped between two photos: the pool has ended before the lock of the folder is gone."""
     making.drive(tmp_path, count=3)
-    plain, locked = mt.each, []
+    plain, locked = mt.each_group, []
 
     def watched(job: Any, *args: Any) -> Any:
         results = plain(job, *args)
         try:
             yield from results
         finally:
-            if job is mt.write_job:
+            if getattr(job, "func", None) is mt.write_images:
                 with pytest.raises(mt.BadJournal):
                     mt.Journal(tmp_path).__enter__()
                 locked.append(True)
@@ -486,7 +547,7 @@ def test_no_worker_writes_on_when_the_run_gives_the_folder_back(tmp_path, monkey
         if what == "writing":
             raise Killed
 
-    monkeypatch.setattr(mt, "each", watched)
+    monkeypatch.setattr(mt, "each_group", watched)
     course = mt.Course(mt.STEPS, mt.Options([mt.Input(str(tmp_path)), mt.User("demo")]))
     with pytest.raises(Killed):
         mt.run_steps("process", course, mt.Ui(progress=stopping))

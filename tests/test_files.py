@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
 import pytest
 
@@ -278,23 +278,53 @@ def test_results_come_in_the_order_of_the_items(workers):
         time.sleep(0.002 * (number % 3))
         return number * number
 
-    assert list(mt.each(job, range(40), 40, workers)) == [number * number for number in range(40)]
+    assert list(mt.each(job, range(40), workers)) == [number * number for number in range(40)]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_items_are_taken_only_as_they_are_needed(workers):
     taken = []
 
-    def items() -> Iterator[int]:
-        for number in range(1000):
-            taken.append(number)
-            yield number
+    class Items(List[int]):
+        def __getitem__(self, which: Any) -> Any:
+            taken.append(which)
+            return super().__getitem__(which)
 
-    results = mt.each(abs, items(), 1000, workers)
+    results = mt.each(abs, Items(range(1000)), workers)
     assert taken == []
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
-    assert len(taken) <= 5 + 4 * workers + 4
-    results.close()  # type: ignore
+    assert 5 <= len(taken) <= 5 + 4 * workers
+    results.close()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_groups_are_begun_only_as_their_results_are_needed(workers):
+    begun = []
+
+    def job(group: Any) -> Any:
+        begun.append(list(group))
+        return [number + 1 for number in group]
+
+    results = mt.each_group(job, range(1000), workers, 10)
+    assert begun == []
+    assert [next(results) for _ in range(25)] == list(range(1, 26))
+    time.sleep(0.2)  # what was given ahead is begun
+    assert sorted(begun) == [list(range(n, n + 10)) for n in range(0, 10 * len(begun), 10)]
+    assert 3 <= len(begun) <= 3 + 4 * workers
+    results.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 64, 100])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_item_is_in_one_group_and_each_worker_gets_some(workers, count):
+    sizes = []
+
+    def job(group: Any) -> Any:
+        sizes.append(len(group))
+        return list(group)
+
+    assert list(mt.each_group(job, range(count), workers)) == list(range(count))
+    assert max(sizes) <= mt.GROUP_IMAGES and len(sizes) >= min(workers, count)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -306,7 +336,7 @@ def test_exception_of_a_job_comes_through(workers):
 
     got = []
     with pytest.raises(mt.BadExif, match="seven"):
-        for value in mt.each(job, range(100), 100, workers):
+        for value in mt.each(job, range(100), workers):
             got.append(value)
     assert got == list(range(7))
 
@@ -314,18 +344,18 @@ def test_exception_of_a_job_comes_through(workers):
 def test_exception_of_the_consumer_ends_the_workers():
     before = threading.active_count()
     with pytest.raises(KeyError):
-        for _ in mt.each(abs, range(100), 100, 4):
+        for _ in mt.each(abs, range(100), 4):
             raise KeyError
     assert threading.active_count() == before
 
 
 def test_no_items_give_no_results():
-    assert list(mt.each(abs, [], 0, 4)) == []
+    assert list(mt.each(abs, [], 4)) == []
 
 
 def test_workers_do_work_at_the_same_time():
     meet = threading.Barrier(3, timeout=10)
-    assert sorted(mt.each(lambda number: meet.wait(), range(3), 3, 3)) == [0, 1, 2]
+    assert sorted(mt.each(lambda number: meet.wait(), range(3), 3)) == [0, 1, 2]
 
 
 def test_worker_count_is_as_wanted_or_the_cpus_at_most_8(monkeypatch):

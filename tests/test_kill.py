@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="there is no /proc here"),
 ]
 SEED = 20240506
+WORKERS = ["process_workers", "process_workers_spawned"]
 
 
 @pytest.fixture(scope="module")
@@ -162,10 +163,11 @@ def test_a_video_is_hashed_once_however_often_its_upload_is_killed(bench, tmp_pa
     assert known | again == {"v0.mp4", "v1.mp4", "v2.mp4"}
 
 
+@pytest.mark.parametrize("name", WORKERS)
 @pytest.mark.parametrize("step", ["read", "write"])
-def test_a_worker_that_the_system_ended_costs_one_clear_line(step, bench):
+def test_a_worker_that_the_system_ended_costs_one_clear_line(step, name, bench):
     """Symptom: a traceback that ends in BrokenProcessPool, as when memory runs out."""
-    ready = bench("process_workers")
+    ready = bench(name)
     kill_at = Kill("worker/replace/1/before/self")
     if step == "read":
         kill_at = Kill("worker/begin/1/before/self")
@@ -221,7 +223,7 @@ def order(trace: str, photos: str) -> List[str]:
     return wrong
 
 
-ORDERED = ["process_gpx", "process_again", "process_csv", "interpolate_times", "process_workers"]
+ORDERED = ["process_gpx", "process_again", "process_csv", "interpolate_times", *WORKERS]
 
 
 @pytest.mark.parametrize("name", ORDERED)
@@ -240,16 +242,18 @@ def photos_of(trace: str) -> str:
 # ---- the harness sees what is wrong
 
 TOLD = "        places[folder].journal.append(group)\n"
+UNWATCHED = ("    end_with_parent()\n    now = os.stat", "    now = os.stat")
+DEAF = "                time.sleep(3600)\n            if group"
 BROKEN: Dict[
     str, Any
 ] = {  # changes, scenario, kills of which one must be seen, kind of what is wrong then
     "written in place": (
         [
             (
-                "            move_file(part, target)\n        except BaseException:",
-                '            with open(target, "wb", buffering=0) as whole:\n'
-                "                write_all(whole, Path(part).read_bytes())\n"
-                "            os.unlink(part)\n        except BaseException:",
+                "        move_file(self.part, self.target)\n",
+                '        with open(self.target, "wb", buffering=0) as whole:\n'
+                "            write_all(whole, Path(self.part).read_bytes())\n"
+                "        os.unlink(self.part)\n",
             )
         ],
         "process_gpx",
@@ -277,12 +281,22 @@ BROKEN: Dict[
     "workers go on": (
         [
             (
-                "ProcessPoolExecutor(count, spawn, watch_parent), 32",
-                "ProcessPoolExecutor(count, spawn), 32",
+                "    for pipe in others:  # held here, nobody would see them end\n        pipe.close()\n",
+                "",
             ),
-            ("        end_with_parent()\n    now = os.stat", "        pass\n    now = os.stat"),
+            UNWATCHED,
         ],
         "process_workers",
+        ["worker/replace/1/before/parent"],
+        "orphan",
+    ),
+    "spawned workers go on": (
+        [
+            ("                os._exit(EXIT_INTERRUPTED)\n            if group", DEAF),
+            ("nobody listens any more\n            break\n", "so what\n            pass\n"),
+            UNWATCHED,
+        ],
+        "process_workers_spawned",
         ["worker/replace/1/before/parent"],
         "orphan",
     ),
@@ -350,7 +364,11 @@ def test_a_tool_that_is_broken_on_purpose_is_seen(what, bench):
 @pytest.mark.parametrize(
     "old, new, seen",
     [
-        ("        if manner.flush:\n            flush_file(handle)\n", "", "not flushed"),
+        (
+            "            if self.flush:\n                flush_file(self.stream.fileno())\n",
+            "",
+            "not flushed",
+        ),
         (
             "                flush_folder(folder)\n                flush_folder(os.path",
             "                flush_folder(os.path",

@@ -21,7 +21,7 @@ SOURCE = PATH.read_text("utf-8")
 LINES = SOURCE.splitlines()
 HOUSE = rulers.House(SOURCE)
 TREE = HOUSE.tree
-TOKENS = 150107  # of the whole file
+TOKENS = 153439  # of the whole file
 DENSE = 0.05  # the share of code lines that may hold over 24 tokens
 MOST = {name: 0 for name in rulers.RULES if name != "dense_lines"}  # of each but the dense lines
 
@@ -128,15 +128,19 @@ def _catches_all(node: ast.ExceptHandler) -> bool:
     )
 
 
-def test_except_exception_stands_once_with_its_reason():
-    lines = [
-        node.lineno
-        for node in ast.walk(TREE)
+def test_except_exception_stands_twice_with_its_reason():
+    found = {
+        (function.name, LINES[node.lineno - 1].partition("  # ")[2])
+        for function in HOUSE.functions()
+        for node in ast.walk(function)
         if isinstance(node, ast.ExceptHandler) and _catches_all(node)
-    ]
-    assert len(lines) <= 1 and all("#" in LINES[line - 1] for line in lines), [
-        LINES[line - 1] for line in lines
-    ]
+    }
+    assert found == {
+        ("_by_exifread", "a foreign library on damaged data: it cannot read"),
+        ("_tried", "for the parent to raise"),
+    }
+    handlers = [node for node in ast.walk(TREE) if isinstance(node, ast.ExceptHandler)]
+    assert sum(map(_catches_all, handlers)) == 2
 
 
 def test_base_exception_is_raised_on_or_has_its_reason():
@@ -271,7 +275,9 @@ def _errors() -> List[Any]:
 
 
 def test_exit_codes_are_distinct_and_none_is_that_of_another_ending():
-    codes = [kind.exit_code for kind in _errors()]
+    same = [kind for kind in _errors() if kind.exit_code == getattr(kind.__base__, "exit_code", 0)]
+    assert same == [mt.NoRoom] and issubclass(mt.NoRoom, mt.CannotWrite)
+    codes = [kind.exit_code for kind in _errors() if kind not in same]
     assert len(set(codes)) == len(codes) >= 11
     assert not set(codes) & {0, mt.EXIT_SOME_FAILED, mt.EXIT_INTERRUPTED}
 

@@ -37,11 +37,11 @@ def wrong_in(name, folder, stride=1):
 
 
 def test_it_sees_a_photo_that_is_not_flushed_before_its_rename(tmp_path, monkeypatch):
-    plain = mt._fill
+    plain = mt.begin_file
     monkeypatch.setattr(
         mt,
-        "_fill",
-        lambda part, chunks, how, to: plain(part, chunks, how._replace(flush=False), to),
+        "begin_file",
+        lambda path, chunks, how, *ready: plain(path, chunks, how._replace(flush=False), *ready),
     )
     assert "p/0001.jpg is neither old nor new" in wrong_in("process", tmp_path)
 
@@ -79,15 +79,16 @@ def test_it_sees_a_state_folder_whose_own_name_is_not_flushed(tmp_path, monkeypa
 
 
 def test_it_sees_a_file_that_is_written_in_place(tmp_path, monkeypatch):
-    def in_place(path, chunks, mode=None, flush=True, ready=lambda: None):
-        data = b"".join(chunks)
-        with open(path, "wb") as stream:
+    def in_place(source, target):
+        with open(source, "rb") as stream:
+            data = stream.read()
+        with open(target, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        return os.stat(path)
+        os.unlink(source)
 
-    monkeypatch.setattr(mt, "write_atomically", in_place)
+    monkeypatch.setattr(mt, "move_file", in_place)
     assert "p/0001.jpg is neither old nor new" in wrong_in("process", tmp_path)
 
 

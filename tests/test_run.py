@@ -1,6 +1,7 @@
 """A run: gather, plan, carry out. What is read how often, in which order it is written, and that the plan is pure."""
 
 import builtins
+import io
 import os
 import shutil
 import time
@@ -75,13 +76,16 @@ class Opens:
 
     def __init__(self, monkeypatch: Any) -> None:
         self.counts: Counter = Counter()
-        plain_open = builtins.open
+        for place, name in ((builtins, "open"), (io, "open"), (io, "FileIO"), (os, "open")):
+            monkeypatch.setattr(place, name, self._counted(getattr(place, name)))
 
+    def _counted(self, plain: Any) -> Any:
         def counting(path: Any, *args: Any, **more: Any) -> Any:
-            self.counts[os.path.basename(str(path))] += 1
-            return plain_open(path, *args, **more)
+            if "opener" not in more:  # that opens the file, and is counted itself
+                self.counts[os.path.basename(str(path))] += 1
+            return plain(path, *args, **more)
 
-        monkeypatch.setattr(builtins, "open", counting)
+        return counting
 
 
 def of_photos(counts: Dict[str, int]) -> List[int]:

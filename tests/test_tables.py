@@ -880,7 +880,7 @@ def test_run_that_was_killed_before_it_wrote_is_made_up_for_by_the_next(keep, on
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(mt, "write_edits", killed)
+        patch.setattr(mt, "begin_edits", killed)
         assert give(one, "a.jpg,5,6\n", *PLACED, *keep).code == 130
     assert last_rows(one)["a.jpg"]["given"] == {"lat": 5.0, "lon": 6.0}
     assert give(one, "a.jpg,5,6\n", *PLACED, *keep).code == 0

@@ -745,7 +745,7 @@ def test_a_killed_run_leaves_whole_frames_and_the_next_one_completes_it(steady, 
                 return real(*given)
             mt.SampleRecord.bring = bring
         else:
-            mt.write_atomically = wrapped(mt.write_atomically)
+            mt.finish_files = wrapped(mt.finish_files)
         video = mt.Video(video_path=sys.argv[1], video_sample_interval=1.0, video_start_time=0)
         mt.sample_videos(mt.Options([mt.Input(sys.argv[2]), video]), mt.Ui())
     """
