@@ -3413,7 +3413,7 @@ def _all_closed(files: Sequence[Pending]) -> List[Union[os.stat_result, OSError]
     them.
     """
     results: Dict[int, Union[os.stat_result, OSError]] = {}
-    count = 1 if hasattr(os, "posix_fadvise") else min(_FLUSHED_AT_ONCE, len(files))
+    count = 1 if hasattr(os, "posix_fadvise") else max(1, min(_FLUSHED_AT_ONCE, len(files)))
 
     def close(first: int) -> None:
         for number in range(first, len(files), count):
@@ -3429,7 +3429,8 @@ def _all_closed(files: Sequence[Pending]) -> List[Union[os.stat_result, OSError]
     finally:  # whatever ends the run: nobody closes a file that another still flushes
         for thread in begun:
             thread.join()
-    return [results[number] for number in range(len(files))]
+    lost = OSError(errno.EIO, "could not be flushed")  # in a thread that found no memory
+    return [results.get(number, lost) for number in range(len(files))]
 
 
 def finish_files(files: Sequence[Pending]) -> List[Union[os.stat_result, ToolError]]:
