@@ -3362,10 +3362,32 @@ class Pending(NamedTuple):
     def take_place(self, written: os.stat_result) -> os.stat_result:
         """Replace the file; returns os.stat of the new one. Raises OSError, ToolError."""
         self.ready()
-        move_file(self.part, self.target)
+        try:
+            move_file(self.part, self.target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._take_by_copy()
         with contextlib.suppress(OSError):  # the rename may have changed the time of the change
             return os.stat(self.target)
         return written
+
+    def _take_by_copy(self) -> None:
+        """Replace the file by way of a copy beside it: where a file system is made of several, two
+        folders may turn out to be on different ones.
+        """
+        status = os.stat(self.part)
+        times = status.st_atime_ns, status.st_mtime_ns
+        manner = Manner(status.st_mode & 0o7777, times=times, shared=True)
+        with open_file(self.part) as stream:
+            pieces = iter(lambda: stream.read(COPY_BYTES), b"")
+            near = begin_file(self.target, pieces, manner, self.ready)
+        try:
+            near.take_place(near.close())
+        except BaseException:
+            near.give_up()
+            raise
+        remove_file(self.part)
 
     def give_up(self) -> None:
         """Remove what was written, if it is still there."""
@@ -3756,7 +3778,7 @@ class _Processes(Generic[Item, Result]):
         told = group if self._is_copy else self._items[group]
         self._speaking = worker = self._workers[self._given % len(self._workers)]
         with _workers_alive():
-            worker.tasks.send(told)
+            _say(worker.tasks, told)
         self._speaking = None
         self._given += 1
 
@@ -3781,7 +3803,7 @@ class _Processes(Generic[Item, Result]):
                 worker.results.close()
             else:
                 with contextlib.suppress(OSError):
-                    worker.tasks.send(None)
+                    _say(worker.tasks, None)
         for worker in self._workers:
             with contextlib.suppress(EOFError, OSError):
                 while True:
@@ -3789,6 +3811,13 @@ class _Processes(Generic[Item, Result]):
             worker.process.join()
             worker.tasks.close()
             worker.results.close()
+
+
+def _say(pipe: "multiprocessing.connection.Connection", told: object) -> None:
+    """Send a value; interrupted in send() itself, Python 3.13 complains of a buffer still held."""
+    import pickle
+
+    pipe.send_bytes(pickle.dumps(told))
 
 
 def _start_tracker() -> None:
@@ -3915,6 +3944,16 @@ def _serve(
     results.close()
 
 
+def _crew(
+    job: Callable[[Sequence[Item]], List[Result]], items: Sequence[Item], count: int, way: str
+) -> Union[_Threads[Item, Result], _Processes[Item, Result]]:
+    """Workers; threads also where the system gives no more processes."""
+    if way:
+        with contextlib.suppress(OSError):
+            return _Processes(job, items, count, way)
+    return _Threads(job, items, count)
+
+
 def each_group(
     job: Callable[[Sequence[Item]], List[Result]],
     items: Sequence[Item],
@@ -3938,9 +3977,8 @@ def each_group(
         for first in range(0, total, size):
             yield from job(items[first : first + size])
         return
-    crew = _Processes(job, items, count, way) if way else _Threads(job, items, count)
     given = 0
-    with contextlib.closing(crew):
+    with contextlib.closing(_crew(job, items, count, way)) as crew:
         for first in range(0, total, size):
             crew.give(slice(first, first + size))
             given += 1

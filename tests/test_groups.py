@@ -639,3 +639,37 @@ def test_a_program_that_embeds_us_gets_no_processes(tmp_path, monkeypatch):
     source, user = mt.Input(str(tmp_path / "p")), mt.User("demo")
     report = mt.process(source, user, workers=mt.Workers(8))
     assert (report.done, report.exit_code) == (100, 0)
+
+
+# ---- what a system refuses
+
+
+@pytest.mark.parametrize("keep", [(), ("--keep_original",)])
+def test_two_folders_of_one_card_on_different_disks_are_no_obstacle(
+    keep, folder, wanted, monkeypatch
+):
+    """As on a file system made of several (mergerfs). Symptom: "Invalid cross-device link"."""
+    plain = mt.move_file
+
+    def moving(source: str, target: str) -> None:
+        if os.path.dirname(source) != os.path.dirname(target):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        plain(source, target)
+
+    monkeypatch.setattr(mt, "move_file", moving)
+    before = images_in(folder)
+    assert process(folder, "--workers", 1, *keep).code == 0
+    assert (copies(folder) if keep else images_in(folder)) == wanted
+    assert parts(folder) == [] and (not keep or images_in(folder) == before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_system_that_gives_no_more_processes_gets_threads(monkeypatch):
+    """Symptom: a traceback that ends in BlockingIOError."""
+
+    def refused() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(mt, "_way_to_start", lambda total: "fork")
+    monkeypatch.setattr(os, "fork", refused)
+    assert list(mt.each(abs, range(-100, 0), 2)) == list(range(100, 0, -1))
