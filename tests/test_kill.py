@@ -250,10 +250,10 @@ BROKEN: Dict[
     "written in place": (
         [
             (
-                "        move_file(self.part, self.target)\n",
-                '        with open(self.target, "wb", buffering=0) as whole:\n'
-                "            write_all(whole, Path(self.part).read_bytes())\n"
-                "        os.unlink(self.part)\n",
+                "            move_file(self.part, self.target)\n        except",
+                '            with open(self.target, "wb", buffering=0) as whole:\n'
+                "                write_all(whole, Path(self.part).read_bytes())\n"
+                "            os.unlink(self.part)\n        except",
             )
         ],
         "process_gpx",
