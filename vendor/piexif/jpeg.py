@@ -107,7 +107,7 @@ def _next_marker(image, at):
 def plan(image, payload, add_empty=True, more=(), head=None):
     """The plan that leaves exactly one Exif segment, with this payload (identifier and block), or none if it is None.
 
-    more are other changes of the head, (start, end, bytes), that are carried out with it; head is what read_head() gave.
+    more are other changes of the head, (start, end, bytes), that are carried out with it; head is that of read_head().
 
     The first Exif is replaced where it stands, others are taken out.  An image that has this Exif already stays as it
     is, and so does one without Exif if add_empty is false and the block holds nothing.  Raises InvalidImageDataError

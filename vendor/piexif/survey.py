@@ -88,9 +88,8 @@ class Survey:
                 self.used.append((offset, offset + 6))
 
     def _add_strips(self, table, strips, thumbnail):
-        found = [entry for entry in table.entries if entry[0] in STRIP_TAGS]
-        entries = {entry[0]: entry for entry in found}
-        for offsets, sizes in STRIPS if found else ():
+        entries = {entry[0]: entry for entry in table.entries if entry[0] in STRIP_TAGS}
+        for offsets, sizes in STRIPS if entries else ():
             if offsets in entries and sizes in entries:
                 into = thumbnail if offsets == THUMBNAIL[0] else strips
                 found = (numbers(self.block, self.order, entries[tag]) for tag in (offsets, sizes))

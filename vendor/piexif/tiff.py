@@ -86,7 +86,7 @@ def _recounted(block, order, table):
     No reader followed that field, so nor does this one.
     """
     last = table.entries[-3:]
-    if all([entry[1] in WIDTH for entry in last]):
+    if all(entry[1] in WIDTH for entry in last):
         return table
     for surplus in range(1, len(last) + 1):
         tag, kind, count, field = last[-surplus]
@@ -120,10 +120,8 @@ def pointer(table, order, tag):
     """The offset that a pointer field holds, of whatever type it is, or 0 (of two fields the last counts)."""
     for number, kind, _, field in reversed(table.entries):
         if number == tag:
-            break
-    else:
-        return 0
-    return field >> SHORT_SHIFT[order] & 0xFFFF if kind in (3, 8) else field
+            return field >> SHORT_SHIFT[order] & 0xFFFF if kind in (3, 8) else field
+    return 0
 
 
 def read_tables(block, order):
