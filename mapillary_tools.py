@@ -2795,11 +2795,9 @@ def is_out_of_sight(path: Union[str, Path]) -> bool:
 
 
 def behind_links(path: str) -> str:
-    """The file that a path leads to where it is a link, else the path; also where the system
-    cannot tell.
-    """
+    """The file that a path leads to; the path itself where the system cannot tell."""
     with contextlib.suppress(OSError):
-        return os.path.realpath(path) if os.path.islink(path) else path
+        return os.path.realpath(path)
     return path
 
 
@@ -3406,7 +3404,9 @@ def begin_file(
     its place. Owner and extended attributes are those of the file that is replaced. Raises
     CannotWrite, and then nothing is left.
     """
-    target = behind_links(str(path))
+    target = str(path)
+    if os.path.islink(target):  # what lies in a folder behind a link is found there as well
+        target = behind_links(target)
     part = part_of(target, manner)
     try:
         if not manner.shared:

@@ -216,6 +216,16 @@ def test_row_34_a_folder_named_twice_counts_once(card: Path):
     assert (row["exit_code"], row["found"]) == (0, 3)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need a right on Windows")
+def test_row_34_a_folder_below_a_link_counts_once(tmp_path: Path):
+    """Symptom: each photo is found twice, and the folder "is being worked on by another run"."""
+    making.drive(tmp_path / "real" / "card", 3)
+    (tmp_path / "link").symlink_to("real")
+    both = [tmp_path / place / "card" for place in ("real", "link")]
+    for tool in (("process", *USER), ("status",)):
+        assert told(tool[0], *both, *tool[1:])["found"] == 3, tool
+
+
 def test_row_34_a_list_that_is_missing_is_said():
     assert "a list has one folder a line" in said(
         "process", "--import_path", "@nope", *USER, code=3
