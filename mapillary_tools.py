@@ -4651,7 +4651,7 @@ def read_head(stream: BinaryIO, path: str) -> Head:
 
 _IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that ends or interrupts a scan
 _MANY_ZEROS = bytes(4096)
-_ZEROS = re.compile(rb"\0{4096,}")
+_ZEROS = re.compile(rb"\0{%d,}" % len(_MANY_ZEROS))
 _SECTOR = 512  # bytes; file systems lose and clear whole ones
 _SCAN_MARKERS = 1000  # markers in the scans of one picture at most
 
@@ -5751,34 +5751,15 @@ def _as_stored(exif: Exif, edits: Edits) -> Edits:
     return typed
 
 
-def _set_tags(exif: Exif, edits: Edits) -> bool:
-    """Put the edits into an EXIF dict; returns whether that changed anything."""
-    changed = False
-    for ifd, tags in _as_stored(exif, edits).items():
-        before = exif.get(ifd, {})
-        held = {**before, **tags}
-        exif[ifd] = {tag: value for tag, value in held.items() if value is not None}
-        changed = changed or exif[ifd] != before
-    return changed
-
-
 def _new_block(exif: Exif, edits: Edits, thumbnail: Optional[bytes]) -> Optional[bytes]:
     """The Exif block of a dict as loaded with the edits, and a thumbnail where it has none; None
     where it is so. Raises ValueError.
     """
-    missing = thumbnail is not None and not exif.get("thumbnail")
-    repeats = piexif().has_repeats(exif)
-    if not missing and not repeats:
-        block: Optional[bytes] = piexif().dump_edited(exif, _as_stored(exif, edits), LOG.debug)
-        return block
-    if missing:
-        exif["thumbnail"] = thumbnail
-    if not _set_tags(exif, edits) and not missing:
-        return None
-    block = piexif().dump(exif, LOG.debug)
-    if repeats:  # a tag of ours may have been right, and stand there again
-        again = piexif().load(block)
-        block = piexif().dump(again, LOG.debug) if _set_tags(again, edits) else block
+    library, missing = piexif(), None if exif.get("thumbnail") else thumbnail
+    block: Optional[bytes] = library.dump_edited(exif, _as_stored(exif, edits), LOG.debug, missing)
+    if block is not None and library.has_repeats(exif):
+        again = library.load(block)  # a tag of ours may have been right, and stand there again
+        block = library.dump_edited(again, _as_stored(again, edits), LOG.debug) or block
     return block
 
 
@@ -5801,8 +5782,8 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
     none. Raises BadExif.
     """
     head = read_head(stream, path)
-    exif: Exif = {name: {} for name in ("0th", "Exif", "GPS", "Interop", "1st")}
-    exif = _load(head.data, path) if head.exif else exif
+    nothing: Exif = {name: {} for name in ("0th", "Exif", "GPS", "Interop", "1st")}
+    exif = _load(head.data, path) if head.exif else nothing
     try:
         stretches = _stretches(stream, head, edits, exif, thumbnail)
     except ValueError as error:

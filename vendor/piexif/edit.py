@@ -45,7 +45,7 @@ class _Edit(Rows):
             name: table.next for name, table in self.tables.items() if name in ("0th", "1st")
         }
         self.shared = self.survey.leads
-        if dropped and self.shared:
+        if dropped and self.shared:  # the survey counts those that IFDs lead to which are dropped
             self.shared = shared_offsets(block, order, self.tables)
         self.end = len(block)
         for name, table in self.tables.items():

@@ -138,15 +138,18 @@ def dump(exif_dict, say=None):
     )
 
 
-def dump_edited(exif_dict, edits, say=None):
+def dump_edited(exif_dict, edits, say=None, picture=None):
     """dump() of a dict as load() gave it, with some values replaced; None if that changes nothing.
 
-    edits is {IFD: {tag: value, or None to take it out}}.  exif_dict stays as it is.  Raises ValueError as dump() does.
+    edits is {IFD: {tag: value, or None to take it out}}; picture is bytes that become the thumbnail, None = it stays.
+    exif_dict stays as it is.  Raises ValueError as dump() does.
     """
     origin = origin_of(exif_dict)
-    changes = _changes(edits, origin) if origin is not None and origin.block is not None else None
-    if changes is None or not origin.tables:
-        return _edit_dict(exif_dict, edits, say)
+    changes = None
+    if picture is None and origin is not None and origin.block is not None and origin.tables:
+        changes = _changes(edits, origin)
+    if changes is None:
+        return _dump_changed(exif_dict, edits, say, picture)
     if not changes:
         return None
     block, order, tables, limit = origin.block, origin.order, origin.tables, origin.limit
@@ -155,7 +158,7 @@ def dump_edited(exif_dict, edits, say=None):
 
 
 def _changes(edits, origin):
-    """What edited() is to change; None if an IFD would be emptied."""
+    """What edited() is to change; None if an IFD would be emptied, which takes more."""
     changes = {}
     for name, tags in edits.items():
         old = origin.values[name]
@@ -174,13 +177,15 @@ def _changes(edits, origin):
     return changes
 
 
-def _edit_dict(exif_dict, edits, say):
-    """dump_edited() by way of a changed dict."""
+def _dump_changed(exif_dict, edits, say, picture):
+    """dump_edited() by way of a dict that has the edits."""
     new = exif_dict.copy()
     for name, tags in edits.items():
         ifd = {**(exif_dict.get(name) or {}), **tags}
         new[name] = {tag: value for tag, value in ifd.items() if value is not None}
-    if all(new[name] == (exif_dict.get(name) or {}) for name in edits):
+    if picture is not None:
+        new["thumbnail"] = picture
+    elif all(new[name] == (exif_dict.get(name) or {}) for name in edits):
         return None
     return dump(new, say)
 
@@ -269,12 +274,10 @@ def _difference(exif_dict, origin):
 
 def _edits(name, new, old, origin):
     derived = DERIVED[name]
-    stored = old.get
-    edits = {tag: value for tag, value in new.items() if stored(tag, old) is not value}
     edits = {
         tag: value
-        for tag, value in edits.items()
-        if not (tag in old and old[tag] == value or tag in derived)
+        for tag, value in new.items()
+        if not (tag in old and (old[tag] is value or old[tag] == value) or tag in derived)
     }
     found = _encoded(name, edits, old, origin)
     found.update(dict.fromkeys((old.keys() - new.keys()).difference(derived)))
