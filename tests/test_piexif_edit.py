@@ -536,3 +536,37 @@ def test_property_a_chain_of_edits_equals_its_last_values(before, chain):
         and two.maker_note() == one.maker_note()
         and two.thumbnail == one.thumbnail
     )
+
+
+WAYS = {
+    "text and place": {
+        "0th": {IMAGE.ImageDescription: LONG_TEXT},
+        "GPS": {1: b"S", 29: b"2024:05:06"},
+    },
+    "one out": {"GPS": {29: None, 6: (5, 1)}},
+    "emptied": {"GPS": dict.fromkeys(range(32))},
+    "none there": {"GPS": {30: None}},
+    "as it was": {"GPS": piexif.load(HEADER + walker.camera("<"))["GPS"]},
+    "text for bytes": {"0th": {IMAGE.Make: "Maker"}},
+}
+
+
+@pytest.mark.parametrize("picture", [None, b"\xff\xd8another\xff\xd9"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("whole", [True, False])
+def test_dump_edited_gives_what_dump_gives_of_the_changed_dict(whole, way, picture):
+    """None where that is the block as it was; a photo without EXIF has none."""
+    loaded = piexif.load(HEADER + walker.camera("<"))
+    if not whole:
+        loaded = {name: {} for name in loaded if name != "thumbnail"}
+    before, changed = copy.deepcopy(loaded), copy.deepcopy(loaded)
+    for name, tags in WAYS[way].items():
+        changed[name].update(tags)
+        for tag in [tag for tag, value in changed[name].items() if value is None]:
+            del changed[name][tag]
+    if picture is not None:
+        changed["thumbnail"] = picture
+    wanted, as_it_was = piexif.dump(changed), piexif.dump(loaded)
+    block = piexif.dump_edited(loaded, WAYS[way], picture=picture)
+    assert block == (None if wanted == as_it_was else wanted)
+    assert loaded == before
