@@ -3286,7 +3286,7 @@ class Manner(NamedTuple):
     flush: bool = True  # whether it must be on disk before it takes the other's place
     times: Optional[Tuple[int, int]] = None  # of last use and change in ns; None = now
     shared: bool = False  # whether two runs may write it at one time: photos, where locks fail
-    beside: str = ""  # the folder of its temporary file; "" = its own
+    beside: str = ""  # the folder of its temporary file, if not its own
 
 
 def _fill(part: str, chunks: Iterable[Piece], manner: Manner, target: str) -> io.FileIO:
@@ -3379,9 +3379,11 @@ class Pending(NamedTuple):
         manner = Manner(status.st_mode & 0o7777, times=times, shared=True)
         with open_file(self.part) as stream:
             pieces = iter(lambda: stream.read(COPY_BYTES), b"")
-            near = begin_file(self.target, pieces, manner, self.ready)
+            near = begin_file(self.target, pieces, manner)
         try:
-            near.take_place(near.close())
+            near.close()
+            self.ready()  # the copy took its time
+            move_file(near.part, near.target)
         except BaseException:
             near.give_up()
             raise
@@ -3400,9 +3402,9 @@ def begin_file(
     manner: Manner = Manner(),
     ready: Callable[[], None] = lambda: None,
 ) -> Pending:
-    """Write a file (behind links too) under a temporary name beside it; finish_files() has it take
-    its place. Owner and extended attributes are those of the file that is replaced. Raises
-    CannotWrite, and then nothing is left.
+    """Write a file (behind links too) under a temporary name, beside it unless the manner says
+    where; finish_files() has it take its place. Owner and extended attributes are those of the file
+    that is replaced. Raises CannotWrite, and then nothing is left.
     """
     target = str(path)
     if os.path.islink(target):  # what lies in a folder behind a link is found there as well
@@ -3673,8 +3675,8 @@ def worker_count(wanted: int) -> int:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-GROUP_IMAGES = 32  # that a worker gets at a time
-_GIVEN_AHEAD = 4  # groups that each worker has, or has done
+GROUP_IMAGES = 32  # that a worker gets at a time, at most
+_GIVEN_AHEAD = 4  # groups a worker that are given before the first result is taken
 _PARENT: List[int] = []  # in the worker processes of this module's own the id of their parent
 
 
@@ -3730,8 +3732,8 @@ class _Worker(NamedTuple):
 
 
 class _Processes(Generic[Item, Result]):
-    """Workers that are processes: each gets every so manieth group. Those that begin as a copy of
-    this one have the items, and are told their numbers; others are sent them.
+    """Workers that are processes; groups go to one after the other. Those that begin as a copy of
+    this one have the items, and are told which of them; others are sent them.
     """
 
     def __init__(
@@ -3778,7 +3780,7 @@ class _Processes(Generic[Item, Result]):
         told = group if self._is_copy else self._items[group]
         self._speaking = worker = self._workers[self._given % len(self._workers)]
         with _workers_alive():
-            _say(worker.tasks, told)
+            _pass_on(told, worker.tasks)
         self._speaking = None
         self._given += 1
 
@@ -3803,7 +3805,7 @@ class _Processes(Generic[Item, Result]):
                 worker.results.close()
             else:
                 with contextlib.suppress(OSError):
-                    _say(worker.tasks, None)
+                    _pass_on(None, worker.tasks)
         for worker in self._workers:
             with contextlib.suppress(EOFError, OSError):
                 while True:
@@ -3813,7 +3815,7 @@ class _Processes(Generic[Item, Result]):
             worker.results.close()
 
 
-def _say(pipe: "multiprocessing.connection.Connection", told: object) -> None:
+def _pass_on(told: object, pipe: "multiprocessing.connection.Connection") -> None:
     """Send a value; interrupted in send() itself, Python 3.13 complains of a buffer still held."""
     import pickle
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
-from bench import Contestant, Run, make_drive, measured, run, skipped, table
+from bench import Contestant, Run, make_drive, measured, run, skipped, table, uploads
 
 BASE = 300  # images of the run that is taken off: what every run costs, however small
 
@@ -148,8 +148,6 @@ def _copying(master: Path, work: Path, ways: Sequence[Tuple[str, int]]) -> List[
 
 def part_threads(args: argparse.Namespace, numbers: Sequence[int]) -> None:
     """upload with one thread and with several, at 100 ms a request."""
-    from bench import uploads
-
     images, size, threads = numbers
     found: Dict[int, float] = {}
     for count in (1, threads):

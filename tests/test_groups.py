@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import itertools
 import os
 import shutil
@@ -441,16 +442,31 @@ def pids_of(group: Any) -> Any:
     return [os.getpid() for _ in group]
 
 
-def test_a_consumer_that_stops_early_waits_for_no_more_than_what_has_begun(forking):
-    begun = time.monotonic()
-    results = mt.each_group(slowly, range(10000), 2)
+def test_what_has_not_begun_when_the_consumer_stops_is_dropped(forking, tmp_path, monkeypatch):
+    """Symptom: a Ctrl-C, and a minute of photos is written on."""
+    plain, told = mt._pass_on, []
+
+    def passing(value: Any, pipe: Any) -> None:
+        plain(value, pipe)
+        told.append(value)
+        if told.count(None) == 2:
+            (tmp_path / "stopped").touch()
+
+    monkeypatch.setattr(mt, "_pass_on", passing)
+    job = functools.partial(waiting, tmp_path)
+    results = mt.each_group(job, range(1000), 2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     results.close()
-    assert time.monotonic() - begun < 5 * SLACK
+    groups = len(told) - 2
+    assert groups == 8 and len(list(tmp_path.glob("begun*"))) <= 4
 
 
-def slowly(group: Any) -> Any:
-    time.sleep(0.2)
+def waiting(folder: Path, group: Any) -> Any:
+    """Marks that a group has begun; all but the first two last until the consumer has stopped."""
+    (folder / f"begun {group[0]}").touch()
+    while group[0] >= 64 and not (folder / "stopped").exists():
+        time.sleep(0.01)
+    time.sleep(0.2)  # until the worker has heard of it
     return list(group)
 
 
@@ -661,6 +677,19 @@ def test_two_folders_of_one_card_on_different_disks_are_no_obstacle(
     assert process(folder, "--workers", 1, *keep).code == 0
     assert (copies(folder) if keep else images_in(folder)) == wanted
     assert parts(folder) == [] and (not keep or images_in(folder) == before)
+
+
+def test_a_disk_that_renames_nothing_is_said_of_each_photo(folder, monkeypatch):
+    """Symptom: copies of copies without end."""
+
+    def refusing(source: str, target: str) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(mt, "move_file", refusing)
+    before = images_in(folder)
+    ran = process(folder, "--workers", 1)
+    assert ran.code == 1 and "cannot be written" in ran.stdout, ran
+    assert images_in(folder) == before and parts(folder) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
