@@ -37,14 +37,17 @@ step gives back as many images as it got.
                 Track files            the table of readers; files and folders to a Track
                 Movie facts            camera, times, time code, spheres of a movie
                 Video stream           the MP4 that goes up of a video, made while it is sent
-                Journal lines          lines as types, packed and unpacked
+                Records                what a journal keeps beside images, as types
+                Journal lines          lines packed and unpacked
                 Locks, Journal         .mapillary/journal.jsonl of one folder
     Processing  Clocks                 what a clock says, and how it drifts; pure
                 Moments                zones, ties and starts among the images of a folder; pure
                 Step options, Steps    what a step may be asked, what it makes of images; pure
                 Description            what all layers of an image say together
                 Plan                   from all that was gathered to the work to be done; pure
-                Gather, A run          all that is read; gather, plan, carry out
+                Gather                 all that is read
+                Settled folders        many images of which nothing has changed since a run
+                A run                  gather, plan, carry out
                 Restore                photos as they were found
                 Tables, Given          process_csv and interpolate
                 Probe, Sampling        ffmpeg; which frames of a video, when and where
@@ -102,6 +105,7 @@ if __name__ == "__main__":  # until all is there that ends a run in order, a Ctr
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import argparse
+import binascii
 import bisect
 import collections
 import contextlib
@@ -2331,13 +2335,18 @@ def agreed_zones(zones: Sequence[Optional[float]]) -> List[Optional[float]]:
 # Not here: files, options, which images take part.
 
 
-def natural_key(name: str) -> Tuple[Tuple[int, int, str], ...]:
+_DIGITS = re.compile("[0-9]+")
+
+
+def natural_key(name: str) -> Tuple[str, str]:
     """A sort key by which IMG_9 comes before IMG_10; the name itself decides between equals."""
-    parts = re.split(r"(\d+)", name.lower())
-    numbers = [part.isdigit() and part.isascii() for part in parts]
-    bare = [p.lstrip("0") if number else p for p, number in zip(parts, numbers)]
-    keys = [(0, len(p), p) if number else (1, 0, p) for p, number in zip(bare, numbers)]
-    return (*keys, (2, 0, name))
+    return _DIGITS.sub(_number_key, name.lower()) + "\x01", name
+
+
+def _number_key(digits: "re.Match[str]") -> str:
+    """A number as text that sorts by its value, before any letter and the end of a name."""
+    bare = digits.group().lstrip("0")
+    return "\0" + chr(len(bare)) + bare
 
 
 def by_time(items: Iterable[T], when: Callable[[T], float], name: Callable[[T], str]) -> List[T]:
@@ -3042,13 +3051,14 @@ def look_below(
         found.closed.extend(os.path.join(place, name) for name in shut)
         parent = Path(place)  # parsed once
         for name in sorted(files, key=natural_key):
-            unseen = is_out_of_sight(parent / name)
+            path = parent / name
+            unseen = is_out_of_sight(path)
             if is_image_name(name) and not unseen:
-                found.images.append(parent / name)
+                found.images.append(path)
                 continue
             reason = _why_left_alone(name, unseen)
             if reason:
-                found.others.setdefault(reason, []).append(parent / name)
+                found.others.setdefault(reason, []).append(path)
     if not found.images and not (videos and found.videos):
         raise _no_images(folder, found)
     return found
@@ -10001,14 +10011,9 @@ def _joined(spans: Sequence[Tuple[int, int]]) -> List[Tuple[int, int]]:
     return whole
 
 
-# ---- Journal lines ------------------------------------------------------------------------------
-# Here: a journal's lines as types; packed and unpacked here alone, values of odd types refused.
-# Not here: the file, what the steps mean, and when one is out of date.
-
-JOURNAL_FORMAT = 1  # raised when an older version could no longer read the file
-# of an image, or of a video that goes up whole
-NAMED_LINE = re.compile(rb'\{"(image|video)":("(?:[^"\\]|\\.)*")')
-Row = Dict[str, Any]  # plain values by name, as JSON has them
+# ---- Records ------------------------------------------------------------------------------------
+# Here: what a journal keeps beside images, as types.
+# Not here: its lines and its file.
 
 
 class Sent(NamedTuple):
@@ -10062,9 +10067,33 @@ class Arrival(NamedTuple):
     at: str  # time, UTC
 
 
+class Settled(NamedTuple):
+    """A folder in which a run left nothing to do, and what that run told."""
+
+    size: int  # of its journal
+    checksum: int  # CRC-32 of that
+    basis: str  # hash of what the results depend on, with the folders of the run
+    names: str  # hash of the names of its images
+    files: str  # hash of their names, sizes and times, and of the names of their copies
+    ids: Tuple[str, ...]  # of its sequences
+    members: Mapping[str, int]  # name of an image -> which of ids its sequence has
+    others: Mapping[str, Outcome]  # name -> why an image goes no further
+    notes: Tuple[str, ...]  # said while it ran, whatever was to be done
+    lines: Tuple[str, ...]  # of its summary
+    facts: Mapping[str, object]
+
+
 Line = Union[Image, Sent, Manifest, Sampling, Clip, Hashed]
 
-# -- pack and unpack --
+
+# ---- Journal lines ------------------------------------------------------------------------------
+# Here: a journal's lines packed and unpacked, here alone; values of odd types are refused.
+# Not here: the file, what the steps mean, and when one is out of date.
+
+JOURNAL_FORMAT = 1  # raised when an older version could no longer read the file
+# of an image, or of a video that goes up whole
+NAMED_LINE = re.compile(rb'\{"(image|video)":("(?:[^"\\]|\\.)*")')
+Row = Dict[str, Any]  # plain values by name, as JSON has them
 
 _PLAIN = {float: (float, int), int: (int,), str: (str,), bool: (bool,)}
 _HUGE = 1 << 63  # whole numbers of a line are smaller
@@ -10427,6 +10456,26 @@ def unpack_hashed(row: Row) -> Hashed:
     return hashed
 
 
+def pack_settled(folder: Settled) -> Row:
+    """A folder in which nothing is left to do, as plain values by name."""
+    others = {}
+    for name, (status, reason, problem, _) in folder.others.items():
+        others[name] = status, reason, _problem_row(problem or Problem("", ""), False)
+    return dict(folder._asdict(), others=others)
+
+
+def unpack_settled(row: Row) -> Settled:
+    """The reverse; raises one of DAMAGED."""
+    others = {}
+    for name, (status, reason, told) in row["others"].items():
+        problem = _read_problem(told) if status == "failed" else None
+        others[name] = Outcome(str(status), str(reason), problem)
+    plain_ones, facts = _read_plain(Settled, row), dict(row["facts"])
+    texts: Row = {name: tuple(map(str, row[name])) for name in ("ids", "notes", "lines")}
+    members = {name: range(len(texts["ids"]))[n] for name, n in row["members"].items()}
+    return Settled(**plain_ones, **texts, members=members, others=others, facts=facts)
+
+
 def pack_line(line: Line) -> Row:
     """The row of a line."""
     if isinstance(line, Image):
@@ -10469,7 +10518,8 @@ def log_text(image: Image, outcome: Optional[Outcome]) -> str:
 # Here: a folder for one run at a time, by a lock of the operating system.
 # Not here: what a run does there.
 
-_OUR_NAMES = ("", "lock", "journal.jsonl", "process_images", "logs")  # below a state folder
+# below a state folder
+_OUR_NAMES = ("", "lock", "journal.jsonl", "settled.json", "process_images", "logs")
 
 
 def _refuse_links(state: str) -> None:
@@ -10763,6 +10813,12 @@ class Journal:
         """What is known of a sequence at a service; None = nothing."""
         return self._index.manifests.get((service, identity))
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it tells of images only, and of no upload."""
+        index = self._index
+        return not (index.sent or index.manifests or index.clips or index.hashed)
+
     def samplings(self) -> List[Sampling]:
         """What sampling wrote into the folder, in order."""
         return list(self._index.samplings)
@@ -10993,6 +11049,14 @@ def unreadable_journal(path: str, error: OSError) -> BadJournal:
 
 def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
     """A test whether earlier tools left their upload_success for a file name of a folder."""
+    marked = upload_marks(folder, import_path)
+    if not marked:
+        return lambda name: False
+    return lambda name: bool({name_key(name), name_key(os.path.splitext(name)[0])} & marked)
+
+
+def upload_marks(folder: str, import_path: str) -> Set[str]:
+    """The keys of the names for which earlier tools left their upload_success."""
     relative = relative_to(folder or os.curdir, import_path)
     places = [os.path.join(folder, STATE_FOLDER, "logs")]
     if relative != os.curdir and not os.path.isabs(relative):
@@ -11005,9 +11069,7 @@ def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
                     marked.add(name_key(name))
         except OSError as error:
             raise unreadable_journal(place, error) from error
-    if not marked:
-        return lambda name: False
-    return lambda name: bool({name_key(name), name_key(os.path.splitext(name)[0])} & marked)
+    return marked
 
 
 def old_samplings(state: str) -> List[Sampling]:
@@ -12577,7 +12639,7 @@ def _digest_of(group: Sequence[Image]) -> str:
     return short_hash([[image.path.name, _base(image)] for image in jpegs])
 
 
-def _option_hashes(gathered: Gathered, course: Course) -> Dict[str, str]:
+def option_hashes(gathered: Gathered, course: Course) -> Dict[str, str]:
     """For each step of the run, a hash of what its result depends on beside the images of the
     folder.
     """
@@ -12610,7 +12672,7 @@ def _expected(image: Image, hashes: Mapping[str, str], digest: str) -> Dict[str,
     """The settings hash that each step of the run, and each recorded one, has for an image when it
     is up to date.
 
-    hashes are the _option_hashes, digest stands for the images of the folder.
+    hashes are the option_hashes, digest stands for the images of the folder.
     """
     base = _base(image)
     expected: Dict[str, str] = {}
@@ -12687,7 +12749,7 @@ class _Planner:
 
     def __init__(self, gathered: Gathered, course: Course) -> None:
         self.gathered, self.course = gathered, course
-        self.hashes = _option_hashes(gathered, course)
+        self.hashes = option_hashes(gathered, course)
         self.digests: Dict[str, str] = {}
         for group in self._lines():
             self.digests.update(dict.fromkeys(by_folder(group), _digest_of(group)))
@@ -12749,7 +12811,7 @@ class _Planner:
             if again or not all(map(self._is_settled, open_ones)):
                 due.extend(without_stale(image, self.course.steps) for image in open_ones)
             else:
-                done.extend(map(_as_processed, open_ones))
+                done.extend(map(as_processed, open_ones))
         return due, done
 
     def _is_settled(self, image: Image) -> bool:
@@ -12796,7 +12858,8 @@ def _is_renamed(group: Sequence[Image], members: Sequence[Image]) -> bool:
     return not names.issuperset(itertools.chain.from_iterable(spans))
 
 
-def _as_processed(image: Image) -> Image:
+def as_processed(image: Image) -> Image:
+    """An image of which nothing is left to do, as left out of this run."""
     return leave_out(image, SKIP_PROCESSED) if image.outcome is None else image
 
 
@@ -13245,20 +13308,26 @@ def say_apart(folders: Iterable[str], notes: Notes) -> None:
                 )
 
 
-def gather_known(
-    images: Sequence[Image], course: Course, config: Configuration, notes: Notes
-) -> Known:
-    """What a run needs to know beside its images: who uploads, the track, the secret, the time of
-    day.
+def gather_basis(course: Course, config: Configuration, notes: Notes) -> Known:
+    """What the results of a run depend on beside its images: who uploads, which track files there
+    are.
     """
     known, options = Known(now=time.time()), course.options
     if USER in course.steps:
         uploader = _gather_uploader(options[User], course, config, notes)
         known = known._replace(uploader=uploader)
     if GEOTAG in course.steps:
-        stamps = track_stamps(options[Geotagging].paths)
-        guides = gather_guides(options[Geotagging], notes)
-        known = known._replace(guides=guides, stamps=stamps)
+        known = known._replace(stamps=track_stamps(options[Geotagging].paths))
+    return known
+
+
+def gather_known(
+    basis: Known, images: Sequence[Image], course: Course, config: Configuration, notes: Notes
+) -> Known:
+    """What a run needs to know beside its images: the basis, the track, the secret."""
+    known, options = basis, course.options
+    if GEOTAG in course.steps:
+        known = known._replace(guides=gather_guides(options[Geotagging], notes))
     if DESCRIPTION in course.steps and (course.master or any(map(is_signed, images))):
         try:
             known = known._replace(secret=config.secret())
@@ -13267,6 +13336,203 @@ def gather_known(
                 raise
             known = known._replace(no_secret=error)  # raised where an image needs it
     return known
+
+
+# ---- Settled folders ----------------------------------------------------------------------------
+# Here: what a run told of folders in which it left nothing to do; it holds while they are the same.
+# Not here: deciding what is to be done. Without these files all is told alike, and takes longer.
+
+SETTLED_FROM = 1000  # images of a run from which on its folders are remembered
+# reasons that hold as long as an image is the same
+_LASTING = (SKIP_PROCESSED, SKIP_DUPLICATE, SKIP_EXCLUDED, SKIP_LEFT_OUT, SKIP_KIND)
+
+
+class RecordedImages(Sequence[Image]):
+    """Images of settled folders, read from their journals once somebody looks at one."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._images: Optional[List[Image]] = None
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @typing.overload
+    def __getitem__(self, index: int) -> Image: ...
+
+    @typing.overload
+    def __getitem__(self, index: slice) -> List[Image]: ...
+
+    def __getitem__(self, index: Union[int, slice]) -> Union[Image, List[Image]]:
+        if self._images is None:
+            found: Dict[Path, Image] = {}
+            for folder, paths in by_folder(self._paths).items():
+                with Journal(folder, write=False) as journal:
+                    records = journal.images([path.name for path in paths])
+                    found.update(zip(paths, map(_as_recorded, paths, records)))
+            self._images = [found[path] for path in self._paths]
+        return self._images[index]
+
+
+def _as_recorded(path: Path, record: Optional[Image]) -> Image:
+    return leave_out(Image(path), SKIP_KIND) if record is None else as_processed(record)
+
+
+def settled_path(folder: str) -> str:
+    """Where what a run told of a settled folder is."""
+    return os.path.join(folder, STATE_FOLDER, "settled.json")
+
+
+def may_settle(images: Sequence[Path], gathered: Gathered, course: Course) -> bool:
+    """Whether a run is of the kind that is remembered: of many images, each folder by itself."""
+    options = course.options
+    apart = not options[SequenceOptions].merge_folders and not options[Geotagging].by_photos
+    plain_one = course.steps == STEPS and not course.master and not gathered.videos
+    again = options[Again].rerun or options[Input].verbose
+    return len(images) >= SETTLED_FROM and apart and plain_one and not again
+
+
+def _basis_of(folders: Iterable[str], gathered: Gathered, course: Course) -> str:
+    hashes = option_hashes(gathered._replace(images=[]), course)
+    places = sorted(os.fsencode(os.path.abspath(folder)).hex() for folder in folders)
+    return short_hash(hashes, course.areas_id, places)
+
+
+def _names_hash(names: Iterable[str]) -> str:
+    return text_hash("/".join(sorted(os.fsencode(name).hex() for name in names)))
+
+
+def _files_hash(paths: Iterable[Path], copies: Iterable[str]) -> str:
+    """Stands for images as they are, each a regular file; raises OSError."""
+    rows = [",".join(sorted(os.fsencode(name).hex() for name in copies))]
+    for path in paths:
+        status = os.lstat(str(path))
+        times = status.st_mtime_ns, changed_at(status)
+        rows.append(f"{os.fsencode(path.name).hex()} {status.st_mode} {status.st_size} {times}")
+    return text_hash("/".join(rows))
+
+
+def _size_and_sum(path: str) -> Tuple[int, int]:
+    """(size, CRC-32) of a file; raises OSError."""
+    size = total = 0
+    with open_file(path) as stream:
+        while True:
+            piece = stream.read(COPY_BYTES)
+            if not piece:
+                return size, total
+            size, total = size + len(piece), binascii.crc32(piece, total)
+
+
+def settled_folder(folder: str, names: Iterable[str]) -> Optional[Settled]:
+    """What is remembered of a folder with just these images, None where its journal has gone on, or
+    an interrupted run left something.
+    """
+    try:
+        left = os.listdir(os.path.join(folder, STATE_FOLDER))
+        if any(name.endswith(PART_SUFFIX) for name in left):
+            return None
+        with open_file(settled_path(folder)) as stream:
+            found = unpack_settled(json.loads(stream.read()))
+        if found.names != _names_hash(names):
+            return None
+        told = _size_and_sum(Journal(folder, write=False).path)
+        return found if told == (found.size, found.checksum) else None
+    except (OSError, *DAMAGED):
+        return None
+
+
+def settled_run(
+    images: Sequence[Path], gathered: Gathered, course: Course
+) -> Optional[Dict[str, Settled]]:
+    """What is remembered of the folders of a run that would do nothing; None where it might do
+    something.
+    """
+    if not may_settle(images, gathered, course):
+        return None
+    folders, tops = by_folder(images), course.options[Input].folders
+    basis, result = _basis_of(folders, gathered, course), {}
+    for folder, paths in folders.items():
+        found = settled_folder(folder, [path.name for path in paths])
+        if found is None or found.basis != basis or upload_marks(folder, top_of(folder, tops)):
+            return None
+        with contextlib.suppress(OSError):
+            if found.files == _files_hash(paths, Journal(folder, write=False).copies()):
+                result[folder] = found
+    return result if len(result) == len(folders) else None
+
+
+def tell_settled(images: Sequence[Path], found: Mapping[str, Settled], report: Report) -> None:
+    """Account for the images of settled folders, as the run that left them so would today."""
+    done = Outcome("skipped", SKIP_PROCESSED)
+    for folder, paths in by_folder(images).items():
+        for path in paths:
+            outcome = found[folder].others.get(path.name, done)
+            if outcome.problem is not None:
+                whole = outcome.problem._replace(file=str(path))
+                outcome = outcome._replace(problem=whole)
+            report.count(path, outcome)
+    one = next(iter(found.values()))
+    report.told.lines.extend(one.lines)
+    report.told.facts.update(one.facts)
+    report.told.images = RecordedImages(images)
+
+
+def remember_settled(
+    gathered: Gathered,
+    places: Mapping[str, Place],
+    course: Course,
+    report: Report,
+    notes: List[str],
+) -> None:
+    """Remember the folders of a run that left nothing to do; nothing where it did, or cannot."""
+    images, folders = report.images, by_folder(report.images)
+    if not may_settle([image.path for image in images], gathered, course):
+        return
+    told = report.told
+    basis = _basis_of(folders, gathered, course)
+    for folder, group in folders.items():
+        journal = places[folder].journal if folder in places else None
+        keys = {name_key(image.path.name) for image in group}
+        if journal is None or not journal.is_local or not keys.issuperset(journal.names()):
+            continue
+        with contextlib.suppress(OSError, ToolError):  # it only saves time
+            if all(map(_is_lasting, group)):
+                one = _settled_as(journal, group, basis)
+                one = one._replace(notes=tuple(notes), lines=tuple(told.lines), facts=told.facts)
+                text = (canonical(pack_settled(one)) + "\n").encode("ascii")
+                write_atomically(settled_path(folder), [text], Manner(flush=False))
+
+
+def _is_lasting(image: Image) -> bool:
+    """Whether another run would make the same of an image: it is as the journal has it, and so is
+    why it goes no further.
+    """
+    outcome, problem = image.outcome, image.problem
+    if outcome is not None and outcome.status == "failed":
+        own = problem is not None and problem.file == str(image.path)
+        return image.aside is None and own and is_as_it_was(image, image.path)
+    if outcome is not None and outcome.reason not in _LASTING:
+        return False
+    if outcome is not None and outcome.reason == SKIP_KIND:
+        return True
+    single = image.membership is None or image.membership.span is None
+    return single and is_as_it_was(image, image.path)
+
+
+def _settled_as(journal: Journal, group: Sequence[Image], basis: str) -> Settled:
+    """What is remembered of a folder, but for what the run told; raises OSError."""
+    ids: Dict[str, int] = {}
+    members, others = {}, {}
+    for image in group:
+        outcome, name = image.outcome, image.path.name
+        if image.sequence is not None:
+            members[name] = ids.setdefault(image.sequence, len(ids))
+        if outcome is not None and outcome.reason != SKIP_PROCESSED:
+            others[name] = outcome
+    paths = [image.path for image in group]
+    names, files = _names_hash(path.name for path in paths), _files_hash(paths, journal.copies())
+    told = _size_and_sum(journal.path)
+    return Settled(*told, basis, names, files, tuple(ids), members, others, (), (), {})
 
 
 # ---- A run --------------------------------------------------------------------------------------
@@ -13432,30 +13698,54 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     CannotWrite.
     """
     options, notes, config = course.options, Notes(say), Configuration()
-    source, dry = options[Input], options[Dry].dry_run
-    report = Report(tool, told=Told("would be processed" if dry else "processed", notes.lines))
+    word = "would be processed" if options[Dry].dry_run else "processed"
+    report = Report(tool, told=Told(word, notes.lines))
     check_track_paths(options[Geotagging])
     course = course._replace(areas=areas_of_run(options, config))
     paths, videos = look_for(options, report, notes)
+    gathered = Gathered([], known=gather_basis(course, config, notes), videos=videos)
+    before = settled_run(paths, gathered, course)
+    if before is not None:
+        for line in next(iter(before.values())).notes:
+            notes.say(line)
+        tell_settled(paths, before, report)
+    else:
+        gathered = _worked(paths, gathered, course, config, (report, notes, ui))
+    if not gathered.videos:
+        say_account(course, config, report)
+    return report, gathered
+
+
+def _worked(
+    paths: Sequence[Path],
+    basis: Gathered,
+    course: Course,
+    config: Configuration,
+    teller: Tuple[Report, Notes, Ui],
+) -> Gathered:
+    """The run itself: gather, plan, carry out, tell; returns what was gathered."""
+    options, (report, notes, ui) = course.options, teller
+    begun, dry = len(notes.lines), options[Dry].dry_run
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
         _say_strays(gathered.images, notes)
         if options[SequenceOptions].merge_folders:
             say_apart(places, notes)
-        known = gather_known(gathered.images, course, config, notes)
-        gathered = gathered._replace(known=known, videos=videos)
+        known = gather_known(basis.known, gathered.images, course, config, notes)
+        gathered = gathered._replace(known=known, videos=basis.videos)
+        lasting = notes.lines[begun:]
         work = plan(gathered, course)
         for line in [*work.notes, *links_told(work.due, options[Keep].keep_original)]:
             notes.say(line)
         results = work.images
         if not dry:
             results = carry_out(work, places, course, known.secret, ui)
-            _write_logs(results, places, source.verbose)
-    _count_results(results, report)
-    _say_figures(report)
-    if not gathered.videos:
-        say_account(course, config, report)
-    return report, gathered
+            _write_logs(results, places, options[Input].verbose)
+        _count_results(results, report)
+        _say_figures(report)
+        if not dry:
+            remember_settled(gathered, places, course, report, lasting)
+    return gathered
 
 
 def look_for(options: Options, report: Report, notes: Notes) -> Tuple[List[Path], List[Path]]:
@@ -18683,15 +18973,17 @@ class Standings(NamedTuple):
     problem: Optional[Problem]  # why its journal cannot be read
 
 
-def standings(tops: Sequence[str], service: str, trouble: List[Problem]) -> Iterator[Standings]:
+def standings(
+    tops: Sequence[str], service: str, trouble: List[Problem], brief: bool = False
+) -> Iterator[Standings]:
     """Each folder with images or a journal below some, once; raises NotFound, adds what cannot be
-    listed to trouble.
+    listed to trouble. brief: how far each image has come and its sequence will do.
     """
     seen: Set[str] = set()
     areas = areas_of(Options([]), Configuration())
     for top in tops:
         try:
-            for found in _standings_below(top, service, areas, trouble):
+            for found in _standings_below(top, service, areas, trouble, brief):
                 where = behind_links(found.journal.folder)
                 if where not in seen:
                     seen.add(where)
@@ -18703,14 +18995,15 @@ def standings(tops: Sequence[str], service: str, trouble: List[Problem]) -> Iter
 
 
 def _standings_below(
-    top: str, service: str, areas: Tuple[Area, ...], trouble: List[Problem]
+    top: str, service: str, areas: Tuple[Area, ...], trouble: List[Problem], brief: bool
 ) -> Iterator[Standings]:
     """The same for one folder; of what lies in areas that are left out no more than that."""
     check_folder(top, "--import_path")
     empty = True
     for folder, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
         folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
-        found = _standings_in(folder, files, top, service)
+        found = _settled_standings(folder, files, top) if brief and not areas else None
+        found = found or _standings_in(folder, files, top, service)
         if found is not None:
             empty = False
             outside = (_not_in(areas, one) for one in found.images) if areas else found.images
@@ -18728,6 +19021,35 @@ def _not_in(areas: Sequence[Area], standing: Standing) -> Standing:
         return standing
     image = standing.image.excluded("")
     return Standing(image, image.outcome)
+
+
+def _settled_standings(folder: str, files: Sequence[str], top: str) -> Optional[Standings]:
+    """A folder of which nothing has been sent since a run left nothing to do there, in brief; None
+    for any other.
+    """
+    names = [name for name in files if is_image_name(name)]
+    if len(names) < SETTLED_FROM or any(map(is_video_name, set(files).difference(names))):
+        return None
+    known = settled_folder(folder, names)
+    if known is None or upload_marks(folder, top):
+        return None
+    return Standings(Journal(folder, write=False), _briefly(folder, names, known), None)
+
+
+def _briefly(folder: str, names: List[str], known: Settled) -> Iterator[Standing]:
+    """The images of a settled folder by how far they have come, and their sequences."""
+    groups, waiting = [Membership(one) for one in known.ids], _waiting("processed, not sent yet")
+    for name in sorted(names, key=natural_key):
+        path, number = Path(folder, name), known.members.get(name)
+        outcome = known.others.get(name, waiting)
+        if outcome.problem is not None and outcome.status == "failed":
+            outcome = outcome._replace(problem=outcome.problem._replace(file=str(path)))
+        membership = None if number is None else groups[number]
+        yield Standing(Image(path, membership=membership), outcome)
+
+
+def _waiting(wrong: str) -> Outcome:
+    return Outcome("skipped", SKIP_WAITING, Problem(SKIP_WAITING, wrong))
 
 
 def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> Optional[Standings]:
@@ -18804,8 +19126,7 @@ def standing_of(
         problem = problem._replace(file=str(image.path))
         return Standing(image, Outcome("failed", problem.code, problem))
     if before is None and image.described is not None:
-        wrong = "upload broken off" if sent else "processed, not sent yet"
-        return Standing(image, Outcome("skipped", SKIP_WAITING, Problem(SKIP_WAITING, wrong)))
+        return Standing(image, _waiting("upload broken off" if sent else "processed, not sent yet"))
     return Standing(image, before or Outcome("skipped", SKIP_UNPROCESSED))
 
 
@@ -18836,8 +19157,7 @@ def _standing_of_video(journal: Journal, service: str, path: Path, clip: Clip) -
         outcome = Outcome("failed", problem.code, problem)
     places = plural(len(clip.places), "place")
     wrong = "upload broken off" if sent else f"processed, not sent yet; {places} by {clip.source}"
-    waiting = Outcome("skipped", SKIP_WAITING, Problem(SKIP_WAITING, wrong))
-    return Standing(image, outcome or waiting)
+    return Standing(image, outcome or _waiting(wrong))
 
 
 def fixes_of_video(journal: Journal, name: str) -> List[Fix]:
@@ -18977,7 +19297,7 @@ def journal_status(options: Options) -> Report:
     tops, service = options[Input].folders, service_name(graph_root())
     wanted = options[StatusOptions].list_images
     report, figures = Report("status", told=Told("uploaded")), _Figures()
-    for found in standings(tops, service, report.trouble):
+    for found in standings(tops, service, report.trouble, brief=wanted is None):
         figures.add(found, service, tops, wanted, report)
     reasons = collections.Counter(f"{one.code}: {one.wrong}" for one in report.failed)
     sent = report.done + len(report.skipped.get(SKIP_OUTDATED, ()))
@@ -20026,20 +20346,21 @@ class PageIndex:
         self.folders: List[Tuple[str, str]] = []  # as corrections name it, as the page reaches it
         self.cameras: Dict[str, int] = {}
         self.thumbnails: Dict[str, str] = {}  # file -> data URL
-        self._numbers: Dict[str, int] = {}
+        self._places: Dict[str, Tuple[str, int]] = {}  # folder -> its name, its number
 
     def source(self, image: Image) -> Origin:
         """Where an image comes from."""
         folder = os.path.dirname(str(image.path))
-        if folder not in self._numbers:
-            self._numbers[folder] = len(self.folders)
+        if folder not in self._places:
+            title = os.path.basename(os.path.abspath(folder)) if self._is_top(folder) else ""
+            name = title or named_below(folder, self.tops)
+            self._places[folder] = name, len(self.folders)
             self.folders.append((self._prefix(folder), self._address(folder)))
         camera = " ".join(filter(None, image.camera[:2])) or "unknown"
         number = self.cameras.setdefault(camera, len(self.cameras))
         offset = image.geotag.offset if image.geotag else 0.0
-        title = os.path.basename(os.path.abspath(folder)) if self._is_top(folder) else ""
-        name = title or named_below(folder, self.tops)
-        return Origin(name, self._numbers[folder], number, offset)
+        name, place = self._places[folder]
+        return Origin(name, place, number, offset)
 
     def _is_top(self, folder: str) -> bool:
         return named_below(folder, self.tops) == os.curdir
