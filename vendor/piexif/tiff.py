@@ -99,7 +99,27 @@ def _recounted(block, order, table):
         if (count, field) == (0, 0) and _is_table(block, order, table.next):
             continue
         return Table(table.offset, table.entries[:-surplus], 0, True)
-    return table
+    return _overcounted(block, order, table)
+
+
+def _overcounted(block, order, table):
+    """The same IFD; with fewer entries where its count is too great by many: from the first that has a type that is none.
+
+    That is so where what would be that entry is out of order and its first four bytes are 0 or lead to an IFD, and most
+    of those behind it, which are other bytes of the block, have no type either.
+    """
+    entries = table.entries
+    good = next(
+        (number for number, entry in enumerate(entries) if entry[1] not in WIDTH), len(entries)
+    )
+    rest = entries[good:]
+    if not 0 < good < len(entries) or 2 * sum(entry[1] in WIDTH for entry in rest) >= len(rest):
+        return table
+    tag, kind = rest[0][:2]
+    following = tag << 16 | kind if order == ">" else kind << 16 | tag
+    if tag > entries[good - 1][0] or not _is_table(block, order, following):
+        return table
+    return Table(table.offset, entries[:good], 0, True)
 
 
 def _is_table(block, order, offset):
