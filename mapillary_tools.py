@@ -57,7 +57,8 @@ step gives back as many images as it got.
                 Service                the requests of the API
                 History                what went to which service from this computer
                 Parcels                what there is to send
-                Outgoing, Upload       its bytes; sending it
+                Outgoing               its bytes
+                Crew, Upload           who sends it; sending it
                 Stand-in               a service on this computer
                 Accounts, Sending      tokens; one run of an upload
                 Status                 what the journals say, as figures
@@ -1543,6 +1544,7 @@ class Dry(Group):
 EARTH_A = 6378137.0  # metres, WGS-84 semi-major axis
 EARTH_F = 1 / 298.257223563  # WGS-84 flattening
 EARTH_E2 = EARTH_F * (2 - EARTH_F)  # first eccentricity squared
+HIGHEST_M = 100000.0  # metres; higher there is no camera
 NEAR_DEG = 0.05  # degrees (about 5 km) within which the local ellipsoid radii are exact enough
 
 
@@ -1914,6 +1916,7 @@ DATE_TIME = re.compile(  # group 7 is a fraction of a second, group 8 a zone
 _FILE_TIME = re.compile(  # a date, a time of day to the second or the millisecond
     r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})[-_. T]?(\d{2})([-_.]?)(\d{2})\6(\d{2})"
     r"(?:[-_.]?(\d{3}))?(?!\d)"
+    r"(?:(\+\d{2}|-\d{2}(?=[-:]))[-:]?(\d{2})(?!\d))?"  # with minus only where it is plain
 )
 _UTC_NAME = "PXL_"  # names that begin so are in UTC
 _OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d{2})$")
@@ -1991,11 +1994,13 @@ def file_name_time(name: str) -> Tuple[Optional[float], Optional[float]]:
     what a name does not tell.
     """
     for match in _FILE_TIME.finditer(name):
-        year, _, month, day, hour, _, minute, second, milli = match.groups()
+        year, _, month, day, hour, _, minute, second, milli, *zone = match.groups()
         text = f"{year}:{month}:{day} {hour}:{minute}:{second}.{milli or 0}"
         seconds = parse_time(text) if "1990" <= year < "2100" and hour < "24" else None
         if seconds is not None:
-            return seconds, 0.0 if name.startswith(_UTC_NAME) else None
+            told = parse_offset(":".join(zone)) if zone[0] else None
+            told = told if told in OFFSETS_IN_USE else None
+            return seconds, 0.0 if name.startswith(_UTC_NAME) else told
     return None, None
 
 
@@ -2035,10 +2040,11 @@ def format_offset(seconds: float) -> str:
 _SHORT_ZONE = re.compile(r"(?:UTC|GMT)?\s*([+-]?)(\d{1,2})(?::?(\d\d))?\Z", re.IGNORECASE)
 
 
-def zone_offset(zone: str, local: float) -> float:
+def zone_offset(zone: str, local: float, fold: int = 0) -> float:
     """Seconds ahead of UTC at a local time (seconds as if UTC) in a zone: "local" (this computer's,
-    by its rule then), `+02:00` or an IANA name. Raises UsageError for a zone that this Python does
-    not know.
+    by its rule then), `+02:00` or an IANA name. Where clocks are changed, fold tells which of the
+    two hours of one name it is (PEP 495). Raises UsageError for a zone that this Python does not
+    know.
     """
     fixed, short = parse_offset(zone), _SHORT_ZONE.match(zone.strip())
     if fixed is None and short:  # 2, +2, UTC+2
@@ -2049,10 +2055,11 @@ def zone_offset(zone: str, local: float) -> float:
     # the years 69 to 8307, beyond which dates cannot be computed
     local = max(-6e10, min(2e11, local))
     moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=math.floor(local))
+    moment = moment.replace(fold=fold)
     if zone == "local":
         try:
-            return math.floor(local) - time.mktime(moment.timetuple()[:8] + (-1,))
-        except (OverflowError, ValueError):
+            return math.floor(local) - moment.timestamp()
+        except (OverflowError, ValueError, OSError):
             return -float(time.timezone)
     try:
         import zoneinfo
@@ -2146,7 +2153,9 @@ DEFAULT_DAYS = frozenset(  # also as they are west of Greenwich
         *((2000, 1, 1), (2036, 2, 7)),
     )
 )
-_DEFAULT_TIME = utc_seconds((2002, 12, 8), (12, 0, 0))
+_DEFAULT_TIME = utc_seconds((2002, 12, 8), (12, 0, 0))  # from which some count on when they are on
+_YEAR_S = 365 * DAY_S  # 1970
+_LAST_32_BITS = float((1 << 31) - 1)  # seconds since 1970; a clock that shows more ran over
 
 
 class Reading(NamedTuple):
@@ -2199,7 +2208,9 @@ def _is_default(reading: Reading) -> bool:
     if reading.local is None or reading.source == _NAME_SOURCE:
         return False
     whole = reading.local // 1
-    return whole - whole % DAY_S in DEFAULT_DAYS or whole == _DEFAULT_TIME
+    if 0 <= whole < _YEAR_S or whole >= _LAST_32_BITS:
+        return True
+    return whole - whole % DAY_S in DEFAULT_DAYS or 0 <= whole - _DEFAULT_TIME < DAY_S / 2
 
 
 def has_set_clock(found: Found) -> bool:
@@ -4839,12 +4850,23 @@ def coordinate(value: object, ref: object, letters: str, limit: float) -> Option
     degrees = abs(parts[0])  # not sum(): since Python 3.12 that rounds in another way
     for place, part in enumerate(parts[1:], 1):
         degrees += abs(part) / 60**place
-    letter = (letter or tag_text(ref) or "").upper()[:1]
-    if letter and letter in letters:
+    letter = letter or _reference(ref)
+    if letter:
+        if letter not in letters:
+            return None  # of the other axis, or in a language in which nobody knows what it means
         if isinstance(value, (bytes, str)) and sign < 0 and letter == letters[0]:
             return None  # minus, and north or east
         sign = -1.0 if letter == letters[1] else 1.0
     return sign * degrees if degrees <= limit else None
+
+
+def _reference(ref: object) -> str:
+    """The first letter of a Ref, of whatever type it is; "" where there is none."""
+    if isinstance(ref, int):
+        ref = (ref,)
+    if isinstance(ref, (tuple, list)) and all(type(one) is int and 0 <= one < 256 for one in ref):
+        ref = bytes(ref)
+    return (tag_text(ref) or "").upper()[:1]
 
 
 # ---- EXIF ---------------------------------------------------------------------------------------
@@ -4923,9 +4945,6 @@ def _position(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     return (lat, lon) if known else (None, None)
 
 
-_HIGHEST_M = 100000.0  # metres; higher there is no camera
-
-
 def _wraps(number: Any) -> bool:
     """Whether a number was negative, and is written with 32 bits and no sign."""
     return isinstance(number, int) and number >= 1 << 31
@@ -4936,7 +4955,7 @@ def _altitude(gps: Dict[int, Any]) -> Optional[float]:
     value, alt = gps.get(_ALT), tag_number(gps.get(_ALT))
     if isinstance(value, tuple) and len(value) == 2 and _wraps(value[0]) and value[1]:
         alt = (value[0] - (1 << 32)) / value[1]
-    if alt is not None and not abs(alt) < _HIGHEST_M:
+    if alt is not None and not abs(alt) < HIGHEST_M:
         return None
     below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), 3, b"\x03", (3,))
     return -alt if alt is not None and below else alt
@@ -5407,6 +5426,7 @@ def _xmp_place(told: Dict[str, str]) -> Xmp:
     if lat is None or lon is None or (lat, lon) == (0.0, 0.0):
         return Xmp()
     alt = _number(told.get("exif:GPSAltitude"))
+    alt = alt if alt is not None and abs(alt) < HIGHEST_M else None
     below = told.get("exif:GPSAltitudeRef") in ("1", "3")
     return Xmp(lat, lon, -abs(alt) if alt is not None and below else alt)
 
@@ -5447,8 +5467,11 @@ _SOMEWHERE = re.compile(
 )
 
 
-def _other_time(told: Dict[str, str], head: bytes) -> Optional[str]:
-    """Where a time stands that is not taken for the capture time, in words."""
+def _other_time(found: Found, told: Dict[str, str], head: bytes) -> Optional[str]:
+    """Where a time stands that is not taken for the capture time, or cannot be, in words."""
+    for clock in found.clocks:
+        if clock.name in EXIF_CLOCKS and re.search("[1-9]", clock.text):
+            return f"its {clock.name} says {clock.text[:40]}"
     for name in ("xmp:CreateDate", "photoshop:DateCreated"):
         if name in told:
             return f"XMP {name.split(':')[1]} says {told[name][:40]}"
@@ -5508,7 +5531,7 @@ def with_more(found: Found, packets: Sequence[bytes], iptc: bytes, head: bytes) 
     return _with_receiver(found, told)._replace(
         sphere=told.get("GPano:ProjectionType") == "equirectangular" or None,
         clocks=(*found.clocks, *clocks) if needed else found.clocks,
-        other_time=_other_time(told, head) if needed and not clocks else None,
+        other_time=_other_time(found, told, head) if needed and not clocks else None,
         xmp=None if more == Xmp() else more,
     )
 
@@ -6050,7 +6073,7 @@ _REMEDIES = {
     _ZERO: "the receiver did not know its place yet; give a track from another device",
     PLACELESS: "the receiver had no fix there; give a track from another device",
     OF_1970: _TIMELESS,
-    ODD_TIME: _TIMELESS,
+    ODD_TIME: "export it again with times as GPX has them, 2024-05-06T07:08:09Z",
     _ONE_TIME: _TIMELESS,
     NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
     BAD_RECEPTION: "reception was too poor; give a track from another device",
@@ -6239,7 +6262,7 @@ class Points:
         if flaw or time is None or lat is None or lon is None:
             self.drop(flaw)
             return
-        if alt is not None and not math.isfinite(alt):
+        if alt is not None and not abs(alt) < HIGHEST_M:
             alt, self.bad_altitudes = None, self.bad_altitudes + 1
         if course is not None:
             course = course % 360.0 if 0.0 <= course <= 360.0 else None
@@ -6437,7 +6460,12 @@ def read_table(
         raise UsageError(
             "table_delimiter", "is no delimiter", file=path, value=repr(delimiter), remedy=remedy
         )
-    return rows_of(table_text(path)[1], mark)[1 if header else 0 :]
+    text = table_text(path)[1]
+    begin = text[:LINE_CHARS]
+    if len(_BINARY.findall(begin)) > max(8, len(begin) // 20):
+        wrong, remedy = "is no table of text", "export it as CSV"
+        raise BadTrack("table_binary", wrong, file=path, remedy=remedy)
+    return rows_of(text, mark)[1 if header else 0 :]
 
 
 def rows_of(text: str, mark: str) -> List[TableRow]:
@@ -6446,7 +6474,9 @@ def rows_of(text: str, mark: str) -> List[TableRow]:
     return [row for row in rows if any(cell.strip() for cell in row.cells)]
 
 
+LINE_CHARS = 4096  # characters; the longest real line of NMEA, a BlackVue one, has about 120
 _SEPARATORS = ",;\t|"
+_BINARY = re.compile("[\x01-\x08\x0e-\x1a\x1c-\x1f]")  # no letters, but for NUL as of padding
 
 
 def separator_of(line: str) -> str:
@@ -6464,7 +6494,6 @@ def looks_like_table(text: str) -> bool:
 # Here: what a file is by its first bytes; the boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime).
 # Not here: what is in the samples of a telemetry track.
 
-LINE_CHARS = 4096  # characters; the longest real line of NMEA, a BlackVue one, has about 120
 _MAX_BOXES = 200_000  # a fragmented recording of a day has 172,800
 MAX_SAMPLES = 1 << 18  # of a track: three days, one a second
 _MAX_BLOCK = 1 << 26  # bytes read at once: no telemetry table or sample comes near 64 MB
@@ -6530,6 +6559,7 @@ class MovieBox(NamedTuple):
     kind: bytes
     start: int
     end: int
+    whole: bool = True  # whether it ends inside its parent
 
 
 class Payload(NamedTuple):
@@ -6585,8 +6615,17 @@ class Source:
             size = long_size if size == 1 else size or end - start
             if size < header:
                 return
-            yield MovieBox(kind, min(start + header, end), min(start + size, end))
+            last = start + size
+            yield MovieBox(kind, min(start + header, end), min(last, end), last <= end)
             start += size
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the end of the index, with a part of what tracks need, is not there."""
+        if self.moov is None or self.moov.whole:
+            return False
+        last = [inner.kind for inner in self.boxes(self.moov)][-1:]
+        return last not in ([b"udta"], [b"meta"], [b"free"], [b"skip"], [b"uuid"])
 
     def child(self, box: Optional[MovieBox], *kinds: bytes) -> Optional[MovieBox]:
         """The first box at the path `kinds` below `box`, None if there is none."""
@@ -7083,7 +7122,7 @@ class _GpxPoint:
             time = self.times.seconds(text)
             lat, lon = float(fields[_LAT_ATTRIBUTE]), float(fields[_LON_ATTRIBUTE])
             alt = None if height is None else float(height)
-            plain_one = (alt is None or alt - alt == 0) and _UNUSUAL.isdisjoint(fields)
+            plain_one = (alt is None or abs(alt) < HIGHEST_M) and _UNUSUAL.isdisjoint(fields)
             if plain_one and time >= RECENT_S and not flaw_of(time, lat, lon):
                 # half of Fix()
                 self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))
@@ -8073,6 +8112,7 @@ _TOO_WIDE = "in rows with more cells than headings (a decimal comma between comm
 _OPTIONAL_ROLES = ("course", "ns", "ew", "zone", "fix")
 _PLACE_ROLES = ("lat", "lon")
 _REMARKS = 20  # rows; as many may stand before the headings
+_LOOKED_AT = 200  # rows by which a column is known
 _UNIT = re.compile(r"[(\[].*?[)\]]")
 _BEFORE = re.compile(
     r"^(?:gps|gnss|location|loc|position|pos|osd|custom|point|fix|wgs84|lcl)+(?=[a-z])"
@@ -8262,7 +8302,9 @@ def _sided(text: str, side: str) -> Optional[float]:
     if match is None:
         return math.nan
     value = float(match.group(2).replace(",", "."))
-    letter = (match.group(1) or match.group(3) or side).upper()
+    letter = (match.group(1) or match.group(3) or side[:1]).upper()
+    if letter not in ("", "N", "S", "E", "W"):
+        return math.nan  # in a language in which nobody knows what it means
     return -abs(value) if letter in ("S", "W") else value
 
 
@@ -8306,6 +8348,23 @@ def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: P
         found.add_timed(times.seconds(day, text), day + text, (lat, lon, alt), course)
 
 
+def _lettered(rows: Sequence[TableRow], layout: _Layout, place: int, letters: str) -> Optional[int]:
+    """The column of one of two letters beside that of a coordinate, whatever it is called."""
+    taken = {layout.lat, layout.lon, layout.time, layout.date, layout.alt, layout.fix}
+    for beside in (place + 1, place - 1):
+        cells = {_cell(row.cells, beside if beside >= 0 else None) for row in rows[:_LOOKED_AT]}
+        if beside not in taken and cells and cells <= {*letters, *letters.lower()}:
+            return beside
+    return None
+
+
+def _with_letters(layout: _Layout, rows: Sequence[TableRow]) -> _Layout:
+    """A layout with the columns of N and S, E and W that only their cells tell."""
+    ns = _lettered(rows, layout, layout.lat, "NS") if layout.ns is None else layout.ns
+    ew = _lettered(rows, layout, layout.lon, "EW") if layout.ew is None else layout.ew
+    return layout._replace(ns=ns, ew=ew)
+
+
 def read_csv(source: Source) -> Track:
     """A table of points whose first row names its columns."""
     text = table_text(source.path)[1]
@@ -8315,7 +8374,7 @@ def read_csv(source: Source) -> Track:
         raise _no_columns(source.path, [], ["latitude", "longitude", "time"])
     head = _headings_at(table)
     rows, found = table[head + 1 :], Points(source.path, "CSV")
-    layout = _layout(source.path, table[head].cells)
+    layout = _with_letters(_layout(source.path, table[head].cells), rows)
     whole = layout.time if layout.date is None else layout.date
     days = (_cell(row.cells, whole) for row in rows)
     times = _TableTimes(found, _day_first(source.path, days), layout.zone)
@@ -9051,6 +9110,9 @@ def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
     if not source.family and kind_of(source.path.name) in VIDEO_KINDS:
         remedy = "give the track of another device as --geotag_source_path"
         raise bad_track(source.path, "track_none", NO_TELEMETRY, "", remedy)
+    if not source.family and not source.size:
+        remedy = "copy it from the device again"
+        raise bad_track(source.path, "track_damaged", "is empty (0 bytes)", "", remedy)
     if not source.family:
         raise bad_track(
             source.path,
@@ -9061,15 +9123,22 @@ def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
         )
     readers = [reader for reader in READERS if reader.holds(source)]
     readers.sort(key=lambda reader: _rank(reader.kind, kinds))
-    if not readers and source.moov is None and blackvue_relative(source.path) is None:
-        raise bad_track(
-            source.path,
-            "track_damaged",
-            "is damaged or cut off: it has no index (moov)",
-            "",
-            "copy it from the card again, or let the camera repair it",
-        )
+    if not readers and blackvue_relative(source.path) is None:
+        remedy = "copy it from the card again, or let the camera repair it"
+        wrong = "is damaged or cut off: it has no index (moov)"
+        if source.moov is None or source.is_cut_off:
+            wrong = CUT_INDEX if source.moov else wrong
+            raise bad_track(source.path, "track_damaged", wrong, "", remedy)
     return readers or [_BLACKVUE]
+
+
+CUT_INDEX = "is cut off: the end of its index (moov) is not there"
+
+
+def is_cut_off(path: Union[str, Path]) -> bool:
+    """Whether a movie has an index whose end is not there; raises OSError."""
+    with open_file(path) as handle:
+        return Source(handle, Path(path)).is_cut_off
 
 
 def _rank(kind: str, kinds: Sequence[str]) -> int:
@@ -9775,6 +9844,8 @@ def _check_whole(movie: Source) -> None:
     if movie.moov is None:
         wrong = "is damaged or cut off: it has no index (moov)"
         raise _bad_video(movie.path, "damaged", wrong, "", _COPY_AGAIN)
+    if movie.is_cut_off:
+        raise _bad_video(movie.path, "cut_off", CUT_INDEX, "", _COPY_AGAIN)
 
 
 def _spans_of(movie: Source, tracks: Sequence[_Pictures]) -> List[Tuple[int, int]]:
@@ -10028,6 +10099,7 @@ class Sent(NamedTuple):
     problem: Optional[Problem] = None
     picture: Optional[str] = None  # by which the history of uploads knows it
     fix: Optional[str] = None  # fix_id() of the time and position that it was sent with
+    size: Optional[int] = None  # bytes of the file of an image as found
 
     @property
     def arrived(self) -> bool:
@@ -10369,8 +10441,8 @@ def unpack_image(path: Path, row: Row, timed: bool = True) -> Image:
 
 def _pack_sent(sent: Sent) -> Row:
     if sent.problem is None:
-        names = ("image", "service", "photo", "status", "key", "handle", "picture", "fix")
         values = sent._asdict()
+        names = ("image", "service", "photo", "status", "key", "handle", "picture", "fix", "size")
         return known_values(**{name: values[name] for name in names})
     row = {"image": sent.image, "service": sent.service, "status": sent.status}
     row.update(_problem_row(sent.problem, True))
@@ -10764,6 +10836,7 @@ class Journal:
         self._lock: Optional[io.FileIO] = None
         self._tail = _Tail(os.path.join(self.state, "journal.jsonl"))
         self._index = _Index()
+        self._told = False  # whether damaged lines have been said
 
     @property
     def path(self) -> str:
@@ -10813,6 +10886,10 @@ class Journal:
         """What is known of a sequence at a service; None = nothing."""
         return self._index.manifests.get((service, identity))
 
+    def manifests(self, service: str) -> List[Manifest]:
+        """What is known of all sequences at a service."""
+        return [one for one in self._index.manifests.values() if one.service == service]
+
     @property
     def is_local(self) -> bool:
         """Whether it tells of images only, and of no upload."""
@@ -10837,7 +10914,7 @@ class Journal:
                 stream.seek(place[0])
                 row = parsed(stream.read(place[1]).decode("latin-1"))
         except OSError as error:
-            raise self._unreadable(error) from error
+            raise unreadable_journal(self.path, error) from error
         with contextlib.suppress(*DAMAGED):
             if isinstance(row, dict):
                 return unpack_clip(row)._replace(video=name)
@@ -10883,13 +10960,13 @@ class Journal:
         try:
             stream = open_file(self.path)
         except OSError as error:
-            raise self._unreadable(error) from error
+            raise unreadable_journal(self.path, error) from error
         with stream:
             for name in names:
                 try:
                     found = self._line(stream, name, timed)
                 except OSError as error:
-                    raise self._unreadable(error) from error
+                    raise unreadable_journal(self.path, error) from error
                 yield None if found is None else found[1]
 
     def _line(
@@ -10905,11 +10982,24 @@ class Journal:
         found = self._whole(stream.read(place[1]), name, timed)
         if found is not None:
             return found
-        LOG.warning("%s: a damaged line about %s is ignored", self.path, name)
+        self._tell_damaged(stream)
         stream.seek(0)
         for text in stream:
             found = self._whole(text, name) or found
         return found
+
+    def _tell_damaged(self, stream: BinaryIO) -> None:
+        """Say once which images have a last line that is damaged."""
+        if self._told:
+            return
+        self._told, names = True, []
+        for key, (offset, length) in self._index.images.items():
+            stream.seek(offset)
+            if self._whole(stream.read(length), key) is None:
+                names.append(key)
+        more = f", and {len(names) - 1} about other images" if len(names) > 1 else ""
+        about = names[0] if names else "an image"
+        LOG.warning("%s: a damaged line about %s is ignored%s", self.path, about, more)
 
     def _whole(self, text: bytes, name: str, timed: bool = True) -> Optional[Tuple[bytes, Image]]:
         """A line about an image, None where it is about something else or damaged."""
@@ -10963,10 +11053,7 @@ class Journal:
                     tail.lines += 1
         except OSError as error:
             self._index, self._tail = _Index(), _Tail(self.path)
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: OSError) -> BadJournal:
-        return unreadable_journal(self.path, error)
+            raise unreadable_journal(self.path, error) from error
 
     def _take(self, text: bytes) -> None:
         """Remember what a line says; one that is damaged is left out."""
@@ -11481,6 +11568,28 @@ def say_zones(timed: List[Moment], notes: Notes) -> None:
         )
 
 
+def say_changed_hours(timed: List[Moment], zone: Optional[str], notes: Notes) -> None:
+    """Say which images were taken where the clocks of a zone are changed, by which its hours are
+    there twice or not at all.
+    """
+    if zone is None:
+        return
+    odd: List[Tuple[float, str, float]] = []  # time, name, offset
+    for image, when, capture in timed:
+        if capture is not None and capture.zone in ("--local_time", "--timezone"):
+            local = capture.time + capture.offset
+            if zone_offset(zone, local) != zone_offset(zone, local, fold=1):
+                odd.append((when, image.path.name, capture.offset))
+    if odd:
+        _, name, offset = min(odd)
+        notes.say(
+            f"{plural(len(odd), 'image')} from {name} on were taken in an hour that the clocks of "
+            "this zone show twice, or not at all, when they are changed: the zone before the "
+            f"change is taken, {format_offset(offset)}; if that is wrong, process them by "
+            "themselves with --timezone and the offset"
+        )
+
+
 def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
     """Say in which direction an offset of the camera's clock counts."""
     if ahead and timed:
@@ -11495,19 +11604,21 @@ ERA_S = 1024 * 7 * DAY_S  # seconds after which the week number of GPS begins an
 def in_this_era(
     folders: Sequence[List[Moment]], track: Optional[Track], notes: Notes
 ) -> Optional[Track]:
-    """The track; 1024 weeks later, or 2048, where that alone makes it meet the images: loggers
-    count weeks with ten bits.
+    """The track; 1024 weeks later, or 2048, or earlier, where that alone makes it meet the images:
+    loggers count weeks with ten bits, and some guess how often they began anew.
     """
     times = [moment.time for moments in folders for moment in moments]
     if track is None or not times:
         return track
     slack = OFFSETS_IN_USE[-1]  # the zone of the images may not be known yet
-    for eras in (1, 2):
+    for eras in (1, 2, -1, -2):
         first, last = (track.points[end].time + eras * ERA_S for end in (0, -1))
         if first - slack <= min(times) and max(times) <= last + slack:
+            apart, back = abs(eras) * 1024, eras < 0
+            where, moved = ("after", "earlier") if back else ("before", "later")
             notes.say(
-                f"the track is {eras * 1024} weeks before the images: its logger counts weeks with "
-                f"ten bits; it is taken {eras * 1024} weeks later"
+                f"the track is {apart} weeks {where} the images: its logger counts weeks with ten "
+                f"bits; it is taken {apart} weeks {moved}"
             )
             points = [fix._replace(time=fix.time + eras * ERA_S) for fix in track.points]
             return track._replace(points=points)
@@ -11548,20 +11659,30 @@ def _say_zone(timed: Sequence[Moment], track: Track, meeting: int, notes: Notes)
     return True
 
 
+def _could_meet(times: Sequence[float], track: Track, meeting: int, notes: Notes) -> bool:
+    """Say how many of some times, in order, are those of a track, and when both were; gives whether
+    the track is of a clock that was set.
+    """
+    first, last = track.points[0].time, track.points[-1].time
+    notes.say(
+        f"only {meeting} of {len(times)} images were taken while the track was recorded: images "
+        f"{format_time(times[0])} to {format_time(times[-1])}, track {format_time(first)} to "
+        f"{format_time(last)} (UTC)"
+    )
+    if first < GPS_TIMES_FROM:
+        notes.say("the date of the track cannot be: the clock of its logger was never set")
+        return False
+    return True
+
+
 def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
     """Say image range against track range where fewer than half of the images meet the track, and
     what would help.
     """
-    times = sorted(moment.time for moment in timed)
+    times, first = sorted(moment.time for moment in timed), track.points[0].time
     inside = functools.partial(_inside, times, track)
-    if not times or inside(0) * 2 >= len(times):
+    if not times or inside(0) * 2 >= len(times) or not _could_meet(times, track, inside(0), notes):
         return
-    first, last = track.points[0].time, track.points[-1].time
-    notes.say(
-        f"only {inside(0)} of {len(times)} images were taken while the track was recorded: images "
-        f"{format_time(times[0])} to {format_time(times[-1])}, track {format_time(first)} to "
-        f"{format_time(last)} (UTC)"
-    )
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
     days = round((times[0] - first) / DAY_S)
@@ -12203,6 +12324,7 @@ def _say_times(
 ) -> None:
     """Say which zones there are, what the clocks show, and whether the track fits to it."""
     say_zones(timed, notes)
+    say_changed_hours(timed, options.clockwork.zone, notes)
     say_offset(timed, options.offset_time, notes)
     if track is not None:
         say_ranges(timed, track, notes)
@@ -12593,7 +12715,10 @@ def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Found
     sent = journal.sent(service, name)
     if sent is None or not sent.arrived:
         return False
-    return found is None or not sent.photo or sent.photo == photo_id(name, found)
+    if found is None:
+        return True
+    same = not sent.photo or sent.photo == photo_id(name, found)
+    return same and (sent.size is None or sent.size == found.size)
 
 
 def is_outdated(image: Image, sent: Sent) -> bool:
@@ -12910,6 +13035,16 @@ class Place:
     def __init__(self, folder: str, journal: Journal) -> None:
         self.folder, self.journal = folder, journal
         self._ours: Optional[Dict[str, Image]] = None  # images by the digest of what we wrote
+        self._finished: Dict[str, Dict[str, Set[str]]] = {}  # service -> as of finished_in
+
+    def finished_in(self, service: str) -> Dict[str, Set[str]]:
+        """The images of the sequences that begin in the folder and are finished -> their ids."""
+        if service not in self._finished:
+            found = self._finished[service] = {}
+            for manifest in self.journal.manifests(service):
+                for name in manifest.images if manifest.cluster is not None else ():
+                    found.setdefault(name, set()).add(manifest.id)
+        return self._finished[service]
 
     def known_again(self, image: Optional[Image], found: Found) -> Optional[Image]:
         """What is known of an image, or of that of another name whose Exif block, written by us, it
@@ -13097,6 +13232,8 @@ class _Reading:
         """The images that the service of the run has, and how they were sent."""
         found = {}
         for path, image in self.images.items() if self.course.service else ():
+            if image.aside is not None and image.aside.status == "failed":
+                continue  # whatever was sent, it is not what is there now
             home = places.get(os.path.dirname(str(path)))
             if home and is_uploaded(home.journal, self.course.service, path.name, image.found):
                 sent = home.journal.sent(self.course.service, path.name)
@@ -13322,10 +13459,14 @@ def gather_basis(course: Course, config: Configuration, notes: Notes) -> Known:
 
 
 def gather_known(
-    basis: Known, images: Sequence[Image], course: Course, config: Configuration, notes: Notes
+    images: Sequence[Image],
+    course: Course,
+    config: Configuration,
+    notes: Notes,
+    basis: Optional[Known] = None,
 ) -> Known:
     """What a run needs to know beside its images: the basis, the track, the secret."""
-    known, options = basis, course.options
+    known, options = basis or gather_basis(course, config, notes), course.options
     if GEOTAG in course.steps:
         known = known._replace(guides=gather_guides(options[Geotagging], notes))
     if DESCRIPTION in course.steps and (course.master or any(map(is_signed, images))):
@@ -13731,7 +13872,7 @@ def _worked(
         _say_strays(gathered.images, notes)
         if options[SequenceOptions].merge_folders:
             say_apart(places, notes)
-        known = gather_known(basis.known, gathered.images, course, config, notes)
+        known = gather_known(gathered.images, course, config, notes, basis.known)
         gathered = gathered._replace(known=known, videos=basis.videos)
         lasting = notes.lines[begun:]
         work = plan(gathered, course)
@@ -14141,11 +14282,17 @@ def _row_time(text: str, cells: List[str], options: CsvColumns) -> float:
     """The capture time of a row in seconds UTC; raises ValueError, IndexError."""
     if options.convert_gps_time:
         column = options.gps_week_column
-        week = 0 if column is None else int(finite(cells[column - 1]))
-        return gps_to_utc(week * 7 * DAY_S + finite(text))
+        week, seconds = 0 if column is None else int(finite(cells[column - 1])), finite(text)
+        if column is not None and not 0 <= seconds < 7 * DAY_S:
+            raise ValueError("more seconds than a week has")
+        return gps_to_utc(week * 7 * DAY_S + seconds)
     if options.convert_utc_time:
-        return epoch(text)
-    return parse_by_format(text.strip(), options.time_format)
+        when = epoch(text)
+    else:
+        when = parse_by_format(text.strip(), options.time_format)
+    if when < 0:
+        raise ValueError("a time before 1970: it has no date, or the wrong one")
+    return when
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -14193,7 +14340,7 @@ def row_values(cells: List[str], options: CsvColumns) -> Given:
         lat=_number_in(lat, 90.0),
         lon=_number_in(lon, 180.0),
         heading=None if turned is None else turned % 360.0,
-        alt=_number_in(alt, 1e6),
+        alt=_number_in(alt, HIGHEST_M),
     )
     format_time(given.time or 0.0)  # raises OverflowError beyond the calendar
     if (given.lat, given.lon) == (0.0, 0.0):
@@ -14315,6 +14462,9 @@ def _in_order_of_names(
     )
 
 
+_MARK_NAMES = {mark: word for word, mark in DELIMITERS.items()}
+
+
 def match_rows(
     rows: List[TableRow], images: Sequence[Image], options: CsvColumns
 ) -> Tuple[Dict[Path, TableRow], List[Problem]]:
@@ -14337,8 +14487,10 @@ def match_rows(
             out[paths[0]] = row
         else:
             wrong = f"line {row.line} {wrong}"
+            mark = separator_of(name)  # in a cell: perhaps not what is between cells
+            remedy = f"is it --delimiter {_MARK_NAMES[mark]}?" if mark else "mend that line"
             bad[row.line] = Problem(
-                "bad_row", wrong, file=options.csv_path, value=name, remedy="mend that line"
+                "bad_row", wrong, file=options.csv_path, value=name, remedy=remedy
             )
     return out, [bad[line] for line in sorted(bad)]
 
@@ -14366,7 +14518,9 @@ def _with_row(
         return image._replace(given=given._replace(left_out=given.left_out or None))
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         wrong = f"line {row.line} of {options.csv_path} does not parse"
-        return fail_now(image, Problem("bad_row", wrong, value=str(error), remedy="mend that line"))
+        styled = "does not match format" in str(error)
+        remedy = "give --time_format as its column has it" if styled else "mend that line"
+        return fail_now(image, Problem("bad_row", wrong, value=str(error), remedy=remedy))
 
 
 def _laid_over(before: Optional[Given], now: Given) -> Given:
@@ -14800,7 +14954,10 @@ class Ffmpeg:
             )
         found = json.loads(ran.output)
         if not found.get("streams"):
-            raise ToolError("no_pictures", "has no pictures", file=path, remedy="leave it out")
+            torn = is_cut_off(path)
+            wrong = CUT_INDEX if torn else "has no pictures"
+            remedy = "copy it from the card again" if torn else "leave it out"
+            raise ToolError("no_pictures", wrong, file=path, remedy=remedy)
         tracks = {stream.get("index"): stream for stream in found["streams"]}
         footage = _footage(path, found["streams"][0], found.get("format", {}), read_movie(path))
         return footage._replace(look=footage.look._replace(lenses=len(tracks)))
@@ -16956,9 +17113,11 @@ def search_images(server: Server, url: str, token: str, size: str) -> Search:
     their size.
     """
     request = Request("GET", url, bearing_token(token), most=SEARCH_BYTES)
-    answer = server.repeated(url, lambda: server.request(request), bool).row
-    rows, paging = answer.get("data"), answer.get("paging")
-    good = [row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict)]
+    answer = server.repeated(
+        url, lambda: server.request(request), lambda row: isinstance(row.get("data"), list)
+    ).row
+    rows, paging = answer.get("data") or [], answer.get("paging")
+    good = [row for row in rows if isinstance(row, dict)]
     following = str(paging.get("next")) if isinstance(paging, dict) else ""
     return Search(url, {str(row.get("id")): _shot(row, size) for row in good}, following)
 
@@ -17008,16 +17167,24 @@ class History:
             "into two folders would go up twice"
         )
 
-    def before(self, picture: str, path: str) -> Optional[Arrival]:
+    def before(
+        self,
+        picture: str,
+        path: str,
+        picture_of: Optional[Callable[[str], Optional[str]]] = None,
+    ) -> Optional[Arrival]:
         """How a photo that is found at a path arrived before this run; None where it did not, or
         where it is a twin, with the same picture and time, of one that is still beside it.
+        picture_of tells what the file of a name in the same folder has now; None = still the same.
         """
         one = self._known(picture)
         if one is None or one.folder != real_folder(path):
             return one
         first = os.path.join(one.folder, one.image)
         with contextlib.suppress(OSError):
-            return one if os.path.samefile(first, path) else None
+            if not os.path.samefile(first, path):
+                there = picture if picture_of is None else picture_of(one.image)
+                return None if there == picture else one
         return one
 
     def keep(self, photos: Iterable[Tuple[str, str]]) -> None:
@@ -17169,6 +17336,7 @@ class Parcel:
     handle: str = ""  # what the service gave for it
     problem: Optional[Problem] = None  # why it failed; of one that is due: in an earlier run
     arrival: Optional[Arrival] = None  # how the service got it from another folder
+    finished: bool = False  # whether it is part of another sequence that is finished
 
     @property
     def path(self) -> str:
@@ -17262,7 +17430,7 @@ class Batch:
     def left(self, manifest: Optional[Manifest]) -> List[Parcel]:
         """The images at the service that a manifest does not name."""
         there = set(manifest.images if manifest else ())
-        mine = [parcel for parcel in self.parcels if parcel.state in ARRIVED]
+        mine = [one for one in self.parcels if one.state in ARRIVED and not one.finished]
         return [parcel for parcel in mine if self.name_of(parcel) not in there]
 
     def open_by(self, manifest: Optional[Manifest]) -> bool:
@@ -17271,7 +17439,7 @@ class Batch:
             return True
         if manifest is not None:
             return manifest.cluster is None
-        return any(parcel.state != ELSEWHERE for parcel in self.parcels)
+        return any(one.state != ELSEWHERE and not one.finished for one in self.parcels)
 
 
 class Shipment:
@@ -17311,9 +17479,37 @@ class Shipment:
                 outcome = self._take(place, path, image)
                 if outcome is not None:
                     self.outcomes[path] = outcome
+        self._add_gone(place, names)
         for batch in self.batches.values():
             if batch.parcels[-1].place is place:  # in natural order, which sort keeps among equals
                 batch.parcels.sort(key=lambda parcel: parcel.fix.time if parcel.fix else 0.0)
+
+    def _add_gone(self, place: Place, names: Sequence[str]) -> None:
+        """Add the images that are at the service and no longer in their folder, to those of their
+        sequences that are finished with them.
+        """
+        here = set(map(name_key, names))
+        sent = [one for one in place.journal.all_sent() if name_key(one.image) not in here]
+        gone = [one for one in sent if (one.service, one.status) == (self.service, "sent")]
+        for one, image in zip(gone, place.journal.images([one.image for one in gone])):
+            if image is None or image.found is None or not image.sequence or image.fix is None:
+                continue
+            home = self._home_of(image, place)
+            batch = self.batches.get((home.folder, image.sequence)) if home else None
+            if batch is not None and one.photo == photo_id(one.image, image.found):
+                path = os.path.join(place.folder, one.image)
+                goods = Goods(path, image.found, place, image.fix)
+                parcel = Parcel(goods, THERE, one.handle or "")
+                parcel.finished = self._is_finished(batch, parcel)
+                batch.parcels.append(parcel)
+
+    def _is_finished(self, batch: Batch, parcel: Parcel) -> bool:
+        """Whether an image is in a finished sequence, and that is another one than its own."""
+        for home in (batch.place, parcel.place):
+            name = name_from(home.folder, parcel.place.folder, parcel.name)
+            if home.finished_in(self.service).get(name, set()) - {batch.identity}:
+                return True
+        return False
 
     def add_video(self, path: str, clip: Clip) -> None:
         """Add a video of a folder that is open, or note why it is not sent."""
@@ -17366,9 +17562,14 @@ class Shipment:
         what is wrong with it is said when it is sent.
         """
         found = image.found or NOTHING_FOUND
-        with contextlib.suppress(OSError, ToolError):
-            if not is_same_file(image, os.stat(path)):
-                found = as_read(Path(path), image, read_found(path), self.config).found or found
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            if is_same_file(image, status):
+                return found
+            try:
+                return as_read(Path(path), image, read_found(path), self.config).found or found
+            except ToolError:
+                return found._replace(size=status.st_size)
         return found
 
     def _take_described(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
@@ -17404,6 +17605,7 @@ class Shipment:
             return  # nothing yet, or another photo that had the same name
         if sent.arrived and (sent.fix != parcel.where or not _is_other_content(parcel)):
             self._there(parcel, sent)
+            parcel.finished = self._is_finished(batch, parcel)
         elif sent.problem is not None:
             parcel.problem = sent.problem._replace(file=parcel.path)
 
@@ -17572,6 +17774,19 @@ def ready_image(place: Place, name: str, config: Configuration) -> Ready:
         raise _vanished(path, error) from error
 
 
+def picture_at(place: Place, name: str, config: Configuration) -> Optional[str]:
+    """What stands for the picture of an image as it is now; None where it cannot be read."""
+    path = os.path.join(place.folder, name)
+    with contextlib.suppress(OSError, ToolError):
+        image, found = place.journal.image(name), read_found(path)
+        if image is not None:
+            found = as_read(Path(path), image, found, config).found or found
+        with open_file(path) as stream:
+            head = read_head(stream, path).data
+            return picture_id(digest_of(stream, path, head, len(head)).picture, found)
+    return None
+
+
 def _vanished(path: str, error: OSError) -> UploadError:
     cause, remedy = error.strerror or str(error), "put it back and run the same command again"
     return UploadError("vanished", "cannot be read any more", file=path, value=cause, remedy=remedy)
@@ -17659,18 +17874,9 @@ def _cut_out(
         yield b"".join(parts)
 
 
-# ---- Upload -------------------------------------------------------------------------------------
-# Here: the crew of threads that sends images and videos; what is sent, journaled.
-# Not here: which images are ready, requests, sockets.
-
-FLUSH_S = 2.0  # seconds after which the journal of an upload is flushed
-SHOW_S = 0.5  # seconds after which it is shown how far a file is
-VIDEO_PIECE = 1 << 20  # bytes of a video sent at a time
-ENDS_RUN = (  # errors that would be the same for every image
-    "unreachable",
-    "bad_certificate",
-    "bad_proxy",
-)
+# ---- Crew ---------------------------------------------------------------------------------------
+# Here: the threads of an upload, and the accounts that they work for.
+# Not here: what they send.
 
 
 class Crew:
@@ -17700,7 +17906,8 @@ class Crew:
             self.wire.stop.set()
             deadline = time.monotonic() + 2.0
             for worker in workers:
-                worker.join(max(0.0, deadline - time.monotonic()))
+                if worker.ident is not None:  # it was started
+                    worker.join(max(0.0, deadline - time.monotonic()))
         self.raise_crash()
 
     def raise_crash(self) -> None:
@@ -17738,6 +17945,67 @@ class Crew:
         self.wire.stop.set()
 
 
+def check_owner(owner: Optional[str], name: str) -> None:
+    """Raise NotAuthorized for a token that is of another account than the one named."""
+    if owner is not None and owner.casefold() != name.casefold():
+        wrong = f"this token belongs to {owner}, not to {name}"
+        remedy = f"authenticate --user_name {owner}, or give the token of {name}"
+        raise NotAuthorized("other_account", wrong, remedy=remedy)
+
+
+class Accounts:
+    """The tokens of a run; whose each is, the service is asked once, before it is used."""
+
+    def __init__(self, server: Server) -> None:
+        self.tokens: Dict[Optional[str], str] = {}  # user -> access token
+        self._server, self._guard = server, threading.Lock()
+        self._answers: Dict[str, Optional[NotAuthorized]] = {}  # user -> what is wrong
+
+    def add(self, user: Optional[str], token: str, believed: bool) -> None:
+        """Know the token of a user; believed: without asking whose it is."""
+        self.tokens[user] = token
+        if believed and user is not None:
+            self._answers[user] = None
+
+    def token(self, user: Optional[str]) -> str:
+        """The token of a user; raises NotAuthorized for one of another account. A service that does
+        not say whose it is, is believed.
+        """
+        token = self.tokens[user]
+        if user is None:
+            return token
+        with self._guard:
+            if user not in self._answers:
+                self._answers[user] = self._asked(user, token)
+            wrong = self._answers[user]
+        if wrong is not None:
+            raise wrong
+        return token
+
+    def _asked(self, user: str, token: str) -> Optional[NotAuthorized]:
+        try:
+            check_owner(who_am_i(self._server, token)[0], user)
+        except NotAuthorized as error:
+            return error
+        except UploadError as error:
+            LOG.debug("whose token it is, is not known: %s", error)
+        return None
+
+
+# ---- Upload -------------------------------------------------------------------------------------
+# Here: images and videos are sent by a crew, and what is sent is journaled.
+# Not here: which images are ready, requests, sockets.
+
+FLUSH_S = 2.0  # seconds after which the journal of an upload is flushed
+SHOW_S = 0.5  # seconds after which it is shown how far a file is
+VIDEO_PIECE = 1 << 20  # bytes of a video sent at a time
+ENDS_RUN = (  # errors that would be the same for every image
+    "unreachable",
+    "bad_certificate",
+    "bad_proxy",
+)
+
+
 def _ends_run(error: ToolError) -> bool:
     ending = isinstance(error, (NotAuthorized, BadJournal, CannotWrite))
     return ending or error.problem.code in ENDS_RUN
@@ -17750,7 +18018,7 @@ class Sender:
         self.shipment, self.server, self.ui = shipment, server, ui
         self.crew = Crew(server.wire)
         self.hold = hold  # whether complete sequences are left open
-        self.tokens: Dict[Optional[str], str] = {}  # user -> access token
+        self.accounts = Accounts(server)
         self._turns = _Turns()
         self._pulse = _Pulse()
 
@@ -17811,7 +18079,8 @@ class Sender:
                 self.server.wait(0.0)
                 journal.append([line], flush=False)
                 entity = Entity(key, ready.size, functools.partial(self._pieces, ready))
-                handle = put_entity(self.server, entity, self.tokens[batch.user], begun or again)
+                token = self.accounts.token(batch.user)
+                handle = put_entity(self.server, entity, token, begun or again)
         except ToolError as error:
             if _ends_run(error):
                 raise
@@ -17858,7 +18127,8 @@ class Sender:
         """The line of an image that is about to be sent."""
         picture = picture_id(ready.picture, parcel.found)
         service, photo = self.shipment.service, parcel.photo
-        line = Sent(parcel.name, service, "started", photo, ready.key)
+        size = parcel.found.size if parcel.clip is None else None
+        line = Sent(parcel.name, service, "started", photo, ready.key, size=size)
         return line._replace(picture=picture, fix=parcel.where)
 
     def _is_there(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
@@ -17871,12 +18141,17 @@ class Sender:
         self._settle(batch, parcel, before)
         return True
 
+    def _picture_of(self, place: Place, name: str) -> Optional[str]:
+        """What stands for the picture of an image as it is now; None where it cannot be read."""
+        return picture_at(place, name, self.shipment.config)
+
     def _came_before(self, parcel: Parcel, picture: str) -> bool:
         """Whether a photo came to the service from elsewhere."""
         sent = parcel.place.journal.sent(self.shipment.service, parcel.name)
         if parcel.clip is not None and sent is not None and sent.status == "sent":
             return False  # its content is another now
-        parcel.arrival = self.shipment.history.before(picture, parcel.path)
+        beside = functools.partial(self._picture_of, parcel.place)
+        parcel.arrival = self.shipment.history.before(picture, parcel.path, beside)
         return parcel.arrival is not None
 
     def _is_elsewhere(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
@@ -17947,11 +18222,9 @@ class Sender:
 
     def _note(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image."""
-        home, problem, name = batch.place.journal, line.problem, batch.name_of(parcel)
-        manifest = home.manifest(self.shipment.service, batch.identity)
-        if problem is None and manifest and manifest.cluster and name in manifest.images:
-            others = tuple(one for one in manifest.images if one != name)
-            home.append([manifest._replace(images=others)], flush=False)  # another of this name
+        problem = line.problem
+        for home in (batch.place, parcel.place) if problem is None else ():
+            self._take_out(home, name_from(home.folder, parcel.place.folder, parcel.name))
         parcel.place.journal.append([line], flush=False)
         self._pulse.settled += parcel.state == DUE
         state = ELSEWHERE if line.status == "elsewhere" else SENT
@@ -17959,6 +18232,32 @@ class Sender:
         parcel.handle, parcel.problem = line.handle or "", problem
         if parcel.state == SENT and self._pulse.due():
             self._flush()
+
+    def _take_out(self, home: Place, name: str) -> None:
+        """Note that what finished sequences have under a name is another picture, or was sent with
+        another time or position.
+        """
+        for identity in home.finished_in(self.shipment.service).pop(name, ()):
+            manifest = home.journal.manifest(self.shipment.service, identity)
+            if manifest is not None:
+                others = tuple(one for one in manifest.images if one != name)
+                home.journal.append([manifest._replace(images=others)], flush=False)
+
+    def look_again(self) -> None:
+        """Look at the images that arrived before and whose files have changed since: one with
+        another picture is to be sent, of others the new size is journaled.
+        """
+        for parcel in list(self.shipment.parcels):
+            journal, size = parcel.place.journal, parcel.found.size
+            sent = journal.sent(self.shipment.service, parcel.name)
+            if sent is None or sent.size in (None, size) or parcel.clip:
+                continue
+            if parcel.state not in (*ARRIVED, ELSEWHERE) or not os.path.exists(parcel.path):
+                continue
+            if self._picture_of(parcel.place, parcel.name) == sent.picture:
+                journal.append([sent._replace(size=size)], flush=False)
+            else:
+                parcel.state, parcel.handle, parcel.finished = DUE, "", False
 
     def try_finish(self, batch: Batch) -> None:
         """Finish a sequence, unless it is to be held; one that cannot be finished is recorded."""
@@ -18004,11 +18303,12 @@ class Sender:
         text = json.dumps(manifest).encode("ascii")
         key = f"uuid_{hashlib.md5(text).hexdigest()}.json"
         entity = Entity(key, len(text), lambda at: [text[at:]])
-        return key, put_entity(self.server, entity, self.tokens[batch.user], False)
+        return key, put_entity(self.server, entity, self.accounts.token(batch.user), False)
 
     def _confirm(self, batch: Batch, line: Manifest) -> None:
         """Have the service finish a video, or a sequence by its manifest, and journal that."""
-        token, kind = self.tokens[batch.user], VIDEO_TYPE if batch.is_video else MANIFEST_TYPE
+        token = self.accounts.token(batch.user)
+        kind = VIDEO_TYPE if batch.is_video else MANIFEST_TYPE
         handle = line.handle or ""
         with self._turns.take(handle):  # two videos may be the very same bytes
             cluster = self._turns.finished.get(handle)
@@ -18510,7 +18810,7 @@ def log_in(options: Options, ui: Ui) -> Report:
     token = _clean(token, "access token")
     user_name, key = who_am_i(server, token)
     server.wire.hang_up()
-    _check_owner(user_name, name)
+    check_owner(user_name, name)
     kept.update(MAPSettingsUsername=name if user_name is None else user_name)
     kept.update(MAPSettingsUserKey=key or "")
     kept[USER_TOKEN] = token
@@ -18519,14 +18819,6 @@ def log_in(options: Options, ui: Ui) -> Report:
     notes.say(f"stored credentials for {name} in {config.path}{leads}")
     facts: Dict[str, object] = {"user_name": name, "user_key": key}
     return Report("authenticate", 1, told=Told("account stored", notes.lines, facts=facts))
-
-
-def _check_owner(owner: Optional[str], name: str) -> None:
-    """Raise NotAuthorized for a token that is of another account than the one named."""
-    if owner is not None and owner.casefold() != name.casefold():
-        wrong = f"this token belongs to {owner}, not to {name}"
-        remedy = f"authenticate --user_name {owner}, or give the token of {name}"
-        raise NotAuthorized("other_account", wrong, remedy=remedy)
 
 
 def _list_accounts(config: Configuration) -> Report:
@@ -18799,17 +19091,17 @@ def _send(sender: Sender, service: Service, asked: UploadOptions) -> None:
     wanted = asked.retry_failed == "yes" or asked.retry_failed != "no" and ui.ask is None
     if before and not wanted and (asked.retry_failed == "no" or not agreed(ui, question)):
         _leave_failed(shipment)
+    sender.look_again()
     jobs, batches = shipment.jobs(), shipment.open_batches()
     if not jobs and not any(batch.complete for batch in batches):
         return
     for batch in batches:
-        if batch.user not in sender.tokens:
-            rehearsal = service.rehearsal
-            token = "stand-in" if rehearsal else token_of(batch.user, shipment.config)
-            sender.tokens[batch.user] = token
+        if batch.user not in sender.accounts.tokens:
+            token = "stand-in" if service.rehearsal else token_of(batch.user, shipment.config)
+            sender.accounts.add(batch.user, token, service.rehearsal)
     organizations = {batch.organization: batch for batch in batches if batch.organization}
     for organization, batch in organizations.items():
-        check_organization(server, str(organization), sender.tokens[batch.user])
+        check_organization(server, str(organization), sender.accounts.tokens[batch.user])
     server.wire.hang_up()
     sender.run(jobs, number_of("NUMBER_THREADS", 4))
     held = len(sender.held)
@@ -21900,7 +22192,7 @@ def _value_range(problems: Sequence[Problem]) -> str:
     numbers = [re.match(r"(-?\d+(?:\.\d+)?)(\D.*)\Z", value) for value in values]
     rests = {match.group(2) for match in numbers if match}
     if not all(numbers) or len(rests) != 1:
-        return ""
+        return values[0] + ", and so on" if values[0] else ""
     found = sorted((match.group(1) for match in numbers if match), key=float)
     return f"{found[0]} to {found[-1]}{rests.pop()}"
 
@@ -21911,7 +22203,8 @@ def cause_lines(problems: Sequence[Problem], verbose: bool) -> List[str]:
     """
     groups: Dict[Tuple[str, str, str], List[Problem]] = {}
     for problem in problems:
-        groups.setdefault((problem.code, problem.wrong, problem.remedy), []).append(problem)
+        wrong = re.sub(r"^line \d+ of", "a line of", problem.wrong)
+        groups.setdefault((problem.code, wrong, problem.remedy), []).append(problem)
     lines: List[str] = []
     for group in groups.values():
         if verbose or len(group) <= _CAUSES_ALONE:
@@ -21924,8 +22217,31 @@ def cause_lines(problems: Sequence[Problem], verbose: bool) -> List[str]:
     return lines
 
 
-def summary_of(told: Report, verbose: bool, failed_count: Optional[int] = None) -> List[str]:
-    """The lines of a summary; found is always done plus skipped plus failed."""
+def _trouble_lines(problems: Sequence[Problem], verbose: bool) -> List[str]:
+    """A line for each thing that is wrong with no single image; of many lines of a table with one
+    fault the first, and how many there are.
+    """
+    groups: Dict[Tuple[str, str, str], List[Problem]] = {}
+    for problem in problems:
+        wrong = re.sub(r"^line \d+ ", "line ", problem.wrong)
+        groups.setdefault((problem.file, wrong, problem.remedy), []).append(problem)
+    lines: List[str] = []
+    for group in groups.values():
+        if verbose or len(group) <= _CAUSES_ALONE:
+            lines.extend(f"  {problem}" for problem in group)
+        else:
+            lines.append(
+                f"  {group[0]}, and {len(group) - 1} more lines alike; --verbose names all"
+            )
+    return lines
+
+
+def summary_of(
+    told: Report, verbose: bool, failed_count: Optional[int] = None, failing: bool = False
+) -> List[str]:
+    """The lines of a summary; found is always done plus skipped plus failed. verbose: with every
+    file that is not done, failing: with every one that failed.
+    """
     lines: List[str] = []
     listed = {problem.file for problem in told.failed}
     for part in told.parts:  # what fails there fails here too, and is named once
@@ -21940,8 +22256,9 @@ def summary_of(told: Report, verbose: bool, failed_count: Optional[int] = None) 
         lines.append(f"  skipped {len(names)}: {skip_words(reason)}")
         if verbose or reason == SKIP_KIND:
             lines.extend("    " + name for name in names)
-    lines.extend(cause_lines(told.failed, verbose))
-    lines.extend(f"  {line}" for line in [*told.all_trouble, *told.told.lines])
+    lines.extend(cause_lines(told.failed, verbose or failing))
+    lines.extend(_trouble_lines(told.all_trouble, verbose))
+    lines.extend(f"  {line}" for line in told.told.lines)
     return lines
 
 
@@ -22398,8 +22715,8 @@ def _show(told: Report, arguments: argparse.Namespace, handler: Narrator) -> Non
         print_line(json.dumps(told.as_json(), sort_keys=True), sys.stdout)
     elif not quiet or told.exit_code or told.tool in _SPEAKING:
         whole = getattr(arguments, "verbose", False)
-        whole = whole or getattr(arguments, "list_images", None) == "failed"
-        lines = summary_of(told, whole)
+        failing = getattr(arguments, "list_images", None) == "failed"
+        lines = summary_of(told, whole, failing=failing)
         lines += last_lines(told, _program())
         print_line("\n".join(map(shown, lines)), sys.stdout)
     if told.stopped is not None and not (quiet and as_json):
