@@ -3281,15 +3281,25 @@ def remove_file(path: str) -> None:
     patiently(lambda: os.unlink(path))
 
 
-def _take_after(handle: int, part: str, old: os.stat_result, path: str) -> None:
-    """Give a new file the owner and the attributes of the one that it replaces."""
+def _take_after(handle: int, part: str, old: os.stat_result, path: str, strict: bool) -> None:
+    """Give a new file the owner and the attributes of the one that it replaces; strict: raise
+    CannotWrite where the system does not let it have that owner.
+    """
     if os.name == "nt":
         with contextlib.suppress(OSError):
             keep_attributes(handle, part, old)
     new = os.fstat(handle)
     if hasattr(os, "chown") and (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
-        with best_effort():
+        try:
             os.chown(handle, old.st_uid, old.st_gid)
+        except PermissionError as error:
+            if strict:
+                wrong = "is of another user or group, and a file of theirs cannot be made"
+                remedy = "run this as its owner, or with --keep_original"
+                raise CannotWrite("owner", wrong, file=path, remedy=remedy) from error
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
     if hasattr(os, "listxattr"):
         with contextlib.suppress(OSError):
             for name in os.listxattr(path):
@@ -3328,7 +3338,7 @@ def _fill(part: str, chunks: Iterable[Piece], manner: Manner, target: str) -> io
         for chunk in chunks:
             write_all(stream, chunk)
         if old is not None:
-            _take_after(handle, part, old, target)
+            _take_after(handle, part, old, target, manner.shared)
         if mode is not None and os.name == "posix":
             with best_effort():
                 os.chmod(handle, mode)
@@ -5546,16 +5556,25 @@ _PACKET_END = '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 _RDF_END = re.compile(rb"</(\w+):RDF\s*>")
 
 
-def _gpano(rdf: str, width: str, height: str) -> str:
+def _gpano(rdf: str, width: str, height: str, packet: bytes = b"") -> str:
     """The description of a whole equirectangular panorama of these pixels, by the prefix of RDF
-    (developers.google.com/streetview/spherical-metadata).
+    (developers.google.com/streetview/spherical-metadata), without what a packet tells already.
     """
+    told = {
+        "ProjectionType": "equirectangular",
+        "UsePanoramaViewer": "True",
+        "CroppedAreaImageWidthPixels": width,
+        "FullPanoWidthPixels": width,
+        "CroppedAreaImageHeightPixels": height,
+        "FullPanoHeightPixels": height,
+        "CroppedAreaLeftPixels": "0",
+        "CroppedAreaTopPixels": "0",
+    }
+    new = [(name, value) for name, value in told.items() if f"GPano:{name}".encode() not in packet]
     return (
         f'<{rdf}:Description {rdf}:about="" xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"'
-        ' GPano:ProjectionType="equirectangular" GPano:UsePanoramaViewer="True"'
-        f' GPano:CroppedAreaImageWidthPixels="{width}" GPano:FullPanoWidthPixels="{width}"'
-        f' GPano:CroppedAreaImageHeightPixels="{height}" GPano:FullPanoHeightPixels="{height}"'
-        ' GPano:CroppedAreaLeftPixels="0" GPano:CroppedAreaTopPixels="0"/>'
+        + "".join(f' GPano:{name}="{value}"' for name, value in new)
+        + "/>"
     )
 
 
@@ -5576,9 +5595,14 @@ def _gpano_segment(width: int, height: int) -> bytes:
 
 # our own description in a packet, whatever its pixels and the prefix of RDF
 _OUR_MARK = re.compile(
-    re.escape(_gpano("RDF", "0", "0"))
+    re.sub(
+        r"(\\? GPano:\w+=\"[^\"]*\")",
+        r"(?:\1)?",
+        re.escape(_gpano("RDF", "0", "0")),
+    )
     .replace('"0"', r'"\d+"')
     .replace("RDF", r"\w+")
+    .replace('equirectangular")?', 'equirectangular")')  # that is never left out
     .encode("ascii")
 )
 
@@ -5610,7 +5634,8 @@ def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Stretc
     close = _RDF_END.search(packet)
     if close is None:
         raise ValueError(_NOT_MARKED)
-    mark = _gpano(close.group(1).decode("ascii"), *map(str, size)).encode("ascii")
+    rdf, (width, height) = close.group(1).decode("ascii"), map(str, size)
+    mark = _gpano(rdf, width, height, packet).encode("ascii")
     return [
         Stretch(start, end, _xmp_segment(packet[: close.start()] + mark + packet[close.start() :]))
     ]
@@ -6146,14 +6171,14 @@ def at_video(track: Track, seconds: float) -> Optional[float]:
     return None if track.zero is None else track.zero + seconds
 
 
-_FEW = 4  # with fewer pairs nothing is said of a pace
+FEW_TIMES = 4  # with fewer pairs nothing is said of a pace
 
 
 def pace_of(pairs: Sequence[Tuple[float, float]]) -> float:
     """How many times as fast as the pictures a clock runs, by the middle half of (seconds of video
     time, seconds UTC); 1 where that is not known.
     """
-    if len(pairs) < _FEW:
+    if len(pairs) < FEW_TIMES:
         return 1.0
     (begin, first), (end, last) = pairs[len(pairs) // 4], pairs[3 * len(pairs) // 4]
     return (last - first) / (end - begin) if end > begin else 1.0
@@ -8520,7 +8545,10 @@ def _gopro_choices(device: _GoProDevice, created: Optional[float]) -> Iterator[C
     """
     told, samples = device.told[1:] or device.told, device.samples.get(b"GPS5", [])
     yield Choice("GPS9", device.samples.get(b"GPS9", []))
-    if is_uneven(told):
+    if len(told) >= FEW_TIMES and len({utc for _, utc in told}) == 1:
+        video, utc = device.told[0]
+        yield Choice("GPSU that stands still, counted from its first", samples, utc - video)
+    elif is_uneven(told):
         told = going_on(told)
         timed = [sample._replace(time=along(told, sample.video)) for sample in samples]
         yield Choice("GPSU piece by piece", timed)
@@ -9829,13 +9857,29 @@ def _check_reference(movie: Source, trak: MovieBox) -> None:
         raise _bad_video(movie.path, "bad_video", wrong, "", remedy)
 
 
+def _no_movie(movie: Source) -> ToolError:
+    """The error for a file that is no MP4: which other video it is, or what else."""
+    movie.handle.seek(0)
+    begin = movie.handle.read(512)
+    kind = kind_by_content(begin)
+    name = "" if kind is None or kind.name == "a video" else kind.name
+    if begin.startswith(b"\xff\xd8\xff"):
+        name = "a JPEG"
+    if not begin:
+        name = "empty (0 bytes)"
+    if name:
+        wrong = "is no video: it is " + name.replace("photo", "video")
+        return _bad_video(movie.path, "not_video", wrong, "", _COPY_AGAIN)
+    wrong = "is no MP4 or MOV, and only those go up whole"
+    remedy = "--videos sample sends frames of it; ffmpeg can rewrap it: -c copy NAME.mp4"
+    return _bad_video(movie.path, "not_mp4", wrong, "", remedy)
+
+
 def _check_whole(movie: Source) -> None:
     """Raise ToolError for a file that is no movie with one index."""
     kinds = {box.kind for box in movie.top}
     if movie.family != "movie":
-        wrong = "is no MP4 or MOV, and only those go up whole"
-        remedy = "--videos sample sends frames of it; ffmpeg can rewrap it: -c copy NAME.mp4"
-        raise _bad_video(movie.path, "not_mp4", wrong, "", remedy)
+        raise _no_movie(movie)
     parts = movie.child(movie.moov, b"mvex") is not None
     if b"moof" in kinds or parts:
         wrong = "is fragmented: its index is spread over the file"
@@ -10628,7 +10672,7 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
             flush_folder(folder)
         lock = patiently(lambda: io.FileIO(os.path.join(state, "lock"), "a+"))
     except OSError as error:
-        raise os_problem(folder, error) from error
+        raise os_problem(state if os.path.lexists(state) else folder, error) from error
     try:
         locked = _lock_file(lock)
     except OSError as error:
@@ -14677,6 +14721,9 @@ def _spread_given(images: List[Image]) -> List[Image]:
     Those that change are given how much later they are, which holds in any zone, or another time
     where they were given one.
     """
+    unread = [one for one in images if one.aside is not None and one.aside.reason == UNREADABLE]
+    if unread:  # where it belongs among the others, the next run may know
+        return [_waiting_for(image, unread[0]) for image in images]
     good = [image for image in in_order(images) if image.outcome is None and image.time is not None]
     times, _ = spread_ties([image.time or 0.0 for image in good])
     new = {image.path: when for image, when in zip(good, times) if when != image.time}
@@ -14691,6 +14738,14 @@ def _spread_given(images: List[Image]) -> List[Image]:
             later = (given.later or 0.0) + when - (image.time or 0.0)
             out.append(image._replace(given=given._replace(later=later)))
     return out
+
+
+def _waiting_for(image: Image, other: Image) -> Image:
+    """An image that cannot be placed before another one has been read."""
+    if image.outcome is not None:
+        return image
+    wrong, again = "waits for one beside it that cannot be read now", "run the same command again"
+    return fail_now(image, Problem("waits", wrong, value=other.path.name, remedy=again))
 
 
 def _unchanged(image: Image, reason: str) -> Image:
@@ -14713,6 +14768,16 @@ class _Between:
                 if (image.given or NOTHING_GIVEN).filled != (fix.lat, fix.lon):
                     self.known[when] = fix
         self.times = sorted(self.known)
+        self.holes: List[float] = []  # seconds between those around each that is far from both
+
+    def say(self, folder: str, notes: Notes) -> None:
+        """Say how many positions are guesses between places far apart in time."""
+        if self.holes:
+            notes.say(
+                f"{folder}: {plural(len(self.holes), 'position')} between images that are more "
+                f"than {HOLE_S:.0f} s apart, at most {max(self.holes):.0f} s: a straight line "
+                "between them, which may be far from the way"
+            )
 
     def filled(self, image: Image) -> Image:
         """An image with a position from those before and behind."""
@@ -14728,6 +14793,8 @@ class _Between:
             remedy = "raise --max_time_delta, or geotag from a track"
             return fail_now(image, Problem("outside_track", wrong, value=value, remedy=remedy))
         index = min(max(bisect.bisect_right(times, when), 1), len(times) - 1)
+        if times[index] - times[index - 1] > HOLE_S:
+            self.holes.append(times[index] - times[index - 1])
         fix = between(self.known[times[index - 1]], self.known[times[index]], when)
         now = Given(lat=fix.lat, lon=fix.lon, alt=fix.alt, filled=(fix.lat, fix.lon))
         # the next run does not go on from it
@@ -14739,18 +14806,22 @@ def interpolate_images(options: Options, ui: Ui) -> Report:
     asked = options[Interpolation]
     word = "would be interpolated" if options[Dry].dry_run else "interpolated"
 
+    report = Report("interpolate", told=Told(word))
+
     def change(images: List[Image]) -> List[Image]:
         changed: List[Image] = []
-        for group in by_folder(images).values():
+        for folder, group in by_folder(images).items():
             if asked.data == "identical_timestamps":
                 changed.extend(_spread_given(group))
-            else:
-                changed.extend(map(_Between(group, asked.max_time_delta).filled, group))
+                continue
+            known = _Between(group, asked.max_time_delta)
+            changed.extend(map(known.filled, group))
+            known.say(folder, Notes(say, report.notes))
         return replaced(images, changed)
 
     source = Input(asked.import_path or "", asked.verbose)
     course = Course((), Options([source, options[Keep], options[Dry]]))
-    return _given_run(course, ui, Report("interpolate", told=Told(word)), change)
+    return _given_run(course, ui, report, change)
 
 
 class _Stamped(NamedTuple):
