@@ -5071,6 +5071,9 @@ def position_as_found(found: Optional[Found]) -> Tuple[str, bool]:
     lat, lon = map(json.dumps, values)
     undefined = lon.count("[0, 0]") > 0 or not named
     told = f"GPSLatitude {lat}, GPSLongitude {lon}"
+    for letter, name in zip(letters, ("GPSLatitudeRef", "GPSLongitudeRef")):
+        if str(letter or "").strip("\0 ").upper()[:1] not in ("", "N", "S", "E", "W"):
+            told += f", {name} {json.dumps(letter)}"
     return told, all(map(_is_nothing, values)) and undefined
 
 
@@ -9868,7 +9871,7 @@ def _no_movie(movie: Source) -> ToolError:
     if not begin:
         name = "empty (0 bytes)"
     if name:
-        wrong = "is no video: it is " + name.replace("photo", "video")
+        wrong = "is no MP4, and no video: it is " + name.replace("photo", "video")
         return _bad_video(movie.path, "not_video", wrong, "", _COPY_AGAIN)
     wrong = "is no MP4 or MOV, and only those go up whole"
     remedy = "--videos sample sends frames of it; ffmpeg can rewrap it: -c copy NAME.mp4"
@@ -13331,12 +13334,24 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
     known = known._replace(path=path, capture=capture_time(known.found, path.name))
     ours = _as_written(known, found, config)
     if ours is not None:
-        return _written_before(known, ours)
+        return _written_before(_with_its_growth(known, ours), ours)
     before = known.found or NOTHING_FOUND
     if before == found._replace(mtime=before.mtime):  # only its time is another
         return known._replace(written=Written(*found.stamp, digest=found.digest))
     same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
     return image_of(path, found, known.given if same else None)
+
+
+def _with_its_growth(known: Image, ours: Written) -> Image:
+    """An image whose Exif block is as we wrote it: where its file has another size than then,
+    somebody has changed the picture, and it was found with another size.
+    """
+    before, found = known.written, known.found
+    if before is None or before.digest != ours.digest or found is None or found.size is None:
+        return known
+    if before.size is None or ours.size is None or before.size == ours.size:
+        return known
+    return known._replace(found=found._replace(size=found.size + ours.size - before.size))
 
 
 def _written_before(known: Image, ours: Written) -> Image:
@@ -17676,7 +17691,7 @@ class Shipment:
             return  # nothing yet, or another photo that had the same name
         if sent.arrived and (sent.fix != parcel.where or not _is_other_content(parcel)):
             self._there(parcel, sent)
-            parcel.finished = self._is_finished(batch, parcel)
+            parcel.finished = parcel.state in ARRIVED and self._is_finished(batch, parcel)
         elif sent.problem is not None:
             parcel.problem = sent.problem._replace(file=parcel.path)
 

@@ -103,23 +103,37 @@ def _recounted(block, order, table):
 
 
 def _overcounted(block, order, table):
-    """The same IFD; with fewer entries where its count is too great by many: from the first that has a type that is none.
+    """The same IFD; where its count is too great by many with those before the first that has a type that is none.
 
-    That is so where what would be that entry is out of order and its first four bytes are 0 or lead to an IFD, and most
-    of those behind it, which are other bytes of the block, have no type either.
+    That is so where what would be that entry is out of order and its first four bytes are 0 or lead to an IFD, and
+    those behind it, which are other bytes of the block, mostly have no type either, or do not go on in order.
     """
     entries = table.entries
     good = next(
         (number for number, entry in enumerate(entries) if entry[1] not in WIDTH), len(entries)
     )
     rest = entries[good:]
-    if not 0 < good < len(entries) or 2 * sum(entry[1] in WIDTH for entry in rest) >= len(rest):
+    if not 0 < good < len(entries):
+        return table
+    going_on = [entries[good - 1][0], *(entry[0] for entry in rest if entry[1] in WIDTH)]
+    if 2 * len(going_on) > len(rest) + 1 and going_on == sorted(going_on):
         return table
     tag, kind = rest[0][:2]
     following = tag << 16 | kind if order == ">" else kind << 16 | tag
     if tag > entries[good - 1][0] or not _is_table(block, order, following):
         return table
     return Table(table.offset, entries[:good], 0, True)
+
+
+def _swallows(table, order):
+    """Whether an IFD is said to go on beyond the begin of one that it leads to."""
+    end = table.offset + 2 + 12 * len(table.entries)
+    for number, kind, _, field in table.entries:
+        if number in LINK_TAGS:
+            offset = field >> SHORT_SHIFT[order] & 0xFFFF if kind in (3, 8) else field
+            if table.offset < offset < end:
+                return True
+    return False
 
 
 def _is_table(block, order, offset):
@@ -152,7 +166,7 @@ def read_tables(block, order):
         table = None if offset in seen else read_table(block, order, offset)
         if table is not None:
             seen.add(offset)
-            tables[name] = table
+            tables[name] = _overcounted(block, order, table) if _swallows(table, order) else table
 
     if order and len(block) >= 8:
         follow("0th", LONG[order].unpack(block[4:8])[0])
