@@ -2929,12 +2929,27 @@ def is_jpeg_name(path: Union[str, Path]) -> bool:
     return kind_of(str(path)) in JPEG_KINDS
 
 
+_QUOTES = "\"'`\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e \t"
+
+
+def path_remedy(path: str, option: str) -> str:
+    """What to do about a folder that is not there: without quotes and blanks around its name it may
+    be; or it is an option, with a dash of a word processor.
+    """
+    if path.startswith(("\u2013", "\u2014", "\u2212")):
+        return "options begin with two hyphens: --" + path.lstrip("-\u2013\u2014\u2212")
+    bare = os.path.expanduser(path.strip(_QUOTES))
+    if bare != path and os.path.isdir(bare):
+        return f"did you mean {bare}?"
+    return f"check {option}"
+
+
 def check_folder(path: str, option: str) -> Path:
     """The path as a folder that exists; raises NotFound."""
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        remedy, wrong = f"check {option}", "there is no such file or folder"
+        remedy, wrong = path_remedy(path, option), "there is no such file or folder"
         raise NotFound("no_folder", wrong, file=path, remedy=remedy) from None
     except OSError as error:
         raise NotFound(**unsearchable(error)._asdict()) from error
@@ -7589,6 +7604,7 @@ class _Sentence(NamedTuple):
     moment: int  # milliseconds since the midnight UTC before the log begins
     shift: Optional[int]  # ms to add to it to have the time since 1970; None in one without a date
     good: bool  # has a fix
+    poor: bool  # with a DOP by which it is a guess
     lat: Optional[float]
     lon: Optional[float]
     alt: Optional[float]
@@ -7677,9 +7693,8 @@ def _sentence(kind: str, cells: List[str], moment: int, stamp: Optional[str]) ->
         rank=at.rank,
         moment=moment,
         shift=None if day is None else day + clock - moment,
-        good=bool(set(cells[at.status]) & set(at.good))
-        and cells[at.mode] != "N"
-        and not (dop is not None and dop > WORST_DOP),
+        good=bool(set(cells[at.status]) & set(at.good)) and cells[at.mode] != "N",
+        poor=dop is not None and dop > WORST_DOP,
         lat=_degrees(north, ns, "NS"),
         lon=_degrees(east, ew, "EW"),
         alt=decimal(cells[at.alt]),
@@ -7761,8 +7776,10 @@ def add_sentences(lines: Iterable[str], found: Points) -> Optional[float]:
     timed = list(zip(_sentence_times(sentences, found), sentences))
     if not timed:
         found.drop(NO_DATE, sum(sentence.good for sentence in sentences))
-    good = _first_choice([item for item in timed if item[1].good])
+    poor = {ms for ms, sentence in timed if sentence.good and sentence.poor}
+    good = _first_choice([item for item in timed if item[1].good and item[0] not in poor])
     places = sorted(good, key=lambda item: (item[0], item[1].rank))
+    found.drop(BAD_RECEPTION, len(poor))
     void = {ms for ms, sentence in timed if not sentence.good and sentence.kind not in _DATES}
     found.drop(NO_FIX, len(void.difference(ms for ms, _ in places)))
     for ms, group in itertools.groupby(places, key=lambda item: item[0]):
@@ -12777,6 +12794,13 @@ def is_outdated(image: Image, sent: Sent) -> bool:
     return sent.fix != fix_id(image.geotag.fix)
 
 
+def _is_halfway(image: Image, sent: Sent) -> bool:
+    """Whether an image that the service has got another time or position by a step of its own, and
+    the steps behind that are still to be taken.
+    """
+    return image.described is None and is_outdated(image, sent)
+
+
 def say_outdated(count: int, notes: Notes) -> None:
     """Say that what is known of images now is not what they were sent with."""
     if count:
@@ -12946,7 +12970,7 @@ class _Planner:
             moved = self._moved([one for one in group if not is_final(one)])
             for image in group:
                 how = sent.get(image.path)
-                if how is not None and image.path not in moved:
+                if how is not None and image.path not in moved and not _is_halfway(image, how):
                     outdated += is_outdated(image, how)
                     image = leave_out(image, SKIP_UPLOADED)
                 outdated += image.path in moved
@@ -22687,7 +22711,10 @@ def _as_folder(word: str, tool: Tool, given: bool) -> List[str]:
         raise loose_word(word, tool)
     if not os.path.exists(word) and not given:
         raise NotFound(
-            "no_folder", "there is no such file or folder", file=word, remedy="check the folder"
+            "no_folder",
+            "there is no such file or folder",
+            file=word,
+            remedy=path_remedy(word, "the folder"),
         )
     if not os.path.isdir(word):
         raise loose_word(word, tool)

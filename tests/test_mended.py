@@ -4,6 +4,7 @@ import collections
 import functools
 import itertools
 import json
+import os
 import random
 import re
 import string
@@ -16,7 +17,7 @@ import making
 import making_tracks as tracks
 import making_videos as videos
 import pytest
-from conftest import in_process, run
+from conftest import as_nobody, in_process, run
 from service import Fault, Photo, Service, status, write_config
 
 import mapillary_tools as mt
@@ -897,3 +898,148 @@ def test_natural_order_is_that_of_numbers_and_letters() -> None:
         names = ["".join(dice.choices(letters, k=dice.randrange(1, 9))) for _ in range(500)]
         wanted = sorted(names, key=functools.cmp_to_key(compared))
         assert sorted(names, key=mt.natural_key) == wanted, letters
+
+
+# ---- what else it found ---------------------------------------------------------------------------
+
+
+def test_steps_one_by_one_go_on_with_what_is_outdated(card: Card) -> None:
+    """Symptom: after the first of them the others left all out, and upload found nothing processed."""
+    for step in ("extract_geotag_data", "extract_sequence_data", "exif_insert"):
+        more = ["--offset_time", 5] if step == "extract_geotag_data" else []
+        assert told(step, "--import_path", card.folder, *more)["done"] == 5
+    assert card.upload()["exit_code"] == 0 and card.state() == (5, [5])
+    assert card.upload("--reupload")["done"] == 5 and card.state() == (10, [5, 5])
+
+
+@pytest.mark.parametrize("name", ["0001.jpg", "0002.jpg", "0003.jpg"])
+def test_equal_times_are_not_spread_while_one_of_them_cannot_be_read(
+    name: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Symptom: the others were spread without it, and the order was wrong for good."""
+    for place in ("calm", "disturbed"):
+        making.drive(tmp_path / place, 3, seconds=0)
+        making.photo(tmp_path / place / "0004.jpg", time="2024:05:06 07:08:10", pixels=4)
+    words = ["interpolate", "--data", "identical_timestamps", "--import_path"]
+    told(*words, tmp_path / "calm")
+    plain = mt.read_found
+
+    def failing(path: Any) -> Any:
+        if str(path).endswith(name):
+            raise mt.BadExif(mt.UNREADABLE, "cannot be read", file=path)
+        return plain(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mt, "read_found", failing)
+        row = told(*words, tmp_path / "disturbed")
+    assert (row["done"], len(row["failed"])) == (0, 4)
+    assert told(*words, tmp_path / "disturbed")["exit_code"] == 0
+    for number in range(1, 5):
+        one, other = (tmp_path / place / f"{number:04d}.jpg" for place in ("calm", "disturbed"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("seconds, said", [(30.0, False), (86400.0, True)])
+def test_positions_between_places_far_apart_are_said(
+    seconds: float, said: bool, tmp_path: Path
+) -> None:
+    making.drive(tmp_path, 3, seconds=seconds)
+    time_of = making.drive(tmp_path / "other", 3, seconds=seconds)[1]
+    making.photo(tmp_path / "0002.jpg", time=mt.read_found(time_of).clocks[0].text, pixels=1)
+    row = told("interpolate", "--data", "missing_gps", "--import_path", tmp_path)
+    assert row["done"] >= 1 and any("a straight line" in note for note in row["notes"]) == said
+
+
+@pytest.mark.parametrize("there", ["UsePanoramaViewer", "FullPanoWidthPixels"])
+def test_a_mark_of_a_panorama_repeats_nothing(there: str) -> None:
+    packet = f'<x GPano:{there}="1"/>'.encode("ascii")
+    mark = mt._gpano("rdf", "400", "200", packet)
+    assert there not in mark and mark.count("GPano:") == 7
+    assert mt._OUR_MARK.fullmatch(mark.encode("ascii"))
+    assert mt._OUR_MARK.fullmatch(mt._gpano("rdf", "400", "200").encode("ascii"))
+    foreign = (
+        b'<rdf:Description rdf:about="" xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"/>'
+    )
+    assert not mt._OUR_MARK.match(foreign)
+
+
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        (b"", "empty"),
+        (b"\0" * 4096, "zeros"),
+        (b"\xff\xd8\xff\xe0" + b"x" * 600, "a JPEG"),
+        (b"<!DOCTYPE html><html><body>login</body></html>", "HTML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "Git LFS"),
+    ],
+    ids=["empty", "zeros", "photo", "page", "pointer"],
+)
+def test_what_is_no_video_is_called_what_it_is(content: bytes, word: str, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(content)
+    row = process(tmp_path, "--videos", "upload")
+    (problem,) = row["failed"]
+    assert word in problem["wrong"] and "ffmpeg" not in problem["remedy"], problem
+
+
+def test_a_gps_clock_that_stands_still_is_counted_from_its_first(tmp_path: Path) -> None:
+    begin = tracks.CLIP_SECONDS
+    stream = [tracks.device(tracks.gps5(points, begin)) for points in tracks.ride(10)]
+    (tmp_path / "v.mp4").write_bytes(tracks.movie(stream))
+    track = mt.read_track(tmp_path / "v.mp4")
+    assert track.points[0].time == begin and "stands still" in track.clock
+    assert 9.0 < track.points[-1].time - begin < 10.0
+
+
+@pytest.mark.parametrize("dop, points", [("1.2", 3), ("99.9", 0)])
+def test_what_gga_says_of_the_reception_counts_beside_rmc(
+    dop: str, points: int, tmp_path: Path
+) -> None:
+    lines = []
+    for second in range(3):
+        clock, place = f"0708{second:02d}.000", "5742.0000,N,01158.0000,E"
+        lines.append(tracks.sentence(f"GPRMC,{clock},A,{place},1.0,0.0,060524,,,A"))
+        lines.append(tracks.sentence(f"GPGGA,{clock},{place},1,8,{dop},10.0,M,0.0,M,,"))
+    (tmp_path / "t.nmea").write_text("\n".join(lines) + "\n", "ascii")
+    if points:
+        assert len(mt.read_track(tmp_path / "t.nmea").points) == points
+    else:
+        with pytest.raises(mt.BadTrack, match="reception"):
+            mt.read_track(tmp_path / "t.nmea")
+
+
+@pytest.mark.parametrize("before, behind", [('"', '"'), ("\u201c", "\u201d"), ("", " "), (" ", "")])
+def test_a_folder_in_quotes_or_blanks_is_found_for_the_person(
+    before: str, behind: str, tmp_path: Path
+) -> None:
+    said = said_by(Path(f"{before}{tmp_path}{behind}"))
+    assert f"did you mean {tmp_path}?" in said
+
+
+def test_a_dash_of_a_word_processor_is_explained(tmp_path: Path) -> None:
+    ran = run("process", "\u2014import_path", tmp_path, "--user_name", "demo")
+    assert ran.code == 3 and "two hyphens: --import_path" in ran.stderr
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    making.drive(tmp_path, 1)
+    (tmp_path / ".mapillary").write_text("mine", "ascii")
+    ran = run("process", "--import_path", tmp_path, "--user_name", "demo")
+    assert ran.code == 11 and str(tmp_path / ".mapillary") in ran.stderr
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs photos of several owners"
+)
+def test_a_photo_whose_owner_cannot_be_kept_fails_and_stays() -> None:
+    with as_nobody() as folder:
+        os.seteuid(0)
+        theirs, mine = making.drive(folder / "p", 2)
+        for path in (folder / "p", mine):
+            os.chown(str(path), 65534, -1)
+        before = theirs.read_bytes()
+        os.seteuid(65534)
+        row = process(folder / "p")
+        assert (row["done"], row["exit_code"]) == (1, 1) and theirs.read_bytes() == before
+        (problem,) = row["failed"]
+        assert problem["file"] == str(theirs) and "another user" in problem["wrong"]
+        assert process(folder / "p", "--keep_original")["exit_code"] == 0
