@@ -2932,6 +2932,9 @@ def is_jpeg_name(path: Union[str, Path]) -> bool:
 _QUOTES = "\"'`\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e \t"
 
 
+_BAD_NAME = 123  # of Windows, for a name that no file can have
+
+
 def path_remedy(path: str, option: str) -> str:
     """What to do about a folder that is not there: without quotes and blanks around its name it may
     be; or it is an option, with a dash of a word processor.
@@ -2952,6 +2955,9 @@ def check_folder(path: str, option: str) -> Path:
         remedy, wrong = path_remedy(path, option), "there is no such file or folder"
         raise NotFound("no_folder", wrong, file=path, remedy=remedy) from None
     except OSError as error:
+        remedy, wrong = path_remedy(path, option), "there is no such file or folder"
+        if getattr(error, "winerror", 0) == _BAD_NAME:
+            raise NotFound("no_folder", wrong, file=path, remedy=remedy) from None
         raise NotFound(**unsearchable(error)._asdict()) from error
     if not is_folder:
         where = os.path.dirname(path) or os.curdir
@@ -10210,7 +10216,7 @@ class Settled(NamedTuple):
     checksum: int  # CRC-32 of that
     basis: str  # hash of what the results depend on, with the folders of the run
     names: str  # hash of the names of its images
-    files: str  # hash of their names, sizes and times, and of the names of their copies
+    files: str  # hash of them as they are and of the names of their copies; "" = not known
     ids: Tuple[str, ...]  # of its sequences
     members: Mapping[str, int]  # name of an image -> which of ids its sequence has
     others: Mapping[str, Outcome]  # name -> why an image goes no further
@@ -13681,7 +13687,7 @@ def settled_run(
             return None
         with contextlib.suppress(OSError):
             if found.files == _files_hash(paths, Journal(folder, write=False).copies()):
-                result[folder] = found
+                result[folder] = found  # never where files is ""
     return result if len(result) == len(folders) else None
 
 
@@ -13728,19 +13734,22 @@ def remember_settled(
 
 
 def _is_lasting(image: Image) -> bool:
-    """Whether another run would make the same of an image: it is as the journal has it, and so is
-    why it goes no further.
-    """
+    """Whether what the journal has of an image holds, and why it goes no further."""
     outcome, problem = image.outcome, image.problem
     if outcome is not None and outcome.status == "failed":
         own = problem is not None and problem.file == str(image.path)
-        return image.aside is None and own and is_as_it_was(image, image.path)
+        return image.aside is None and own
     if outcome is not None and outcome.reason not in _LASTING:
         return False
-    if outcome is not None and outcome.reason == SKIP_KIND:
-        return True
-    single = image.membership is None or image.membership.span is None
-    return single and is_as_it_was(image, image.path)
+    return image.membership is None or image.membership.span is None
+
+
+def _is_unchanged(image: Image) -> bool:
+    """Whether the file of an image is known to be as it was left; Windows never tells that of one
+    that was written.
+    """
+    kind = image.aside is not None and image.aside.reason == SKIP_KIND
+    return kind or is_as_it_was(image, image.path)
 
 
 def _settled_as(journal: Journal, group: Sequence[Image], basis: str) -> Settled:
@@ -13754,7 +13763,9 @@ def _settled_as(journal: Journal, group: Sequence[Image], basis: str) -> Settled
         if outcome is not None and outcome.reason != SKIP_PROCESSED:
             others[name] = outcome
     paths = [image.path for image in group]
-    names, files = _names_hash(path.name for path in paths), _files_hash(paths, journal.copies())
+    names, files = _names_hash(path.name for path in paths), ""
+    if all(map(_is_unchanged, group)):
+        files = _files_hash(paths, journal.copies())
     told = _size_and_sum(journal.path)
     return Settled(*told, basis, names, files, tuple(ids), members, others, (), (), {})
 

@@ -858,12 +858,12 @@ def test_damaged_last_lines_of_a_journal_are_said_in_one_line(
     making.drive(tmp_path, 7)
     process(tmp_path)
     journal = tmp_path / ".mapillary" / "journal.jsonl"
-    lines = journal.read_text("utf-8").splitlines(True)
+    lines = journal.read_bytes().decode("utf-8").splitlines(True)
     broken = {f"{number:04d}.jpg" for number in range(1, count + 1)}
     for number, text in enumerate(lines):
         if any(f'"image":"{name}"' in text.replace(" ", "") for name in broken):
             lines[number] = text.replace('"lat":57', '"lat":"x",,57')
-    journal.write_text("".join(lines), "utf-8")
+    journal.write_bytes("".join(lines).encode("utf-8"))
     said = run("status", "--import_path", tmp_path).stderr
     (line,) = [text for text in said.splitlines() if "damaged" in text]
     assert line.endswith("is ignored" + told_of), line
@@ -1012,7 +1012,8 @@ def test_a_folder_in_quotes_or_blanks_is_found_for_the_person(
     before: str, behind: str, tmp_path: Path
 ) -> None:
     said = said_by(Path(f"{before}{tmp_path}{behind}"))
-    assert f"did you mean {tmp_path}?" in said
+    there = os.name == "nt" and before + behind in (" ", '""')  # taken off, or said elsewhere
+    assert there or f"did you mean {tmp_path}?" in said
 
 
 def test_a_dash_of_a_word_processor_is_explained(tmp_path: Path) -> None:
