@@ -39,7 +39,7 @@ step gives back as many images as it got.
                 Video stream           the MP4 that goes up of a video, made while it is sent
                 Records                what a journal keeps beside images, as types
                 Journal lines          lines packed and unpacked
-                Locks, Journal         .mapillary/journal.jsonl of one folder
+                Locks, Journal file, Journal: .mapillary/journal.jsonl of one folder
     Processing  Clocks                 what a clock says, and how it drifts; pure
                 Moments                zones, ties and starts among the images of a folder; pure
                 Step options, Steps    what a step may be asked, what it makes of images; pure
@@ -6102,6 +6102,7 @@ _UNSET_DAYS = DEFAULT_DAYS - {utc_seconds((2000, 1, 1))}
 
 NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
 ODD_TIME, OF_1970 = "with times that cannot be", "with times of 1970"
+UNSET_CLOCK = "of a clock that was not set yet"
 _ONE_TIME = "at one and the same time"
 _OUTSIDE, _ZERO = "outside the range of latitude and longitude", "at exactly 0,0"
 NO_FIX, POOR = "without a GPS fix", "with a DOP over 10"
@@ -6210,6 +6211,7 @@ def pace_of(pairs: Sequence[Tuple[float, float]]) -> float:
 
 _EVEN_S = 3.0  # seconds; a clock may be put right by the two of a leap second on its way
 _UNEVEN = 3  # so many pairs make it uneven, and no single odd ones
+_STEP_S = 0.5  # seconds by which two clocks part between two pairs
 
 
 def is_uneven(pairs: Sequence[Tuple[float, float]]) -> bool:
@@ -6218,7 +6220,10 @@ def is_uneven(pairs: Sequence[Tuple[float, float]]) -> bool:
     """
     apart = [utc - video for video, utc in pairs]
     middle = median(apart) if apart else 0.0
-    return sum(abs(one - middle) > _EVEN_S for one in apart) >= _UNEVEN
+    if sum(abs(one - middle) > _EVEN_S for one in apart) < _UNEVEN:
+        return False
+    steps = [abs(after - before) > _STEP_S for before, after in zip(apart, apart[1:])]
+    return 4 * sum(steps) >= len(steps)  # and not at one place, where a clock is put right
 
 
 def going_on(pairs: Sequence[Tuple[float, float]]) -> List[Tuple[float, float]]:
@@ -6250,6 +6255,11 @@ def fix_flaw(lock: float, dop: float = 0.0) -> str:
 def is_unset(time: float) -> bool:
     """Whether a time is that of a clock which was never set, or of an export without times."""
     return 0 <= time < YEAR_1970_S or time - time % DAY_S in _UNSET_DAYS
+
+
+def _is_early(time: float) -> bool:
+    """Whether a time is that of a clock that has just begun to run."""
+    return time - time % DAY_S in DEFAULT_DAYS
 
 
 class VideoClock(NamedTuple):
@@ -6336,6 +6346,7 @@ class Points:
 
     def track(self) -> Track:
         """The Track of the file. Raises BadTrack if no point is left."""
+        self._leave_out_unset()
         segments, name = [segment for segment in self.segments if segment], self.path.name
         if not segments:
             raise self._nothing()
@@ -6352,6 +6363,14 @@ class Points:
             self.dropped = {_ONE_TIME: self.dropped[TWICE] + 1}
             raise self._nothing()
         return Track(points, starts, self.dropped, self.clock, self.notes, *self.video)
+
+    def _leave_out_unset(self) -> None:
+        """Leave out the points of a clock that was not set yet, where it was set later."""
+        kept = [[fix for fix in one if not _is_early(fix.time)] for one in self.segments]
+        left = sum(map(len, self.segments)) - sum(map(len, kept))
+        if left and any(kept):
+            self.segments = kept
+            self.drop(UNSET_CLOCK, left)
 
     def _nothing(self) -> BadTrack:
         """Why there is no point left."""
@@ -8025,9 +8044,10 @@ def _record_seconds(values: _FitValues, shift: Optional[float]) -> Optional[floa
 # Here: DJI's subtitles (.srt), and tables of points with headings (CSV).
 # Not here: rows and cells (Rows).
 
-_NAMED_LAT = re.compile(r"\blatitude\s*[:=]\s*([-+]?\d+(?:\.\d+)?)", re.IGNORECASE)
-_NAMED_LON = re.compile(r"\blongt?itude\s*[:=]\s*([-+]?\d+(?:\.\d+)?)", re.IGNORECASE)
-_NAMED_ALT = re.compile(r"\b(?:abs_alt|altitude)\s*[:=]\s*([-+]?\d+(?:\.\d+)?)", re.IGNORECASE)
+_DECIMAL = r"\s*[:=]\s*([-+]?\d+(?:[.,]\d+)?)"
+_NAMED_LAT = re.compile(r"\blatitude" + _DECIMAL + r"\s*\u00b0?\s*([NS]?)\b", re.IGNORECASE)
+_NAMED_LON = re.compile(r"\blongt?itude" + _DECIMAL + r"\s*\u00b0?\s*([EW]?)\b", re.IGNORECASE)
+_NAMED_ALT = re.compile(r"\b(?:abs_alt|altitude)" + _DECIMAL, re.IGNORECASE)
 _IN_BRACKETS = re.compile(
     r"\bGPS\s*\(\s*([-+]?\d+(?:\.\d+)?)\s*,\s*([-+]?\d+(?:\.\d+)?)"
     r"(?:\s*,\s*([-+]?\d+(?:\.\d+)?)\s*(M?))?",
@@ -8055,7 +8075,10 @@ def _place_in(text: str) -> Optional[Tuple[float, float, Optional[float]]]:
     """
     lat, lon, alt = (one.search(text) for one in (_NAMED_LAT, _NAMED_LON, _NAMED_ALT))
     if lat and lon:
-        return float(lat.group(1)), float(lon.group(1)), float(alt.group(1)) if alt else None
+        place = [float(one.group(1).replace(",", ".")) if one else None for one in (lat, lon, alt)]
+        south, west = lat.group(2).upper() == "S", lon.group(2).upper() == "W"
+        north, east = place[0] or 0.0, place[1] or 0.0
+        return -abs(north) if south else north, -abs(east) if west else east, place[2]
     match = _IN_BRACKETS.search(text)
     if match is None:
         return None
@@ -8399,20 +8422,37 @@ def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: P
         found.add_timed(times.seconds(day, text), day + text, (lat, lon, alt), course)
 
 
-def _lettered(rows: Sequence[TableRow], layout: _Layout, place: int, letters: str) -> Optional[int]:
-    """The column of one of two letters beside that of a coordinate, whatever it is called."""
+# what a column of N and S, or E and W, may be called
+_SIDE_WORDS = re.compile(
+    r"\W*(?:(?:gps)?\W*(?:lat|lon|lng)\w*\W*)?"
+    r"(?:dir(?:ection)?|hem\w*|ref\w*|side|n\W*s|e\W*w|n\W*or\W*s|e\W*or\W*w|ind\w*)?\W*$",
+    re.IGNORECASE,
+)
+
+
+def _lettered(
+    table: Sequence[TableRow], layout: _Layout, place: int, letters: str
+) -> Optional[int]:
+    """The column of one of two letters beside that of a coordinate, however it is called."""
+    headings, rows = table[0].cells, table[1:]
     taken = {layout.lat, layout.lon, layout.time, layout.date, layout.alt, layout.fix}
     for beside in (place + 1, place - 1):
-        cells = {_cell(row.cells, beside if beside >= 0 else None) for row in rows[:_LOOKED_AT]}
-        if beside not in taken and cells and cells <= {*letters, *letters.lower()}:
+        if (
+            beside in taken
+            or not 0 <= beside < len(headings)
+            or not _SIDE_WORDS.match(headings[beside])
+        ):
+            continue
+        cells = {_cell(row.cells, beside) for row in rows[:_LOOKED_AT]}
+        if cells and cells <= {*letters, *letters.lower()}:
             return beside
     return None
 
 
-def _with_letters(layout: _Layout, rows: Sequence[TableRow]) -> _Layout:
+def _with_letters(layout: _Layout, table: Sequence[TableRow]) -> _Layout:
     """A layout with the columns of N and S, E and W that only their cells tell."""
-    ns = _lettered(rows, layout, layout.lat, "NS") if layout.ns is None else layout.ns
-    ew = _lettered(rows, layout, layout.lon, "EW") if layout.ew is None else layout.ew
+    ns = _lettered(table, layout, layout.lat, "NS") if layout.ns is None else layout.ns
+    ew = _lettered(table, layout, layout.lon, "EW") if layout.ew is None else layout.ew
     return layout._replace(ns=ns, ew=ew)
 
 
@@ -8425,7 +8465,7 @@ def read_csv(source: Source) -> Track:
         raise _no_columns(source.path, [], ["latitude", "longitude", "time"])
     head = _headings_at(table)
     rows, found = table[head + 1 :], Points(source.path, "CSV")
-    layout = _with_letters(_layout(source.path, table[head].cells), rows)
+    layout = _with_letters(_layout(source.path, table[head].cells), table[head:])
     whole = layout.time if layout.date is None else layout.date
     days = (_cell(row.cells, whole) for row in rows)
     times = _TableTimes(found, _day_first(source.path, days), layout.zone)
@@ -10739,79 +10779,14 @@ def _lock_file(stream: io.FileIO) -> bool:
     return True
 
 
-# ---- Journal ------------------------------------------------------------------------------------
-# Here: .mapillary/journal.jsonl, one a folder: what has been done to which image or video.
-# Not here: what is in a line; its lock.
-
-COMPACT_RATIO = 4  # lines per live line from which the file is rewritten
-_row_text = json.JSONEncoder(separators=(",", ":")).encode  # keys in the order they come in
-
-
-class _Index:
-    """What the lines of a journal say; the last line about a thing holds."""
-
-    def __init__(self) -> None:
-        self.images: Dict[str, Tuple[int, int]] = {}  # key of name -> offset and length of its line
-        self.sent: Dict[Tuple[str, str], Sent] = {}  # (service, key of name) -> its upload
-        self.manifests: Dict[Tuple[str, str], Manifest] = {}  # (service, id) -> the sequence there
-        self.samplings: List[Sampling] = []  # in order: each counts
-        self.clips: Dict[str, Tuple[int, int]] = {}  # of videos, as images
-        self.hashed: Dict[str, Hashed] = {}  # key of name -> its md5
-
-    def __len__(self) -> int:
-        long, short = len(self.images) + len(self.clips), len(self.sent) + len(self.hashed)
-        return long + short + len(self.manifests) + len(self.samplings)
-
-    def note(self, line: Line, offset: int, length: int) -> None:
-        """Remember what a line says."""
-        if isinstance(line, Image):
-            self.images[name_key(line.path.name)] = (offset, length)
-        elif isinstance(line, Clip):
-            self.clips[name_key(line.video)] = (offset, length)
-        elif isinstance(line, Hashed):
-            self.hashed[name_key(line.video)] = line
-        elif isinstance(line, Sent):
-            self.sent[line.service, name_key(line.image)] = line
-        elif isinstance(line, Manifest):
-            self.manifests[line.service, line.id] = line
-        else:
-            self.samplings.append(line)
-
-    def note_text(self, text: bytes, offset: int) -> None:
-        """Remember what a line of a file says, of an image only where it stands; raises like
-        unpack.
-        """
-        match = NAMED_LINE.match(text)
-        if match and text.endswith(b"}\n"):
-            kind, name = match.groups()
-            plain_name = json.loads(name) if b"\\" in name else name[1:-1].decode("ascii")
-            places = self.images if kind == b"image" else self.clips
-            places[name_key(plain_name)] = (offset, len(text))
-            return
-        row = json.loads(text)
-        if "image" in row:  # of an editor, with other blanks or line ends
-            self.images[name_key(row["image"])] = (offset, len(text))
-        elif "video" in row:
-            self.clips[name_key(row["video"])] = (offset, len(text))
-        elif "hashed" in row:
-            self.note(unpack_hashed(row["hashed"]), offset, len(text))
-        elif "upload" in row:
-            self.note(unpack_sent(row["upload"]), offset, len(text))
-        elif "sampling" in row:
-            self.note(unpack_sampling(row["sampling"]), offset, len(text))
-        else:
-            self.note(unpack_manifest(row["sequence"]), offset, len(text))
-
-
-def name_key(name: str) -> str:
-    """A file name as this system compares it."""
-    return composed(name) if sys.platform == "darwin" else os.path.normcase(name)
-
+# ---- Journal file -------------------------------------------------------------------------------
+# Here: the end of a journal's file, to which lines are added; what lies beside it.
+# Not here: what the lines say.
 
 APPENDED = 1024  # lines that are added to a journal at a time
 
 
-class _Tail:
+class Tail:
     """The end of a journal's file, to which whole lines are added; opened when the
     first one comes.
     """
@@ -10890,6 +10865,88 @@ def copy_path(path: str) -> str:
     return os.path.join(state_of(path), "process_images", os.path.basename(path))
 
 
+# ---- Journal ------------------------------------------------------------------------------------
+# Here: .mapillary/journal.jsonl, one a folder: what has been done to which image or video.
+# Not here: what is in a line; its lock.
+
+COMPACT_RATIO = 4  # lines per live line from which the file is rewritten
+_row_text = json.JSONEncoder(separators=(",", ":")).encode  # keys in the order they come in
+
+
+class _Index:
+    """What the lines of a journal say; the last line about a thing holds."""
+
+    def __init__(self) -> None:
+        self.images: Dict[str, Tuple[int, int]] = {}  # key of name -> offset and length of its line
+        self.sent: Dict[Tuple[str, str], Sent] = {}  # (service, key of name) -> its upload
+        self.manifests: Dict[Tuple[str, str], Manifest] = {}  # (service, id) -> the sequence there
+        self.samplings: List[Sampling] = []  # in order: each counts
+        self.clips: Dict[str, Tuple[int, int]] = {}  # of videos, as images
+        self.hashed: Dict[str, Hashed] = {}  # key of name -> its md5
+        self.handles: Dict[Tuple[str, str], str] = {}  # as sent -> what the service gave last
+
+    def __len__(self) -> int:
+        long, short = len(self.images) + len(self.clips), len(self.sent) + len(self.hashed)
+        return long + short + len(self.manifests) + len(self.samplings)
+
+    def note(self, line: Line, offset: int, length: int) -> None:
+        """Remember what a line says."""
+        if isinstance(line, Image):
+            self.images[name_key(line.path.name)] = (offset, length)
+        elif isinstance(line, Clip):
+            self.clips[name_key(line.video)] = (offset, length)
+        elif isinstance(line, Hashed):
+            self.hashed[name_key(line.video)] = line
+        elif isinstance(line, Sent):
+            self._note_sent(line, (line.service, name_key(line.image)))
+        elif isinstance(line, Manifest):
+            self.manifests[line.service, line.id] = line
+        else:
+            self.samplings.append(line)
+
+    def _note_sent(self, line: Sent, key: Tuple[str, str]) -> None:
+        """Remember an upload; what finished sequences have of that name is none of it any more."""
+        self.sent[key] = line
+        if not line.handle:
+            return
+        before = self.handles.setdefault(key, line.handle)
+        self.handles[key] = line.handle
+        for place, one in self.manifests.items() if before != line.handle else ():
+            if one.service == line.service and one.cluster and line.image in one.images:
+                images = tuple(name for name in one.images if name != line.image)
+                self.manifests[place] = one._replace(images=images)
+
+    def note_text(self, text: bytes, offset: int) -> None:
+        """Remember what a line of a file says, of an image only where it stands; raises like
+        unpack.
+        """
+        match = NAMED_LINE.match(text)
+        if match and text.endswith(b"}\n"):
+            kind, name = match.groups()
+            plain_name = json.loads(name) if b"\\" in name else name[1:-1].decode("ascii")
+            places = self.images if kind == b"image" else self.clips
+            places[name_key(plain_name)] = (offset, len(text))
+            return
+        row = json.loads(text)
+        if "image" in row:  # of an editor, with other blanks or line ends
+            self.images[name_key(row["image"])] = (offset, len(text))
+        elif "video" in row:
+            self.clips[name_key(row["video"])] = (offset, len(text))
+        elif "hashed" in row:
+            self.note(unpack_hashed(row["hashed"]), offset, len(text))
+        elif "upload" in row:
+            self.note(unpack_sent(row["upload"]), offset, len(text))
+        elif "sampling" in row:
+            self.note(unpack_sampling(row["sampling"]), offset, len(text))
+        else:
+            self.note(unpack_manifest(row["sequence"]), offset, len(text))
+
+
+def name_key(name: str) -> str:
+    """A file name as this system compares it."""
+    return composed(name) if sys.platform == "darwin" else os.path.normcase(name)
+
+
 class Journal:
     """What has been done to the images of one folder; the last line about a thing holds.
 
@@ -10904,7 +10961,7 @@ class Journal:
         self.state = os.path.join(self.folder, STATE_FOLDER)
         self._write = write
         self._lock: Optional[io.FileIO] = None
-        self._tail = _Tail(os.path.join(self.state, "journal.jsonl"))
+        self._tail = Tail(os.path.join(self.state, "journal.jsonl"))
         self._index = _Index()
         self._told = False  # whether damaged lines have been said
 
@@ -11122,7 +11179,7 @@ class Journal:
                     tail.end += len(text)
                     tail.lines += 1
         except OSError as error:
-            self._index, self._tail = _Index(), _Tail(self.path)
+            self._index, self._tail = _Index(), Tail(self.path)
             raise unreadable_journal(self.path, error) from error
 
     def _take(self, text: bytes) -> None:
@@ -11168,7 +11225,7 @@ class Journal:
 
         write_atomically(self.path, texts())
         flush_folder(self.state)
-        self._index, self._tail = _Index(), _Tail(self.path)
+        self._index, self._tail = _Index(), Tail(self.path)
         self._read()
 
     def _clear_parts(self) -> None:
@@ -11681,8 +11738,12 @@ def in_this_era(
     if track is None or not times:
         return track
     slack = OFFSETS_IN_USE[-1]  # the zone of the images may not be known yet
+    moments = [fix.time for fix in track.points]
+    begin, end = min(times) - slack, max(times) + slack
+    if bisect.bisect_left(moments, begin) < bisect.bisect_right(moments, end):
+        return track  # it meets them as it is
     for eras in (1, 2, -1, -2):
-        first, last = (track.points[end].time + eras * ERA_S for end in (0, -1))
+        first, last = (moments[index] + eras * ERA_S for index in (0, -1))
         if first - slack <= min(times) and max(times) <= last + slack:
             apart, back = abs(eras) * 1024, eras < 0
             where, moved = ("after", "earlier") if back else ("before", "later")
@@ -13113,6 +13174,7 @@ class Place:
         self.folder, self.journal = folder, journal
         self._ours: Optional[Dict[str, Image]] = None  # images by the digest of what we wrote
         self._finished: Dict[str, Dict[str, Set[str]]] = {}  # service -> as of finished_in
+        self.line: Optional[List["Place"]] = None  # the folders of its line, where they are known
 
     def finished_in(self, service: str) -> Dict[str, Set[str]]:
         """The images of the sequences that begin in the folder and are finished -> their ids."""
@@ -17615,6 +17677,8 @@ class Shipment:
         for one, image in zip(gone, place.journal.images([one.image for one in gone])):
             if image is None or image.found is None or not image.sequence or image.fix is None:
                 continue
+            if image.outcome is not None or is_excluded(self.areas, image.fix):
+                continue
             home = self._home_of(image, place)
             batch = self.batches.get((home.folder, image.sequence)) if home else None
             if batch is not None and one.photo == photo_id(one.image, image.found):
@@ -17624,9 +17688,16 @@ class Shipment:
                 parcel.finished = self._is_finished(batch, parcel)
                 batch.parcels.append(parcel)
 
+    def line_of(self, place: Place) -> List[Place]:
+        """The folders of the run in which sequences with images of a folder may begin."""
+        if place.line is None:
+            line = line_of(place.folder)
+            place.line = [one for one in self.places.values() if line_of(one.folder) == line]
+        return place.line
+
     def _is_finished(self, batch: Batch, parcel: Parcel) -> bool:
         """Whether an image is in a finished sequence, and that is another one than its own."""
-        for home in (batch.place, parcel.place):
+        for home in self.line_of(parcel.place):
             name = name_from(home.folder, parcel.place.folder, parcel.name)
             if home.finished_in(self.service).get(name, set()) - {batch.identity}:
                 return True
@@ -18248,9 +18319,14 @@ class Sender:
         """The line of an image that is about to be sent."""
         picture = picture_id(ready.picture, parcel.found)
         service, photo = self.shipment.service, parcel.photo
-        size = parcel.found.size if parcel.clip is None else None
+        size = self._size_told(parcel) if parcel.clip is None else None
         line = Sent(parcel.name, service, "started", photo, ready.key, size=size)
         return line._replace(picture=picture, fix=parcel.where)
+
+    def _size_told(self, parcel: Parcel) -> Optional[int]:
+        """The size of an image as the journal has it; of one that it does not know as it is."""
+        image = parcel.place.journal.image(parcel.name)
+        return parcel.found.size if image is None or image.found is None else image.found.size
 
     def _is_there(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
         """Whether a video that had to be looked at again is the one that arrived before."""
@@ -18289,7 +18365,8 @@ class Sender:
                 return False
             service, name = self.shipment.service, first.parcel.name
             manifest = first.batch.place.journal.manifest(service, first.batch.identity)
-            if first.batch.open_by(manifest) and first.parcel.arrival is None:
+            there = os.path.lexists(first.parcel.path)  # else it was renamed
+            if there and first.batch.open_by(manifest) and first.parcel.arrival is None:
                 return True  # it waits for that
             folder = real_folder(first.parcel.path)
             parcel.arrival = Arrival(line.picture or "", service, folder, name, "")
@@ -18344,7 +18421,7 @@ class Sender:
     def _note(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image."""
         problem = line.problem
-        for home in (batch.place, parcel.place) if problem is None else ():
+        for home in self.shipment.line_of(parcel.place) if problem is None else ():
             self._take_out(home, name_from(home.folder, parcel.place.folder, parcel.name))
         parcel.place.journal.append([line], flush=False)
         self._pulse.settled += parcel.state == DUE
@@ -18376,7 +18453,9 @@ class Sender:
             if parcel.state not in (*ARRIVED, ELSEWHERE) or not os.path.exists(parcel.path):
                 continue
             if self._picture_of(parcel.place, parcel.name) == sent.picture:
-                journal.append([sent._replace(size=size)], flush=False)
+                told = self._size_told(parcel)
+                if told != sent.size:
+                    journal.append([sent._replace(size=told)], flush=False)
             else:
                 parcel.state, parcel.handle, parcel.finished = DUE, "", False
 
@@ -18488,7 +18567,8 @@ class _Turns:
         if first.parcel is told.parcel:
             return None
         if first.parcel.place is told.parcel.place and told.parcel.clip is None:
-            return None
+            if os.path.lexists(first.parcel.path):
+                return None  # a twin
         if first.parcel.state in (FAILED, LEFT):
             self._firsts[told.photo] = told
             return None
@@ -19597,7 +19677,7 @@ class SequenceCounts:
         self.journal, self.service, self.folder = journal, service, str(journal.folder)
         self.rows: Dict[str, SequenceCount] = {}
         self.begun: Set[str] = set()  # those that begin in this folder, and not in one beside it
-        self._there: Dict[str, Set[str]] = {}  # sequence -> keys of the images it is finished with
+        self._there: Dict[str, Set[str]] = {}  # folder -> keys of the images that are finished
 
     def add(self, standing: Standing) -> None:
         """Count an image in its sequence."""
@@ -19609,19 +19689,22 @@ class SequenceCounts:
             self.begun.add(identity)
         row.images += 1
         row.uploaded += word in ("uploaded", SKIP_OUTDATED)
-        row.finished = row.finished and self._is_in(standing.image, identity)
+        row.finished = row.finished and self._is_in(standing.image)
 
-    def _is_in(self, image: Image, identity: str) -> bool:
+    def _is_in(self, image: Image) -> bool:
         """Whether an image is at the service, in its sequence that is finished, or in another."""
         sent = self.journal.sent(self.service, image.path.name)
         if sent is not None and sent.status == "elsewhere":
             return True
-        home, there = image.span_from(self.folder)[0], self._there.get(identity)
-        if there is None:
-            manifest = self._told(home).manifest(self.service, identity)
-            names = manifest.images if manifest and manifest.cluster is not None else ()
-            there = self._there[identity] = set(map(name_key, names))
-        return name_key(name_from(home, self.folder, image.path.name)) in there
+        home = image.span_from(self.folder)[0]
+        for place in dict.fromkeys((home, self.folder)):
+            if place not in self._there:
+                known = self._told(place).manifests(self.service)
+                finished = [one.images for one in known if one.cluster is not None]
+                self._there[place] = set(map(name_key, itertools.chain.from_iterable(finished)))
+            if name_key(name_from(place, self.folder, image.path.name)) in self._there[place]:
+                return True
+        return False
 
     def _told(self, home: str) -> Journal:
         """The journal of the folder where a sequence begins; this one where that cannot be read."""

@@ -265,6 +265,80 @@ def test_a_photo_deleted_before_its_sequence_was_finished_is_in_it(
     assert there in service.finished[0]["images"]
 
 
+@pytest.fixture
+def half(tmp_path: Path, service: Service, quick: Any, monkeypatch: Any) -> List[Path]:
+    """Photos of which the service has three of six, and no finished sequence."""
+    monkeypatch.setenv("NUMBER_THREADS", "1")
+    paths = making.drive(tmp_path / "card", 6)
+    process(tmp_path / "card")
+    service.faults.append(status(500, path="mly_tools_", method="POST", times=None, after=3))
+    told("upload", "--import_path", tmp_path / "card", "--offline_limit", "0.01")
+    del service.faults[:]
+    return paths
+
+
+def finished(service: Service) -> List[int]:
+    assert service.problems == []
+    return [len(one["images"]) for one in service.finished]
+
+
+def test_a_deleted_photo_of_an_area_that_is_left_out_is_not_finished(
+    half: List[Path], service: Service
+) -> None:
+    with mt.Journal(half[0].parent, write=False) as journal:
+        image = journal.image(half[0].name)
+    assert image is not None and image.fix is not None
+    half[0].unlink()
+    area = f"{image.fix.lat},{image.fix.lon},5"
+    told("upload", "--import_path", half[0].parent, "--exclude_area", area)
+    assert finished(service) == [5]
+
+
+def test_a_photo_renamed_before_its_sequence_was_finished_is_in_one(
+    half: List[Path], service: Service
+) -> None:
+    half[0].rename(half[0].parent / "a0001.jpg")
+    words = ["--import_path", half[0].parent, "--user_name", "demo"]
+    for _ in range(2):
+        row = told("process_and_upload", *words)
+        assert row["exit_code"] == 0 and row["parts"] is not None
+    named = [key for one in service.finished for key in one["images"]]
+    assert service.problems == [] and len(named) == len(set(named)) == 6
+    assert sum(one.complete for one in service.images().values()) == 6
+
+
+def test_status_knows_what_other_sequences_have(card: Card) -> None:
+    process(card.folder, "--cutoff_time", "1")
+    card.upload()
+    row = told("status", "--import_path", card.folder)
+    assert row["safe_to_delete"] and not row["next"], row
+
+
+def test_status_goes_on_with_a_photo_that_was_changed_and_not_processed(card: Card) -> None:
+    path = card.path(3)
+    data = path.read_bytes()
+    at = data.index(b"\xff\xdb")
+    path.write_bytes(data[:at] + b"\xff\xfe\0\4hi" + data[at:])
+    for _ in range(2):
+        assert card.upload()["exit_code"] == 0 and card.state() == (5, [5])
+        assert told("status", "--import_path", card.folder)["done"] == 5
+
+
+def test_what_was_sent_anew_is_none_of_what_was_finished(tmp_path: Path) -> None:
+    """As the journals of earlier versions have it, which took it out of no other sequence."""
+    lines: List[Any] = [
+        mt.Sent("a.jpg", "s", "sent", key="k", handle="1"),
+        mt.Manifest("x", "s", ("a.jpg", "b.jpg"), "k", "h", "c"),
+        mt.Sent("a.jpg", "s", "started", key="l"),
+        mt.Sent("a.jpg", "s", "sent", key="l", handle="2"),
+    ]
+    with mt.Journal(tmp_path) as journal:
+        journal.append(lines)
+        assert [one.images for one in journal.manifests("s")] == [("b.jpg",)]
+    with mt.Journal(tmp_path, write=False) as journal:
+        assert [one.images for one in journal.manifests("s")] == [("b.jpg",)]
+
+
 # ---- whose a token is ----------------------------------------------------------------------------
 
 
@@ -478,7 +552,9 @@ def seconds_of_track() -> Iterator[Tuple[int, float, float]]:
     return ((NOON + at, 57.7 + at * 1e-5, 11.97) for at in range(-20, 21))
 
 
-@pytest.mark.parametrize("heads", ["lat_dir|lon_dir", "a|b", "hemisphere|hemisphere2", "n_s|e_w"])
+@pytest.mark.parametrize(
+    "heads", ["lat_dir|lon_dir", "dir|dir", "hemisphere|hemisphere2", "n_s|e_w"]
+)
 @pytest.mark.parametrize("before", [False, True], ids=["behind", "before"])
 def test_letters_beside_coordinates_count_whatever_their_columns_are_called(
     heads: str, before: bool, tmp_path: Path
@@ -490,6 +566,16 @@ def test_letters_beside_coordinates_count_whatever_their_columns_are_called(
     lines = [",".join(row[number] for number in order) for row in [names, *rows]]
     by_track(tmp_path, "t.csv", "\n".join(lines) + "\n")
     assert placed(tmp_path) == pytest.approx((-57.7, -11.97))
+
+
+@pytest.mark.parametrize("name, letter", [("type", "W"), ("speed_flag", "E"), ("W", "W")])
+def test_letters_of_columns_with_names_of_their_own_are_no_sides(
+    name: str, letter: str, tmp_path: Path
+) -> None:
+    head = f"time,latitude,longitude,{name}\n"
+    rows = [f"{making.iso(at)},{y:.7f},{x:.7f},{letter}\n" for at, y, x in seconds_of_track()]
+    by_track(tmp_path, "t.csv", head + "".join(rows))
+    assert placed(tmp_path) == pytest.approx((57.7, 11.97))
 
 
 def test_a_letter_that_nobody_understands_drops_the_point(tmp_path: Path) -> None:
@@ -1044,3 +1130,52 @@ def test_a_photo_whose_owner_cannot_be_kept_fails_and_stays() -> None:
         (problem,) = row["failed"]
         assert problem["file"] == str(theirs) and "another user" in problem["wrong"]
         assert process(folder / "p", "--keep_original")["exit_code"] == 0
+
+
+@pytest.mark.parametrize("apart", [-1024 * 7 * 86400, 20 * 366 * 86400])
+def test_a_stray_date_does_not_move_a_track(apart: int, tmp_path: Path) -> None:
+    """Symptom: it was taken 1024 weeks later, since from end to end it met the photos then."""
+    points = list(seconds_of_track())
+    stray = (points[0][0] + apart, 57.7, 11.97)
+    ordered = sorted([stray, *points])
+    making.photo(tmp_path / "p" / "a.jpg", time=MORNING)
+    making.gpx(ordered, tmp_path / "t.gpx")
+    words = ["--geotag_source", "gpx", "--geotag_source_path", tmp_path / "t.gpx"]
+    row = process(tmp_path / "p", *words)
+    assert row["exit_code"] == 0 and not any("weeks" in note for note in row["notes"])
+    assert making.description(tmp_path / "p" / "a.jpg")["MAPLatitude"] == pytest.approx(57.7)
+
+
+def test_points_of_a_clock_that_was_not_set_yet_are_left_out(tmp_path: Path) -> None:
+    lines = []
+    for day, second in [("060180", 0), ("010100", 1), ("060524", 2), ("060524", 3)]:
+        body = f"GPRMC,0708{second:02d}.000,A,5742.0000,N,01158.0000,E,1.0,0.0,{day},,,A"
+        lines.append(tracks.sentence(body))
+    (tmp_path / "t.nmea").write_text("\n".join(lines) + "\n", "ascii")
+    track = mt.read_track(tmp_path / "t.nmea")
+    assert len(track.points) == 2 and track.dropped == {mt.UNSET_CLOCK: 2}
+
+
+@pytest.mark.parametrize("stale", [3, 4, 5])
+def test_a_clock_that_is_put_right_once_is_no_time_lapse(stale: int) -> None:
+    pairs = [(float(n), NOON + n - (3e8 if n < stale else 0.0)) for n in range(20)]
+    assert not mt.is_uneven(pairs)
+    assert mt.is_uneven([(float(n), NOON + 30.0 * n) for n in range(20)])
+
+
+@pytest.mark.parametrize(
+    "lat, lon, wanted",
+    [
+        ("47,910000", "8,950000", (47.91, 8.95)),
+        ("47.91 S", "8.95 W", (-47.91, -8.95)),
+        ("-47.910000", "8.950000", (-47.91, 8.95)),
+    ],
+)
+def test_places_of_subtitles_with_commas_and_letters(
+    lat: str, lon: str, wanted: Tuple[float, float], tmp_path: Path
+) -> None:
+    cue = "1\n00:00:0{0},000 --> 00:00:0{1},000\n2024-05-06 07:08:0{0}\n[latitude: {2}] [longitude: {3}]\n\n"
+    text = "".join(cue.format(n, n + 1, lat, lon) for n in range(3))
+    (tmp_path / "a.srt").write_text(text, "utf-8")
+    first = mt.read_track(tmp_path / "a.srt").points[0]
+    assert (first.lat, first.lon) == pytest.approx(wanted)
