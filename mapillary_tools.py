@@ -6211,7 +6211,8 @@ def pace_of(pairs: Sequence[Tuple[float, float]]) -> float:
 
 _EVEN_S = 3.0  # seconds; a clock may be put right by the two of a leap second on its way
 _UNEVEN = 3  # so many pairs make it uneven, and no single odd ones
-_STEP_S = 0.5  # seconds by which two clocks part between two pairs
+_PACE = 0.1  # part by which two clocks of one pace may part between two pairs
+_JUMP_S = 60.0  # seconds; with more it jumps, unless it does so all the time
 
 
 def is_uneven(pairs: Sequence[Tuple[float, float]]) -> bool:
@@ -6222,8 +6223,15 @@ def is_uneven(pairs: Sequence[Tuple[float, float]]) -> bool:
     middle = median(apart) if apart else 0.0
     if sum(abs(one - middle) > _EVEN_S for one in apart) < _UNEVEN:
         return False
-    steps = [abs(after - before) > _STEP_S for before, after in zip(apart, apart[1:])]
-    return 4 * sum(steps) >= len(steps)  # and not at one place, where a clock is put right
+    steps = [  # (seconds by which the clocks part, seconds of video) between two pairs
+        (abs(late - early), there - here)
+        for early, late, (here, before), (there, after) in zip(apart, apart[1:], pairs, pairs[1:])
+        if after != before  # while it stands still it has no pace
+    ]
+    odd = [parted for parted, video in steps if parted > _PACE * video]
+    if all(parted > _JUMP_S for parted in odd):  # put right, or some of its times are wrong
+        return 4 * len(odd) >= len(steps)
+    return len(odd) >= _UNEVEN
 
 
 def going_on(pairs: Sequence[Tuple[float, float]]) -> List[Tuple[float, float]]:

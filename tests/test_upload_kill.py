@@ -159,7 +159,8 @@ def test_a_kill_in_the_middle_of_a_body_is_resumed_at_the_byte(master, tmp_path,
     with Service([stall(20, at, method="POST", path="mly_tools_", times=THREADS)]) as service:
         field = Field(master, tmp_path, service)
         killed_when(
-            field, lambda: len([r for r in service.log if r.bytes >= min(at, SIZE)]) >= THREADS
+            field,
+            lambda: sum(r.bytes >= min(at, SIZE) for r in service.requests("POST")) >= THREADS,
         )
         service.closing.set()  # ends the stall
         settled(service)
