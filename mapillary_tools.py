@@ -2154,8 +2154,13 @@ DEFAULT_DAYS = frozenset(  # also as they are west of Greenwich
     )
 )
 _DEFAULT_TIME = utc_seconds((2002, 12, 8), (12, 0, 0))  # from which some count on when they are on
-_YEAR_S = 365 * DAY_S  # 1970
+YEAR_1970_S = 365 * DAY_S  # seconds; exports without times have those of this year
 _LAST_32_BITS = float((1 << 31) - 1)  # seconds since 1970; a clock that shows more ran over
+
+
+def may_be_unset(seconds: float) -> bool:
+    """Whether a time may be that of a clock which was never set: something else tells that."""
+    return 0 <= seconds < YEAR_1970_S or seconds - seconds % DAY_S in DEFAULT_DAYS
 
 
 class Reading(NamedTuple):
@@ -2208,9 +2213,8 @@ def _is_default(reading: Reading) -> bool:
     if reading.local is None or reading.source == _NAME_SOURCE:
         return False
     whole = reading.local // 1
-    if 0 <= whole < _YEAR_S or whole >= _LAST_32_BITS:
-        return True
-    return whole - whole % DAY_S in DEFAULT_DAYS or 0 <= whole - _DEFAULT_TIME < DAY_S / 2
+    just_on = 0 <= whole - _DEFAULT_TIME < DAY_S / 2
+    return just_on or whole >= _LAST_32_BITS or may_be_unset(whole)
 
 
 def has_set_clock(found: Found) -> bool:
@@ -2288,6 +2292,11 @@ def zone_by_gps(local: float, found: Found) -> Optional[float]:
 NO_ZONE = "UTC assumed"  # who told the zone, where nobody did
 
 
+def zone_teller(zone: str) -> str:
+    """Which option tells a zone: "local", offset, IANA."""
+    return "--local_time" if zone == "local" else "--timezone"
+
+
 def capture_time(
     found: Found, name: str, zone: Optional[str] = None, first: str = "exif"
 ) -> Optional[Capture]:
@@ -2305,7 +2314,7 @@ def capture_time(
         return Capture(found.gps_time or 0.0, source, 0.0, GPS_SOURCE)
     told = None if reading.offset is None else (reading.offset, reading.teller)
     if zone and (told is None or source in OTHER_CLOCKS or source == _NAME_SOURCE):
-        told = zone_offset(zone, local), "--local_time" if zone == "local" else "--timezone"
+        told = zone_offset(zone, local), zone_teller(zone)
     if told is None:
         by_gps = zone_by_gps(local, found)
         told = None if by_gps is None else (by_gps, GPS_SOURCE)
@@ -2930,21 +2939,20 @@ def is_jpeg_name(path: Union[str, Path]) -> bool:
 
 
 _QUOTES = "\"'`\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e \t"
+_DASHES = "\u2013\u2014\u2212"  # which word processors make of hyphens
+_BAD_NAME = 123  # error of Windows, for a name that no file can have
 
 
-_BAD_NAME = 123  # of Windows, for a name that no file can have
-
-
-def path_remedy(path: str, option: str) -> str:
-    """What to do about a folder that is not there: without quotes and blanks around its name it may
-    be; or it is an option, with a dash of a word processor.
+def no_folder(path: str, option: str) -> NotFound:
+    """The error for a folder that is not there: without quotes and blanks around its name it may
+    be; or it is meant for an option.
     """
-    if path.startswith(("\u2013", "\u2014", "\u2212")):
-        return "options begin with two hyphens: --" + path.lstrip("-\u2013\u2014\u2212")
-    bare = os.path.expanduser(path.strip(_QUOTES))
-    if bare != path and os.path.isdir(bare):
-        return f"did you mean {bare}?"
-    return f"check {option}"
+    remedy, bare = f"check {option}", os.path.expanduser(path.strip(_QUOTES))
+    if path[:1] in tuple(_DASHES):
+        remedy = "options begin with two hyphens: --" + path.lstrip("-" + _DASHES)
+    elif bare != path and os.path.isdir(bare):
+        remedy = f"did you mean {bare}?"
+    return NotFound("no_folder", "there is no such file or folder", file=path, remedy=remedy)
 
 
 def check_folder(path: str, option: str) -> Path:
@@ -2952,12 +2960,10 @@ def check_folder(path: str, option: str) -> Path:
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        remedy, wrong = path_remedy(path, option), "there is no such file or folder"
-        raise NotFound("no_folder", wrong, file=path, remedy=remedy) from None
+        raise no_folder(path, option) from None
     except OSError as error:
-        remedy, wrong = path_remedy(path, option), "there is no such file or folder"
         if getattr(error, "winerror", 0) == _BAD_NAME:
-            raise NotFound("no_folder", wrong, file=path, remedy=remedy) from None
+            raise no_folder(path, option) from None
         raise NotFound(**unsearchable(error)._asdict()) from error
     if not is_folder:
         where = os.path.dirname(path) or os.curdir
@@ -3311,16 +3317,14 @@ def _take_after(handle: int, part: str, old: os.stat_result, path: str, strict: 
             keep_attributes(handle, part, old)
     new = os.fstat(handle)
     if hasattr(os, "chown") and (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
-        try:
-            os.chown(handle, old.st_uid, old.st_gid)
-        except PermissionError as error:
-            if strict:
-                wrong = "is of another user or group, and a file of theirs cannot be made"
-                remedy = "run this as its owner, or with --keep_original"
-                raise CannotWrite("owner", wrong, file=path, remedy=remedy) from error
-        except OSError as error:
-            if error.errno not in _CANNOT:
-                raise
+        with best_effort():
+            try:
+                os.chown(handle, old.st_uid, old.st_gid)
+            except PermissionError as error:
+                if strict:
+                    wrong = "is of another user or group, and a file of theirs cannot be made"
+                    remedy = "run this as its owner, or with --keep_original"
+                    raise CannotWrite("owner", wrong, file=path, remedy=remedy) from error
     if hasattr(os, "listxattr"):
         with contextlib.suppress(OSError):
             for name in os.listxattr(path):
@@ -3337,7 +3341,7 @@ class Manner(NamedTuple):
     mode: Optional[int] = None  # rights; None = those of the file that is replaced
     flush: bool = True  # whether it must be on disk before it takes the other's place
     times: Optional[Tuple[int, int]] = None  # of last use and change in ns; None = now
-    shared: bool = False  # whether two runs may write it at one time: photos, where locks fail
+    photo: bool = False  # two runs may write it at one time, where locks fail; it keeps its owner
     beside: str = ""  # the folder of its temporary file, if not its own
 
 
@@ -3359,7 +3363,7 @@ def _fill(part: str, chunks: Iterable[Piece], manner: Manner, target: str) -> io
         for chunk in chunks:
             write_all(stream, chunk)
         if old is not None:
-            _take_after(handle, part, old, target, manner.shared)
+            _take_after(handle, part, old, target, manner.photo)
         if mode is not None and os.name == "posix":
             with best_effort():
                 os.chmod(handle, mode)
@@ -3379,7 +3383,7 @@ def part_of(target: str, manner: Manner = Manner()) -> str:
     always the same, so that one that a killed run left is found.
     """
     folder, name = os.path.split(target)
-    if manner.shared:
+    if manner.photo:
         mark = f"{random.SystemRandom().getrandbits(64):016x}"
     else:
         mark = hashlib.sha1(os.fsencode(name)).hexdigest()[:16]
@@ -3428,7 +3432,7 @@ class Pending(NamedTuple):
         """
         status = os.stat(self.part)
         times = status.st_atime_ns, status.st_mtime_ns
-        manner = Manner(status.st_mode & 0o7777, times=times, shared=True)
+        manner = Manner(status.st_mode & 0o7777, times=times, photo=True)
         with open_file(self.part) as stream:
             pieces = iter(lambda: stream.read(COPY_BYTES), b"")
             near = begin_file(self.target, pieces, manner)
@@ -3463,7 +3467,7 @@ def begin_file(
         target = behind_links(target)
     part = part_of(target, manner)
     try:
-        if not manner.shared:
+        if not manner.photo:
             remove_part(part)
         try:
             stream = _fill(part, chunks, manner, target)
@@ -5947,7 +5951,7 @@ def begin_edits(task: Task) -> Union[Rewritten, Written]:
             parts: Iterable[Piece] = itertools.chain([new.head], rest)
             mode = status.st_mode & 0o7777 if to else None
             times = status.st_atime_ns, status.st_mtime_ns
-            manner = Manner(mode, times=times, shared=True, beside=task.beside)
+            manner = Manner(mode, times=times, photo=True, beside=task.beside)
             same = functools.partial(_check_same, path, status)
             return Rewritten(begin_file(to or path, parts, manner, same), new.digest)
     except OSError as error:
@@ -6095,7 +6099,6 @@ def described_time(image: Image) -> Optional[float]:
 EARLIEST, LATEST = -2208988800.0, 7258118400.0  # 1900 and 2200: a time outside is no time
 MAX_DOP = 10.0  # worse is a guess: dead reckoning in tunnels and parking decks
 TOUCH_SECONDS = 2.0  # two files whose times are this close are one recording
-YEAR_1970_S = 365 * DAY_S  # seconds; exports without times have those of this year
 RECENT_S = 978307200.0  # 2001 UTC in seconds: from then on no time is that of a clock never set
 # of receivers that were never set; on the first day of 2000 there may be tracks
 _UNSET_DAYS = DEFAULT_DAYS - {utc_seconds((2000, 1, 1))}
@@ -6265,11 +6268,6 @@ def is_unset(time: float) -> bool:
     return 0 <= time < YEAR_1970_S or time - time % DAY_S in _UNSET_DAYS
 
 
-def _is_early(time: float) -> bool:
-    """Whether a time is that of a clock that has just begun to run."""
-    return time - time % DAY_S in DEFAULT_DAYS
-
-
 class VideoClock(NamedTuple):
     """What the telemetry of a video tells of its own time line, as Track has it."""
 
@@ -6374,7 +6372,7 @@ class Points:
 
     def _leave_out_unset(self) -> None:
         """Leave out the points of a clock that was not set yet, where it was set later."""
-        kept = [[fix for fix in one if not _is_early(fix.time)] for one in self.segments]
+        kept = [[fix for fix in one if not may_be_unset(fix.time)] for one in self.segments]
         left = sum(map(len, self.segments)) - sum(map(len, kept))
         if left and any(kept):
             self.segments = kept
@@ -8075,6 +8073,12 @@ class _Cue(NamedTuple):
     place: Tuple[float, float, Optional[float]]  # latitude, longitude, altitude
 
 
+def _by_side(number: str, letter: str = "") -> float:
+    """A number with a decimal point or comma, negative by the letter of its side."""
+    value = float(number.replace(",", "."))
+    return -abs(value) if letter.upper() in ("S", "W") else value
+
+
 def _place_in(text: str) -> Optional[Tuple[float, float, Optional[float]]]:
     """Latitude, longitude and altitude that a subtitle tells; None = none.
 
@@ -8083,10 +8087,11 @@ def _place_in(text: str) -> Optional[Tuple[float, float, Optional[float]]]:
     """
     lat, lon, alt = (one.search(text) for one in (_NAMED_LAT, _NAMED_LON, _NAMED_ALT))
     if lat and lon:
-        place = [float(one.group(1).replace(",", ".")) if one else None for one in (lat, lon, alt)]
-        south, west = lat.group(2).upper() == "S", lon.group(2).upper() == "W"
-        north, east = place[0] or 0.0, place[1] or 0.0
-        return -abs(north) if south else north, -abs(east) if west else east, place[2]
+        return (
+            _by_side(*lat.groups()),
+            _by_side(*lon.groups()),
+            _by_side(alt.group(1)) if alt else None,
+        )
     match = _IN_BRACKETS.search(text)
     if match is None:
         return None
@@ -8183,8 +8188,8 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
         "altitudeabovesealevel",
     ),
     "course": ("course", "heading", "bearing", "track", "cog", "direction", "azimuth", "hdg"),
-    "ns": ("ns", "northsouth", "latituderef", "latref", "nsindicator"),
-    "ew": ("ew", "eastwest", "longituderef", "lonref", "ewindicator"),
+    "ns": ("ns", "northsouth", "nors", "latituderef", "latref", "nsindicator"),
+    "ew": ("ew", "eastwest", "eorw", "longituderef", "lonref", "ewindicator"),
     "fix": ("valid", "fix", "fixtype", "fixstatus"),
     "zone": ("utcofst", "utcoffset", "timezone", "tz", "zone", "offset"),
 }
@@ -8383,11 +8388,10 @@ def _sided(text: str, side: str) -> Optional[float]:
     match = _SIDED.match(text)
     if match is None:
         return math.nan
-    value = float(match.group(2).replace(",", "."))
     letter = (match.group(1) or match.group(3) or side[:1]).upper()
     if letter not in ("", "N", "S", "E", "W"):
         return math.nan  # in a language in which nobody knows what it means
-    return -abs(value) if letter in ("S", "W") else value
+    return _by_side(match.group(2), letter)
 
 
 def _row_place(
@@ -8430,10 +8434,9 @@ def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: P
         found.add_timed(times.seconds(day, text), day + text, (lat, lon, alt), course)
 
 
-# what a column of N and S, or E and W, may be called
+# what a column of N and S, or E and W, may be called, beside the names among the headings
 _SIDE_WORDS = re.compile(
-    r"\W*(?:(?:gps)?\W*(?:lat|lon|lng)\w*\W*)?"
-    r"(?:dir(?:ection)?|hem\w*|ref\w*|side|n\W*s|e\W*w|n\W*or\W*s|e\W*or\W*w|ind\w*)?\W*$",
+    r"\W*(?:(?:gps)?\W*(?:lat|lon|lng)\w*\W*)?(?:dir(?:ection)?|hem\w*|ref\w*|side|ind\w*)?\W*$",
     re.IGNORECASE,
 )
 
@@ -8445,15 +8448,11 @@ def _lettered(
     headings, rows = table[0].cells, table[1:]
     taken = {layout.lat, layout.lon, layout.time, layout.date, layout.alt, layout.fix}
     for beside in (place + 1, place - 1):
-        if (
-            beside in taken
-            or not 0 <= beside < len(headings)
-            or not _SIDE_WORDS.match(headings[beside])
-        ):
-            continue
-        cells = {_cell(row.cells, beside) for row in rows[:_LOOKED_AT]}
-        if cells and cells <= {*letters, *letters.lower()}:
-            return beside
+        if beside not in taken and 0 <= beside < len(headings):
+            cells = {_cell(row.cells, beside) for row in rows[:_LOOKED_AT]}
+            good = cells and cells <= {*letters, *letters.lower()}
+            if good and _SIDE_WORDS.match(headings[beside]):
+                return beside
     return None
 
 
@@ -11707,13 +11706,10 @@ def say_changed_hours(timed: List[Moment], zone: Optional[str], notes: Notes) ->
     """Say which images were taken where the clocks of a zone are changed, by which its hours are
     there twice or not at all.
     """
-    if zone is None:
-        return
     odd: List[Tuple[float, str, float]] = []  # time, name, offset
-    for image, when, capture in timed:
-        if capture is not None and capture.zone in ("--local_time", "--timezone"):
-            local = capture.time + capture.offset
-            if zone_offset(zone, local) != zone_offset(zone, local, fold=1):
+    for image, when, capture in timed if zone is not None else ():
+        if zone is not None and capture is not None and capture.zone == zone_teller(zone):
+            if zone_offset(zone, capture.time + capture.offset, fold=1) != capture.offset:
                 odd.append((when, image.path.name, capture.offset))
     if odd:
         _, name, offset = min(odd)
@@ -14626,7 +14622,7 @@ def _in_order_of_names(
     )
 
 
-_MARK_NAMES = {mark: word for word, mark in DELIMITERS.items()}
+_MARK_NAMES = {mark: word for word, mark in reversed(list(DELIMITERS.items()))}  # the first counts
 
 
 def match_rows(
@@ -22812,12 +22808,7 @@ def _as_folder(word: str, tool: Tool, given: bool) -> List[str]:
     if Input not in tool.groups:
         raise loose_word(word, tool)
     if not os.path.exists(word) and not given:
-        raise NotFound(
-            "no_folder",
-            "there is no such file or folder",
-            file=word,
-            remedy=path_remedy(word, "the folder"),
-        )
+        raise no_folder(word, "the folder")
     if not os.path.isdir(word):
         raise loose_word(word, tool)
     return ["--import_path", word]
