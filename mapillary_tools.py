@@ -6694,12 +6694,14 @@ class Source:
             start += size
 
     @property
-    def is_cut_off(self) -> bool:
-        """Whether the end of the index, with a part of what tracks need, is not there."""
-        if self.moov is None or self.moov.whole:
-            return False
-        last = [inner.kind for inner in self.boxes(self.moov)][-1:]
-        return last not in ([b"udta"], [b"meta"], [b"free"], [b"skip"], [b"uuid"])
+    def index_flaw(self) -> str:
+        """What is wrong with the index, "" where all that tracks need is there."""
+        if self.moov is None:
+            return "is damaged or cut off: it has no index (moov)"
+        last = [box.kind for box in self.boxes(self.moov)][-1:]
+        if self.moov.whole or last and last[0] in (b"udta", b"meta", b"free", b"skip", b"uuid"):
+            return ""
+        return "is cut off: the end of its index (moov) is not there"
 
     def child(self, box: Optional[MovieBox], *kinds: bytes) -> Optional[MovieBox]:
         """The first box at the path `kinds` below `box`, None if there is none."""
@@ -9224,22 +9226,10 @@ def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
         )
     readers = [reader for reader in READERS if reader.holds(source)]
     readers.sort(key=lambda reader: _rank(reader.kind, kinds))
-    if not readers and blackvue_relative(source.path) is None:
+    if not readers and source.index_flaw and blackvue_relative(source.path) is None:
         remedy = "copy it from the card again, or let the camera repair it"
-        wrong = "is damaged or cut off: it has no index (moov)"
-        if source.moov is None or source.is_cut_off:
-            wrong = CUT_INDEX if source.moov else wrong
-            raise bad_track(source.path, "track_damaged", wrong, "", remedy)
+        raise bad_track(source.path, "track_damaged", source.index_flaw, "", remedy)
     return readers or [_BLACKVUE]
-
-
-CUT_INDEX = "is cut off: the end of its index (moov) is not there"
-
-
-def is_cut_off(path: Union[str, Path]) -> bool:
-    """Whether a movie has an index whose end is not there; raises OSError."""
-    with open_file(path) as handle:
-        return Source(handle, Path(path)).is_cut_off
 
 
 def _rank(kind: str, kinds: Sequence[str]) -> int:
@@ -9958,11 +9948,8 @@ def _check_whole(movie: Source) -> None:
         wrong = "is fragmented: its index is spread over the file"
         remedy = f"ffmpeg -i {movie.path.name} -map 0 -copy_unknown -c copy WHOLE.mp4 makes it one"
         raise _bad_video(movie.path, "fragmented", wrong, "", remedy)
-    if movie.moov is None:
-        wrong = "is damaged or cut off: it has no index (moov)"
-        raise _bad_video(movie.path, "damaged", wrong, "", _COPY_AGAIN)
-    if movie.is_cut_off:
-        raise _bad_video(movie.path, "cut_off", CUT_INDEX, "", _COPY_AGAIN)
+    if movie.index_flaw:
+        raise _bad_video(movie.path, "damaged", movie.index_flaw, "", _COPY_AGAIN)
 
 
 def _spans_of(movie: Source, tracks: Sequence[_Pictures]) -> List[Tuple[int, int]]:
@@ -10912,7 +10899,9 @@ class _Index:
             self.samplings.append(line)
 
     def _note_sent(self, line: Sent, key: Tuple[str, str]) -> None:
-        """Remember an upload; what finished sequences have of that name is none of it any more."""
+        """Remember an upload. What finished sequences have of that name is none of it any more:
+        earlier versions did not tell so of all sequences.
+        """
         self.sent[key] = line
         if not line.handle:
             return
@@ -11794,10 +11783,14 @@ def _say_zone(timed: Sequence[Moment], track: Track, meeting: int, notes: Notes)
     return True
 
 
-def _could_meet(times: Sequence[float], track: Track, meeting: int, notes: Notes) -> bool:
-    """Say how many of some times, in order, are those of a track, and when both were; gives whether
-    the track is of a clock that was set.
+def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
+    """Say image range against track range where fewer than half of the images meet the track, and
+    what would help.
     """
+    times = sorted(moment.time for moment in timed)
+    meeting = _inside(times, track, 0.0)
+    if not times or meeting * 2 >= len(times):
+        return
     first, last = track.points[0].time, track.points[-1].time
     notes.say(
         f"only {meeting} of {len(times)} images were taken while the track was recorded: images "
@@ -11806,21 +11799,16 @@ def _could_meet(times: Sequence[float], track: Track, meeting: int, notes: Notes
     )
     if first < GPS_TIMES_FROM:
         notes.say("the date of the track cannot be: the clock of its logger was never set")
-        return False
-    return True
+    else:
+        _say_cure(timed, times, track, notes)
 
 
-def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
-    """Say image range against track range where fewer than half of the images meet the track, and
-    what would help.
-    """
-    times, first = sorted(moment.time for moment in timed), track.points[0].time
+def _say_cure(timed: Sequence[Moment], times: Sequence[float], track: Track, notes: Notes) -> None:
+    """Say by which zone or offset most images would meet the track; times are theirs, in order."""
     inside = functools.partial(_inside, times, track)
-    if not times or inside(0) * 2 >= len(times) or not _could_meet(times, track, inside(0), notes):
-        return
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
-    days = round((times[0] - first) / DAY_S)
+    days = round((times[0] - track.points[0].time) / DAY_S)
     whole = [-shift for shift in years] + [day * DAY_S for day in range(days - 1, days + 2)]
     shifts += whole
     if not any(map(inside, shifts)):  # a wrong year or day, in a zone that is not known
@@ -13178,7 +13166,7 @@ class Place:
         self.folder, self.journal = folder, journal
         self._ours: Optional[Dict[str, Image]] = None  # images by the digest of what we wrote
         self._finished: Dict[str, Dict[str, Set[str]]] = {}  # service -> as of finished_in
-        self.line: Optional[List["Place"]] = None  # the folders of its line, where they are known
+        self.line: List[Place] = [self]  # of the run, where sequences with its images may begin
 
     def finished_in(self, service: str) -> Dict[str, Set[str]]:
         """The images of the sequences that begin in the folder and are finished -> their ids."""
@@ -13295,6 +13283,10 @@ def open_places(
             errors[folder] = error
     if errors and not places:
         raise list(errors.values())[-1]
+    lines: Dict[str, List[Place]] = {}
+    for folder, place in places.items():
+        place.line = lines.setdefault(line_of(folder), [])
+        place.line.append(place)
     return places, {folder: error.problem for folder, error in errors.items()}
 
 
@@ -13614,14 +13606,10 @@ def gather_basis(course: Course, config: Configuration, notes: Notes) -> Known:
 
 
 def gather_known(
-    images: Sequence[Image],
-    course: Course,
-    config: Configuration,
-    notes: Notes,
-    basis: Optional[Known] = None,
+    basis: Known, images: Sequence[Image], course: Course, config: Configuration, notes: Notes
 ) -> Known:
     """What a run needs to know beside its images: the basis, the track, the secret."""
-    known, options = basis or gather_basis(course, config, notes), course.options
+    known, options = basis, course.options
     if GEOTAG in course.steps:
         known = known._replace(guides=gather_guides(options[Geotagging], notes))
     if DESCRIPTION in course.steps and (course.master or any(map(is_signed, images))):
@@ -13639,6 +13627,7 @@ def gather_known(
 # Not here: deciding what is to be done. Without these files all is told alike, and takes longer.
 
 SETTLED_FROM = 1000  # images of a run from which on its folders are remembered
+_SETTLED_BYTES = 1 << 26  # of a file of ours at most: a million images take 20 MB
 # reasons that hold as long as an image is the same
 _LASTING = (SKIP_PROCESSED, SKIP_DUPLICATE, SKIP_EXCLUDED, SKIP_LEFT_OUT, SKIP_KIND)
 
@@ -13723,12 +13712,12 @@ def settled_folder(folder: str, names: Iterable[str]) -> Optional[Settled]:
     """What is remembered of a folder with just these images, None where its journal has gone on, or
     an interrupted run left something.
     """
+    state = os.path.join(folder, STATE_FOLDER)
     try:
-        left = os.listdir(os.path.join(folder, STATE_FOLDER))
-        if any(name.endswith(PART_SUFFIX) for name in left):
+        if os.path.islink(state) or any(one.endswith(PART_SUFFIX) for one in os.listdir(state)):
             return None
         with open_file(settled_path(folder)) as stream:
-            found = unpack_settled(json.loads(stream.read()))
+            found = unpack_settled(json.loads(stream.read(_SETTLED_BYTES)))
         if found.names != _names_hash(names):
             return None
         told = _size_and_sum(Journal(folder, write=False).path)
@@ -13757,7 +13746,9 @@ def settled_run(
     return result if len(result) == len(folders) else None
 
 
-def tell_settled(images: Sequence[Path], found: Mapping[str, Settled], report: Report) -> None:
+def tell_settled(
+    images: Sequence[Path], found: Mapping[str, Settled], report: Report, notes: Notes
+) -> None:
     """Account for the images of settled folders, as the run that left them so would today."""
     done = Outcome("skipped", SKIP_PROCESSED)
     for folder, paths in by_folder(images).items():
@@ -13767,7 +13758,9 @@ def tell_settled(images: Sequence[Path], found: Mapping[str, Settled], report: R
                 whole = outcome.problem._replace(file=str(path))
                 outcome = outcome._replace(problem=whole)
             report.count(path, outcome)
-    one = next(iter(found.values()))
+    one = next(iter(found.values()))  # of a run all tell the same
+    for line in one.notes:
+        notes.say(line)
     report.told.lines.extend(one.lines)
     report.told.facts.update(one.facts)
     report.told.images = RecordedImages(images)
@@ -14007,32 +14000,34 @@ def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
     gathered = Gathered([], known=gather_basis(course, config, notes), videos=videos)
     before = settled_run(paths, gathered, course)
     if before is not None:
-        for line in next(iter(before.values())).notes:
-            notes.say(line)
-        tell_settled(paths, before, report)
+        tell_settled(paths, before, report, notes)
     else:
-        gathered = _worked(paths, gathered, course, config, (report, notes, ui))
+        gathered = _worked(paths, gathered, course, config, _Saying(report, notes, ui))
     if not gathered.videos:
         say_account(course, config, report)
     return report, gathered
 
 
+class _Saying(NamedTuple):
+    """How a run says what it does."""
+
+    report: Report
+    notes: Notes
+    ui: Ui
+
+
 def _worked(
-    paths: Sequence[Path],
-    basis: Gathered,
-    course: Course,
-    config: Configuration,
-    teller: Tuple[Report, Notes, Ui],
+    paths: Sequence[Path], basis: Gathered, course: Course, config: Configuration, saying: _Saying
 ) -> Gathered:
     """The run itself: gather, plan, carry out, tell; returns what was gathered."""
-    options, (report, notes, ui) = course.options, teller
+    options, (report, notes, ui) = course.options, saying
     begun, dry = len(notes.lines), options[Dry].dry_run
     with contextlib.ExitStack() as stack:
         gathered, places = gather_images(paths, course, config, ui, stack)
         _say_strays(gathered.images, notes)
         if options[SequenceOptions].merge_folders:
             say_apart(places, notes)
-        known = gather_known(gathered.images, course, config, notes, basis.known)
+        known = gather_known(basis.known, gathered.images, course, config, notes)
         gathered = gathered._replace(known=known, videos=basis.videos)
         lasting = notes.lines[begun:]
         work = plan(gathered, course)
@@ -14921,8 +14916,8 @@ def interpolate_images(options: Options, ui: Ui) -> Report:
     """Spread identical capture times, or fill missing positions, a folder at a time."""
     asked = options[Interpolation]
     word = "would be interpolated" if options[Dry].dry_run else "interpolated"
-
     report = Report("interpolate", told=Told(word))
+    notes = Notes(say, report.notes)
 
     def change(images: List[Image]) -> List[Image]:
         changed: List[Image] = []
@@ -14932,7 +14927,7 @@ def interpolate_images(options: Options, ui: Ui) -> Report:
                 continue
             known = _Between(group, asked.max_time_delta)
             changed.extend(map(known.filled, group))
-            known.say(folder, Notes(say, report.notes))
+            known.say(folder, notes)
         return replaced(images, changed)
 
     source = Input(asked.import_path or "", asked.verbose)
@@ -15141,10 +15136,11 @@ class Ffmpeg:
             )
         found = json.loads(ran.output)
         if not found.get("streams"):
-            torn = is_cut_off(path)
-            wrong = CUT_INDEX if torn else "has no pictures"
-            remedy = "copy it from the card again" if torn else "leave it out"
-            raise ToolError("no_pictures", wrong, file=path, remedy=remedy)
+            with open_file(path) as handle:
+                movie = Source(handle, Path(path))
+                flaw = movie.index_flaw if movie.family == "movie" else ""
+            remedy = "copy it from the card again" if flaw else "leave it out"
+            raise ToolError("no_pictures", flaw or "has no pictures", file=path, remedy=remedy)
         tracks = {stream.get("index"): stream for stream in found["streams"]}
         footage = _footage(path, found["streams"][0], found.get("format", {}), read_movie(path))
         return footage._replace(look=footage.look._replace(lenses=len(tracks)))
@@ -17358,20 +17354,19 @@ class History:
         self,
         picture: str,
         path: str,
-        picture_of: Optional[Callable[[str], Optional[str]]] = None,
+        picture_of: Callable[[str], Optional[str]],
     ) -> Optional[Arrival]:
         """How a photo that is found at a path arrived before this run; None where it did not, or
         where it is a twin, with the same picture and time, of one that is still beside it.
-        picture_of tells what the file of a name in the same folder has now; None = still the same.
+        picture_of tells what the file of a name in the same folder has now.
         """
         one = self._known(picture)
         if one is None or one.folder != real_folder(path):
             return one
         first = os.path.join(one.folder, one.image)
         with contextlib.suppress(OSError):
-            if not os.path.samefile(first, path):
-                there = picture if picture_of is None else picture_of(one.image)
-                return None if there == picture else one
+            if not os.path.samefile(first, path) and picture_of(one.image) == picture:
+                return None
         return one
 
     def keep(self, photos: Iterable[Tuple[str, str]]) -> None:
@@ -17501,7 +17496,8 @@ class Whose(Group):
 # How far a parcel is.
 DUE, THERE, SENT, FAILED, LEFT = "due", "there before", "sent", "failed", "failed before"
 OUTDATED, ELSEWHERE = "there with another time or position", "there from another folder"
-ARRIVED = (THERE, OUTDATED, SENT)  # in the sequence that it is in here
+GONE = "there, and no longer in its folder"
+ARRIVED = (THERE, OUTDATED, SENT, GONE)  # in the sequence that it is in here
 
 
 class Goods(NamedTuple):
@@ -17512,6 +17508,7 @@ class Goods(NamedTuple):
     place: Place  # its folder
     fix: Optional[Fix] = None  # its time, by which its sequence is ordered, and position
     clip: Optional[Clip] = None  # of a video, its places left out; None = an image
+    size: Optional[int] = None  # bytes of an image's file as the journal has it
 
 
 @dataclass
@@ -17574,7 +17571,7 @@ class Parcel:
             return None
         if self.state in (FAILED, LEFT) and self.problem is not None:
             return Outcome("failed", self.problem.code, self.problem)
-        there = self.state in (THERE, OUTDATED, ELSEWHERE)
+        there = self.state in (THERE, OUTDATED, ELSEWHERE, GONE)
         return Outcome("skipped", SKIP_UPLOADED if there else SKIP_LEFT)
 
 
@@ -17688,20 +17685,13 @@ class Shipment:
             if batch is not None and one.photo == photo_id(one.image, image.found):
                 path = os.path.join(place.folder, one.image)
                 goods = Goods(path, image.found, place, image.fix)
-                parcel = Parcel(goods, THERE, one.handle or "")
+                parcel = Parcel(goods, GONE, one.handle or "")
                 parcel.finished = self._is_finished(batch, parcel)
                 batch.parcels.append(parcel)
 
-    def line_of(self, place: Place) -> List[Place]:
-        """The folders of the run in which sequences with images of a folder may begin."""
-        if place.line is None:
-            line = line_of(place.folder)
-            place.line = [one for one in self.places.values() if line_of(one.folder) == line]
-        return place.line
-
     def _is_finished(self, batch: Batch, parcel: Parcel) -> bool:
         """Whether an image is in a finished sequence, and that is another one than its own."""
-        for home in self.line_of(parcel.place):
+        for home in parcel.place.line:
             name = name_from(home.folder, parcel.place.folder, parcel.name)
             if home.finished_in(self.service).get(name, set()) - {batch.identity}:
                 return True
@@ -17732,8 +17722,8 @@ class Shipment:
             return image.outcome
         if image.described is None or image.geotag is None or not image.sequence:
             return _not_processed(path)
-        user, terms = image.uploader or Uploader(), image.terms or Terms()
-        name = terms.user_name or user.user_name
+        user = image.uploader or Uploader()
+        name = (image.terms or Terms()).user_name or user.user_name
         home = self._home_of(image, place)
         if home is None:
             if is_uploaded(place.journal, self.service, image.path.name, image.found):
@@ -17741,8 +17731,9 @@ class Shipment:
             span = image.span_from(place.folder)
             return _in_parts(path, [one for one in span if one not in self.places])
         batch = Batch(image.sequence, home, name, user.organization_key)
-        found = self._found_now(path, image)
-        self._sort_in(batch, Parcel(Goods(path, found, place, image.geotag.fix)))
+        found, known = self._found_now(path, image), image.found or NOTHING_FOUND
+        goods = Goods(path, found, place, image.fix, size=known.size)
+        self._sort_in(batch, Parcel(goods))
         return None
 
     def _home_of(self, image: Image, place: Place) -> Optional[Place]:
@@ -17786,7 +17777,7 @@ class Shipment:
             return Outcome("skipped", SKIP_EXCLUDED)
         folder = os.path.basename(place.folder).encode("utf-8", "replace")
         batch = Batch(own.sequence or uuid_of(folder), place, own.user, own.organization)
-        self._sort_in(batch, Parcel(Goods(path, found, place)))
+        self._sort_in(batch, Parcel(Goods(path, found, place, size=found.size)))
         return None
 
     def _sort_in(self, batch: Batch, parcel: Parcel) -> None:
@@ -17954,9 +17945,7 @@ def ready_image(place: Place, name: str, config: Configuration) -> Ready:
     path, image = os.path.join(place.folder, name), place.journal.image(name)
     try:
         if image is None or image.described is None:
-            with open_file(path) as stream:
-                head = read_head(stream, path).data
-                return digest_of(stream, path, head, len(head))
+            return _sent_as_is(path)
         if not is_same_file(image, os.stat(path)):
             if as_read(Path(path), image, read_found(path), config).described is None:
                 raise _was_changed(path, "since it was processed")
@@ -17977,10 +17966,15 @@ def picture_at(place: Place, name: str, config: Configuration) -> Optional[str]:
         image, found = place.journal.image(name), read_found(path)
         if image is not None:
             found = as_read(Path(path), image, found, config).found or found
-        with open_file(path) as stream:
-            head = read_head(stream, path).data
-            return picture_id(digest_of(stream, path, head, len(head)).picture, found)
+        return picture_id(_sent_as_is(path).picture, found)
     return None
+
+
+def _sent_as_is(path: str) -> Ready:
+    """The bytes of an image without a change; raises BadExif, OSError."""
+    with open_file(path) as stream:
+        head = read_head(stream, path).data
+        return digest_of(stream, path, head, len(head))
 
 
 def _vanished(path: str, error: OSError) -> UploadError:
@@ -18071,7 +18065,7 @@ def _cut_out(
 
 
 # ---- Crew ---------------------------------------------------------------------------------------
-# Here: the threads of an upload, and the accounts that they work for.
+# Here: the threads of an upload, and the tokens by which they send.
 # Not here: what they send.
 
 
@@ -18149,25 +18143,25 @@ def check_owner(owner: Optional[str], name: str) -> None:
         raise NotAuthorized("other_account", wrong, remedy=remedy)
 
 
-class Accounts:
-    """The tokens of a run; whose each is, the service is asked once, before it is used."""
+class Tokens:
+    """The access tokens of a run; whose each is, the service is asked once, before it is used."""
 
     def __init__(self, server: Server) -> None:
-        self.tokens: Dict[Optional[str], str] = {}  # user -> access token
+        self.known: Dict[Optional[str], str] = {}  # user -> access token
         self._server, self._guard = server, threading.Lock()
         self._answers: Dict[str, Optional[NotAuthorized]] = {}  # user -> what is wrong
 
     def add(self, user: Optional[str], token: str, believed: bool) -> None:
         """Know the token of a user; believed: without asking whose it is."""
-        self.tokens[user] = token
+        self.known[user] = token
         if believed and user is not None:
             self._answers[user] = None
 
-    def token(self, user: Optional[str]) -> str:
+    def of(self, user: Optional[str]) -> str:
         """The token of a user; raises NotAuthorized for one of another account. A service that does
         not say whose it is, is believed.
         """
-        token = self.tokens[user]
+        token = self.known[user]
         if user is None:
             return token
         with self._guard:
@@ -18214,7 +18208,7 @@ class Sender:
         self.shipment, self.server, self.ui = shipment, server, ui
         self.crew = Crew(server.wire)
         self.hold = hold  # whether complete sequences are left open
-        self.accounts = Accounts(server)
+        self.tokens = Tokens(server)
         self._turns = _Turns()
         self._pulse = _Pulse()
 
@@ -18275,7 +18269,7 @@ class Sender:
                 self.server.wait(0.0)
                 journal.append([line], flush=False)
                 entity = Entity(key, ready.size, functools.partial(self._pieces, ready))
-                token = self.accounts.token(batch.user)
+                token = self.tokens.of(batch.user)
                 handle = put_entity(self.server, entity, token, begun or again)
         except ToolError as error:
             if _ends_run(error):
@@ -18323,14 +18317,8 @@ class Sender:
         """The line of an image that is about to be sent."""
         picture = picture_id(ready.picture, parcel.found)
         service, photo = self.shipment.service, parcel.photo
-        size = self._size_told(parcel) if parcel.clip is None else None
-        line = Sent(parcel.name, service, "started", photo, ready.key, size=size)
+        line = Sent(parcel.name, service, "started", photo, ready.key, size=parcel.goods.size)
         return line._replace(picture=picture, fix=parcel.where)
-
-    def _size_told(self, parcel: Parcel) -> Optional[int]:
-        """The size of an image as the journal has it; of one that it does not know as it is."""
-        image = parcel.place.journal.image(parcel.name)
-        return parcel.found.size if image is None or image.found is None else image.found.size
 
     def _is_there(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
         """Whether a video that had to be looked at again is the one that arrived before."""
@@ -18342,17 +18330,15 @@ class Sender:
         self._settle(batch, parcel, before)
         return True
 
-    def _picture_of(self, place: Place, name: str) -> Optional[str]:
-        """What stands for the picture of an image as it is now; None where it cannot be read."""
-        return picture_at(place, name, self.shipment.config)
-
     def _came_before(self, parcel: Parcel, picture: str) -> bool:
         """Whether a photo came to the service from elsewhere."""
         sent = parcel.place.journal.sent(self.shipment.service, parcel.name)
         if parcel.clip is not None and sent is not None and sent.status == "sent":
             return False  # its content is another now
-        beside = functools.partial(self._picture_of, parcel.place)
-        parcel.arrival = self.shipment.history.before(picture, parcel.path, beside)
+        config, history = self.shipment.config, self.shipment.history
+        parcel.arrival = history.before(
+            picture, parcel.path, lambda name: picture_at(parcel.place, name, config)
+        )
         return parcel.arrival is not None
 
     def _is_elsewhere(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
@@ -18369,9 +18355,9 @@ class Sender:
                 return False
             service, name = self.shipment.service, first.parcel.name
             manifest = first.batch.place.journal.manifest(service, first.batch.identity)
-            there = os.path.lexists(first.parcel.path)  # else it was renamed
-            if there and first.batch.open_by(manifest) and first.parcel.arrival is None:
-                return True  # it waits for that
+            waits = first.batch.open_by(manifest) and first.parcel.arrival is None
+            if waits and first.parcel.state != GONE:  # that was renamed
+                return True
             folder = real_folder(first.parcel.path)
             parcel.arrival = Arrival(line.picture or "", service, folder, name, "")
         self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
@@ -18425,7 +18411,7 @@ class Sender:
     def _note(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image."""
         problem = line.problem
-        for home in self.shipment.line_of(parcel.place) if problem is None else ():
+        for home in parcel.place.line if problem is None else ():
             self._take_out(home, name_from(home.folder, parcel.place.folder, parcel.name))
         parcel.place.journal.append([line], flush=False)
         self._pulse.settled += parcel.state == DUE
@@ -18454,14 +18440,12 @@ class Sender:
             sent = journal.sent(self.shipment.service, parcel.name)
             if sent is None or sent.size in (None, size) or parcel.clip:
                 continue
-            if parcel.state not in (*ARRIVED, ELSEWHERE) or not os.path.exists(parcel.path):
+            if parcel.state not in (THERE, OUTDATED, ELSEWHERE):
                 continue
-            if self._picture_of(parcel.place, parcel.name) == sent.picture:
-                told = self._size_told(parcel)
-                if told != sent.size:
-                    journal.append([sent._replace(size=told)], flush=False)
-            else:
+            if picture_at(parcel.place, parcel.name, self.shipment.config) != sent.picture:
                 parcel.state, parcel.handle, parcel.finished = DUE, "", False
+            elif parcel.goods.size != sent.size:
+                journal.append([sent._replace(size=parcel.goods.size)], flush=False)
 
     def try_finish(self, batch: Batch) -> None:
         """Finish a sequence, unless it is to be held; one that cannot be finished is recorded."""
@@ -18507,11 +18491,11 @@ class Sender:
         text = json.dumps(manifest).encode("ascii")
         key = f"uuid_{hashlib.md5(text).hexdigest()}.json"
         entity = Entity(key, len(text), lambda at: [text[at:]])
-        return key, put_entity(self.server, entity, self.accounts.token(batch.user), False)
+        return key, put_entity(self.server, entity, self.tokens.of(batch.user), False)
 
     def _confirm(self, batch: Batch, line: Manifest) -> None:
         """Have the service finish a video, or a sequence by its manifest, and journal that."""
-        token = self.accounts.token(batch.user)
+        token = self.tokens.of(batch.user)
         kind = VIDEO_TYPE if batch.is_video else MANIFEST_TYPE
         handle = line.handle or ""
         with self._turns.take(handle):  # two videos may be the very same bytes
@@ -18570,9 +18554,9 @@ class _Turns:
         first = self._firsts.setdefault(told.photo, told)
         if first.parcel is told.parcel:
             return None
-        if first.parcel.place is told.parcel.place and told.parcel.clip is None:
-            if os.path.lexists(first.parcel.path):
-                return None  # a twin
+        beside = first.parcel.place is told.parcel.place and first.parcel.state != GONE
+        if beside and told.parcel.clip is None:
+            return None
         if first.parcel.state in (FAILED, LEFT):
             self._firsts[told.photo] = told
             return None
@@ -19266,7 +19250,8 @@ def _check_placed(shipment: Shipment, asked: UploadOptions) -> None:
     """Raise UploadError where more than half of the images could not be placed for one cause: what
     is left would be finished as a sequence, though the mistake is not theirs.
     """
-    parcels, due = list(shipment.parcels), len(shipment.jobs())
+    parcels = [parcel for parcel in shipment.parcels if parcel.state != GONE]
+    due = len(shipment.jobs())
     lost = [one.problem for one in shipment.outcomes.values() if one.problem is not None]
     total = len(lost) + len(parcels)
     problem = main_cause(lost, total)
@@ -19301,12 +19286,12 @@ def _send(sender: Sender, service: Service, asked: UploadOptions) -> None:
     if not jobs and not any(batch.complete for batch in batches):
         return
     for batch in batches:
-        if batch.user not in sender.accounts.tokens:
+        if batch.user not in sender.tokens.known:
             token = "stand-in" if service.rehearsal else token_of(batch.user, shipment.config)
-            sender.accounts.add(batch.user, token, service.rehearsal)
+            sender.tokens.add(batch.user, token, service.rehearsal)
     organizations = {batch.organization: batch for batch in batches if batch.organization}
     for organization, batch in organizations.items():
-        check_organization(server, str(organization), sender.accounts.tokens[batch.user])
+        check_organization(server, str(organization), sender.tokens.known[batch.user])
     server.wire.hang_up()
     sender.run(jobs, number_of("NUMBER_THREADS", 4))
     held = len(sender.held)
@@ -22405,16 +22390,21 @@ def _value_range(problems: Sequence[Problem]) -> str:
     return f"{found[0]} to {found[-1]}{rests.pop()}"
 
 
+def _alike(problems: Sequence[Problem], more: Callable[[Problem], str]) -> List[List[Problem]]:
+    """Problems by what is wrong, on whatever line of a table, what to do, and something more."""
+    groups: Dict[Tuple[str, str, str], List[Problem]] = {}
+    for problem in problems:
+        wrong = re.sub(r"^line \d+ ", "", problem.wrong)
+        groups.setdefault((wrong, problem.remedy, more(problem)), []).append(problem)
+    return list(groups.values())
+
+
 def cause_lines(problems: Sequence[Problem], verbose: bool) -> List[str]:
     """A line a cause, with how many files fail by it and the first of them; a line a file where
     they are few, or with verbose.
     """
-    groups: Dict[Tuple[str, str, str], List[Problem]] = {}
-    for problem in problems:
-        wrong = re.sub(r"^line \d+ of", "a line of", problem.wrong)
-        groups.setdefault((problem.code, wrong, problem.remedy), []).append(problem)
     lines: List[str] = []
-    for group in groups.values():
+    for group in _alike(problems, lambda problem: problem.code):
         if verbose or len(group) <= _CAUSES_ALONE:
             lines.extend(f"  failed {problem}" for problem in group)
             continue
@@ -22429,12 +22419,8 @@ def _trouble_lines(problems: Sequence[Problem], verbose: bool) -> List[str]:
     """A line for each thing that is wrong with no single image; of many lines of a table with one
     fault the first, and how many there are.
     """
-    groups: Dict[Tuple[str, str, str], List[Problem]] = {}
-    for problem in problems:
-        wrong = re.sub(r"^line \d+ ", "line ", problem.wrong)
-        groups.setdefault((problem.file, wrong, problem.remedy), []).append(problem)
     lines: List[str] = []
-    for group in groups.values():
+    for group in _alike(problems, lambda problem: problem.file):
         if verbose or len(group) <= _CAUSES_ALONE:
             lines.extend(f"  {problem}" for problem in group)
         else:

@@ -795,7 +795,9 @@ def child_history(tool: Any, folder: str, count: str) -> Dict[str, Any]:
         numbers = range(first, first + int(count), max(1, int(count) // 1000))
         pictures = [tool.text_hash(str(number)) for number in numbers]
         start = time.perf_counter()
-        known = [history.before(picture, "elsewhere/a.jpg") is not None for picture in pictures]
+        known = [
+            history.before(picture, "elsewhere/a.jpg", str) is not None for picture in pictures
+        ]
         answer[name] = (time.perf_counter() - start) / len(pictures)
         assert all(known) == (first == 0), name
     return answer

@@ -339,11 +339,11 @@ def test_a_photo_is_found_among_many_without_reading_them(own_home: Path):
     place.write_bytes("\n".join(lines).encode("ascii"))
     history = mt.History("mapillary", print)
     for number in (0, 99, 100, 101, 199, 201, 399, 401, 14000, 29998, 29999):
-        one = history.before(mt.text_hash(str(number)), "/other/a.jpg")
+        one = history.before(mt.text_hash(str(number)), "/other/a.jpg", str)
         assert one is not None and one.image == f"{number}.jpg", number
     for number in (200, 300, 400, 30000):
-        assert history.before(mt.text_hash(str(number)), "/other/a.jpg") is None, number
-    assert mt.History("another service", print).before(mt.text_hash("300"), "/other/a.jpg")
+        assert history.before(mt.text_hash(str(number)), "/other/a.jpg", str) is None, number
+    assert mt.History("another service", print).before(mt.text_hash("300"), "/other/a.jpg", str)
 
 
 # ---- the same photos twice in one run -------------------------------------------------------------

@@ -35,7 +35,8 @@ def gathered_of(folder: Path, *groups: mt.Group) -> Tuple[mt.Gathered, mt.Course
     with contextlib.ExitStack() as stack:
         paths = mt.find_images(folder)
         gathered, _ = mt.gather_images(paths, course, config, mt.Ui(), stack)
-        known = mt.gather_known(gathered.images, course, config, notes)
+        basis = mt.gather_basis(course, config, notes)
+        known = mt.gather_known(basis, gathered.images, course, config, notes)
     return gathered._replace(known=known), course
 
 

@@ -365,8 +365,15 @@ def test_a_damaged_file_is_none(folder, looked, damage):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
-def test_a_link_in_its_place_is_not_followed(folder, tmp_path):
+@pytest.mark.parametrize("state", [False, True], ids=["file", "folder"])
+def test_a_link_in_its_place_is_not_followed(folder, tmp_path, state):
     process(folder)
+    if state:
+        place = folder / ".mapillary"
+        place.rename(tmp_path / "theirs")
+        place.symlink_to(tmp_path / "theirs", target_is_directory=True)
+        assert process(folder).code == 10
+        return
     path, other = remembered(folder), tmp_path / "theirs.json"
     path.rename(other)
     path.symlink_to(other)
