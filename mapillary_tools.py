@@ -17676,9 +17676,9 @@ class Shipment:
         sent = [one for one in place.journal.all_sent() if name_key(one.image) not in here]
         gone = [one for one in sent if (one.service, one.status) == (self.service, "sent")]
         for one, image in zip(gone, place.journal.images([one.image for one in gone])):
-            if image is None or image.found is None or not image.sequence or image.fix is None:
+            if image is None or image.found is None or not image.sequence:
                 continue
-            if image.outcome is not None or is_excluded(self.areas, image.fix):
+            if image.outcome is not None or self._left_out(image) is not None:
                 continue
             home = self._home_of(image, place)
             batch = self.batches.get((home.folder, image.sequence)) if home else None
@@ -17710,12 +17710,17 @@ class Shipment:
         goods = Goods(path, found, place, clip=clip._replace(places=()))
         self._sort_in(Batch(clip.id, place, clip.user, clip.organization), Parcel(goods))
 
+    def _left_out(self, image: Image) -> Optional[Outcome]:
+        """Why an image is not to be sent however far it has come; None = nothing forbids it."""
+        if image.is_left_out or image.is_excluded:
+            return image.outcome
+        return Outcome("skipped", SKIP_EXCLUDED) if is_excluded(self.areas, image.fix) else None
+
     def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
         """Put an image into its sequence; gives the outcome of one that is not to be sent."""
-        if image is not None and (image.is_left_out or image.is_excluded):
-            return image.outcome
-        if image is not None and is_excluded(self.areas, image.fix):
-            return Outcome("skipped", SKIP_EXCLUDED)
+        left_out = self._left_out(image) if image is not None else None
+        if left_out is not None:
+            return left_out
         if image is None or not any(map(image.taken, STEPS)):
             return self._take_described(place, path, image)
         if image.outcome is not None:
