@@ -5344,6 +5344,60 @@ def carries(found: Found, edits: Edits) -> bool:
     return True
 
 
+def _facts(raw: Mapping[str, Mapping[str, object]]) -> Found:
+    """What the tags say that we may write."""
+    return found_in(
+        {
+            ifd: {int(tag): unplain(value) for tag, value in tags.items() if value is not None}
+            for ifd, tags in raw.items()
+        }
+    )
+
+
+def _retaken(known: Found, found: Found, ifd: str, tags: Iterable[int]) -> Raw:
+    """The tags as they were found first, some of them as they are found now."""
+    raw = {name: dict(rest) for name, rest in (known.raw or {}).items()}
+    there = (found.raw or {}).get(ifd, {})
+    for key in map(_tag_key, tags):
+        raw.setdefault(ifd, {}).pop(key, None)
+        if key in there:
+            raw[ifd][key] = there[key]
+    return {name: rest for name, rest in raw.items() if rest}
+
+
+_TOLD = (  # tags of ours, and the fields of Found that they tell
+    ("GPS", _POSITION, ("lat", "lon", "alt")),
+    ("GPS", (_DIR_REF, _DIR), ("heading", "magnetic")),
+    ("GPS", (_GPS_TIME, _GPS_DATE), ("gps_time", "gps_clock")),
+    ("Exif", OWNED["Exif"], ("clocks",)),
+    ("0th", (_ORIENTATION,), ("orientation",)),
+)
+
+
+def _differ(a: object, b: object) -> bool:
+    """Whether two values differ by more than other ways to write one do."""
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) > 2e-7
+    return a != b
+
+
+def retouched(known: Found, found: Found, edits: Edits) -> Found:
+    """What an image carried before us, and in its place what another program has put since into
+    tags that we had left as the edits say: a position, a direction, a time, an orientation.
+    """
+    left = {
+        ifd: {_tag_key(tag): plain(value) for tag, value in tags.items()}
+        for ifd, tags in exif_edits(edits).items()
+    }
+    now, ours = _facts(found.raw or {}), _facts(left)
+    for ifd, tags, fields in _TOLD:
+        if any(_differ(getattr(now, field), getattr(ours, field)) for field in fields):
+            raw = _retaken(known, found, ifd, tags)
+            told = {field: getattr(found, field) for field in fields}
+            known = known._replace(raw=raw, **told)
+    return known
+
+
 def edits_hash(edits: Edits) -> str:
     """A short name of what is written into an image."""
     told = edits if sphere_of(edits) is not None else exif_edits(edits)
@@ -13420,14 +13474,41 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
     if known is None or known.found is None:
         return image_of(path, found)
     known = known._replace(path=path, capture=capture_time(known.found, path.name))
-    ours = _as_written(known, found, config)
+    ours, before = _as_written(known, found, config), known.found or NOTHING_FOUND
     if ours is not None:
-        return _written_before(_with_its_growth(known, ours), ours)
-    before = known.found or NOTHING_FOUND
+        known = _with_its_growth(known, ours)
+        touched = _touched_since(known, found, config)
+        if touched is not None:
+            return touched
+        return _written_before(known, ours)
     if before == found._replace(mtime=before.mtime):  # only its time is another
         return known._replace(written=Written(*found.stamp, digest=found.digest))
     same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
     return image_of(path, found, known.given if same else None)
+
+
+def _touched_since(known: Image, found: Found, config: Configuration) -> Optional[Image]:
+    """An image whose description is as we wrote it, and whose position, direction or time is not:
+    somebody has put that right, so it counts, and not what was given before. None for any other.
+    """
+    before, written, given = known.found, known.written, known.given
+    if before is None or written is None or known.described is None:
+        return None
+    if found.digest == written.digest:
+        return None
+    secret = config.secret() if known.described.master else None
+    now = retouched(before, found, edits_of(known, secret))
+    if now == before:
+        return None
+    if given is not None and (now.lat, now.lon, now.alt) != (before.lat, before.lon, before.alt):
+        given = given._replace(lat=None, lon=None, alt=None, filled=None)
+    if given is not None and now.heading != before.heading:
+        given = given._replace(heading=None, turn=None)
+    if given is not None and (now.clocks, now.gps_time) != (before.clocks, before.gps_time):
+        given = given._replace(time=None, later=None)
+    now = now._replace(size=before.size + found.size - written.size)
+    image = image_of(known.path, now, given)
+    return image._replace(written=Written(*found.stamp, digest=found.digest))
 
 
 def _with_its_growth(known: Image, ours: Written) -> Image:

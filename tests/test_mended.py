@@ -223,6 +223,84 @@ def tagged(path: Path) -> None:
     piexif.insert(piexif.dump(tags), str(path))
 
 
+def corrected(path: Path, **tags: Any) -> None:
+    """Change tags of a photo as another program does: position=(lat, lon), clock, heading."""
+    piexif = mt.piexif()
+    exif = piexif.load(str(path))
+    if "position" in tags:
+        lat, lon = tags["position"]
+        exif["GPS"].update({1: b"N", 2: tuple(making.degrees(lat))})
+        exif["GPS"].update({3: b"E", 4: tuple(making.degrees(lon))})
+    if "clock" in tags:
+        exif["Exif"][0x9003] = tags["clock"].encode()
+    if "heading" in tags:
+        exif["GPS"].update({16: b"T", 17: (tags["heading"], 1)})
+    piexif.insert(piexif.dump(exif), str(path))
+
+
+def test_a_position_put_right_by_another_program_after_processing_counts(tmp_path: Path) -> None:
+    second = making.drive(tmp_path / "card", 3)[1]
+    original = making.read_exif(second)
+    process(tmp_path / "card")
+    corrected(second, position=(57.70015, 11.9701))
+    assert process(tmp_path / "card")["found"] == 3
+    assert making.description(second)["MAPLatitude"] == 57.70015
+    assert making.description(second)["MAPCaptureTime"] == "2024_05_06_07_08_11_000"
+    assert process(tmp_path / "card")["skipped"] == {"already_processed": 3}
+    told("restore", "--import_path", tmp_path / "card")
+    assert "MAPLatitude" not in making.description(second)
+    there = making.read_exif(second)
+    others = {tag for tag in there if there[tag] != original.get(tag)}
+    assert others == {"GPSLatitude", "GPSLongitude", "ExifPointer", "GPSPointer"}
+
+
+@pytest.mark.parametrize("tag", ["clock", "heading"])
+def test_a_time_or_a_direction_put_right_after_processing_counts(tag: str, tmp_path: Path) -> None:
+    photos = making.drive(tmp_path / "card", 3, heading=5.0)
+    process(tmp_path / "card")
+    corrected(
+        photos[2], **{"clock": {"clock": "2024:05:06 07:08:15"}, "heading": {"heading": 90}}[tag]
+    )
+    process(tmp_path / "card")
+    row = making.description(photos[2])
+    if tag == "clock":
+        assert row["MAPCaptureTime"] == "2024_05_06_07_08_15_000"
+    else:
+        assert row["MAPCompassHeading"]["TrueHeading"] == 90.0
+    assert row["MAPLatitude"] == 57.7002
+
+
+def test_a_position_put_right_counts_before_that_of_a_table(tmp_path: Path) -> None:
+    photos = making.drive(tmp_path / "card", 3)
+    table = tmp_path / "rows.csv"
+    table.write_text("filename,latitude,longitude\n0002.jpg,57.7003,11.97\n", encoding="utf-8")
+    words = "--header --filename_column 1 --latitude_column 2 --longitude_column 3".split()
+    told("process_csv", "--import_path", tmp_path / "card", "--csv_path", table, *words)
+    process(tmp_path / "card")
+    assert making.description(photos[1])["MAPLatitude"] == 57.7003
+    corrected(photos[1], position=(57.7005, 11.97))
+    process(tmp_path / "card")
+    assert making.description(photos[1])["MAPLatitude"] == 57.7005
+
+
+def test_what_a_track_gave_stands_where_another_program_wrote_the_same_again(
+    tmp_path: Path,
+) -> None:
+    """An editor writes all tags again, positions in other fractions: nothing was put right."""
+    photos = making.drive(tmp_path / "card", 3, lat=0.0, lon=0.0, step=0.0)
+    track = making.gpx(
+        [(NOON + at, 57.7 + at * 1e-5, 11.97) for at in range(-5, 15)], tmp_path / "t.gpx"
+    )
+    more = ("--geotag_source", "gpx", "--geotag_source_path", track)
+    process(tmp_path / "card", *more)
+    was = making.description(photos[1])
+    corrected(photos[1], position=(was["MAPLatitude"], was["MAPLongitude"]))
+    tagged(photos[1])
+    assert process(tmp_path / "card", *more)["skipped"] == {"already_processed": 3}
+    told("restore", "--import_path", tmp_path / "card")
+    assert making.place(photos[1]) in (None, (0.0, 0.0, None))
+
+
 def test_a_tag_added_to_a_photo_does_not_send_it_again(card: Card) -> None:
     tagged(card.path(3))
     for _ in range(2):
