@@ -6604,6 +6604,7 @@ def rows_of(text: str, mark: str) -> List[TableRow]:
 
 LINE_CHARS = 4096  # characters; the longest real line of NMEA, a BlackVue one, has about 120
 _SEPARATORS = ",;\t|"
+REMARKS = 20  # rows; as many may stand before the headings
 _BINARY = re.compile("[\x01-\x08\x0e-\x1a\x1c-\x1f]")  # no letters, but for NUL as of padding
 
 
@@ -6613,9 +6614,16 @@ def separator_of(line: str) -> str:
 
 
 def looks_like_table(text: str) -> bool:
-    """Whether a text begins with the headings of several columns, and holds letters only."""
-    line = text.split("\n", 1)[0].strip()
-    return bool(separator_of(line)) and line.replace("\t", " ").isprintable()
+    """Whether a text begins with the headings of several columns, perhaps behind some remarks, and
+    holds letters only.
+    """
+    lines = [
+        line.strip() for line in re.split("[\r\n]+", text.lstrip(), maxsplit=REMARKS)[:REMARKS]
+    ]
+    if not all(line.replace("\t", " ").isprintable() for line in lines[:1]):
+        return False
+    rows = [line for line in lines[1:] if line.count(separator_of(line) or "\n") > 1]
+    return bool(separator_of(lines[0]) or rows)
 
 
 # ---- Movies -------------------------------------------------------------------------------------
@@ -8254,7 +8262,6 @@ _NO_FIX_WORDS = ("no fix", "nofix", "none", "invalid", "v", "no", "false")
 _TOO_WIDE = "in rows with more cells than headings (a decimal comma between commas?)"
 _OPTIONAL_ROLES = ("course", "ns", "ew", "zone", "fix")
 _PLACE_ROLES = ("lat", "lon")
-_REMARKS = 20  # rows; as many may stand before the headings
 _LOOKED_AT = 200  # rows by which a column is known
 _UNIT = re.compile(r"[(\[].*?[)\]]")
 _BEFORE = re.compile(
@@ -8278,6 +8285,11 @@ _DAY = (  # how days are written; the last one may have day or month first
     re.compile(r"(?P<d>\d\d)(?P<m>0\d|1[012])(?P<y>\d\d)$"),
     re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4}|\d\d)$"),
 )
+_CLOCK_DIGITS = re.compile(
+    r"^\d{1,6}(?=(?:\.\d*)?Z?$)"
+)  # 91502 is 09:15:02, as a spreadsheet has it
+_ZONED = re.compile(r"\d\s*(?:Z|UTC|GMT|[-+]\d\d:?\d\d)$", re.IGNORECASE)  # a time with its zone
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,312.5, beside a decimal point
 _EITHER_DAY = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4})(?!\d)")
 _ANY_DAY = re.compile(r"\d\d[-/]\d\d[-/]\d\d(?!\d)")
 _QUANTITY = re.compile(r"([-+]?\d+(?:[.,]\d+)?)\s*((?:m|meters|metres|ft|feet)?)$")
@@ -8390,30 +8402,61 @@ def _by_size(value: float) -> float:
     return value
 
 
+def _seconds_ahead(zone: str, local: float) -> float:
+    """Seconds ahead of UTC by the cell of a zone, at a local time: hours, minutes or seconds, an
+    offset or a name; NaN where it cannot be read, 0 for a zone of UTM.
+    """
+    number = decimal(zone.replace(",", "."))
+    if number is not None:
+        for unit, least in ((3600.0, 0.0), (60.0, 60.0), (1.0, 900.0)):
+            if (
+                least <= abs(number)
+                and abs(number * unit) <= 14 * 3600
+                and number * unit % 900 == 0
+            ):
+                return number * unit
+    if re.match(r"\d{1,2}\s*[C-Xc-x]?$", zone):
+        return 0.0
+    if zone.lower() == "local":
+        return math.nan
+    try:
+        return zone_offset("Z" if zone.upper() == "GMT" else zone, local)
+    except UsageError:
+        return math.nan
+
+
 class _TableTimes:
     """The times in the rows of a table."""
 
-    def __init__(self, found: Points, day_first: bool, zone: str) -> None:
+    def __init__(self, found: Points, day_first: bool, zone: str, digits: int) -> None:
         self.day_first = day_first
         self.zone = zone  # of times that name none, "" = not known
+        self.digits = digits  # of a time of day without colons: 6 with seconds, 4 without
         self.times = XmlTimes(found)
 
-    def seconds(self, day: str, text: str) -> float:
-        """Seconds UTC of the cells of date and time, NaN where they cannot be read."""
-        day, text = day.strip(), text.strip()
+    def seconds(self, day: str, text: str, zone: str = "") -> float:
+        """Seconds UTC of the cells of date, time and zone, NaN where they cannot be read."""
         if not text:  # the whole time is in the column of the date
             day, text = "", day
         if _NUMBER.match(text) and not _COMPACT.match(text):
             value = float(text.replace(",", "."))
             if not day or value >= _EPOCH_FROM:
                 return _by_size(value)
+        if not zone or self.zone or _ZONED.search(text):
+            return self._local(day, text)
+        local = self._local(day, text + "Z")
+        return local if math.isnan(local) else local - _seconds_ahead(zone, local)
+
+    def _local(self, day: str, text: str) -> float:
+        """Seconds of the cells of date and time, which is no count of seconds."""
         compact = _COMPACT.match(text)
         if compact is not None:
             year, month, of_month, hour, minute, second, rest = compact.groups()
             return self._iso(f"{year}-{month}-{of_month}", f"{hour}:{minute}:{second}{rest}")
         if not day or re.match(r"\d+[-/.]\d+[-/.]", text):  # a whole time in one cell
             day, _, text = text.replace("T", " ", 1).partition(" ")
-        return self._iso(_iso_day(day.strip(" ,"), self.day_first), text.strip())
+        text = _CLOCK_DIGITS.sub(lambda match: match.group().zfill(self.digits), text.strip())
+        return self._iso(_iso_day(day.strip(" ,"), self.day_first), text)
 
     def _iso(self, day: str, text: str) -> float:
         """Seconds UTC of a day and a time of day with or without a zone."""
@@ -8457,19 +8500,34 @@ def _row_place(
     lat = _sided(_cell(cells, layout.lat), _cell(cells, layout.ns))
     lon = _sided(_cell(cells, layout.lon), _cell(cells, layout.ew))
     text = _cell(cells, layout.alt)
+    if "." in _cell(cells, layout.lat):  # so a comma in a number is none of decimals
+        text = _GROUPED.sub(lambda number: number.group().replace(",", ""), text)
     match = _QUANTITY.match(text)
     alt = decimal(match.group(1).replace(",", ".") if match else text)
     feet = layout.feet or match is not None and match.group(2).startswith("f")
     return lat, lon, alt * FOOT if feet and alt is not None else alt
 
 
+def _begins_table(cells: Iterable[str]) -> bool:
+    """Whether a row of cells has the headings of a track."""
+    return set(map(role_of, cells)).issuperset(_PLACE_ROLES)
+
+
 def _headings_at(table: Sequence[TableRow]) -> int:
     """The index of the row of headings, which may have remarks before it."""
-    for number, row in enumerate(table[:_REMARKS]):
-        roles = set(map(role_of, row.cells))
-        if roles.issuperset(_PLACE_ROLES):
-            return number
-    return 0
+    rows = enumerate(table[:REMARKS])
+    return next((number for number, row in rows if _begins_table(row.cells)), 0)
+
+
+def _mark_of(text: str) -> str:
+    """What stands between the cells of a table, by its headings, else by its first line."""
+    lines = (line for line in io.StringIO(text, newline=None) if line.strip())
+    first = list(itertools.islice(lines, REMARKS))
+    marks = [separator_of(line) for line in first]
+    headings = (
+        mark for line, mark in zip(first, marks) if mark and _begins_table(line.split(mark))
+    )
+    return next(headings, marks[0] if marks else "") or ","
 
 
 def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: Points) -> None:
@@ -8485,9 +8543,10 @@ def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: P
     elif layout.date is None and re.match(r"\d{1,2}:\d\d", text):
         found.drop(DATELESS)
     else:
-        text += _cell(cells, layout.offset)
+        zone = _cell(cells, layout.offset)
         course = decimal(_cell(cells, layout.course).replace(",", "."))
-        found.add_timed(times.seconds(day, text), day + text, (lat, lon, alt), course)
+        when = times.seconds(day, text, zone)
+        found.add_timed(when, day + text + zone, (lat, lon, alt), course)
 
 
 # what a column of N and S, or E and W, may be called, beside the names among the headings
@@ -8522,8 +8581,7 @@ def _with_letters(layout: _Layout, table: Sequence[TableRow]) -> _Layout:
 def read_csv(source: Source) -> Track:
     """A table of points whose first row names its columns."""
     text = table_text(source.path)[1]
-    first = next((line for line in io.StringIO(text) if line.strip()), "")
-    table = rows_of(text, separator_of(first) or ",")
+    table = rows_of(text, _mark_of(text))
     if not table:
         raise _no_columns(source.path, [], ["latitude", "longitude", "time"])
     head = _headings_at(table)
@@ -8531,7 +8589,9 @@ def read_csv(source: Source) -> Track:
     layout = _with_letters(_layout(source.path, table[head].cells), table[head:])
     whole = layout.time if layout.date is None else layout.date
     days = (_cell(row.cells, whole) for row in rows)
-    times = _TableTimes(found, _day_first(source.path, days), layout.zone)
+    clocks = (_cell(row.cells, layout.time) for row in rows[:_LOOKED_AT])
+    digits = 6 if any(re.match(r"\d{5,6}(?:\.\d*)?Z?$", clock) for clock in clocks) else 4
+    times = _TableTimes(found, _day_first(source.path, days), layout.zone, digits)
     for row in rows:
         _add_row(row.cells, layout, times, found)
     return found.track()

@@ -981,6 +981,94 @@ def test_csv_order_of_day_and_month_is_decided_by_the_whole_column(tmp_path, for
     agree(track, points, alt=0.006)
 
 
+def split(form, clock, zone, ahead):
+    """Rows of date, time, latitude, longitude and zone; the clock is `ahead` seconds of UTC."""
+    return [
+        [stamp(at + ahead, form), clock(at + ahead), f"{lat:.7f}", f"{lon:.7f}", zone]
+        for at, lat, lon, _, _ in RIDE
+    ]
+
+
+@pytest.mark.parametrize(
+    "zone, ahead",
+    [
+        ("+02:00", 7200),
+        ("+2", 7200),
+        ("2", 7200),
+        ("-3.5", -12600),
+        ("7200", 7200),
+        ("-18000", -18000),
+        ("+120", 7200),
+        ("UTC+2", 7200),
+        ("Z", 0),
+        ("GMT", 0),
+        ("33U", 0),  # of UTM: no zone of the clock
+    ],
+)
+def test_csv_zone_has_a_column_of_its_own(tmp_path, zone, ahead):
+    rows = split("%Y-%m-%d", lambda at: stamp(at, "%H:%M:%S"), zone, ahead)
+    content = table(["Date", "Time", "Latitude", "Longitude", "Zone"], rows)
+    agree(read(tmp_path, "a.csv", content), RIDE, alt=None, course=None)
+
+
+def test_csv_zone_beside_times_that_need_none_changes_nothing(tmp_path):
+    for name, write in (("s", lambda at: f"{at:.0f}"), ("z", lambda at: stamp(at, end="Z"))):
+        rows = [[write(at), f"{lat:.7f}", f"{lon:.7f}", "+02:00"] for at, lat, lon, _, _ in RIDE]
+        content = table(["time", "lat", "lon", "utc_offset"], rows)
+        agree(read(tmp_path, name + ".csv", content), RIDE, alt=None, course=None)
+    rows = split("%Y-%m-%d", lambda at: stamp(at, "%H:%M:%S"), "+02:00", 0)
+    content = table(["UTC date", "UTC time", "lat", "lon", "zone"], rows)
+    agree(read(tmp_path, "u.csv", content), RIDE, alt=None, course=None)
+
+
+def test_csv_zone_that_nobody_knows_is_no_time(tmp_path):
+    rows = split("%Y-%m-%d", lambda at: stamp(at, "%H:%M:%S"), "local", 0)
+    refused(tmp_path, "a.csv", table(["Date", "Time", "Latitude", "Longitude", "Zone"], rows))
+
+
+@pytest.mark.parametrize("hour", [0, 7])
+def test_csv_zeros_that_a_spreadsheet_took_from_the_begin_of_a_time_are_there(tmp_path, hour):
+    begin = 1714953600.0 + hour * 3600  # 2024-05-06
+    points = [(begin + i * 127, *point[1:]) for i, point in enumerate(RIDE)]
+    points.append((begin + 36000, *RIDE[0][1:]))  # nothing else tells 127 from 01:27
+    rows = [
+        [stamp(at, "%Y%m%d"), str(int(stamp(at, "%H%M%S"))), f"{lat:.7f}", f"{lon:.7f}"]
+        for at, lat, lon, _, _ in points
+    ]
+    track = read(tmp_path, "a.csv", table(["Date", "Time", "Latitude", "Longitude"], rows))
+    agree(track, points, alt=None, course=None)
+
+
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_csv_remarks_before_the_headings_tell_no_delimiter(tmp_path, mark):
+    content = csv_log(RIDE, delimiter=mark)
+    for remark in ("A trip of May\r\n", "One, two, three\r\n", "one; two\r\n\r\n", "# a|b\r\n"):
+        agree(read(tmp_path, "a.csv", remark + content), RIDE, alt=0.006)
+
+
+@pytest.mark.parametrize("line", ["\r", "\n"])
+def test_csv_ends_lines_in_any_way(tmp_path, line):
+    agree(read(tmp_path, "a.csv", csv_log(RIDE, line=line)), RIDE, alt=0.006)
+
+
+@pytest.mark.parametrize(
+    "text, lat, metres",
+    [
+        ("1,312 ft", "47.1", 1312 * 0.3048),
+        ("1,312.5", "47.1", 1312.5),
+        ("1,312", "47,1", 1.312),
+        ("312,5", "47.1", 312.5),
+    ],
+)
+def test_csv_altitude_with_a_comma(tmp_path, text, lat, metres):
+    rows = [
+        [stamp(at, end="Z"), lat, "8,25" if "," in lat else "8.25", text]
+        for at in range(1717156800, 1717156803)
+    ]
+    track = read(tmp_path, "a.csv", table(["time", "lat", "lon", "alt"], rows, quote='"'))
+    assert [point.alt for point in track.points] == pytest.approx([metres] * 3)
+
+
 def test_csv_of_which_day_and_month_cannot_be_told_is_refused(tmp_path):
     points = [(CLIP_SECONDS + 86400 * (5 + i), *point[1:]) for i, point in enumerate(RIDE)]
     content = csv_log(points, time=lambda at: stamp(at, "%d/%m/%Y %H:%M:%S"))
