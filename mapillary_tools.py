@@ -31,7 +31,7 @@ step gives back as many images as it got.
                 JPEG, EXIF values, EXIF, XMP, Photos: segments; tags to values; image files
                 Points, Rows           what a reader of tracks gathers; tables of text
                 Movies, XML            boxes of MP4; tracks in XML
-                GPX, KML and TCX, NMEA, FIT, Subtitles and tables, GoPro, BlackVue, CAMM,
+                GPX, KML and TCX, NMEA, FIT, Subtitles, Tables of points, GoPro, BlackVue, CAMM,
                 Dashcams and panoramas: a floor a family of formats
                 Second reader          what exiftool reads of other videos
                 Track files            the table of readers; files and folders to a Track
@@ -51,6 +51,7 @@ step gives back as many images as it got.
                 Restore                photos as they were found
                 Tables, Given          process_csv and interpolate
                 Probe, Sampling        ffmpeg; which frames of a video, when and where
+                Sample record          which frames of which video are in a folder
                 Frames                 their way into the folder
                 Whole videos           where a video that goes up whole was, or why it does not
     Service     HTTP, Connections      answers and when to try again; sockets
@@ -2163,6 +2164,11 @@ def may_be_unset(seconds: float) -> bool:
     return 0 <= seconds < YEAR_1970_S or seconds - seconds % DAY_S in DEFAULT_DAYS
 
 
+def is_default_time(seconds: float) -> bool:
+    """Whether a time may be that of a clock which was never set, and counts on from its default."""
+    return 0 <= seconds - _DEFAULT_TIME < DAY_S / 2 or may_be_unset(seconds)
+
+
 class Reading(NamedTuple):
     """One time that an image tells."""
 
@@ -2212,9 +2218,7 @@ def _is_default(reading: Reading) -> bool:
     """Whether a time is what a device shows whose clock was never set."""
     if reading.local is None or reading.source == _NAME_SOURCE:
         return False
-    whole = reading.local // 1
-    just_on = 0 <= whole - _DEFAULT_TIME < DAY_S / 2
-    return just_on or whole >= _LAST_32_BITS or may_be_unset(whole)
+    return reading.local // 1 >= _LAST_32_BITS or is_default_time(reading.local // 1)
 
 
 def has_set_clock(found: Found) -> bool:
@@ -2388,10 +2392,19 @@ def in_order(images: Iterable[Image]) -> List[Image]:
 MODES_MOST = 3  # images at least, on average, between two changes of pixel size of one camera
 
 
+_SIDE = re.compile(  # 20240531_120000_NF_000001.jpg, VID_20240531_120000_10_001_000001.jpg
+    r"[^.]*\d[_-]?[A-Z]?([FRIOBT])_\d{6,}\.jpe?g$|VID_\d{8}_\d{6}_([01]0)_\d+_\d{6,}\.jpe?g$"
+)
+
+
 def camera_key(image: Image) -> Tuple[Optional[str], ...]:
-    """What tells one camera from another: make, model, serial numbers of body and lens."""
+    """What tells one camera from another: make, model, serial numbers of body and lens; of frames
+    of a dashcam's videos also which way it looks.
+    """
     found, camera = image.found or NOTHING_FOUND, image.camera
-    return camera.make, camera.model, found.body_serial, found.lens_serial
+    side = _SIDE.match(image.path.name)
+    looks = side.group(1) or side.group(2) if side else None
+    return camera.make, camera.model, found.body_serial, found.lens_serial, looks
 
 
 def of_each_camera(things: Iterable[T], image_of_thing: Callable[[T], Image]) -> List[List[T]]:
@@ -3035,7 +3048,10 @@ def is_image_name(name: str) -> bool:
 
 def is_video_name(name: str) -> bool:
     """Whether a file is a video that may take part, by its name."""
-    return kind_of(name) in VIDEO_KINDS and not name.startswith(".")
+    return kind_of(name) in VIDEO_KINDS and not name.startswith((".", _PREVIEW_PREFIX))
+
+
+_PREVIEW_PREFIX = "LRV_"  # of Insta360: LRV_20240531_120000_11_001.insv
 
 
 def _why_left_alone(name: str, unseen: bool) -> str:
@@ -3047,7 +3063,10 @@ def _why_left_alone(name: str, unseen: bool) -> str:
         return ""
     if name.startswith("._"):
         return SKIP_SHADOW
-    return SKIP_HIDDEN if unseen or name.startswith(".") else _REASONS[kind]
+    if unseen or name.startswith("."):
+        return SKIP_HIDDEN
+    small = name.startswith(_PREVIEW_PREFIX) and kind in VIDEO_KINDS
+    return SKIP_PREVIEW if small else _REASONS[kind]
 
 
 class Inventory(NamedTuple):
@@ -6266,7 +6285,7 @@ def pace_of(pairs: Sequence[Tuple[float, float]]) -> float:
     return (last - first) / (end - begin) if end > begin else 1.0
 
 
-_EVEN_S = 3.0  # seconds; a clock may be put right by the two of a leap second on its way
+EVEN_S = 3.0  # seconds; a clock may be put right by the two of a leap second on its way
 _UNEVEN = 3  # so many pairs make it uneven, and no single odd ones
 _PACE = 0.1  # part by which two clocks of one pace may part between two pairs
 _JUMP_S = 60.0  # seconds; with more it jumps, unless it does so all the time
@@ -6277,8 +6296,8 @@ def is_uneven(pairs: Sequence[Tuple[float, float]]) -> bool:
     a time-lapse, and where the speed changes.
     """
     apart = [utc - video for video, utc in pairs]
-    middle = median(apart) if apart else 0.0
-    if sum(abs(one - middle) > _EVEN_S for one in apart) < _UNEVEN:
+    middle, most = median(apart) if apart else 0.0, min(_UNEVEN, len(pairs) - 1)
+    if len(pairs) < 3 or sum(abs(one - middle) > EVEN_S for one in apart) < most:
         return False
     steps = [  # (seconds by which the clocks part, seconds of video) between two pairs
         (abs(late - early), there - here)
@@ -6287,8 +6306,8 @@ def is_uneven(pairs: Sequence[Tuple[float, float]]) -> bool:
     ]
     odd = [parted for parted, video in steps if parted > _PACE * video]
     if all(parted > _JUMP_S for parted in odd):  # put right, or some of its times are wrong
-        return 4 * len(odd) >= len(steps)
-    return len(odd) >= _UNEVEN
+        return len(odd) > 1 and 4 * len(odd) >= len(steps)
+    return len(odd) >= min(_UNEVEN, len(steps))
 
 
 def going_on(pairs: Sequence[Tuple[float, float]]) -> List[Tuple[float, float]]:
@@ -6470,6 +6489,14 @@ def merged(pieces: List[Tuple[int, List[Fix]]], max_gap: float) -> Tuple[List[Fi
         if last >= end:
             end, end_number = last, number
     return [first_at[moment] for moment in times], starts
+
+
+def moved_by(track: Track, seconds: float) -> Track:
+    """A track so many seconds later."""
+    points = [fix._replace(time=fix.time + seconds) for fix in track.points]
+    zero = None if track.zero is None else track.zero + seconds
+    pace = [(video, utc + seconds) for video, utc in track.pace]
+    return track._replace(points=points, zero=zero, pace=pace)
 
 
 def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Track:
@@ -6707,6 +6734,15 @@ class Payload(NamedTuple):
     block: Optional[bytes]  # None where the index gives some bytes twice
 
 
+def set_time(seconds: float) -> Optional[float]:
+    """A time of a movie in seconds UTC, also where it was counted from 1970 and not from 1904; None
+    for that of a clock that was never set.
+    """
+    if RECENT_S <= seconds + _QUICKTIME_EPOCH < LATEST and seconds < 0:
+        seconds += _QUICKTIME_EPOCH
+    return seconds if EARLIEST <= seconds < LATEST and not is_default_time(seconds) else None
+
+
 class Header(NamedTuple):
     """What the header of a movie says; None = unknown."""
 
@@ -6735,10 +6771,8 @@ class Source:
 
     def _header(self) -> Header:
         created, timescale, units = self.times(self.child(self.moov, b"mvhd"))
-        seconds = float(created - _QUICKTIME_EPOCH)
-        known = created and EARLIEST <= seconds < LATEST and not is_unset(seconds)
-        duration = units / timescale if units and timescale else None
-        return Header(seconds if known else None, timescale, duration)
+        written = set_time(float(created - _QUICKTIME_EPOCH)) if created else None
+        return Header(written, timescale, units / timescale if units and timescale else None)
 
     def boxes(self, parent: Optional[MovieBox]) -> Iterator[MovieBox]:
         """The boxes in a box; one that would end past its parent is clipped and is the last."""
@@ -6909,6 +6943,7 @@ class Choice(NamedTuple):
     clock: str
     samples: List[Sample]
     start: Optional[float] = None  # UTC of video time 0, for samples that do not tell their time
+    steady: bool = False  # whether their video times are those of the container, and sure
 
     def timed(self) -> List[Sample]:
         """The samples with their times."""
@@ -6922,31 +6957,69 @@ def _is_good(sample: Sample) -> bool:
     return not (sample.flaw or unset or flaw_of(sample.time, sample.lat, sample.lon))
 
 
-def take_first(found: Points, choices: Iterable[Choice]) -> None:
-    """Keep the samples of the first choice with usable ones, else count those of the first with
-    any.
+def _best(choices: Iterable[Choice]) -> Optional[Choice]:
+    """The first choice with usable samples, unless most of another's are and few of its; else the
+    first with any. None = there are none.
     """
-    there = [(choice.clock, choice.timed()) for choice in choices if choice.samples]
-    there.sort(key=lambda row: not any(map(_is_good, row[1])))
-    for found.clock, samples in there[:1]:
-        for sample in samples:
-            if sample.flaw:
-                found.drop(sample.flaw)
-            elif sample.time is not None and is_unset(sample.time):
-                found.drop(OF_1970)
-            else:
-                found.add(sample.time, sample.lat, sample.lon, sample.alt, sample.course)
-        good = filter(_is_good, samples)
-        by_video = {sample.video: sample.time for sample in good if sample.time is not None}
-        pairs = sorted(by_video.items())
-        zeros = [time - video for video, time in pairs]
-        found.video = VideoClock(median(zeros) if zeros else None)
-        if found.clock != CAMERA_CLOCK and is_uneven(pairs):
-            pairs = going_on(pairs)
-            found.video = VideoClock(along(pairs, 0.0), pairs)
-        if zeros and found.clock == CAMERA_CLOCK:
-            note = f"{found.path.name} has no GPS time; its {CAMERA_CLOCK} was taken as UTC"
-            found.notes.append(f"{note} (--timezone says which zone it shows)")
+    there = [choice for choice in choices if choice.samples]
+    good = [sum(map(_is_good, choice.timed())) for choice in there]
+    most = max(good, default=0)
+    enough = (choice for choice, count in zip(there, good) if 2 * count >= min(most, FEW_TIMES))
+    return next(enough, None)
+
+
+def _put_right(samples: List[Sample], found: Points) -> List[Sample]:
+    """Samples of which the clock was put right once, each with the time that it would have had
+    then, by its place in the video.
+    """
+    zeros = [one.time - one.video for one in samples if _is_good(one) and one.time is not None]
+    if not zeros or max(zeros) - min(zeros) <= EVEN_S:
+        return samples
+    zero = median(zeros[len(zeros) // 2 :])
+    odd = [one.time is not None and abs(one.time - one.video - zero) > EVEN_S for one in samples]
+    found.notes.append(
+        f"{plural(sum(odd), 'point')} of {found.path.name}: the GPS clock was put right later, so "
+        "their place in the video tells their time"
+    )
+    moved = [one._replace(time=zero + one.video) for one in samples]
+    return [there if is_odd else one for one, there, is_odd in zip(samples, moved, odd)]
+
+
+def clock_of_video(pairs: Sequence[Tuple[float, float]]) -> VideoClock:
+    """What (seconds of video time, seconds UTC) tell of a video's own time line."""
+    if is_uneven(pairs):
+        pairs = going_on(pairs)
+        return VideoClock(along(pairs, 0.0), pairs)
+    zeros = [time - video for video, time in pairs]
+    return VideoClock(median(zeros) if zeros else None)
+
+
+def take_first(found: Points, choices: Iterable[Choice]) -> None:
+    """Keep the samples of the best choice, and what they tell of the video's time line; count
+    those that cannot be used.
+    """
+    choice = _best(choices)
+    if choice is None:
+        return
+    found.clock, samples = choice.clock, choice.timed()
+    good = [sample for sample in samples if _is_good(sample)]
+    pairs = sorted({one.video: one.time for one in good if one.time is not None}.items())
+    if choice.steady and not is_uneven(pairs):
+        samples = _put_right(samples, found)
+        pairs = sorted(
+            (one.video, one.time) for one in samples if one.time is not None and _is_good(one)
+        )
+    for sample in samples:
+        if sample.flaw:
+            found.drop(sample.flaw)
+        elif sample.time is not None and is_unset(sample.time):
+            found.drop(OF_1970)
+        else:
+            found.add(sample.time, sample.lat, sample.lon, sample.alt, sample.course)
+    found.video = clock_of_video(pairs)
+    if pairs and found.clock == CAMERA_CLOCK:
+        note = f"{found.path.name} has no GPS time; its {CAMERA_CLOCK} was taken as UTC"
+        found.notes.append(f"{note} (--timezone says which zone it shows)")
 
 
 def each_payload(
@@ -8110,9 +8183,9 @@ def _record_seconds(values: _FitValues, shift: Optional[float]) -> Optional[floa
     return None if shift is None else time + shift
 
 
-# ---- Subtitles and tables -----------------------------------------------------------------------
-# Here: DJI's subtitles (.srt), and tables of points with headings (CSV).
-# Not here: rows and cells (Rows).
+# ---- Subtitles ----------------------------------------------------------------------------------
+# Here: DJI's subtitles (.srt), and those of Autel, to a Track.
+# Not here: boxes of movies; when a video began by its own header.
 
 _DECIMAL = r"\s*[:=]\s*([-+]?\d+(?:[.,]\d+)?)"
 _NAMED_LAT = re.compile(r"\blatitude" + _DECIMAL + r"\s*\u00b0?\s*([NS]?)\b", re.IGNORECASE)
@@ -8121,6 +8194,11 @@ _NAMED_ALT = re.compile(r"\b(?:abs_alt|altitude)" + _DECIMAL, re.IGNORECASE)
 _IN_BRACKETS = re.compile(
     r"\bGPS\s*\(\s*([-+]?\d+(?:\.\d+)?)\s*,\s*([-+]?\d+(?:\.\d+)?)"
     r"(?:\s*,\s*([-+]?\d+(?:\.\d+)?)\s*(M?))?",
+    re.IGNORECASE,
+)
+_BY_LETTERS = re.compile(  # of Autel: GPS(E: 8.2, N: 47.1, 400.00m)
+    r"\bGPS\s*\(\s*(?=[^)]*\b([NS]):\s*(\d+(?:\.\d+)?))(?=[^)]*\b([EW]):\s*(\d+(?:\.\d+)?))"
+    r"(?:[^),]*,){2}\s*(-?\d+(?:\.\d+)?)?",
     re.IGNORECASE,
 )
 _OWN_HEIGHT = re.compile(r"\bBAROMETER\b|\bH\s+-?\d|\bH[bs]:", re.IGNORECASE)
@@ -8137,7 +8215,7 @@ class _Cue(NamedTuple):
     place: Tuple[float, float, Optional[float]]  # latitude, longitude, altitude
 
 
-def _by_side(number: str, letter: str = "") -> float:
+def by_side(number: str, letter: str = "") -> float:
     """A number with a decimal point or comma, negative by the letter of its side."""
     value = float(number.replace(",", "."))
     return -abs(value) if letter.upper() in ("S", "W") else value
@@ -8152,10 +8230,14 @@ def _place_in(text: str) -> Optional[Tuple[float, float, Optional[float]]]:
     lat, lon, alt = (one.search(text) for one in (_NAMED_LAT, _NAMED_LON, _NAMED_ALT))
     if lat and lon:
         return (
-            _by_side(*lat.groups()),
-            _by_side(*lon.groups()),
-            _by_side(alt.group(1)) if alt else None,
+            by_side(*lat.groups()),
+            by_side(*lon.groups()),
+            by_side(alt.group(1)) if alt else None,
         )
+    match = _BY_LETTERS.search(text)
+    if match is not None:
+        north, up, east, right, high = match.groups()
+        return by_side(up, north), by_side(right, east), decimal(high)
     match = _IN_BRACKETS.search(text)
     if match is None:
         return None
@@ -8197,11 +8279,11 @@ def _cues(lines: Iterable[str]) -> Iterator[_Cue]:
 
 def created_beside(path: Path) -> Tuple[Optional[float], str]:
     """(seconds UTC at which a video of the same name was created, as it says; its name)."""
-    for ending in (".MP4", ".MOV", ".mp4", ".mov"):
-        video = path.with_suffix(ending)
-        if video.is_file():
-            with open_file(video) as handle:
-                return Source(handle, video).header.creation_time, video.name
+    stem, folder = folded(path.stem), path.parent
+    for name in sorted(os.listdir(str(folder))):
+        if folded(Path(name).stem) == stem and kind_of(name) in VIDEO_KINDS:
+            with open_file(folder / name) as handle:
+                return Source(handle, folder / name).header.creation_time, name
     return None, ""
 
 
@@ -8214,29 +8296,50 @@ def zone_between(local: float, created: Optional[float]) -> float:
     return zone if abs(zone - apart) <= AGREE_S else 0.0
 
 
+def _zero_between_seconds(pairs: Sequence[Tuple[float, float]]) -> Optional[float]:
+    """The local time at which a video began, by subtitles of (video time, local time) that come
+    several a second and are dated to the second: each is in its second. None for others.
+    """
+    zeros = [local - video for video, local in pairs]
+    whole = all(local % 1 == 0 for _, local in pairs)
+    if not whole or len(pairs) < 3 or is_uneven(pairs):
+        return None
+    early, late = max(zeros), min(zeros) + 1.0
+    return (early + late) / 2 if -0.1 < late - early < 0.6 else None
+
+
+def _dated(cues: Sequence[_Cue], created: Optional[float]) -> Tuple[float, List[Sample]]:
+    """(seconds ahead of UTC of the local clock, the places) of subtitles that have dates."""
+    pairs = [(cue.video, cue.local) for cue in cues if cue.local is not None]
+    zeros = [local - video for video, local in pairs]
+    zone = zone_between(zeros[0] if is_uneven(pairs) else median(zeros), created)
+    zero, samples = _zero_between_seconds(pairs), []
+    for cue in cues:
+        local = cue.local if zero is None else zero + cue.video
+        samples.append(Sample(cue.video, None if local is None else local - zone, *cue.place))
+    return zone, samples
+
+
 def read_srt(source: Source) -> Track:
     """The subtitles of a DJI drone. Their date is local: the video beside it tells the zone."""
     found = Points(source.path, "SRT")
     cues = list(_cues(nmea_lines(source.handle)))
     created, name = created_beside(source.path)
-    zeros = [cue.local - cue.video for cue in cues if cue.local is not None]
-    if not zeros:
+    if all(cue.local is None for cue in cues):
         samples = [Sample(cue.video, None, *cue.place) for cue in cues]
         found.empty = UNDATED if samples and created is None else NO_POINTS
         if created is not None:
             take_first(found, [Choice(CAMERA_CLOCK, samples, created)])
         return found.track()
-    zone = zone_between(median(zeros), created)
-    samples = [
-        Sample(cue.video, None if cue.local is None else cue.local - zone, *cue.place)
-        for cue in cues
-    ]
+    zone, samples = _dated(cues, created)
     clock = f"SRT, zone {format_offset(zone)} by {name}" if zone else CAMERA_CLOCK
     take_first(found, [Choice(clock, samples)])
     return found.track()
 
 
-# -- tables --
+# ---- Tables of points ---------------------------------------------------------------------------
+# Here: tables of points with headings (CSV) to a Track.
+# Not here: rows and cells.
 
 _HEADINGS = {  # what a column is called, without blanks, signs, units and what stands before it
     "date": ("date", "day", "yyyymmdd", "utcd", "dateutc", "utcdate"),
@@ -8490,7 +8593,7 @@ def _sided(text: str, side: str) -> Optional[float]:
     letter = (match.group(1) or match.group(3) or side[:1]).upper()
     if letter not in ("", "N", "S", "E", "W"):
         return math.nan  # in a language in which nobody knows what it means
-    return _by_side(match.group(2), letter)
+    return by_side(match.group(2), letter)
 
 
 def _row_place(
@@ -8732,8 +8835,10 @@ def _gopro_choices(device: _GoProDevice, created: Optional[float]) -> Iterator[C
     """GPS9, else GPS5 with fitted times, piece by piece in a time-lapse; the first GPSU is 1.3 s
     early on many cameras.
     """
-    told, samples = device.told[1:] or device.told, device.samples.get(b"GPS5", [])
-    yield Choice("GPS9", device.samples.get(b"GPS9", []))
+    few = len(device.told) < FEW_TIMES and is_uneven(device.told)  # a short time-lapse
+    told = device.told if few else device.told[1:] or device.told
+    samples = device.samples.get(b"GPS5", [])
+    yield Choice("GPS9", device.samples.get(b"GPS9", []), steady=True)
     if len(told) >= FEW_TIMES and len({utc for _, utc in told}) == 1:
         video, utc = device.told[0]
         yield Choice("GPSU that stands still, counted from its first", samples, utc - video)
@@ -8813,8 +8918,10 @@ def blackvue_relative(path: Path) -> Optional[Path]:
     names = [path.stem + ".gps"]
     if match:
         names += [match.group(1) + ".gps", match.group(1) + "F" + match.group(3)]
-    near = [path.with_name(name) for name in names if name != path.name]
-    return next((other for other in near if other.is_file()), None)
+    there = {folded(name): name for name in os.listdir(str(path.parent))}
+    near = [there[folded(name)] for name in names if folded(name) in there]
+    others = (path.with_name(name) for name in near if name != path.name)
+    return next((other for other in others if other.is_file()), None)
 
 
 def _blackvue_text(movie: Source) -> bytes:
@@ -8849,8 +8956,10 @@ def read_blackvue(movie: Source) -> Track:
         first = int(stamp.group(1))  # ms of the first line
         boxes = blackvue_boxes(movie, b"sttm")
         starts = [int.from_bytes(box[:8], "big") for box in boxes if len(box) >= 8]
-        near = [zero for zero in starts if 0 <= first - zero < 60000]  # else it is in another zone
-        found.video = VideoClock(delay + (near or [first])[0] / 1000.0)
+        shifts = [round(offset * 1000) for offset in OFFSETS_IN_USE]  # it may be in another zone
+        late = [first - zero + shift for zero in starts for shift in shifts]
+        begun = first - min((ms for ms in late if 0 <= ms < 60000), default=0)
+        found.video = VideoClock(delay + begun / 1000.0)
     return found.track()
 
 
@@ -8903,18 +9012,32 @@ def _camm_utc(samples: List[Sample], created: Optional[float]) -> List[Sample]:
     return [sample._replace(time=gps_to_utc(sample.time or 0.0)) for sample in samples]
 
 
+def _add_texts(texts: Sequence[Tuple[float, str]], found: Points) -> None:
+    """Points from the sentences in samples, each with its seconds of video time, which tell when
+    the video began.
+    """
+    add_sentences([text for _, text in texts], found)
+    pairs = []
+    for video, text in texts:
+        here = Points(found.path, "")
+        add_sentences([text], here)
+        pairs += [(video, fix.time) for fix in here.segments[0][:1]]
+    found.video = clock_of_video(pairs)
+
+
 def read_camm(movie: Source) -> Track:
     """A CAMM video: records of type 6 with their own time, else of type 5 by the camera's clock,
     else sentences.
     """
     found = Points(movie.path, "CAMM", NO_TELEMETRY)
     samples: List[Sample] = []
-    lines: List[str] = []
+    texts: List[Tuple[float, str]] = []
 
     def take(block: bytes, payload: Payload) -> None:
         found.empty = ONLY_MOTION
-        if b"$G" in block[:LINE_CHARS] and SENTENCE.search(block.decode("latin-1")):
-            lines.append(block.decode("latin-1"))  # some cameras write text in place of records
+        if b"$" in block[:LINE_CHARS] and SENTENCE.search(block.decode("latin-1")):
+            # some cameras write text in place of records
+            texts.append((payload.start, block.decode("latin-1")))
         else:
             samples.extend(_camm_samples(block, payload.start))
 
@@ -8923,9 +9046,9 @@ def read_camm(movie: Source) -> Track:
     timed = [sample for sample in samples if sample.time is not None]
     untimed = [sample for sample in samples if sample.time is None]
     by_camera = Choice(CAMERA_CLOCK, untimed, created)
-    take_first(found, [Choice("CAMM", _camm_utc(timed, created)), by_camera])
+    take_first(found, [Choice("CAMM", _camm_utc(timed, created), steady=True), by_camera])
     if not samples:
-        add_sentences(lines, found)
+        _add_texts(texts, found)
     return found.track()
 
 
@@ -9036,8 +9159,10 @@ def _novatek_sample(block: bytes, video: float) -> Sample:
         raise ValueError("no freeGPS block")
     hour, minute, second, year, month, day, *rest = _NOVATEK_SAMPLE.unpack_from(block, 16)
     state, north, east, lat, lon, knots, course = rest
-    if state != b"A":
+    if state in (b"V", b"\0"):
         return Sample(video, None, 0.0, 0.0, None, flaw=NO_FIX)
+    if state != b"A":
+        raise ValueError("scrambled")
     return Sample(
         video,
         utc_seconds((2000 + year, month, day), (hour, minute, second)),
@@ -9057,7 +9182,7 @@ def read_novatek(movie: Source) -> Track:
         try:
             samples.append(_novatek_sample(block, float(second)))
         except (ValueError, struct.error):
-            odd += 1
+            odd += bool(place)  # else the list is longer than what is there
     if odd:
         found.notes.append(
             f"{odd} GPS blocks of {movie.path.name} are scrambled or cut off, and left out"
@@ -9468,8 +9593,8 @@ def why_unplaced(path: Path) -> str:
         try:
             _read_file(file, ())
         except BadTrack as error:
-            problem, name = error.problem, "it" if file == path else file.name
-            told.append(f"{name} {problem.wrong}" + (f": {problem.value}" if problem.value else ""))
+            problem, name = error.problem, "" if file == path else f"{file.name}: "
+            told.append(name + problem.wrong + (f": {problem.value}" if problem.value else ""))
     return "; ".join(told)
 
 
@@ -9773,6 +9898,8 @@ def _key_gap(movie: Source) -> Optional[float]:
 MAKE_KEYS = ("com.apple.quicktime.make", "com.android.manufacturer")
 MODEL_KEYS = ("com.apple.quicktime.model", "com.android.model")
 DATE_KEYS = ("com.apple.quicktime.creationdate",)
+# also as ffprobe names them
+ZONED_KEYS = (*DATE_KEYS, "creation_date", "date", "date_recorded")
 
 
 def _metadata(movie: Source) -> Dict[str, str]:
@@ -9791,10 +9918,23 @@ def _metadata(movie: Source) -> Dict[str, str]:
     found = {}
     for entry in movie.boxes(movie.child(meta, b"ilst")):
         number, data = int.from_bytes(entry.kind, "big"), movie.child(entry, b"data")
-        if 0 < number <= len(keys) and data is not None:
+        name = keys[number - 1] if 0 < number <= len(keys) else _ITEMS.get(entry.kind)
+        if name is not None and data is not None:
             value = movie.read(data)[8 : 1 << 16]
-            found[keys[number - 1]] = value.decode("utf-8", "replace").strip("\0 ")
+            found[name] = value.decode("utf-8", "replace").strip("\0 ")
     return found
+
+
+_ITEMS = {b"\xa9day": "date"}  # without keys, as iTunes has them
+
+
+def time_in_zone(tags: Mapping[str, str]) -> Optional[float]:
+    """Seconds UTC by a tag that names its zone; None where there is none, or a day alone, which is
+    midnight in UTC.
+    """
+    text = first_of(tags, ZONED_KEYS) or ""
+    told = zoned_time(text)
+    return None if told is not None and told % DAY_S == 0 and text.strip().endswith("Z") else told
 
 
 def first_of(tags: Mapping[str, str], names: Sequence[str]) -> Optional[str]:
@@ -9854,8 +9994,7 @@ def read_movie(path: Union[str, Path]) -> Movie:
                 reader.kind for reader in READERS if movie.family == "movie" and reader.holds(movie)
             )
             created, duration = movie.header.creation_time, movie.header.duration
-            zoned = zoned_time(first_of(tags, DATE_KEYS) or "")
-            more = _key_gap(movie), _timecode(movie), _sphere(movie), zoned
+            more = _key_gap(movie), _timecode(movie), _sphere(movie), time_in_zone(tags)
             return Movie(created, duration, make, model, kinds, *more)
     except OSError as error:
         raise unreadable_track(Path(path), error) from error
@@ -10345,6 +10484,7 @@ class Sampling(NamedTuple):
     digest: str  # of the video
     frames: Mapping[str, Stamp] = MappingProxyType({})  # name -> size and time
     done: Optional[str] = None  # hash of the settings, once all frames are there
+    problem: Optional[Problem] = None  # what is wrong with the video, with done
 
 
 class Arrival(NamedTuple):
@@ -10686,6 +10826,8 @@ def unpack_arrival(row: Row) -> Arrival:
 
 def _pack_sampling(sampling: Sampling) -> Row:
     row: Row = {"path": sampling.path, "digest": sampling.digest}
+    if sampling.problem is not None:
+        row["problem"] = _problem_row(sampling.problem, False)
     if sampling.done is not None:
         return dict(row, done=sampling.done)
     return dict(row, frames={name: stamp._asdict() for name, stamp in sampling.frames.items()})
@@ -10702,7 +10844,8 @@ def unpack_sampling(row: Row) -> Sampling:
     """What sampling wrote; raises one of DAMAGED."""
     stamps = (row.get("frames") or {}).items()
     frames = {_bare(name): Stamp(**_read_plain(Stamp, stamp)) for name, stamp in stamps}
-    return Sampling(**_read_plain(Sampling, row), frames=frames)
+    problem = _read_problem(row["problem"]) if "problem" in row else None
+    return Sampling(**_read_plain(Sampling, row), frames=frames, problem=problem)
 
 
 def _pack_clip(clip: Clip) -> Row:
@@ -11858,8 +12001,7 @@ def in_this_era(
                 f"the track is {apart} weeks {where} the images: its logger counts weeks with ten "
                 f"bits; it is taken {apart} weeks {moved}"
             )
-            points = [fix._replace(time=fix.time + eras * ERA_S) for fix in track.points]
-            return track._replace(points=points)
+            return moved_by(track, eras * ERA_S)
     return track
 
 
@@ -13674,7 +13816,8 @@ def in_zone(track: Track, zone: Optional[str]) -> Track:
     points = [fix._replace(time=fix.time - zone_offset(zone, fix.time)) for fix in track.points]
     notes = [note for note in track.notes if CAMERA_CLOCK not in note]
     zero = None if track.zero is None else track.zero - zone_offset(zone, track.zero)
-    return track._replace(points=points, zero=zero, notes=notes)
+    pace = [(video, local - zone_offset(zone, local)) for video, local in track.pace]
+    return track._replace(points=points, zero=zero, pace=pace, notes=notes)
 
 
 def gather_guides(options: Geotagging, notes: Notes) -> List[Guide]:
@@ -15196,6 +15339,8 @@ class Look(NamedTuple):
     hdr: bool = False  # more light than a JPEG can show
     sphere: str = ""  # as Movie has it
     lenses: int = 1  # tracks of pictures
+    track: int = 0  # which of them is taken, counted from 0
+    smaller: bool = False  # whether the others have fewer pixels
 
     def filters(self, choice: str, tone_mapped: bool) -> str:
         """The filters of ffmpeg that take the chosen frames as a player shows them."""
@@ -15282,9 +15427,13 @@ class Ffmpeg:
                 flaw = movie.index_flaw if movie.family == "movie" else ""
             remedy = "copy it from the card again" if flaw else "leave it out"
             raise ToolError("no_pictures", flaw or "has no pictures", file=path, remedy=remedy)
-        tracks = {stream.get("index"): stream for stream in found["streams"]}
-        footage = _footage(path, found["streams"][0], found.get("format", {}), read_movie(path))
-        return footage._replace(look=footage.look._replace(lenses=len(tracks)))
+        tracks = list({stream.get("index"): stream for stream in found["streams"]}.values())
+        sizes = [stream.get("width", 0) * stream.get("height", 0) for stream in tracks]
+        best = sizes.index(max(sizes))
+        footage = _footage(path, tracks[best], found.get("format", {}), read_movie(path))
+        smaller = sizes.count(max(sizes)) == 1 < len(sizes)
+        look = footage.look._replace(lenses=len(tracks), track=best, smaller=smaller)
+        return footage._replace(look=look)
 
     def take(
         self,
@@ -15307,7 +15456,12 @@ class Ffmpeg:
         talk = ["-nostdin", "-v", "error", "-nostats", "-progress", "pipe:1"]
         argv = [self.ffmpeg, *talk, "-copyts", "-noautorotate", *few, *begin, "-i", footage.path]
         mapped = footage.look.hdr and self.maps_tones()
-        argv += ["-map", "0:V:0", "-vf", footage.look.filters(cutting.choice, mapped)]
+        argv += [
+            "-map",
+            f"0:V:{footage.look.track}",
+            "-vf",
+            footage.look.filters(cutting.choice, mapped),
+        ]
         argv += [*self.passthrough, "-enc_time_base", f"1/{FRAME_UNITS}", *end]
         argv += ["-qscale:v", "2", "-f", "image2", "-frame_pts", "1", "%d.jpg"]
         ran = run_program(argv, folder, line)
@@ -15342,10 +15496,16 @@ def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Mov
         reorder=stream.get("has_b_frames", 0),
         key_gap=movie.key_gap,
         camera=Camera(make, model, width, height, _orientation(stream)),
-        created=parse_time(tags.get("creation_time")) if created is None else created,
-        zoned=zoned_time(first_of(tags, _ZONED_TAGS) or ""),
+        created=_created_by(tags) if created is None else created,
+        zoned=movie.zoned if movie.zoned is not None else time_in_zone(tags),
         look=_look(stream)._replace(sphere=movie.sphere or _shown_sphere(stream)),
     )
+
+
+def _created_by(tags: Dict[str, str]) -> Optional[float]:
+    """Seconds UTC at which a video of another container was begun; None = it does not tell."""
+    seconds = parse_time(tags.get("creation_time"))
+    return None if seconds is None else set_time(seconds)
 
 
 def _look(stream: Dict[str, Any]) -> Look:
@@ -15355,10 +15515,6 @@ def _look(stream: Dict[str, Any]) -> Look:
         square=_pixel_width(stream) == 1.0,
         hdr=stream.get("color_transfer") in _HDR,
     )
-
-
-# tags of a container or a stream, as ffprobe names them
-_ZONED_TAGS = (*DATE_KEYS, "creation_date", "date", "date_recorded")
 
 
 def _shown_sphere(stream: Dict[str, Any]) -> str:
@@ -15380,13 +15536,27 @@ def _pixel_width(stream: Dict[str, Any]) -> float:
 
 
 def _orientation(stream: Dict[str, Any]) -> int:
-    """EXIF orientation by the rotation matrix, or by the older rotate tag, of a stream; multiples
-    of 90 degrees.
+    """EXIF orientation by the display matrix, or by the older rotate tag, of a stream; multiples
+    of 90 degrees, mirrored or not.
     """
     data = stream.get("side_data_list", [])
+    matrices = [_MATRIX.findall(part.get("displaymatrix", "")) for part in data]
+    for rows in filter(None, matrices):
+        corner = tuple([(int(one) > 0) - (int(one) < 0) for row in rows[:2] for one in row])
+        if corner in _MIRRORED:
+            return _MIRRORED[corner]
     turned = [-part["rotation"] for part in data if "rotation" in part]
     turned.append(float(stream.get("tags", {}).get("rotate", 0)))
     return {0: 1, 90: 6, 180: 3, 270: 8}.get(round(turned[0]) % 360, 1)
+
+
+_MATRIX = re.compile(r"^[0-9a-f]+:\s+(-?\d+)\s+(-?\d+)\s", re.MULTILINE)
+_MIRRORED = {  # signs of a, b, c and d of a matrix -> orientation
+    (-1, 0, 0, 1): 2,
+    (1, 0, 0, -1): 4,
+    (0, 1, 1, 0): 5,
+    (0, -1, -1, 0): 7,
+}
 
 
 def every(interval: float) -> str:
@@ -15476,7 +15646,9 @@ def take_at(task: Moments) -> str:
 # Here: which frames of a video to take, when and where each was taken.
 # Not here: what telemetry says, what becomes of the frames.
 
+BY_GPS = "its GPS time"
 _FAST = 1.5  # a GPS clock that runs so much faster than the pictures is that of a time-lapse
+_OVERHANG_S = 15.0  # seconds that a record of places may be longer than the pictures
 LATEST_MS = 7258118399999  # milliseconds; the end of 2199
 _CLOCKS_AGREE_S = 2.0  # seconds; clocks of a video that are further apart are told
 
@@ -15555,7 +15727,7 @@ def _walk(part: Sequence[Fix], start: float, end: float, metres: float) -> Itera
 # -- when and where --
 
 
-_CHAPTER = re.compile(r"(G[HXL])(\d{2})(\d{4})(\.\w+)$|GP(\d{2})(\d{4})(\.\w+)$", re.IGNORECASE)
+_CHAPTER = re.compile(r"(G[HXLS])(\d{2})(\d{4})(\.\w+)$|GP(\d{2})(\d{4})(\.\w+)$", re.IGNORECASE)
 _END_S = 2.0  # seconds within which a time is that of a video's end
 
 
@@ -15563,12 +15735,14 @@ def check_pace(own: Track, footage: Footage, ratio: float) -> None:
     """Raise ToolError where the GPS clock of a video runs faster than its pictures, as in a
     time-lapse, and ratio (real time / video time) does not say so.
     """
-    points, length = own.points, footage.duration or 0.0
-    if len(points) < 8 or length <= 0:
+    length, moments = footage.duration or 0.0, [point.time for point in own.points]
+    gaps = sorted(after - before for before, after in zip(moments, moments[1:]))
+    if len(gaps) < FEW_TIMES or length <= 0:
         return
-    first, last = points[len(points) // 4], points[3 * len(points) // 4]  # the ends may be odd
-    fast = (last.time - first.time) / (length / 2)
-    if fast > _FAST and not 0.9 < fast / ratio < 1.1:
+    step = median(gaps)  # with much more a stray time, or a clock that was put right
+    span = step + sum(gap for gap in gaps if gap <= max(length, 10 * step))
+    fast = span / length
+    if fast > _FAST and span > length + _OVERHANG_S and not 0.9 < fast / ratio < 1.1:
         raise ToolError(
             "time_lapse",
             "its GPS clock runs faster than its pictures: it is a time-lapse",
@@ -15590,7 +15764,8 @@ def _chapters_before(path: str) -> List[str]:
     else:
         later = [f"GP{k:02d}{old}{old_ending}" for k in range(1, int(old_number))]
         names = [f"GOPR{old}{old_ending}", *later]
-    return [os.path.join(folder, one) for one in names]
+    there = {folded(name): name for name in os.listdir(folder or os.curdir)}
+    return [os.path.join(folder, there.get(folded(one), one)) for one in names]
 
 
 def _length_before(path: str, created: float) -> Optional[float]:
@@ -15630,6 +15805,23 @@ def _is_end(late: float, length: float) -> bool:
     return ends and not begins and length > 2 * _END_S
 
 
+TAKEN_AS_UTC = "taken as UTC"
+
+
+def _by_name(
+    local: Optional[float], named: Optional[float], zone: Optional[str]
+) -> Tuple[Optional[float], str]:
+    """The same by the time in a file name, with the zone that is named there, in seconds, or by
+    that of the camera; None = not told.
+    """
+    if local is None:
+        return None, ""
+    if named is not None:
+        return local - named, "the time in its name"
+    ahead = zone_offset(zone, local) if zone else 0.0
+    return local - ahead, "the time in its name, " + (f"in zone {zone}" if zone else TAKEN_AS_UTC)
+
+
 def recorded_at(
     footage: Footage, zone: Optional[str], ratio: float = 1.0
 ) -> Tuple[Optional[float], str]:
@@ -15641,10 +15833,10 @@ def recorded_at(
     if footage.zoned is not None:
         return footage.zoned, "its creation date, which names its zone"
     created, length = footage.created, (footage.duration or 0.0) * ratio
+    local, named = file_name_time(os.path.basename(footage.path))
     if created is None:
-        return None, ""
+        return _by_name(local, named, zone)
     before = _length_before(footage.path, created)
-    local, _ = file_name_time(os.path.basename(footage.path))
     ahead = zone_offset(zone, created) if zone else 0.0
     if local is not None and _is_utc(created - local, ahead, length):
         zone, ahead = None, 0.0  # the name is in that zone, the time is not
@@ -15708,6 +15900,33 @@ def settings_of(video: FrameOptions, geotagging: Geotagging, beside: Sequence[st
     return [video.plain(), asked, track_stamps(geotagging.paths), *stamps]
 
 
+def _meets(track: Track, start: float, length: float) -> bool:
+    """Whether any of a video was taken while a track goes on."""
+    return start <= track.points[-1].time and track.points[0].time <= start + length
+
+
+def met_by(
+    track: Track, beside: bool, recorded: Tuple[Optional[float], str], length: float
+) -> Tuple[Optional[float], str]:
+    """(seconds UTC of a video's begin, by what), as recorded_at has it, where that meets its track,
+    which tells UTC and not when the video began; else in the one zone in which it does, else as the
+    track in the video itself begins.
+    """
+    created, told = recorded
+    if created is not None and _meets(track, created, length):
+        return recorded
+    begin = track.points[0].time
+    shifts = [] if created is None else [created - offset for offset in OFFSETS_IN_USE if offset]
+    starts = [start for start in shifts if _meets(track, start, length)]
+    if beside:  # it may be another drive's: it has to cover the video
+        starts = [one for one in starts if begin <= one and one + length <= track.points[-1].time]
+    if created is not None and starts and (len(starts) == 1 or not beside):
+        start = min(starts, key=lambda one: abs(one - begin))
+        zone, told = format_offset(created - start), told.replace(f", {TAKEN_AS_UTC}", "")
+        return start, f"{told}, in zone {zone}, the one in which its track meets it (or --timezone)"
+    return recorded if beside else (begin, "the first point of its track")
+
+
 class Timer(NamedTuple):
     """What tells when and where the videos of a run were taken."""
 
@@ -15735,7 +15954,7 @@ class Timer(NamedTuple):
         if given is not None:
             return given, "--video_start_time"
         if zero is not None:
-            return zero, "its GPS time"
+            return zero, BY_GPS
         if created is not None:
             return created, told
         return 0.0, "none: it has no clock, so time starts at 1970; give --video_start_time"
@@ -15746,16 +15965,18 @@ class Timer(NamedTuple):
         """
         zone, ratio = self.geotagging.clockwork.zone, self.video.video_duration_ratio
         own, beside = self._own(footage, first)
-        pace = self._pace(None if beside else own, footage, first)
+        pace = self._pace(own, beside, footage, first)
         begin = None if own is None else at_video(own, first)  # by the clock of its own track
         gps = None if own is None or own.clock == CAMERA_CLOCK else begin
         recorded = recorded_at(footage, zone, ratio)
+        if own is not None and begin is None and zone is None and own.clock != CAMERA_CLOCK:
+            recorded = met_by(own, beside, recorded, (footage.duration or 0.0) * ratio)
         created = recorded[0]
         if created is None and begin is not None:
             recorded = begin, f"its {CAMERA_CLOCK}"
         start, clock = self.clock(recorded, gps, given)
-        if own is not None and clock == "its GPS time":
-            clock = f"its GPS time ({own.clock})"
+        if own is not None and clock == BY_GPS:
+            clock = f"{BY_GPS} ({own.clock})"
         if gps is not None:
             other, word = (
                 (created, "creation_time") if given is None else (given, "--video_start_time")
@@ -15780,14 +16001,31 @@ class Timer(NamedTuple):
             self.notes.say(
                 f"{name}: its track is in zone {zone}, by its creation_time, which is UTC"
             )
-        track = in_zone(track, zone)
+        track = self._in_this_era(in_zone(track, zone), footage, first)
         used = any(guide.track is None for guide in self.guides)
         for line in track.notes if used else ():
             self.notes.say(line)
         return track, bool(mine.side)
 
+    def _in_this_era(self, track: Track, footage: Footage, first: float) -> Track:
+        """A video's track; 1024 weeks later or earlier, or 2048, where that alone makes it meet the
+        time of the video.
+        """
+        created = footage.created if footage.zoned is None else footage.zoned
+        begin = at_video(track, first)
+        apart = 0.0 if created is None else created - (begin or track.points[0].time)
+        eras = round(apart / ERA_S)
+        if abs(eras) not in (1, 2) or abs(apart - eras * ERA_S) > DAY_S:
+            return track
+        weeks, where = abs(eras) * 1024, "before" if eras > 0 else "after"
+        self.notes.say(
+            f"{os.path.basename(footage.path)}: its GPS time is {weeks} weeks {where} its "
+            f"creation_time, as receivers count weeks with ten bits; it is put right"
+        )
+        return moved_by(track, eras * ERA_S)
+
     def _pace(
-        self, own: Optional[Track], footage: Footage, first: float
+        self, own: Optional[Track], beside: bool, footage: Footage, first: float
     ) -> Sequence[Tuple[float, float]]:
         """The pace of a time-lapse, from its first frame on, where its GPS tells it and the ratio
         is not given; () = none. Raises ToolError where it is needed and not known.
@@ -15796,7 +16034,8 @@ class Timer(NamedTuple):
         if own is None:
             return ()
         if not own.pace or ratio != 1.0:
-            check_pace(own, footage, ratio)
+            if not beside:  # the log of another device goes on when the video has ended
+                check_pace(own, footage, ratio)
             return ()
         begin, name = along(own.pace, first), os.path.basename(footage.path)
         self.notes.say(
@@ -15874,54 +16113,9 @@ class Setup(NamedTuple):
         raise OutsideTrack("outside_track", wrong, file=footage.path, value=span, remedy=remedy)
 
 
-# ---- Frames -------------------------------------------------------------------------------------
-# Here: the way of a video's frames into the folder, and the record of it, so that none is lost.
-# Not here: which frames, when and where each was taken.
-
-_MIXED_UP_MS = 10**11  # a start time below (March 1973) was probably given in seconds
-_DIGEST_BYTES = 1 << 16  # at both ends of a video, by which it is known again
-
-
-def _take(
-    setup: Setup, footage: Footage, folder: str, given: Optional[float]
-) -> Tuple[Timing, str]:
-    """Take the frames of a video into a folder; returns their timing and what ffmpeg
-    complained of.
-    """
-    video, word = setup.timer.video, "sampling " + os.path.basename(footage.path)
-    interval, length = video.video_sample_interval, footage.duration or 0.0
-    dense = video.video_sample_distance is None and not seeking_pays(footage, interval)
-    total = int(length / interval) + 1
-
-    def heard(text: str) -> None:
-        if text.startswith("frame="):
-            count = int(text[6:])
-            setup.ui.progress(word, count, max(total, count), 0)
-
-    cutting = Cutting(every(interval)) if dense else Cutting("1", None, 1)
-    wrong = [setup.ffmpeg.take(footage, folder, cutting, heard if dense else None)]
-    if not frame_times(folder):
-        what = "has no picture that can be decoded"
-        raise ToolError(
-            "no_pictures", what, file=footage.path, value=wrong[0], remedy="leave it out"
-        )
-    first = frame_times(folder)[0] / FRAME_UNITS
-    timing = setup.timer.timing(footage, first, given)
-    if not dense:
-        wrong += _take_moments(setup, footage, folder, setup.moments(footage, first, timing))
-    return timing, next(filter(None, wrong), "")
-
-
-def _take_moments(
-    setup: Setup, footage: Footage, folder: str, moments: List[float]
-) -> Iterator[str]:
-    """Take the frames of some moments of a video; gives what ffmpeg complained of."""
-    word, length = "sampling " + os.path.basename(footage.path), footage.duration or 0.0
-    size = 1 if seeking_pays(footage, length / max(1, len(moments))) else MOMENTS
-    tasks = [Moments(setup.ffmpeg, footage, folder, part) for part in cut(moments, size)]
-    for done, line in enumerate(each(take_at, tasks, 0 if size == 1 else 1, True), 1):
-        setup.ui.progress(word, min(done * size, len(moments)), len(moments), 0)
-        yield line
+# ---- Sample record ------------------------------------------------------------------------------
+# Here: what sampling wrote into a folder: the frames of each video, so that none is lost or twice.
+# Not here: taking frames.
 
 
 def _is_as_left(image: Image, path: str) -> bool:
@@ -15956,19 +16150,40 @@ class SampleRecord:
         except OSError as error:
             raise os_problem(journal.state, error) from error
 
+    def work(self) -> str:
+        """A new folder for frames on their way."""
+        import tempfile
+
+        try:
+            return tempfile.mkdtemp(prefix="sampling-", dir=self.journal.state)
+        except OSError as error:
+            raise os_problem(self.journal.state, error) from error
+
     def of(self, path: str, digest: str) -> List[Sampling]:
         """The lines about a video: the one at this place, or the same one at a place where it no
         longer is.
         """
-        name, lines = os.path.basename(path), self.journal.samplings()
         return [
             line
-            for line in lines
-            if line.path == path
-            or line.digest == digest
-            and os.path.basename(line.path) == name
-            and not is_there(line.path)
+            for line in self.journal.samplings()
+            if line.path == path or line.digest == digest and not is_there(line.path)
         ]
+
+    def copy_of(self, path: str, digest: str, settings: str) -> Tuple[str, List[str]]:
+        """(where a video is of which this one is a copy, its frames, which these settings gave); ""
+        for none.
+        """
+        done = {
+            line.path
+            for line in self.journal.samplings()
+            if line.digest == digest and line.path != path and line.done == settings
+        }
+        for other in sorted(done):
+            lines = [line for line in self.journal.samplings() if line.path == other]
+            there = self.there(lines, settings)
+            if there:
+                return other, there
+        return "", []
 
     def place(self, name: str) -> str:
         """The path of a frame."""
@@ -16017,10 +16232,14 @@ class SampleRecord:
         return max((int(match.group(1)) for match in map(form.match, others) if match), default=0)
 
     def bring(
-        self, frames: Sequence[Tuple[str, Stamp]], line: Sampling, settings: str
+        self,
+        frames: Sequence[Tuple[str, Stamp]],
+        line: Sampling,
+        settings: str,
+        problem: Optional[Problem],
     ) -> List[str]:
-        """Move frames into the folder under free names, in place of the old ones of the video;
-        returns those kept.
+        """Move frames into the folder under free names, in place of the old ones of the video, of
+        which some are missing by a problem; returns those kept.
         """
         ours, kept = self.old(self.of(line.path, line.digest))
         base = os.path.splitext(os.path.basename(line.path))[0]
@@ -16036,8 +16255,58 @@ class SampleRecord:
             flush_folder(self.journal.folder)
         except OSError as error:
             raise os_problem(self.journal.folder, error) from error
-        self.journal.append([line._replace(done=settings)])
+        self.journal.append([line._replace(done=settings, problem=problem)])
         return kept
+
+
+# ---- Frames -------------------------------------------------------------------------------------
+# Here: the way of a video's frames into the folder, and what is said of them.
+# Not here: which frames, when and where each was taken; the record of them.
+
+_MIXED_UP_MS = 10**11  # a start time below (March 1973) was probably given in seconds
+_DIGEST_BYTES = 1 << 16  # at both ends of a video, by which it is known again
+
+
+def _take(
+    setup: Setup, footage: Footage, folder: str, given: Optional[float]
+) -> Tuple[Timing, str]:
+    """Take the frames of a video into a folder; returns their timing and what ffmpeg
+    complained of.
+    """
+    video, word = setup.timer.video, "sampling " + os.path.basename(footage.path)
+    interval, length = video.video_sample_interval, footage.duration or 0.0
+    dense = video.video_sample_distance is None and not seeking_pays(footage, interval)
+    total = int(length / interval) + 1
+
+    def heard(text: str) -> None:
+        if text.startswith("frame="):
+            count = int(text[6:])
+            setup.ui.progress(word, count, max(total, count), 0)
+
+    cutting = Cutting(every(interval)) if dense else Cutting("1", None, 1)
+    wrong = [setup.ffmpeg.take(footage, folder, cutting, heard if dense else None)]
+    if not frame_times(folder):
+        what = "has no picture that can be decoded"
+        raise ToolError(
+            "no_pictures", what, file=footage.path, value=wrong[0], remedy="leave it out"
+        )
+    first = frame_times(folder)[0] / FRAME_UNITS
+    timing = setup.timer.timing(footage, first, given)
+    if not dense:
+        wrong += _take_moments(setup, footage, folder, setup.moments(footage, first, timing))
+    return timing, next(filter(None, wrong), "")
+
+
+def _take_moments(
+    setup: Setup, footage: Footage, folder: str, moments: List[float]
+) -> Iterator[str]:
+    """Take the frames of some moments of a video; gives what ffmpeg complained of."""
+    word, length = "sampling " + os.path.basename(footage.path), footage.duration or 0.0
+    size = 1 if seeking_pays(footage, length / max(1, len(moments))) else MOMENTS
+    tasks = [Moments(setup.ffmpeg, footage, folder, part) for part in cut(moments, size)]
+    for done, line in enumerate(each(take_at, tasks, 0 if size == 1 else 1, True), 1):
+        setup.ui.progress(word, min(done * size, len(moments)), len(moments), 0)
+        yield line
 
 
 def video_digest(path: str) -> str:
@@ -16091,6 +16360,31 @@ def _make_frames(setup: Setup, footage: Footage, work: str, given: Optional[floa
     return _Sampled(frames, seconds, nowhere, timing, wrong)
 
 
+def _sampled_before(
+    sampling: Sampling, record: SampleRecord, settings: str, notes: Notes
+) -> Tuple[List[str], List[Problem]]:
+    """(frames of a video that are there by these settings, or those of a copy of it; what is known
+    to be wrong with it).
+    """
+    path, digest = sampling.path, sampling.digest
+    lines = record.of(path, digest)
+    there = record.there(lines, settings)
+    if there:
+        problems = [line.problem for line in lines[-1:] if line.problem is not None]
+        return there, [problem._replace(file=path) for problem in problems]
+    other, there = record.copy_of(path, digest, settings)
+    if other:
+        notes.say(f"{path} is the same video as {other}, of which frames are there")
+    return there, []
+
+
+def _say_whole(sampling: Sampling, record: SampleRecord, notes: Notes) -> None:
+    """Say where a video goes up whole as well."""
+    clip = record.journal.clip(os.path.basename(sampling.path))
+    if clip is not None and clip.digest == sampling.digest and clip.problem is None:
+        notes.say(f"{clip.video} goes up whole: with its frames it would be there twice")
+
+
 def sample_one(
     path: str, record: SampleRecord, setup: Setup, given: Optional[float], report: Report
 ) -> None:
@@ -16101,35 +16395,30 @@ def sample_one(
     --video_duration_ratio; given (seconds UTC) is the start when the user says so. Raises
     ToolError; then nothing in the folder has changed.
     """
-    import tempfile
-
     digest = video_digest(path)
     settings = short_hash(digest, setup.timer.settings(path), given)
-    there = record.there(record.of(path, digest), settings)
+    sampling = Sampling(path, digest)
+    there, wrong = _sampled_before(sampling, record, settings, setup.timer.notes)
     if there:
         report.skipped.setdefault(SKIP_SAMPLED, []).extend(map(record.place, there))
+        report.trouble.extend(wrong)
         return
-    clip = record.journal.clip(os.path.basename(path))
-    if clip is not None and clip.digest == digest and clip.problem is None:
-        setup.timer.notes.say(
-            f"{clip.video} goes up whole: with its frames it would be there twice"
-        )
-    footage = setup.ffmpeg.probe(path)
-    try:
-        work = tempfile.mkdtemp(prefix="sampling-", dir=record.journal.state)
-    except OSError as error:
-        raise os_problem(record.journal.state, error) from error
+    _say_whole(sampling, record, setup.timer.notes)
+    footage, work = setup.ffmpeg.probe(path), record.work()
     try:
         made = _make_frames(setup, footage, work, given)
-        kept = record.bring(made.frames, Sampling(path, digest), settings)
+        problem = _missing_of(made, footage, setup) if made.wrong else None
+        kept = record.bring(made.frames, sampling, settings, problem)
     except OSError as error:
         raise os_problem(record.journal.folder, error) from error
     finally:
         clear_folder(work)
     report.done += len(made.frames)
     _say_sampled(footage, made, kept, setup)
-    if made.wrong:
-        _say_damage(made, footage, setup, report)
+    if problem is not None:
+        report.trouble.append(problem._replace(file=path))
+    elif made.wrong:
+        setup.timer.notes.say(str(_damage(made, footage, setup)))
 
 
 def span_words(begin: float, end: float) -> str:
@@ -16155,11 +16444,18 @@ def _say_look(footage: Footage, ffmpeg: Ffmpeg, notes: Notes) -> None:
         )
     if look.lenses > 1:
         notes.say(
-            f"{name} has {look.lenses} tracks of pictures: its frames are those of the first lens "
-            "alone, not stitched"
+            f"{name} has {look.lenses} tracks of pictures: its frames are those of the "
+            + ("largest alone" if look.smaller else "first lens alone, not stitched")
         )
     if look.hdr and not ffmpeg.maps_tones():
         notes.say(f"{name} is HDR, which this ffmpeg cannot map (zscale): its frames look pale")
+
+
+def _why_nowhere(timing: Timing) -> str:
+    """What may be done for frames without a position."""
+    if timing.clock.startswith(BY_GPS):
+        return "its GPS had no fix then: another device's track may have one (--geotag_source gpx)"
+    return "--timezone or --video_start_time may mend it"
 
 
 def _say_sampled(footage: Footage, made: _Sampled, kept: Sequence[str], setup: Setup) -> None:
@@ -16185,26 +16481,42 @@ def _say_sampled(footage: Footage, made: _Sampled, kept: Sequence[str], setup: S
         )
         notes.say(
             f"{name}: {made.nowhere} frames lie outside of its track and have no position: frames "
-            f"{span}, track {tracks} (UTC); --timezone or --video_start_time may mend it"
+            f"{span}, track {tracks} (UTC); {_why_nowhere(timing)}"
         )
     _say_look(footage, setup.ffmpeg, notes)
 
 
-def _say_damage(made: _Sampled, footage: Footage, setup: Setup, report: Report) -> None:
-    """Say how far the frames of a damaged video reach; where some are missing, that is trouble."""
-    length, video = footage.duration, setup.timer.video
-    end = made.seconds[-1] + video.video_sample_interval
+def _reach(made: _Sampled, footage: Footage, setup: Setup) -> Tuple[float, float]:
+    """(seconds of a video to which its frames reach, its length in seconds)."""
+    end = made.seconds[-1] + setup.timer.video.video_sample_interval
+    length = footage.duration
     end = min(end, made.seconds[-1] if length is None else length)
-    wrong = (
-        f"is damaged; its frames reach to {end:.1f} of {end if length is None else length:.1f} s"
-    )
-    problem = Problem(
-        "damaged", wrong, file=footage.path, value=made.wrong, remedy="copy it from the card again"
-    )
-    if video.video_sample_distance is None and (length or 0.0) > end:
-        report.trouble.append(problem)
-    else:
-        setup.timer.notes.say(str(problem))
+    return end, end if length is None else length
+
+
+def _damage(made: _Sampled, footage: Footage, setup: Setup) -> Problem:
+    """How far the frames of a damaged video reach, and where some are missing."""
+    end, length = _reach(made, footage, setup)
+    wrong = f"is damaged; its frames reach to {end:.1f} of {length:.1f} s"
+    holes = _holes(made, setup)
+    if holes:
+        wrong += "; there are none from " + some_of([f"{a:.1f} to {b:.1f} s" for a, b in holes])
+    remedy = "copy it from the card again"
+    return Problem("damaged", wrong, file=footage.path, value=made.wrong, remedy=remedy)
+
+
+def _holes(made: _Sampled, setup: Setup) -> List[Tuple[float, float]]:
+    """(last frame before, first frame behind) where frames of a video are missing, in seconds."""
+    interval, pairs = setup.timer.video.video_sample_interval, zip(made.seconds, made.seconds[1:])
+    return [(before, after) for before, after in pairs if after - before > 1.9 * interval]
+
+
+def _missing_of(made: _Sampled, footage: Footage, setup: Setup) -> Optional[Problem]:
+    """What is wrong with a damaged video, where frames are missing for that; None = none are."""
+    end, length = _reach(made, footage, setup)
+    if setup.timer.video.video_sample_distance is not None:
+        return None
+    return _damage(made, footage, setup) if length > end or _holes(made, setup) else None
 
 
 ONE_START = Problem(
@@ -16548,7 +16860,8 @@ def _way_of(footage: Footage, timer: Timer, given: Optional[float]) -> Tuple[Lis
         raise ToolError(
             "video_no_track", "has no GPS track", file=footage.path, value=why, remedy=_THREE_WAYS
         )
-    if footage.created is None and footage.zoned is None and given is None:
+    zone = timer.geotagging.clockwork.zone
+    if recorded_at(footage, zone)[0] is None and given is None:
         raise ToolError(
             "video_no_time",
             "does not tell when it was taken, and its track has none of its pictures",
