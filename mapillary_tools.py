@@ -9131,6 +9131,7 @@ def insta360_model(movie: Source) -> str:
 
 
 _NOVATEK_SAMPLE = struct.Struct("<6I3cx4f")  # from byte 16 of a block
+_FIRST_BLOCKS = 9  # by which it is known when the first one was written
 _NOVATEK_BYTES = 16 + _NOVATEK_SAMPLE.size
 
 
@@ -9188,6 +9189,10 @@ def read_novatek(movie: Source) -> Track:
             f"{odd} GPS blocks of {movie.path.name} are scrambled or cut off, and left out"
         )
     take_first(found, [Choice(CAMERA_CLOCK, samples)])
+    times = [(sample.video, sample.time) for sample in samples if sample.time is not None]
+    zeros = [time - video for video, time in times[:_FIRST_BLOCKS]]
+    if zeros and not found.video.pace:  # in a tunnel some cameras write no blocks
+        found.video = VideoClock(median(zeros))
     return found.track()
 
 
@@ -9942,31 +9947,35 @@ def first_of(tags: Mapping[str, str], names: Sequence[str]) -> Optional[str]:
     return next((tags[name] for name in names if tags.get(name)), None)
 
 
-def _user_texts(movie: Source) -> Tuple[str, str, bytes]:
-    """(make, model, GoPro's settings) in the user data of a movie; empty where they are
-    not there.
-    """
+def _user_data(movie: Source) -> Dict[bytes, bytes]:
+    """The boxes of the user data of a movie."""
     boxes = movie.boxes(movie.child(movie.moov, b"udta"))
-    udta = {box.kind: movie.read(box)[: 1 << 16] for box in boxes}
+    return {box.kind: movie.read(box)[: 1 << 16] for box in boxes}
 
-    def text_of(*kinds: bytes) -> str:
-        first = next((udta[kind] for kind in kinds if kind in udta), b"")
-        return _UDTA_TEXT.sub(rb"\1", first).decode("utf-8", "replace").strip()
 
-    make, model = text_of(b"\xa9mak", b"manu", b"@mak"), text_of(b"\xa9mod", b"modl", b"@mod")
-    return make, model, udta.get(b"GPMF", b"")
+def _user_text(udta: Mapping[bytes, bytes], *kinds: bytes) -> str:
+    """The text in the first of some boxes of user data; "" where there is none."""
+    first = next((udta[kind] for kind in kinds if kind in udta), b"")
+    return _UDTA_TEXT.sub(rb"\1", first).decode("utf-8", "replace").strip()
+
+
+def _first_payload(movie: Source) -> bytes:
+    """The first payload of GoPro's telemetry; nothing where there is none."""
+    nowhere = Points(movie.path, "")
+    payloads = (one for trak in movie.tracks(b"gpmd") for one in movie.payloads(trak, nowhere))
+    return next((payload.block or b"" for payload in payloads), b"")
 
 
 def _camera_names(movie: Source, tags: Mapping[str, str]) -> Tuple[Optional[str], Optional[str]]:
     """Make and model of the camera that wrote a movie: user data, then metadata, then GoPro's, then
     BlackVue's.
     """
-    make, model, settings = _user_texts(movie)
+    udta = _user_data(movie)
+    make = _user_text(udta, b"\xa9mak", b"manu", b"@mak")
+    model, settings = _user_text(udta, b"\xa9mod", b"modl", b"@mod"), udta.get(b"GPMF", b"")
     make = make or first_of(tags, MAKE_KEYS) or ""
     model = model or first_of(tags, MODEL_KEYS) or ""
-    nowhere = Points(movie.path, "")
-    payloads = (one for trak in movie.tracks(b"gpmd") for one in movie.payloads(trak, nowhere))
-    first = next((payload.block or b"" for payload in payloads), b"")
+    first = _first_payload(movie)
     black = _BLACKVUE_MODEL.search(b"\n".join(blackvue_boxes(movie, b"cprt")))
     if settings or first[:4] == b"DEVC":
         places = ((settings, b"MINF"), (settings, b"DVNM"), (first, b"DVNM"))
@@ -9988,7 +9997,7 @@ def read_movie(path: Union[str, Path]) -> Movie:
     try:
         with open_file(path) as handle:
             movie = Source(handle, Path(path))
-            tags = _metadata(movie)
+            tags = {"date": _user_text(_user_data(movie), b"\xa9day"), **_metadata(movie)}
             make, model = _camera_names(movie, tags)
             kinds = tuple(
                 reader.kind for reader in READERS if movie.family == "movie" and reader.holds(movie)
@@ -15741,7 +15750,7 @@ def check_pace(own: Track, footage: Footage, ratio: float) -> None:
         return
     step = median(gaps)  # with much more a stray time, or a clock that was put right
     span = step + sum(gap for gap in gaps if gap <= max(length, 10 * step))
-    fast = span / length
+    fast = pace_of(own.pace) if own.pace else span / length
     if fast > _FAST and span > length + _OVERHANG_S and not 0.9 < fast / ratio < 1.1:
         raise ToolError(
             "time_lapse",
