@@ -477,7 +477,7 @@ EXIT_SIGNAL = 128  # and the number of the signal that ended the run
 EXIT_INTERRUPTED = EXIT_SIGNAL + 2  # Ctrl-C
 
 # that can be described and uploaded
-JPEG_KINDS = ("jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "36p", "insp")
+JPEG_KINDS = ("jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "36p", "insp", "mpo")
 IMAGE_KINDS = (*JPEG_KINDS, "tif", "tiff", "pgm", "pnm", "gif")
 VIDEO_KINDS = tuple(
     (
@@ -502,6 +502,7 @@ SKIP_KIND, SKIP_UPLOADED, SKIP_PROCESSED = "not_jpeg", "already_uploaded", "alre
 SKIP_DUPLICATE, SKIP_LEFT, SKIP_HIDDEN, SKIP_SHADOW = "duplicate", "not_sent", "hidden", "shadow"
 SKIP_HEIC, SKIP_OTHER, SKIP_RAW, SKIP_LINK = "heic", "other_picture", "raw_photo", "link"
 SKIP_VIDEO, SKIP_PREVIEW = "video", "preview_video"
+SKIP_UNFINISHED, SKIP_BACKUP = "unfinished", "backup"
 SKIP_WAITING, SKIP_UNPROCESSED, SKIP_GONE = "waiting", "not_processed", "gone"
 SKIP_OUTDATED, SKIP_AS_FOUND, SKIP_HERE = "outdated", "as_found", "already_downloaded"
 SKIP_NO_ROW, SKIP_PLACED, SKIP_ALONE = "no_row", "has_position", "no_other_of_its_time"
@@ -520,6 +521,8 @@ SKIP_WORDS = {
     SKIP_VIDEO: "a video (process_and_upload --videos upload sends it whole; video_process takes "
     "frames of it)",
     SKIP_PREVIEW: "a camera's small preview of a video",
+    SKIP_UNFINISHED: "not here as a whole: in a cloud, or its download was broken off (fetch it)",
+    SKIP_BACKUP: "a program's copy of a photo before it changed that",
     SKIP_GONE: "gone: processed, and no longer in the folder",
     SKIP_OUTDATED: "outdated: sent with another time or position than it has now",
     SKIP_AS_FOUND: "as it was found: nothing of ours is in it",
@@ -1910,14 +1913,15 @@ def _course(track: Track, index: int, here: Fix, max_gap: Optional[float]) -> Op
 BLANKS = " \0\t\r\n"  # what may stand around a time
 DATE_TIME = re.compile(  # group 7 is a fraction of a second, group 8 a zone
     r"(\d{4})[:\-./] ?(\d{1,2})[:\-./] ?(\d{1,2})[ T]+(\d{1,2})[:\-.] ?(\d{1,2})"
-    r"(?:[:\-.] ?(\d{1,2})(?:[.,](\d+))?)?"
-    r" *(Z|[+-]\d{2}:?\d{2})?$",
+    r"(?:[:\-.] ?(\d{1,2})(?:[.,](\d*))?)?"
+    r" *(Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]00:?00Z)?$",
     re.IGNORECASE,
 )
+_WITHOUT_MARKS = re.compile(r"(\d{4})(\d\d)(\d\d)[T ](\d\d)(\d\d)(\d\d)(?!\d)")
 _FILE_TIME = re.compile(  # a date, a time of day to the second or the millisecond
     r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})[-_. T]?(\d{2})([-_.]?)(\d{2})\6(\d{2})"
     r"(?:[-_.]?(\d{3}))?(?!\d)"
-    r"(?:(\+\d{2}|-\d{2}(?=[-:]))[-:]?(\d{2})(?!\d))?"  # with minus only where it is plain
+    r"(?:_?(\+\d{2}|-\d{2}(?=[-:]))[-:]?(\d{2})(?!\d))?"  # with minus only where it is plain
 )
 _UTC_NAME = "PXL_"  # names that begin so are in UTC
 _OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d{2})$")
@@ -1949,7 +1953,7 @@ def parse_offset(text: Optional[str]) -> Optional[float]:
     14 hours.
     """
     text = (text or "").strip(" \0")
-    if text.upper() in ("Z", "UTC"):
+    if text.upper() in ("Z", "UTC", "GMT"):
         return 0.0
     match = _OFFSET.match(text)
     seconds = int(match.group(2)) * 3600.0 + int(match.group(3)) * 60.0 if match else math.inf
@@ -1958,12 +1962,30 @@ def parse_offset(text: Optional[str]) -> Optional[float]:
     return -seconds if match.group(1) == "-" else seconds
 
 
+_LOOSE_OFFSET = re.compile(
+    r"(?:UTC|GMT)?\s*([+-]?)\s*(\d{1,2})(?:[:.](\d\d)(?::00)?|(\d\d))?$", re.IGNORECASE
+)
+
+
+def offset_as_written(text: str) -> Optional[float]:
+    """Seconds ahead of UTC by the offset of a camera or editor, in whatever form, such as
+    `GMT+2` or `02:00`; None for what is no zone in use.
+    """
+    text = text.strip(BLANKS).replace("\u2212", "-")
+    offset, loose = parse_offset(text), _LOOSE_OFFSET.match(text)
+    if offset is None and loose is not None:
+        sign, hours, minutes, more = loose.groups()
+        offset = parse_offset(f"{sign or '+'}{int(hours):02d}:{minutes or more or '00'}")
+    return offset if offset in OFFSETS_IN_USE else None
+
+
 def parse_time(text: Optional[str]) -> Optional[float]:
     """Seconds since 1970-01-01 of an EXIF or ISO date and time; in its own zone when it names one,
     else as if UTC. None when it is no date and time. Tolerates :60, fractions, `-`, `.`, `/`,
     trailing NULs, and 24:10:11, which cameras write after midnight with the new date.
     """
-    match = DATE_TIME.match((text or "").strip(BLANKS))
+    text = _WITHOUT_MARKS.sub(r"\1-\2-\3 \4:\5:\6", (text or "").strip(BLANKS))
+    match = DATE_TIME.match(text)
     seconds = None if match is None else seconds_of(match)
     return seconds if match is None or seconds is None else seconds - zone_of(match)
 
@@ -1986,7 +2008,7 @@ def seconds_of(match: "re.Match[str]") -> Optional[float]:
 
 def zone_of(match: "re.Match[str]") -> float:
     """Seconds ahead of UTC of the zone in what DATE_TIME matches, 0 where it names none."""
-    return parse_offset(match.group(8)) or 0.0
+    return parse_offset((match.group(8) or "").rstrip("Zz")) or 0.0
 
 
 def file_name_time(name: str) -> Tuple[Optional[float], Optional[float]]:
@@ -2184,12 +2206,12 @@ def _reading(clock: Clock) -> Optional[Reading]:
     """
     match = DATE_TIME.match(clock.text.strip(BLANKS))
     local = None if match is None else seconds_of(match)
-    if match is None or local is None:
+    if match is None or not local:  # the very first second of 1970 is that of no picture
         return None
     digits = re.match(r"\d+", clock.fraction.strip(BLANKS))
     if digits is not None and match.group(7) is None:
         local += float("0." + digits.group())
-    offset = parse_offset(clock.offset)
+    offset = offset_as_written(clock.offset)
     if offset is not None:
         return Reading(clock.name, local, offset, clock.name.replace("DateTime", "OffsetTime"))
     if match.group(8):
@@ -2285,12 +2307,29 @@ def zone_by_gps(local: float, found: Found) -> Optional[float]:
     near: List[float] = [o for o in OFFSETS_IN_USE if abs(_day_apart(ahead - o)) <= AGREE_S]
     if len(near) < 2:
         return near[0] if near else None
+    meant = [offset for offset in near if dated and abs(ahead - offset) <= AGREE_S]
     lon = found.place[1]
     if lon is not None:
         home = lon / 15.0 * 3600.0
-        return min(near, key=lambda offset: (abs(offset - home), offset))
-    meant = [offset for offset in near if dated and abs(ahead - offset) <= AGREE_S]
+        local_one = min(near, key=lambda offset: (abs(offset - home), offset))
+        if not meant or abs(local_one - home) <= _AT_HOME_S:
+            return local_one  # some receivers write the local date
     return (meant or sorted(near, key=lambda offset: (abs(offset), -offset)))[0]
+
+
+_AT_HOME_S = 2.5 * 3600.0  # seconds that a zone may part from the time of its place
+
+
+def _zone_beside(local: float, found: Found, name: str) -> Optional[Tuple[float, str]]:
+    """(zone, who tells it) of XMP, IPTC or the file name, where they have the same local time;
+    None where none of them does.
+    """
+    clocks = [_reading(clock) for clock in found.clocks if clock.name in OTHER_CLOCKS]
+    zoned = [(one.local, one.offset, one.source) for one in clocks if one is not None]
+    for moment, offset, source in (*zoned, (*file_name_time(name), _NAME_SOURCE)):
+        if moment is not None and offset is not None and abs(moment - local) < 1.0:
+            return offset, source
+    return None
 
 
 NO_ZONE = "UTC assumed"  # who told the zone, where nobody did
@@ -2319,6 +2358,8 @@ def capture_time(
     told = None if reading.offset is None else (reading.offset, reading.teller)
     if zone and (told is None or source in OTHER_CLOCKS or source == _NAME_SOURCE):
         told = zone_offset(zone, local), zone_teller(zone)
+    if told is None:
+        told = _zone_beside(local, found, name)
     if told is None:
         by_gps = zone_by_gps(local, found)
         told = None if by_gps is None else (by_gps, GPS_SOURCE)
@@ -3002,7 +3043,7 @@ def unsearchable(error: OSError) -> Problem:
 _REASONS = {  # extension -> why a picture or video is left alone, and what to do
     **dict.fromkeys("heic heif hif avif heics heifs avifs".split(), SKIP_HEIC),
     **dict.fromkeys(
-        "png webp bmp jp2 j2k jxl psd mpo jps jxr jpx jpf svg tga exr".split(),
+        "png webp bmp jp2 j2k jxl psd jps jxr jpx jpf svg tga exr".split(),
         SKIP_OTHER,
     ),
     **dict.fromkeys(
@@ -3054,11 +3095,31 @@ def is_video_name(name: str) -> bool:
 _PREVIEW_PREFIX = "LRV_"  # of Insta360: LRV_20240531_120000_11_001.insv
 
 
+_UNFINISHED = ("icloud", "crdownload", "part", "partial", "filepart", "download", "opdownload")
+_BACKUPS = ("bak", "orig", "old")
+
+
+def _why_a_leftover(name: str) -> str:
+    """Why a file is left alone whose name is that of a picture or video with something behind it;
+    "" for any other.
+    """
+    inner, _, behind = name.rpartition(".")
+    known = (*_REASONS, *IMAGE_KINDS)
+    if behind.lower() in _UNFINISHED and kind_of(inner) in known:
+        return SKIP_UNFINISHED
+    if behind.lower() in _BACKUPS and kind_of(inner) in known:
+        return SKIP_BACKUP
+    plain_name = re.sub(r"(?:_original|~\d*)$", "", name)  # of exiftool, of editors
+    return SKIP_BACKUP if plain_name != name and kind_of(plain_name) in known else ""
+
+
 def _why_left_alone(name: str, unseen: bool) -> str:
     """Why a file that is no image for us, or that Windows hides, is left alone, of what looks like
     a picture or a video; "" for others.
     """
-    kind = kind_of(name)
+    kind, leftover = kind_of(name), _why_a_leftover(name)
+    if leftover and not name.startswith((PART_PREFIX, "._")):
+        return leftover
     if name.startswith(PART_PREFIX) or kind not in _REASONS and kind not in IMAGE_KINDS:
         return ""
     if name.startswith("._"):
@@ -4575,6 +4636,7 @@ _KINDS = (  # of what is met under the name .jpg
     _kind(rb"PK\x03\x04", "a ZIP archive", "unpack it first"),
     _kind(rb"version https://(?:git-lfs|hawser)", "a Git LFS pointer, not the photo", _FETCH),
     _kind(rb"(?:\.\./)*(?:\.git)?/annex/objects", "a git-annex pointer, not the photo", _ANNEX),
+    _kind(rb"\s*(?:\xef\xbb\xbf)?(?:<\?xml.*?\?>\s*)?(?:<!DOCTYPE svg.*?>\s*)?<svg", "an SVG"),
     _kind(
         rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?"
         rb"<(?:!doctype html|html|head|body|title|error>)",
@@ -4584,10 +4646,28 @@ _KINDS = (  # of what is met under the name .jpg
     _kind(rb"\s*(?:404|not found|\{\s*\"(?:message|error))", "the answer of a web server", _WEB),
     _kind(rb"\xff\xfe\s?\0?<\0|\xfe\xff\0?\s?\0<", "a web page or XML", _WEB),
     _kind(rb"\s*(?:\xef\xbb\xbf)?\s*<", "XML", _WHOLE),
+    _kind(
+        rb"P[1-6]\s|\x0a[\0-\x05]\x01[\x01\x02\x04\x08]|\0\x01[\x01\x09]\0|\0\0[\x02\x0a]\0",
+        "a picture of another format",
+    ),
+    _kind(rb"\xd0\xcf\x11\xe0", "a file of thumbnails or an office document", "leave it out"),
+    _kind(rb"bplist", "a placeholder of a cloud, not the photo", "download the photo itself"),
+    _kind(rb"\0\x05\x16[\0\x07]", "what macOS keeps beside a file", "leave it out"),
+    _kind(
+        rb"\xff\x01Exiv2", "the metadata of a photo alone, not the photo", "get the photo itself"
+    ),
+    _kind(
+        rb"(?:\xef\xbf\xbd){2}|\xc3\xbf\xc3\x98",
+        "a JPEG that was converted as if it were a text",
+        _WHOLE,
+    ),
     _kind(rb"\0{512}|\0+\Z", "full of zeros: the photo is lost here", _WHOLE),
     _kind(rb"\xff{16}|\xff+\Z", "full of bytes FF: the photo is lost here", _WHOLE),
     _kind(rb"[\t\r\n -~]{32}", "a text", _WHOLE),
 )
+
+
+_LOOKED_INTO = 4096  # bytes of a file that does not begin as a JPEG
 
 
 def kind_by_content(begin: bytes) -> Optional[_Kind]:
@@ -4599,6 +4679,11 @@ def _no_jpeg(path: str, begin: bytes) -> BadExif:
     """The error for a file that does not begin as a JPEG does."""
     if not begin:
         return _not_jpeg(path, "is empty", "0 bytes")
+    at = bytes(begin).find(b"\xff\xd8\xff")
+    if 0 < at and not bytes(begin[:at]).strip(b"\0\r\n\xef\xbb\xbf"):
+        wrong = f"has {plural(at, 'byte')} before the JPEG in it, by which other programs refuse it"
+        remedy = "take them off: tail -c +N, or copy it from the card again"
+        return BadExif("bad_jpeg", wrong, file=path, remedy=remedy.replace("N", str(at + 1)))
     kind = kind_by_content(begin)
     if kind is None:
         return _not_jpeg(path, "is not a JPEG", f"it begins with {begin[:4].hex()}")
@@ -4712,7 +4797,7 @@ def read_head(stream: BinaryIO, path: str) -> Head:
     pixels: Tuple[Optional[int], Optional[int]] = (None, None)
     kinds = {_APP1: apps.app1, _APP13: apps.app13}
     if data[:2] != b"\xff\xd8":
-        raise _no_jpeg(path, bytes(data[:512]))
+        raise _no_jpeg(path, bytes(data[:_LOOKED_INTO]))
     for marker, at, end in read.segments():
         if marker in kinds:
             kinds[marker].append((at, end))
@@ -4880,12 +4965,12 @@ _TENS = frozenset(10**power for power in range(10))
 
 
 def _is_doubtful(value: object, parts: Sequence[float]) -> bool:
-    """Whether degrees contradict themselves: a fraction of a degree beside minutes, or two whole
-    numbers that no writer means as a rational, being degrees and minutes.
+    """Whether degrees contradict themselves: a fraction of a degree or a minute beside what is
+    smaller, or two whole numbers that no writer means as a rational, being degrees and minutes.
     """
     if isinstance(value, tuple) and len(value) == 2 and all(map(is_integer, value)):
         return 0 <= value[1] < 60 and value[1] not in _TENS
-    return abs(parts[0] % 1) > 1e-6 and any(part for part in parts[1:])
+    return any(abs(one % 1) > 1e-6 and any(parts[at:]) for at, one in enumerate(parts[:-1], 1))
 
 
 def coordinate(value: object, ref: object, letters: str, limit: float) -> Optional[float]:
@@ -4911,7 +4996,7 @@ def coordinate(value: object, ref: object, letters: str, limit: float) -> Option
         if isinstance(value, (bytes, str)) and sign < 0 and letter == letters[0]:
             return None  # minus, and north or east
         sign = -1.0 if letter == letters[1] else 1.0
-    return sign * degrees if degrees <= limit else None
+    return sign * degrees + 0.0 if degrees <= limit else None
 
 
 def _reference(ref: object) -> str:
@@ -4966,12 +5051,13 @@ def _gps_seconds(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]
     if written is not None:
         parts = [float(part) for part in written.groups()]
     if parts is None:
-        return None, None
+        whole = parse_time(tag_text(gps.get(_GPS_DATE)))  # some write the time beside the day
+        return (whole, None) if whole is not None and whole >= GPS_TIMES_FROM else (None, None)
     seconds = parts[0] * 3600 + parts[1] * 60 + parts[2]
     if not 0 <= seconds <= DAY_S + 3661:
         return None, None
-    day = [part for part in date.groups() if part] if date else []
-    midnight = parse_time("-".join(day) + " 0:0") if day else None
+    day = "-".join(filter(None, date.groups())) if date else ""
+    midnight = parse_time(day + " 0:0")
     if midnight is None:
         return None, seconds or None  # 00:00:00 of no day: it never locked
     return (midnight + seconds, None) if midnight >= GPS_TIMES_FROM else (None, None)
@@ -5365,12 +5451,10 @@ def carries(found: Found, edits: Edits) -> bool:
 
 def _facts(raw: Mapping[str, Mapping[str, object]]) -> Found:
     """What the tags say that we may write."""
-    return found_in(
-        {
-            ifd: {int(tag): unplain(value) for tag, value in tags.items() if value is not None}
-            for ifd, tags in raw.items()
-        }
-    )
+    exif: Exif = {}
+    for ifd, tags in raw.items():
+        exif[ifd] = {int(tag): unplain(value) for tag, value in tags.items() if value is not None}
+    return found_in(exif)
 
 
 def _retaken(known: Found, found: Found, ifd: str, tags: Iterable[int]) -> Raw:
@@ -5639,9 +5723,11 @@ def with_more(found: Found, packets: Sequence[bytes], iptc: bytes, head: bytes) 
         model=None if found.model else told.get("tiff:Model"),
     )
     needed = not has_set_clock(found)
+    if not needed:
+        clocks = [clock for clock in clocks if clock.offset or zoned_time(clock.text) is not None]
     return _with_receiver(found, told)._replace(
         sphere=told.get("GPano:ProjectionType") == "equirectangular" or None,
-        clocks=(*found.clocks, *clocks) if needed else found.clocks,
+        clocks=(*found.clocks, *clocks),
         other_time=_other_time(found, told, head) if needed and not clocks else None,
         xmp=None if more == Xmp() else more,
     )
@@ -6176,7 +6262,7 @@ RECENT_S = 978307200.0  # 2001 UTC in seconds: from then on no time is that of a
 # of receivers that were never set; on the first day of 2000 there may be tracks
 _UNSET_DAYS = DEFAULT_DAYS - {utc_seconds((2000, 1, 1))}
 
-NO_TIME, _NO_PLACE = "without a time", "with a place that cannot be read"
+NO_TIME, NO_PLACE = "without a time", "with a place that cannot be read"
 ODD_TIME, OF_1970 = "with times that cannot be", "with times of 1970"
 UNSET_CLOCK = "of a clock that was not set yet"
 _ONE_TIME = "at one and the same time"
@@ -6197,6 +6283,7 @@ _REMEDIES = {
     NO_TIME: "export it again with times: a place without a time cannot be matched with an image",
     _OUTSIDE: "look at the file: these are not places on Earth",
     _ZERO: "the receiver did not know its place yet; give a track from another device",
+    NO_PLACE: "write them as decimal degrees, -33.865143",
     PLACELESS: "the receiver had no fix there; give a track from another device",
     OF_1970: _TIMELESS,
     ODD_TIME: "export it again with times as GPX has them, 2024-05-06T07:08:09Z",
@@ -6236,7 +6323,7 @@ def flaw_of(time: Optional[float], lat: Optional[float], lon: Optional[float]) -
     if time is None or not EARLIEST <= time < LATEST:
         return NO_TIME
     if lat is None or lon is None or lat != lat or lon != lon:
-        return _NO_PLACE
+        return NO_PLACE
     if not (-90.0 <= lat <= 90.0 and -180.0 <= lon <= 180.0):
         return _OUTSIDE
     return "" if lat or lon else _ZERO
@@ -6385,6 +6472,11 @@ class Points:
             self.notes.append(f"{self.path.name} has points {ODD_TIME}: the first is of {first}")
         self.drop(ODD_TIME)
 
+    def note_place(self, text: str) -> None:
+        """Note the first place that cannot be read, as it is written."""
+        if not any(NO_PLACE in note for note in self.notes):
+            self.notes.append(f"{self.path.name} has points {NO_PLACE}: the first is {text[:60]}")
+
     def add(
         self,
         time: Optional[float],
@@ -6457,7 +6549,7 @@ class Points:
         if reasons:
             wrong = f"none of its {sum(self.dropped.values())} points can be used"
             causes = ", ".join(f"{count} {reason}" for reason, count in reasons)
-            odd = [note for note in self.notes if ODD_TIME in note]
+            odd = [note for note in self.notes if ODD_TIME in note or NO_PLACE in note]
             causes = "; ".join([causes, *odd])
             remedy = _REMEDIES.get(reasons[0][0], "look at these values in the file")
             return bad_track(self.path, "track_unusable", wrong, causes, remedy)
@@ -6710,6 +6802,8 @@ def family_of(head: bytes) -> str:
         return "nmea"
     if CUE.search(text):
         return "srt"
+    if text[:1] in ("{", "["):
+        return ""
     return "table" if looks_like_table(text) else ""
 
 
@@ -8342,17 +8436,24 @@ def read_srt(source: Source) -> Track:
 # Not here: rows and cells.
 
 _HEADINGS = {  # what a column is called, without blanks, signs, units and what stands before it
-    "date": ("date", "day", "yyyymmdd", "utcd", "dateutc", "utcdate"),
+    "date": (
+        *("date", "day", "yyyymmdd", "utcd", "dateutc", "utcdate"),
+        *("datum", "fecha", "data", "jour", "giorno"),
+    ),
     "time": (
         *("time", "timestamp", "datetime", "dateandtime", "datetimes", "utctime", "isotime"),
         *("iso8601", "epoch", "epochtime", "unix", "unixtime", "unixtimestamp", "capturetime"),
         *("utc", "timeofday", "recordedat", "utcdatetime", "hhmmss", "utct"),
+        *("heure", "uhrzeit", "zeit", "hora", "ora", "tijd", "tid", "czas", "zeitstempel"),
     ),
-    "lat": ("lat", "latitude"),
-    "lon": ("lon", "lng", "long", "longitude"),
+    "lat": ("lat", "latitude", "latitud", "latitudine", "breite", "breitengrad"),
+    "lon": (
+        *("lon", "lng", "long", "longitude", "longitud", "longitudine"),
+        *("lngengrad", "laengengrad", "lnge", "laenge"),  # with and without its umlaut
+    ),
     "alt": (
         *("alt", "altitude", "ele", "elevation", "elev", "height", "altitudemsl", "heightmsl"),
-        "altitudeabovesealevel",
+        *("altitudeabovesealevel", "hhe", "hoehe", "altitud", "altezza", "hauteur"),
     ),
     "course": ("course", "heading", "bearing", "track", "cog", "direction", "azimuth", "hdg"),
     "ns": ("ns", "northsouth", "nors", "latituderef", "latref", "nsindicator"),
@@ -8388,11 +8489,19 @@ _DAY = (  # how days are written; the last one may have day or month first
     re.compile(r"(?P<d>\d\d)(?P<m>0\d|1[012])(?P<y>\d\d)$"),
     re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4}|\d\d)$"),
 )
+_SERIAL_DAYS = (36892.0, 73051.0)  # days of a spreadsheet from 2001 to 2099
+_SERIAL_1970 = 25569.0  # 1970-01-01 among them
 _CLOCK_DIGITS = re.compile(
     r"^\d{1,6}(?=(?:\.\d*)?Z?$)"
 )  # 91502 is 09:15:02, as a spreadsheet has it
 _ZONED = re.compile(r"\d\s*(?:Z|UTC|GMT|[-+]\d\d:?\d\d)$", re.IGNORECASE)  # a time with its zone
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,312.5, beside a decimal point
+_MONTHS = "janfebmaraprmayjunjulaugsepoctnovdec"
+_NAMED_DAY = re.compile(r"(\d{1,2})[- ]([A-Za-z]{3})[- ](\d{4})$")
+_IN_WORDS = re.compile(  # Thu Mar 04 05:01:30 GMT+00:00 2021
+    r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) (\d{1,2}) ([\d:.]+) "
+    r"(?:GMT|UTC)?([-+]\d\d:?\d\d)? ?(\d{4})$"
+)
 _EITHER_DAY = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4})(?!\d)")
 _ANY_DAY = re.compile(r"\d\d[-/]\d\d[-/]\d\d(?!\d)")
 _QUANTITY = re.compile(r"([-+]?\d+(?:[.,]\d+)?)\s*((?:m|meters|metres|ft|feet)?)$")
@@ -8427,9 +8536,16 @@ class _Layout(NamedTuple):
     zone: str  # "Z" where the headings say that times are UTC
 
 
-def _is_fuller(heading: str) -> bool:
-    """Whether a heading is that of a whole time, and not of one that may be elapsed."""
-    return re.sub(r"[^a-z]", "", heading.lower()) not in _ELAPSED
+def _rank_of_time(heading: str, dated: bool) -> Tuple[bool, bool, bool, bool]:
+    """How good a heading of times is: not elapsed, in UTC, not local, of a whole time where there
+    is no date.
+    """
+    text = heading.lower()
+    whole = not dated and re.sub(r"[^a-z]", "", text) not in _ELAPSED
+    return not _COUNTED.search(text), bool(_UTC_WORD.search(text)), "local" not in text, whole
+
+
+_COUNTED = re.compile(r"[(\[](?:ms|s|sec|(?:milli)?seconds?)[)\]]|elapsed|uptime")
 
 
 def _no_columns(path: Path, headings: Sequence[str], missing: Sequence[str]) -> BadTrack:
@@ -8443,14 +8559,25 @@ def _no_columns(path: Path, headings: Sequence[str], missing: Sequence[str]) -> 
     )
 
 
-def _layout(path: Path, headings: Sequence[str]) -> _Layout:
-    """The layout of a table; raises BadTrack where what is needed is not there."""
+def _roles(headings: Sequence[str]) -> Dict[str, int]:
+    """The column of each key of _HEADINGS that a table has."""
     places: Dict[str, int] = {}
+    dated = any(role_of(heading) == "date" for heading in headings)
+
+    def rank(heading: str) -> Tuple[bool, bool, bool, bool]:
+        return _rank_of_time(heading, dated)
+
     for place, heading in enumerate(headings):
         role = role_of(heading)
-        better = role == "time" and "date" not in places and _is_fuller(heading)
-        if role and (role not in places or role == "time" and "utc" in heading.lower() or better):
+        better = role == "time" and role in places and rank(heading) > rank(headings[places[role]])
+        if role and (role not in places or better):
             places[role] = place
+    return places
+
+
+def _layout(path: Path, headings: Sequence[str]) -> _Layout:
+    """The layout of a table; raises BadTrack where what is needed is not there."""
+    places = _roles(headings)
     at = places.get
     lat, lon, time, date, alt = at("lat"), at("lon"), at("time"), at("date"), at("alt")
     if lat is None or lon is None or time is None and date is None:
@@ -8489,6 +8616,11 @@ def _iso_day(text: str, day_first: bool) -> str:
         if match is not None:
             year, month, day = match.group("y", "m", "d")
             return f"{int(year) + (2000 if len(year) == 2 else 0)}-{month}-{day}"
+    named = _NAMED_DAY.match(text)
+    if named is not None:
+        of_month, month, year = named.groups()
+        place = _MONTHS.find(month.lower())
+        return f"{year}-{place // 3 + 1}-{of_month}" if place % 3 == 0 else ""
     match = _EITHER_DAY.match(text)
     if match is None:
         return ""
@@ -8543,6 +8675,8 @@ class _TableTimes:
             day, text = "", day
         if _NUMBER.match(text) and not _COMPACT.match(text):
             value = float(text.replace(",", "."))
+            if not day and value % 1 and _SERIAL_DAYS[0] <= value < _SERIAL_DAYS[1]:
+                return round((value - _SERIAL_1970) * DAY_S, 3)
             if not day or value >= _EPOCH_FROM:
                 return _by_size(value)
         if not zone or self.zone or _ZONED.search(text):
@@ -8552,12 +8686,16 @@ class _TableTimes:
 
     def _local(self, day: str, text: str) -> float:
         """Seconds of the cells of date and time, which is no count of seconds."""
+        words = _IN_WORDS.match(text)
+        if words is not None:
+            name, of_month, clock, zone, year = words.groups("")
+            return self._iso(_iso_day(f"{of_month} {name} {year}", True), clock + (zone or "Z"))
         compact = _COMPACT.match(text)
         if compact is not None:
             year, month, of_month, hour, minute, second, rest = compact.groups()
             return self._iso(f"{year}-{month}-{of_month}", f"{hour}:{minute}:{second}{rest}")
         if not day or re.match(r"\d+[-/.]\d+[-/.]", text):  # a whole time in one cell
-            day, _, text = text.replace("T", " ", 1).partition(" ")
+            day, _, text = re.sub(r"(?<=\d)T(?=\d)", " ", text, count=1).partition(" ")
         text = _CLOCK_DIGITS.sub(lambda match: match.group().zfill(self.digits), text.strip())
         return self._iso(_iso_day(day.strip(" ,"), self.day_first), text)
 
@@ -8581,15 +8719,16 @@ def _cell(cells: Sequence[str], place: Optional[int]) -> str:
     return cells[place][:_CELL].strip() if place is not None and place < len(cells) else ""
 
 
-def _sided(text: str, side: str) -> Optional[float]:
-    """Degrees with or without a letter, in their cell or beside it; None where nothing is written,
-    NaN where it is no number.
+def _sided(text: str, side: str, letters: str, limit: float) -> Optional[float]:
+    """Degrees with or without a letter, in their cell or beside it, or with minutes and seconds;
+    None where nothing is written, NaN where it is no coordinate.
     """
     if not text:
         return None
     match = _SIDED.match(text)
     if match is None:
-        return math.nan
+        written = coordinate(text, side, letters, limit)
+        return math.nan if written is None else written
     letter = (match.group(1) or match.group(3) or side[:1]).upper()
     if letter not in ("", "N", "S", "E", "W"):
         return math.nan  # in a language in which nobody knows what it means
@@ -8600,8 +8739,8 @@ def _row_place(
     cells: Sequence[str], layout: _Layout
 ) -> Tuple[Optional[float], Optional[float], Optional[float]]:
     """Latitude, longitude and altitude of a row."""
-    lat = _sided(_cell(cells, layout.lat), _cell(cells, layout.ns))
-    lon = _sided(_cell(cells, layout.lon), _cell(cells, layout.ew))
+    lat = _sided(_cell(cells, layout.lat), _cell(cells, layout.ns), "NS", 90.0)
+    lon = _sided(_cell(cells, layout.lon), _cell(cells, layout.ew), "EW", 180.0)
     text = _cell(cells, layout.alt)
     if "." in _cell(cells, layout.lat):  # so a comma in a number is none of decimals
         text = _GROUPED.sub(lambda number: number.group().replace(",", ""), text)
@@ -8646,6 +8785,8 @@ def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: P
     elif layout.date is None and re.match(r"\d{1,2}:\d\d", text):
         found.drop(DATELESS)
     else:
+        if math.isnan(lat or 0.0) or math.isnan(lon or 0.0):
+            found.note_place(f"{_cell(cells, layout.lat)}, {_cell(cells, layout.lon)}")
         zone = _cell(cells, layout.offset)
         course = decimal(_cell(cells, layout.course).replace(",", "."))
         when = times.seconds(day, text, zone)
@@ -8681,10 +8822,35 @@ def _with_letters(layout: _Layout, table: Sequence[TableRow]) -> _Layout:
     return layout._replace(ns=ns, ew=ew)
 
 
+_PARTS_OF_TIMES = ("year", "month", "day", "hour", "minute", "second")
+
+
+def _with_days(table: List[TableRow]) -> List[TableRow]:
+    """A table; where it has a column for the year, the month and so on, with the whole times."""
+    if not table:
+        return table
+    head = _headings_at(table)
+    names = [heading.strip().lower().rstrip("s") for heading in table[head].cells]
+    if not set(_PARTS_OF_TIMES[:5]).issubset(names):
+        return table
+    places = [names.index(part) for part in _PARTS_OF_TIMES if part in names]
+    rows = [table[head]._replace(cells=["datetime", *_cells_but(table[head].cells, places)])]
+    for row in table[head + 1 :]:
+        parts = [_cell(row.cells, place) for place in places]
+        when = "-".join(parts[:3]) + " " + ":".join(part.zfill(2) for part in parts[3:])
+        rows.append(row._replace(cells=[when, *_cells_but(row.cells, places)]))
+    return rows
+
+
+def _cells_but(cells: Sequence[str], places: Sequence[int]) -> List[str]:
+    """The cells but those at some places."""
+    return [cell for place, cell in enumerate(cells) if place not in places]
+
+
 def read_csv(source: Source) -> Track:
     """A table of points whose first row names its columns."""
     text = table_text(source.path)[1]
-    table = rows_of(text, _mark_of(text))
+    table = _with_days(rows_of(text, _mark_of(text)))
     if not table:
         raise _no_columns(source.path, [], ["latitude", "longitude", "time"])
     head = _headings_at(table)
@@ -9450,6 +9616,17 @@ VIDEO_SOURCES = (*_MOVIE_KINDS, ANY_VIDEO)  # they need no path where a video is
 TRACK_SOURCES = (*(reader.kind for reader in READERS), ANY_VIDEO, SECOND_READER)
 
 
+def _what_else(begin: bytes) -> Tuple[str, str]:
+    """(what a file is that is no track, what to do), by its begin."""
+    if begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        return "is JSON, in which programs keep points each in their own way", "export it as GPX"
+    kind = kind_by_content(begin)
+    if kind is not None and "archive" in kind.name:
+        return f"is {kind.name}", kind.remedy
+    remedy = "GPX, NMEA, FIT, KML, TCX, CSV, SRT and videos of cameras with GPS can be"
+    return "is no track file that can be read", remedy
+
+
 def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
     """The readers to try on a file: the kinds asked for first; of a movie that holds nothing a side
     file may do.
@@ -9461,13 +9638,8 @@ def _readers_of(source: Source, kinds: Sequence[str]) -> List[Reader]:
         remedy = "copy it from the device again"
         raise bad_track(source.path, "track_damaged", "is empty (0 bytes)", "", remedy)
     if not source.family:
-        raise bad_track(
-            source.path,
-            "track_unknown",
-            "is no track file that can be read",
-            "",
-            "GPX, NMEA, FIT, KML, TCX, CSV, SRT and videos of cameras with GPS can be",
-        )
+        wrong, remedy = _what_else(source.read(MovieBox(b"", 0, 512)))
+        raise bad_track(source.path, "track_unknown", wrong, "", remedy)
     readers = [reader for reader in READERS if reader.holds(source)]
     readers.sort(key=lambda reader: _rank(reader.kind, kinds))
     if not readers and source.index_flaw and blackvue_relative(source.path) is None:
@@ -11957,6 +12129,21 @@ def say_zones(timed: List[Moment], notes: Notes) -> None:
         )
 
 
+def say_unread_offsets(timed: List[Moment], notes: Notes) -> None:
+    """Say which offsets of EXIF cannot be read, and so do not count."""
+    odd: List[str] = []
+    for image, _, capture in timed:
+        for clock in image.found.clocks if image.found and capture else ():
+            if clock.name == (capture and capture.source) and clock.offset.strip(BLANKS):
+                if offset_as_written(clock.offset) is None:
+                    odd.append(f"{image.path.name} {json.dumps(clock.offset.strip(BLANKS))}")
+    if odd:
+        notes.say(
+            f"{plural(len(odd), 'image')} with an offset of the zone that is none, and does not "
+            f"count: {some_of(odd)}; --timezone tells it"
+        )
+
+
 def say_changed_hours(timed: List[Moment], zone: Optional[str], notes: Notes) -> None:
     """Say which images were taken where the clocks of a zone are changed, by which its hours are
     there twice or not at all.
@@ -12712,6 +12899,7 @@ def _say_times(
 ) -> None:
     """Say which zones there are, what the clocks show, and whether the track fits to it."""
     say_zones(timed, notes)
+    say_unread_offsets(timed, notes)
     say_changed_hours(timed, options.clockwork.zone, notes)
     say_offset(timed, options.offset_time, notes)
     if track is not None:

@@ -1389,3 +1389,133 @@ def test_kmz_whose_first_file_is_empty_gives_the_track_of_the_next(tmp_path):
 def test_an_archive_without_kml_is_called_what_it_is(tmp_path):
     problem = refused(tmp_path, "a.zip", kmz(("a.txt", "x")))
     assert "ZIP archive without a KML" in problem.wrong and "unpack it" in problem.remedy
+
+
+# ---- tables of many programs --------------------------------------------------------------------
+
+
+def columns(headings, write):
+    """A table of the ride; write gives the cells of a point."""
+    return table(headings, [write(*point) for point in RIDE])
+
+
+def plain_place(lat, lon):
+    return [f"{lat:.7f}", f"{lon:.7f}"]
+
+
+FORM = "%Y-%m-%d %H:%M:%S"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_csv_time_in_utc_counts_before_one_that_is_local_or_elapsed(tmp_path, turned):
+    """As the logs of drones have them."""
+    headings = ["datetime(utc)", "datetime(local)", "time(millisecond)"]
+    order = [2, 1, 0] if turned else [0, 1, 2]
+
+    def write(at, lat, lon, *_):
+        cells = [stamp(at, FORM), stamp(at + 32400, FORM), str(int((at - RIDE[0][0]) * 1000))]
+        return [*plain_place(lat, lon), *(cells[place] for place in order)]
+
+    names = ["latitude", "longitude", *(headings[place] for place in order)]
+    track = read(tmp_path, "a.csv", columns(names, write))
+    agree(track, RIDE, alt=None, course=None)
+    assert not said_of_utc(track)
+
+
+def test_csv_time_may_be_in_a_column_for_each_part(tmp_path):
+    names = ["year", "month", "day", "hour", "minute", "second", "lat", "lon"]
+
+    def write(at, lat, lon, *_):
+        parts = stamp(at, "%Y,%m,%d,%H,%M,%S").split(",")
+        return [*(str(int(part)) for part in parts), *plain_place(lat, lon)]
+
+    agree(read(tmp_path, "a.csv", columns(names, write)), RIDE, alt=None, course=None)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda at: stamp(at, FORM) + " UTC",
+        lambda at: stamp(at + 7200, "%d-%b-%Y %H:%M:%S") + "+02:00",
+        lambda at: stamp(at, "%a %b %d %H:%M:%S GMT+00:00 %Y"),
+        lambda at: stamp(at + 3600, "%a %b %d %H:%M:%S GMT+01:00 %Y"),
+        lambda at: f"{at / 86400 + 25569:.9f}",  # of a spreadsheet
+        lambda at: stamp(at, "%Y%m%dT%H%M%SZ"),
+    ],
+    ids=["UTC", "month", "words", "words and zone", "serial", "compact"],
+)
+def test_csv_time_of_still_other_forms_is_understood(tmp_path, write):
+    cells = columns(
+        ["time", "lat", "lon"], lambda at, lat, lon, *_: [write(at), *plain_place(lat, lon)]
+    )
+    agree(read(tmp_path, "a.csv", cells), RIDE, alt=None, course=None, time=0.002)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Date", "Heure", "Latitude", "Longitude"],
+        ["Datum", "Uhrzeit", "Breite", "L\u00e4nge"],
+        ["Fecha", "Hora", "Latitud", "Longitud"],
+    ],
+)
+def test_csv_headings_may_be_in_other_languages(tmp_path, names):
+    def write(at, lat, lon, *_):
+        return [stamp(at, "%Y-%m-%d"), stamp(at, "%H:%M:%S"), *plain_place(lat, lon)]
+
+    track = read(tmp_path, "a.csv", columns(names, write).encode("utf-8"))
+    agree(track, RIDE, alt=None, course=None)
+
+
+def test_csv_places_may_be_degrees_minutes_and_seconds(tmp_path):
+    def written(value, sides):
+        minutes, seconds = divmod(abs(value) * 3600, 60)
+        degrees, minutes = divmod(minutes, 60)
+        return f"{degrees:.0f}\u00b0{minutes:.0f}'{seconds:.4f}\"{sides[value < 0]}"
+
+    def write(at, lat, lon, *_):
+        return [stamp(at, end="Z"), written(lat, "NS"), written(-lon, "EW")]
+
+    rows = [[cell.replace('"', '""') for cell in write(*point)] for point in RIDE]
+    content = table(["time", "lat", "lon"], rows, quote='"').replace(
+        '"time","lat","lon"', "time,lat,lon"
+    )
+    ride = [(at, lat, -lon, *rest) for at, lat, lon, *rest in RIDE]
+    agree(read(tmp_path, "a.csv", content.encode("utf-8")), ride, alt=None, course=None, place=1e-6)
+
+
+def test_csv_place_that_cannot_be_read_is_shown(tmp_path):
+    content = columns(
+        ["time", "lat", "lon"], lambda at, *_: [stamp(at, end="Z"), "4851.493", "here"]
+    )
+    problem = refused(tmp_path, "a.csv", content)
+    assert "4851.493, here" in problem.value and "decimal degrees" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        (b'{"type": "FeatureCollection"}', "JSON"),
+        (b"[[1, 2]]", "JSON"),
+        (b"\x1f\x8b\x08\0", "archive"),
+    ],
+)
+def test_what_a_file_is_that_is_no_track_is_said(tmp_path, content, word):
+    problem = refused(tmp_path, "t.gpx", content)
+    assert word in problem.wrong
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda at: stamp(at) + " UTC",
+        lambda at: stamp(at) + "GMT",
+        lambda at: stamp(at) + ".Z",
+        lambda at: stamp(at) + "+00:00Z",
+        lambda at: stamp(at, "%Y%m%dT%H%M%SZ"),
+    ],
+    ids=["UTC", "GMT", "point", "twice", "compact"],
+)
+def test_gpx_time_of_other_forms_is_understood(tmp_path, write):
+    points = "".join(trkpt(lat, lon, write(at)) for at, lat, lon, *_ in RIDE)
+    agree(read(tmp_path, "a.gpx", gpx(points)), RIDE, alt=None, course=None)

@@ -1256,3 +1256,173 @@ def test_places_of_subtitles_with_commas_and_letters(
     (tmp_path / "a.srt").write_text(text, "utf-8")
     first = mt.read_track(tmp_path / "a.srt").points[0]
     assert (first.lat, first.lon) == pytest.approx(wanted)
+
+
+# ---- times that an image tells otherwise ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, hours",
+    [
+        *(("GMT+2", 2), ("UTC+02:00", 2), ("02:00", 2), ("+02:00:00", 2), ("+02.00", 2)),
+        *(("+ 2:00", 2), ("\u221202:00", -2), ("2", 2), ("GMT", 0), ("+05:45", 5.75)),
+    ],
+)
+def test_an_offset_may_be_spelled_otherwise(text: str, hours: float, tmp_path: Path) -> None:
+    making.photo(tmp_path / "card" / "a.jpg", lat=57.7, lon=11.97, time=MORNING)
+    piexif = mt.piexif()
+    exif = piexif.load(str(tmp_path / "card" / "a.jpg"))
+    exif["Exif"][0x9011] = text.encode("utf-8")
+    piexif.insert(piexif.dump(exif), str(tmp_path / "card" / "a.jpg"))
+    said = said_by(tmp_path / "card")
+    when = mt.format_time(NOON - hours * 3600, "map")
+    assert taken(tmp_path / "card" / "a.jpg") == when and "does not count" not in said
+
+
+@pytest.mark.parametrize("text", ["+120", "+15:00", "CEST", "+02:45"])
+def test_an_offset_that_is_no_zone_is_named(text: str, tmp_path: Path) -> None:
+    making.photo(tmp_path / "card" / "a.jpg", lat=57.7, lon=11.97, offset=text)
+    said = said_by(tmp_path / "card")
+    assert text in said and "does not count" in said
+    assert taken(tmp_path / "card" / "a.jpg") == stamped(MORNING)
+
+
+def test_the_first_second_of_1970_is_no_time(tmp_path: Path) -> None:
+    making.photo(tmp_path / "card" / "a.jpg", lat=57.7, lon=11.97, time="1970:01:01 00:00:00")
+    assert process(tmp_path / "card")["exit_code"] == 1
+    assert taken(tmp_path / "card" / "a.jpg") is None
+
+
+@pytest.mark.parametrize(
+    "lon, local, hours",
+    [
+        (-122.4, "2021:03:04 18:06:07", 13),  # the home clock of New Zealand
+        (-157.8, "2021:03:04 18:06:07", -11),  # a receiver that writes the local date
+        (174.8, "2021:03:04 18:06:07", 13),
+    ],
+)
+def test_a_gps_date_that_fits_counts_unless_the_zone_is_that_of_the_place(
+    lon: float, local: str, hours: int, tmp_path: Path
+) -> None:
+    making.photo(
+        tmp_path / "card" / "a.jpg",
+        lat=37.7,
+        lon=lon,
+        time=local,
+        gps_date="2021:03:04",
+        gps_time="05:06:05",
+    )
+    process(tmp_path / "card")
+    seconds = mt.parse_time(local)
+    assert seconds is not None
+    assert taken(tmp_path / "card" / "a.jpg") == mt.format_time(seconds - hours * 3600, "map")
+
+
+PACKET = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" photoshop:DateCreated="{}"/>'
+    "</rdf:RDF></x:xmpmeta>"
+)
+
+
+def with_packet(path: Path, packet: str) -> None:
+    """Put an XMP packet behind the Exif segment of a photo."""
+    content, payload = path.read_bytes(), b"http://ns.adobe.com/xap/1.0/\0" + packet.encode("utf-8")
+    end = 4 + int.from_bytes(content[4:6], "big")
+    segment = b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload
+    path.write_bytes(content[:end] + segment + content[end:])
+
+
+@pytest.mark.parametrize(
+    "text, hours", [("2024-05-06T07:08:09+09:00", 9), ("2024-05-06T06:08:09+09:00", 0)]
+)
+def test_xmp_tells_the_zone_where_it_has_the_same_local_time(
+    text: str, hours: int, tmp_path: Path
+) -> None:
+    making.photo(tmp_path / "card" / "a.jpg", lat=57.7, lon=11.97)
+    with_packet(tmp_path / "card" / "a.jpg", PACKET.format(text))
+    process(tmp_path / "card")
+    assert taken(tmp_path / "card" / "a.jpg") == mt.format_time(NOON - hours * 3600, "map")
+
+
+def test_a_file_name_tells_the_zone_where_it_has_the_same_local_time(tmp_path: Path) -> None:
+    path = making.photo(
+        tmp_path / "card" / "2024_05_06_07_08_09_000_+0900.jpg", lat=57.7, lon=11.97
+    )
+    process(tmp_path / "card")
+    assert taken(path) == mt.format_time(NOON - 9 * 3600, "map")
+
+
+def test_a_date_stamp_may_hold_the_whole_gps_time(tmp_path: Path) -> None:
+    path = making.photo(
+        tmp_path / "card" / "a.jpg", lat=57.7, lon=11.97, gps_date="2024:05:06 05:08:09"
+    )
+    process(tmp_path / "card")
+    assert taken(path) == mt.format_time(NOON - 7200, "map")
+
+
+def test_a_fraction_of_a_minute_beside_seconds_is_doubtful() -> None:
+    whole = ((48, 1), (7, 1), (3000, 100))
+    assert mt.coordinate(whole, b"N", "NS", 90.0) == pytest.approx(48.125)
+    assert mt.coordinate(((48, 1), (75, 10), (0, 1)), b"N", "NS", 90.0) == pytest.approx(48.125)
+    assert mt.coordinate(((48, 1), (75, 10), (30, 1)), b"N", "NS", 90.0) is None
+    zero = mt.coordinate(((0, 1), (0, 1), (0, 1)), b"S", "NS", 90.0)
+    assert str(zero) == "0.0"
+
+
+# ---- what lies on a card -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, code",
+    [
+        (".IMG_0001.JPG.icloud", "unfinished"),
+        *(("IMG_1.jpg.crdownload", "unfinished"), ("IMG_1.JPG.part", "unfinished")),
+        *(("ride.MP4.filepart", "unfinished"), ("IMG_1.jpg_original", "backup")),
+        *(("b.jpg~", "backup"), ("b.jpg.bak", "backup"), ("b.NEF.orig", "backup")),
+    ],
+)
+def test_leftovers_of_pictures_are_counted(name: str, code: str, tmp_path: Path) -> None:
+    making.drive(tmp_path / "card", 1)
+    (tmp_path / "card" / name).write_bytes(b"x")
+    assert process(tmp_path / "card")["skipped"] == {code: 1}
+
+
+@pytest.mark.parametrize("name", ["notes.txt.bak", "track.gpx.part", "x.original", "~", ".bak"])
+def test_leftovers_of_other_files_are_not(name: str, tmp_path: Path) -> None:
+    making.drive(tmp_path / "card", 1)
+    (tmp_path / "card" / name).write_bytes(b"x")
+    assert process(tmp_path / "card")["skipped"] == {}
+
+
+def test_an_mpo_is_a_jpeg(tmp_path: Path) -> None:
+    making.photo(tmp_path / "card" / "DSCF0001.MPO", lat=57.7, lon=11.97)
+    assert process(tmp_path / "card")["done"] == 1
+
+
+@pytest.mark.parametrize(
+    "begin, word",
+    [
+        *((b"P6 2 2 255\n", "another format"), (b"\x0a\5\1\x08", "another format")),
+        *((b"\xd0\xcf\x11\xe0\xa1", "thumbnails"), (b"bplist00", "cloud")),
+        *((b"\0\5\x16\7\0\2", "macOS"), (b"\xff\1Exiv2", "metadata")),
+        (b'<?xml version="1.0"?><svg xmlns="x">', "SVG"),
+        (b"\xef\xbf\xbd\xef\xbf\xbd\0\x10JFIF", "converted as if it were a text"),
+        (b"\xc3\xbf\xc3\x98\xc3\xbf", "converted as if it were a text"),
+    ],
+)
+def test_what_a_file_is_is_said_by_its_name(begin: bytes, word: str, tmp_path: Path) -> None:
+    making.drive(tmp_path / "card", 1)
+    (tmp_path / "card" / "odd.jpg").write_bytes(begin + bytes(range(256)))
+    (problem,) = process(tmp_path / "card")["failed"]
+    assert word in problem["wrong"] and "it begins with" not in str(problem)
+
+
+@pytest.mark.parametrize("lead", [bytes(512), b"\r\n", b"\xef\xbb\xbf"])
+def test_bytes_before_a_jpeg_are_told(lead: bytes, tmp_path: Path) -> None:
+    (path,) = making.drive(tmp_path / "card", 1)
+    path.write_bytes(lead + path.read_bytes())
+    (problem,) = process(tmp_path / "card")["failed"]
+    assert f"has {len(lead)} bytes before the JPEG" in problem["wrong"] and "lost" not in str(
+        problem
+    )
