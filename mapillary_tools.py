@@ -2457,8 +2457,7 @@ def of_each_camera(things: Iterable[T], image_of_thing: Callable[[T], Image]) ->
     groups: Dict[Tuple[Optional[str], ...], List[T]] = {}
     for thing in things:
         groups.setdefault(camera_key(image_of_thing(thing)), []).append(thing)
-    nobody = (None,) * 4
-    if len(groups) == 2 and nobody in groups:
+    if len(groups) == 2 and not all(map(any, groups)):  # one of them names no camera
         return of_each_size(list(things), image_of_thing)
     return [part for group in groups.values() for part in of_each_size(group, image_of_thing)]
 

@@ -43,6 +43,7 @@ NOT_THERE = {
     "page": "needs Chromium",
     "powercut": "records the calls of POSIX",
     "readme": "runs the commands of a POSIX shell",
+    "recordings": "is about ffmpeg, as frames is: by hand, with --all",
     "secrets": "runs all other tests again",
     "upload_kill": "needs SIGKILL",
     "video": "takes a minute and a half: by hand, with --all",
