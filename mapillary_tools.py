@@ -1967,16 +1967,22 @@ _LOOSE_OFFSET = re.compile(
 )
 
 
-def offset_as_written(text: str) -> Optional[float]:
-    """Seconds ahead of UTC by the offset of a camera or editor, in whatever form, such as
-    `GMT+2` or `02:00`; None for what is no zone in use.
+def loose_offset(text: str) -> Optional[float]:
+    """Seconds ahead of UTC by an offset as people, cameras and editors write it: `GMT+2`, `02:00`,
+    `2`; None when it is none.
     """
     text = text.strip(BLANKS).replace("\u2212", "-")
     offset, loose = parse_offset(text), _LOOSE_OFFSET.match(text)
     if offset is None and loose is not None:
         sign, hours, minutes, more = loose.groups()
         offset = parse_offset(f"{sign or '+'}{int(hours):02d}:{minutes or more or '00'}")
-    return offset if offset in OFFSETS_IN_USE else None
+    return offset
+
+
+def offset_as_written(text: str) -> Optional[float]:
+    """The same of an image; None also where no zone can have it, which ends with a quarter."""
+    offset = loose_offset(text)
+    return None if offset is None or offset % QUARTER_S else offset
 
 
 def parse_time(text: Optional[str]) -> Optional[float]:
@@ -2060,19 +2066,13 @@ def format_offset(seconds: float) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
-_SHORT_ZONE = re.compile(r"(?:UTC|GMT)?\s*([+-]?)(\d{1,2})(?::?(\d\d))?\Z", re.IGNORECASE)
-
-
 def zone_offset(zone: str, local: float, fold: int = 0) -> float:
     """Seconds ahead of UTC at a local time (seconds as if UTC) in a zone: "local" (this computer's,
     by its rule then), `+02:00` or an IANA name. Where clocks are changed, fold tells which of the
     two hours of one name it is (PEP 495). Raises UsageError for a zone that this Python does not
     know.
     """
-    fixed, short = parse_offset(zone), _SHORT_ZONE.match(zone.strip())
-    if fixed is None and short:  # 2, +2, UTC+2
-        sign, hours, minutes = short.groups()
-        fixed = parse_offset(f"{sign or '+'}{int(hours):02d}:{minutes or '00'}")
+    fixed = loose_offset(zone)
     if fixed is not None:
         return fixed
     # the years 69 to 8307, beyond which dates cannot be computed
@@ -2311,9 +2311,9 @@ def zone_by_gps(local: float, found: Found) -> Optional[float]:
     lon = found.place[1]
     if lon is not None:
         home = lon / 15.0 * 3600.0
-        local_one = min(near, key=lambda offset: (abs(offset - home), offset))
-        if not meant or abs(local_one - home) <= _AT_HOME_S:
-            return local_one  # some receivers write the local date
+        nearest = min(near, key=lambda offset: (abs(offset - home), offset))
+        if not meant or abs(nearest - home) <= _AT_HOME_S:
+            return nearest  # some receivers write the local date
     return (meant or sorted(near, key=lambda offset: (abs(offset), -offset)))[0]
 
 
@@ -2969,7 +2969,7 @@ def from_explorer() -> bool:
 
 
 # ---- Finding ------------------------------------------------------------------------------------
-# Here: which images lie below a folder, and what else that looks like one.
+# Here: which images lie below a folder, what else that looks like one, files of one name.
 # Not here: what is in a file.
 
 
@@ -2984,6 +2984,24 @@ def parsed(text: Union[str, bytes, None]) -> object:
 def kind_of(name: str) -> str:
     """The extension of a file name in lower case, without its dot."""
     return os.path.splitext(name)[1][1:].lower()
+
+
+def called_alike(path: Path) -> List[Path]:
+    """The files beside one whose names differ from its own by the extension or the case of letters
+    alone, and itself, in order of names. Raises OSError where the folder cannot be listed.
+    """
+    names = sorted(os.listdir(str(path.parent)))
+    return [path.with_name(name) for name in names if folded(Path(name).stem) == folded(path.stem)]
+
+
+def in_any_case(path: Path, names: Sequence[str]) -> List[Path]:
+    """Files beside one by their names, whatever the case of the letters there; as they are named
+    here where they are not there, or the folder cannot be listed.
+    """
+    there: Dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        there = {folded(name): name for name in os.listdir(str(path.parent))}
+    return [path.with_name(there.get(folded(name), name)) for name in names]
 
 
 def is_jpeg_name(path: Union[str, Path]) -> bool:
@@ -3092,8 +3110,7 @@ def is_video_name(name: str) -> bool:
 
 
 _PREVIEW_PREFIX = "LRV_"  # of Insta360: LRV_20240531_120000_11_001.insv
-
-
+_PICTURES_AND_VIDEOS = frozenset((*_REASONS, *IMAGE_KINDS))
 _UNFINISHED = ("icloud", "crdownload", "part", "partial", "filepart", "download", "opdownload")
 _BACKUPS = ("bak", "orig", "old")
 
@@ -3103,13 +3120,11 @@ def _why_a_leftover(name: str) -> str:
     "" for any other.
     """
     inner, _, behind = name.rpartition(".")
-    known = (*_REASONS, *IMAGE_KINDS)
-    if behind.lower() in _UNFINISHED and kind_of(inner) in known:
+    if behind.lower() in _UNFINISHED and kind_of(inner) in _PICTURES_AND_VIDEOS:
         return SKIP_UNFINISHED
-    if behind.lower() in _BACKUPS and kind_of(inner) in known:
-        return SKIP_BACKUP
-    plain_name = re.sub(r"(?:_original|~\d*)$", "", name)  # of exiftool, of editors
-    return SKIP_BACKUP if plain_name != name and kind_of(plain_name) in known else ""
+    if behind.lower() not in _BACKUPS:
+        inner = re.sub(r"(?:_original|~\d*)$", "", name)  # of exiftool, of editors
+    return SKIP_BACKUP if inner != name and kind_of(inner) in _PICTURES_AND_VIDEOS else ""
 
 
 def _why_left_alone(name: str, unseen: bool) -> str:
@@ -3119,7 +3134,7 @@ def _why_left_alone(name: str, unseen: bool) -> str:
     kind, leftover = kind_of(name), _why_a_leftover(name)
     if leftover and not name.startswith((PART_PREFIX, "._")):
         return leftover
-    if name.startswith(PART_PREFIX) or kind not in _REASONS and kind not in IMAGE_KINDS:
+    if name.startswith(PART_PREFIX) or kind not in _PICTURES_AND_VIDEOS:
         return ""
     if name.startswith("._"):
         return SKIP_SHADOW
@@ -4678,11 +4693,11 @@ def _no_jpeg(path: str, begin: bytes) -> BadExif:
     """The error for a file that does not begin as a JPEG does."""
     if not begin:
         return _not_jpeg(path, "is empty", "0 bytes")
-    at = bytes(begin).find(b"\xff\xd8\xff")
-    if 0 < at and not bytes(begin[:at]).strip(b"\0\r\n\xef\xbb\xbf"):
+    at = begin.find(b"\xff\xd8\xff")
+    if 0 < at and not begin[:at].strip(b"\0\r\n\xef\xbb\xbf"):
         wrong = f"has {plural(at, 'byte')} before the JPEG in it, by which other programs refuse it"
-        remedy = "take them off: tail -c +N, or copy it from the card again"
-        return BadExif("bad_jpeg", wrong, file=path, remedy=remedy.replace("N", str(at + 1)))
+        remedy = f"take them off (tail -c +{at + 1}), or copy it from the card again"
+        return BadExif("bad_jpeg", wrong, file=path, remedy=remedy)
     kind = kind_by_content(begin)
     if kind is None:
         return _not_jpeg(path, "is not a JPEG", f"it begins with {begin[:4].hex()}")
@@ -6738,10 +6753,12 @@ def looks_like_table(text: str) -> bool:
     lines = [
         line.strip() for line in re.split("[\r\n]+", text.lstrip(), maxsplit=REMARKS)[:REMARKS]
     ]
-    if not all(line.replace("\t", " ").isprintable() for line in lines[:1]):
+    first, *others = lines
+    if not first.replace("\t", " ").isprintable():
         return False
-    rows = [line for line in lines[1:] if line.count(separator_of(line) or "\n") > 1]
-    return bool(separator_of(lines[0]) or rows)
+    return any(line.count(separator_of(line) or "\n") > 1 for line in others) or bool(
+        separator_of(first)
+    )
 
 
 # ---- Movies -------------------------------------------------------------------------------------
@@ -6782,6 +6799,9 @@ _ROOT = re.compile(r"<(?:[\w.-]+:)?(\w[\w.-]*)")  # the first element of XML
 CUE = re.compile(r"(\d{1,3}):(\d\d):(\d\d)[,.](\d{1,3})\s*-->")  # of a subtitle
 
 
+JSON_BEGIN = re.compile(r'\ufeff?\s*(?:\{|\[\s*[\[{"])')
+
+
 def family_of(head: bytes) -> str:
     """What a file is by its first bytes: "movie", "fit", "zip", "kml", "tcx", "gpx" (any other
     XML), "nmea", "srt", "table", or "" for none of these.
@@ -6801,7 +6821,7 @@ def family_of(head: bytes) -> str:
         return "nmea"
     if CUE.search(text):
         return "srt"
-    if text[:1] in ("{", "["):
+    if JSON_BEGIN.match(text):
         return ""
     return "table" if looks_like_table(text) else ""
 
@@ -7061,11 +7081,17 @@ def _best(choices: Iterable[Choice]) -> Optional[Choice]:
     return next(enough, None)
 
 
+def _pairs_of(samples: Iterable[Sample]) -> List[Tuple[float, float]]:
+    """(seconds of video time, seconds UTC) of the samples that can be used, in order."""
+    good = filter(_is_good, samples)
+    return sorted({one.video: one.time for one in good if one.time is not None}.items())
+
+
 def _put_right(samples: List[Sample], found: Points) -> List[Sample]:
     """Samples of which the clock was put right once, each with the time that it would have had
     then, by its place in the video.
     """
-    zeros = [one.time - one.video for one in samples if _is_good(one) and one.time is not None]
+    zeros = [time - video for video, time in _pairs_of(samples)]
     if not zeros or max(zeros) - min(zeros) <= EVEN_S:
         return samples
     zero = median(zeros[len(zeros) // 2 :])
@@ -7095,13 +7121,9 @@ def take_first(found: Points, choices: Iterable[Choice]) -> None:
     if choice is None:
         return
     found.clock, samples = choice.clock, choice.timed()
-    good = [sample for sample in samples if _is_good(sample)]
-    pairs = sorted({one.video: one.time for one in good if one.time is not None}.items())
-    if choice.steady and not is_uneven(pairs):
+    if choice.steady and not is_uneven(_pairs_of(samples)):
         samples = _put_right(samples, found)
-        pairs = sorted(
-            (one.video, one.time) for one in samples if one.time is not None and _is_good(one)
-        )
+    pairs = _pairs_of(samples)
     for sample in samples:
         if sample.flaw:
             found.drop(sample.flaw)
@@ -8372,11 +8394,10 @@ def _cues(lines: Iterable[str]) -> Iterator[_Cue]:
 
 def created_beside(path: Path) -> Tuple[Optional[float], str]:
     """(seconds UTC at which a video of the same name was created, as it says; its name)."""
-    stem, folder = folded(path.stem), path.parent
-    for name in sorted(os.listdir(str(folder))):
-        if folded(Path(name).stem) == stem and kind_of(name) in VIDEO_KINDS:
-            with open_file(folder / name) as handle:
-                return Source(handle, folder / name).header.creation_time, name
+    for video in called_alike(path):
+        if kind_of(video.name) in VIDEO_KINDS:
+            with open_file(video) as handle:
+                return Source(handle, video).header.creation_time, video.name
     return None, ""
 
 
@@ -8562,10 +8583,7 @@ def _roles(headings: Sequence[str]) -> Dict[str, int]:
     """The column of each key of _HEADINGS that a table has."""
     places: Dict[str, int] = {}
     dated = any(role_of(heading) == "date" for heading in headings)
-
-    def rank(heading: str) -> Tuple[bool, bool, bool, bool]:
-        return _rank_of_time(heading, dated)
-
+    rank = functools.partial(_rank_of_time, dated=dated)
     for place, heading in enumerate(headings):
         role = role_of(heading)
         better = role == "time" and role in places and rank(heading) > rank(headings[places[role]])
@@ -8654,7 +8672,7 @@ def _seconds_ahead(zone: str, local: float) -> float:
     if zone.lower() == "local":
         return math.nan
     try:
-        return zone_offset("Z" if zone.upper() == "GMT" else zone, local)
+        return zone_offset(zone, local)
     except UsageError:
         return math.nan
 
@@ -9083,10 +9101,8 @@ def blackvue_relative(path: Path) -> Optional[Path]:
     names = [path.stem + ".gps"]
     if match:
         names += [match.group(1) + ".gps", match.group(1) + "F" + match.group(3)]
-    there = {folded(name): name for name in os.listdir(str(path.parent))}
-    near = [there[folded(name)] for name in names if folded(name) in there]
-    others = (path.with_name(name) for name in near if name != path.name)
-    return next((other for other in others if other.is_file()), None)
+    near = (other for other in in_any_case(path, names) if other != path)
+    return next((other for other in near if other.is_file()), None)
 
 
 def _blackvue_text(movie: Source) -> bytes:
@@ -9617,7 +9633,7 @@ TRACK_SOURCES = (*(reader.kind for reader in READERS), ANY_VIDEO, SECOND_READER)
 
 def _what_else(begin: bytes) -> Tuple[str, str]:
     """(what a file is that is no track, what to do), by its begin."""
-    if begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+    if JSON_BEGIN.match(begin.decode("utf-8", "replace")):
         return "is JSON, in which programs keep points each in their own way", "export it as GPX"
     kind = kind_by_content(begin)
     if kind is not None and "archive" in kind.name:
@@ -9791,14 +9807,13 @@ def side_files(path: Union[str, Path]) -> List[Path]:
     """The track files of a video's name beside it, in any case of letters, by kind. Raises
     BadTrack where the folder cannot be listed.
     """
-    stem, folder = folded(Path(path).stem), Path(path).parent
     try:
-        names = sorted(os.listdir(str(folder)))
+        near = called_alike(Path(path))
     except OSError as error:
-        raise unreadable_track(folder, error) from error
-    near = [name for name in names if folded(Path(name).stem) == stem]
-    sides = [name for name in near if kind_of(name) in _SIDE_KINDS]
-    return [folder / name for name in sorted(sides, key=lambda n: _SIDE_KINDS.index(kind_of(n)))]
+        raise unreadable_track(Path(path).parent, error) from error
+    sides = [(kind_of(side.name), side) for side in near]
+    known = [(kind, side) for kind, side in sides if kind in _SIDE_KINDS]
+    return [side for _, side in sorted(known, key=lambda pair: _SIDE_KINDS.index(pair[0]))]
 
 
 def _side_track(path: Path, tell: Tell = LOG.warning) -> Optional[OwnTrack]:
@@ -10137,11 +10152,12 @@ def _first_payload(movie: Source) -> bytes:
     return next((payload.block or b"" for payload in payloads), b"")
 
 
-def _camera_names(movie: Source, tags: Mapping[str, str]) -> Tuple[Optional[str], Optional[str]]:
+def _camera_names(
+    movie: Source, tags: Mapping[str, str], udta: Mapping[bytes, bytes]
+) -> Tuple[Optional[str], Optional[str]]:
     """Make and model of the camera that wrote a movie: user data, then metadata, then GoPro's, then
     BlackVue's.
     """
-    udta = _user_data(movie)
     make = _user_text(udta, b"\xa9mak", b"manu", b"@mak")
     model, settings = _user_text(udta, b"\xa9mod", b"modl", b"@mod"), udta.get(b"GPMF", b"")
     make = make or first_of(tags, MAKE_KEYS) or ""
@@ -10168,8 +10184,9 @@ def read_movie(path: Union[str, Path]) -> Movie:
     try:
         with open_file(path) as handle:
             movie = Source(handle, Path(path))
-            tags = {"date": _user_text(_user_data(movie), b"\xa9day"), **_metadata(movie)}
-            make, model = _camera_names(movie, tags)
+            udta = _user_data(movie)
+            tags = {"date": _user_text(udta, b"\xa9day"), **_metadata(movie)}
+            make, model = _camera_names(movie, tags, udta)
             kinds = tuple(
                 reader.kind for reader in READERS if movie.family == "movie" and reader.holds(movie)
             )
@@ -10664,7 +10681,7 @@ class Sampling(NamedTuple):
     digest: str  # of the video
     frames: Mapping[str, Stamp] = MappingProxyType({})  # name -> size and time
     done: Optional[str] = None  # hash of the settings, once all frames are there
-    problem: Optional[Problem] = None  # what is wrong with the video, with done
+    problem: Optional[Problem] = None  # for which frames of the video are missing
 
 
 class Arrival(NamedTuple):
@@ -12173,27 +12190,22 @@ def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
 ERA_S = 1024 * 7 * DAY_S  # seconds after which the week number of GPS begins anew
 
 
-def in_this_era(
-    folders: Sequence[List[Moment]], track: Optional[Track], notes: Notes
-) -> Optional[Track]:
-    """The track; 1024 weeks later, or 2048, or earlier, where that alone makes it meet the images:
-    loggers count weeks with ten bits, and some guess how often they began anew.
+def in_this_era(track: Track, first: float, last: float, what: str, notes: Notes) -> Track:
+    """A track; 1024 weeks later, or 2048, or earlier, where that alone makes it meet what was taken
+    from a first time to a last one: receivers count weeks with ten bits, and some guess how often
+    they began anew.
     """
-    times = [moment.time for moments in folders for moment in moments]
-    if track is None or not times:
-        return track
-    slack = OFFSETS_IN_USE[-1]  # the zone of the images may not be known yet
+    slack = OFFSETS_IN_USE[-1]  # the zone of those times may not be known yet
     moments = [fix.time for fix in track.points]
-    begin, end = min(times) - slack, max(times) + slack
-    if bisect.bisect_left(moments, begin) < bisect.bisect_right(moments, end):
+    if bisect.bisect_left(moments, first - slack) < bisect.bisect_right(moments, last + slack):
         return track  # it meets them as it is
     for eras in (1, 2, -1, -2):
-        first, last = (moments[index] + eras * ERA_S for index in (0, -1))
-        if first - slack <= min(times) and max(times) <= last + slack:
+        begin, end = (moments[index] + eras * ERA_S for index in (0, -1))
+        if begin - slack <= first and last <= end + slack:
             apart, back = abs(eras) * 1024, eras < 0
             where, moved = ("after", "earlier") if back else ("before", "later")
             notes.say(
-                f"the track is {apart} weeks {where} the images: its logger counts weeks with ten "
+                f"the track is {apart} weeks {where} {what}: its receiver counts weeks with ten "
                 f"bits; it is taken {apart} weeks {moved}"
             )
             return moved_by(track, eras * ERA_S)
@@ -12871,6 +12883,19 @@ def _by_clocks(
     return found, done
 
 
+def _in_their_era(guides: Sequence[Guide], times: Sequence[float], notes: Notes) -> List[Guide]:
+    """Guides whose tracks are in the era of the images, by the times of those."""
+    if not times:
+        return list(guides)
+    first, last = min(times), max(times)
+    return [
+        one
+        if one.track is None
+        else one._replace(track=in_this_era(one.track, first, last, "the images", notes))
+        for one in guides
+    ]
+
+
 def geotag(
     images: Sequence[Image],
     known: Known,
@@ -12881,7 +12906,7 @@ def geotag(
     """Time, position and direction of every image, from the first of the sources that knows it."""
     notes = Notes() if notes is None else notes
     found, done = _by_clocks(images, options)
-    guides = [one._replace(track=in_this_era(found, one.track, notes)) for one in known.guides]
+    guides = _in_their_era(known.guides, [one.time for part in found for one in part], notes)
     track = whole_track(guides)
     timed = settled(found, track, options.clockwork, known.synced, notes)
     _say_times(timed, track, options, notes)
@@ -15842,7 +15867,6 @@ def take_at(task: Moments) -> str:
 # Here: which frames of a video to take, when and where each was taken.
 # Not here: what telemetry says, what becomes of the frames.
 
-BY_GPS = "its GPS time"
 _FAST = 1.5  # a GPS clock that runs so much faster than the pictures is that of a time-lapse
 _OVERHANG_S = 15.0  # seconds that a record of places may be longer than the pictures
 LATEST_MS = 7258118399999  # milliseconds; the end of 2199
@@ -15948,10 +15972,9 @@ def check_pace(own: Track, footage: Footage, ratio: float) -> None:
         )
 
 
-def _chapters_before(path: str) -> List[str]:
+def _chapters_before(path: str) -> List[Path]:
     """The files of a GoPro recording before a chapter of it, as they are named; none for others."""
-    folder, name = os.path.split(path)
-    match = _CHAPTER.match(name)
+    match = _CHAPTER.match(os.path.basename(path))
     if match is None:
         return []
     lead, number, recording, ending, old_number, old, old_ending = match.groups()
@@ -15960,8 +15983,7 @@ def _chapters_before(path: str) -> List[str]:
     else:
         later = [f"GP{k:02d}{old}{old_ending}" for k in range(1, int(old_number))]
         names = [f"GOPR{old}{old_ending}", *later]
-    there = {folded(name): name for name in os.listdir(folder or os.curdir)}
-    return [os.path.join(folder, there.get(folded(one), one)) for one in names]
+    return in_any_case(Path(path), names)
 
 
 def _length_before(path: str, created: float) -> Optional[float]:
@@ -16001,21 +16023,21 @@ def _is_end(late: float, length: float) -> bool:
     return ends and not begins and length > 2 * _END_S
 
 
-TAKEN_AS_UTC = "taken as UTC"
-
-
 def _by_name(
     local: Optional[float], named: Optional[float], zone: Optional[str]
 ) -> Tuple[Optional[float], str]:
-    """The same by the time in a file name, with the zone that is named there, in seconds, or by
-    that of the camera; None = not told.
+    """(seconds UTC of a video's begin, by what) by the local time in its name, with the zone that
+    is named there, in seconds, or with that of the camera; None = not told.
     """
     if local is None:
         return None, ""
     if named is not None:
         return local - named, "the time in its name"
     ahead = zone_offset(zone, local) if zone else 0.0
-    return local - ahead, "the time in its name, " + (f"in zone {zone}" if zone else TAKEN_AS_UTC)
+    return (
+        local - ahead,
+        f"the time in its name, in zone {zone}" if zone else "the time in its name",
+    )
 
 
 def recorded_at(
@@ -16067,6 +16089,7 @@ class Timing(NamedTuple):
     # (seconds of video after the first frame, real seconds after it) in a time-lapse whose GPS
     # tells them; () = by the ratio
     pace: Sequence[Tuple[float, float]] = ()
+    by_gps: bool = False  # whether the video's own GPS tells the start
 
     def after(self, seconds: float) -> float:
         """Real seconds after the first frame, at so many seconds of video after it."""
@@ -16118,7 +16141,7 @@ def met_by(
         starts = [one for one in starts if begin <= one and one + length <= track.points[-1].time]
     if created is not None and starts and (len(starts) == 1 or not beside):
         start = min(starts, key=lambda one: abs(one - begin))
-        zone, told = format_offset(created - start), told.replace(f", {TAKEN_AS_UTC}", "")
+        zone = format_offset(created - start)
         return start, f"{told}, in zone {zone}, the one in which its track meets it (or --timezone)"
     return recorded if beside else (begin, "the first point of its track")
 
@@ -16150,7 +16173,7 @@ class Timer(NamedTuple):
         if given is not None:
             return given, "--video_start_time"
         if zero is not None:
-            return zero, BY_GPS
+            return zero, "its GPS time"
         if created is not None:
             return created, told
         return 0.0, "none: it has no clock, so time starts at 1970; give --video_start_time"
@@ -16165,22 +16188,21 @@ class Timer(NamedTuple):
         begin = None if own is None else at_video(own, first)  # by the clock of its own track
         gps = None if own is None or own.clock == CAMERA_CLOCK else begin
         recorded = recorded_at(footage, zone, ratio)
-        if own is not None and begin is None and zone is None and own.clock != CAMERA_CLOCK:
-            recorded = met_by(own, beside, recorded, (footage.duration or 0.0) * ratio)
         created = recorded[0]
-        if created is None and begin is not None:
+        if begin is not None and created is None:
             recorded = begin, f"its {CAMERA_CLOCK}"
+        elif own is not None and begin is None and zone is None and own.clock != CAMERA_CLOCK:
+            recorded = met_by(own, beside, recorded, (footage.duration or 0.0) * ratio)
         start, clock = self.clock(recorded, gps, given)
-        if own is not None and clock == BY_GPS:
-            clock = f"{BY_GPS} ({own.clock})"
+        by_gps = gps is not None and given is None
+        if own is not None and by_gps:
+            clock = f"{clock} ({own.clock})"
         if gps is not None:
-            other, word = (
-                (created, "creation_time") if given is None else (given, "--video_start_time")
-            )
-            self._compare(os.path.basename(footage.path), (other, word), gps, clock)
+            other = (created, "creation_time") if by_gps else (given, "--video_start_time")
+            self._compare(os.path.basename(footage.path), other, gps, clock)
         zero = start - self.geotagging.offset_time if begin is None else begin
         ways = self._ways(start, own, zero)
-        return Timing(start, clock, ratio, ways, self.geotagging.max_gap, pace)
+        return Timing(start, clock, ratio, ways, self.geotagging.max_gap, pace, by_gps)
 
     def _own(self, footage: Footage, first: float) -> Tuple[Optional[Track], bool]:
         """(the track that a video brings along, in UTC as far as that is known; whether it was read
@@ -16197,28 +16219,15 @@ class Timer(NamedTuple):
             self.notes.say(
                 f"{name}: its track is in zone {zone}, by its creation_time, which is UTC"
             )
-        track = self._in_this_era(in_zone(track, zone), footage, first)
+        track, created = in_zone(track, zone), footage.created
+        created = created if footage.zoned is None else footage.zoned
+        if created is not None:
+            end, name = created + (footage.duration or 0.0), os.path.basename(footage.path)
+            track = in_this_era(track, created, end, name, self.notes)
         used = any(guide.track is None for guide in self.guides)
         for line in track.notes if used else ():
             self.notes.say(line)
         return track, bool(mine.side)
-
-    def _in_this_era(self, track: Track, footage: Footage, first: float) -> Track:
-        """A video's track; 1024 weeks later or earlier, or 2048, where that alone makes it meet the
-        time of the video.
-        """
-        created = footage.created if footage.zoned is None else footage.zoned
-        begin = at_video(track, first)
-        apart = 0.0 if created is None else created - (begin or track.points[0].time)
-        eras = round(apart / ERA_S)
-        if abs(eras) not in (1, 2) or abs(apart - eras * ERA_S) > DAY_S:
-            return track
-        weeks, where = abs(eras) * 1024, "before" if eras > 0 else "after"
-        self.notes.say(
-            f"{os.path.basename(footage.path)}: its GPS time is {weeks} weeks {where} its "
-            f"creation_time, as receivers count weeks with ten bits; it is put right"
-        )
-        return moved_by(track, eras * ERA_S)
 
     def _pace(
         self, own: Optional[Track], beside: bool, footage: Footage, first: float
@@ -16428,14 +16437,10 @@ class SampleRecord:
         return max((int(match.group(1)) for match in map(form.match, others) if match), default=0)
 
     def bring(
-        self,
-        frames: Sequence[Tuple[str, Stamp]],
-        line: Sampling,
-        settings: str,
-        problem: Optional[Problem],
+        self, frames: Sequence[Tuple[str, Stamp]], line: Sampling, settings: str
     ) -> List[str]:
-        """Move frames into the folder under free names, in place of the old ones of the video, of
-        which some are missing by a problem; returns those kept.
+        """Move frames into the folder under free names, in place of the old ones of the video;
+        returns those kept.
         """
         ours, kept = self.old(self.of(line.path, line.digest))
         base = os.path.splitext(os.path.basename(line.path))[0]
@@ -16451,7 +16456,7 @@ class SampleRecord:
             flush_folder(self.journal.folder)
         except OSError as error:
             raise os_problem(self.journal.folder, error) from error
-        self.journal.append([line._replace(done=settings, problem=problem)])
+        self.journal.append([line._replace(done=settings)])
         return kept
 
 
@@ -16604,7 +16609,7 @@ def sample_one(
     try:
         made = _make_frames(setup, footage, work, given)
         problem = _missing_of(made, footage, setup) if made.wrong else None
-        kept = record.bring(made.frames, sampling, settings, problem)
+        kept = record.bring(made.frames, sampling._replace(problem=problem), settings)
     except OSError as error:
         raise os_problem(record.journal.folder, error) from error
     finally:
@@ -16612,7 +16617,7 @@ def sample_one(
     report.done += len(made.frames)
     _say_sampled(footage, made, kept, setup)
     if problem is not None:
-        report.trouble.append(problem._replace(file=path))
+        report.trouble.append(problem)
     elif made.wrong:
         setup.timer.notes.say(str(_damage(made, footage, setup)))
 
@@ -16649,7 +16654,7 @@ def _say_look(footage: Footage, ffmpeg: Ffmpeg, notes: Notes) -> None:
 
 def _why_nowhere(timing: Timing) -> str:
     """What may be done for frames without a position."""
-    if timing.clock.startswith(BY_GPS):
+    if timing.by_gps:
         return "its GPS had no fix then: another device's track may have one (--geotag_source gpx)"
     return "--timezone or --video_start_time may mend it"
 

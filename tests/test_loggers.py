@@ -1042,7 +1042,13 @@ def test_csv_zeros_that_a_spreadsheet_took_from_the_begin_of_a_time_are_there(tm
 @pytest.mark.parametrize("mark", [",", ";"])
 def test_csv_remarks_before_the_headings_tell_no_delimiter(tmp_path, mark):
     content = csv_log(RIDE, delimiter=mark)
-    for remark in ("A trip of May\r\n", "One, two, three\r\n", "one; two\r\n\r\n", "# a|b\r\n"):
+    for remark in (
+        "A trip of May\r\n",
+        "[GPS log]\r\n",
+        "One, two, three\r\n",
+        "one; two\r\n\r\n",
+        "# a|b\r\n",
+    ):
         agree(read(tmp_path, "a.csv", remark + content), RIDE, alt=0.006)
 
 
