@@ -2433,7 +2433,7 @@ def in_order(images: Iterable[Image]) -> List[Image]:
 MODES_MOST = 3  # images at least, on average, between two changes of pixel size of one camera
 
 
-_SIDE = re.compile(  # 20240531_120000_NF_000001.jpg, VID_20240531_120000_10_001_000001.jpg
+_FACING = re.compile(  # 20240531_120000_NF_000001.jpg, VID_20240531_120000_10_001_000001.jpg
     r"[^.]*\d[_-]?[A-Z]?([FRIOBT])_\d{6,}\.jpe?g$|VID_\d{8}_\d{6}_([01]0)_\d+_\d{6,}\.jpe?g$"
 )
 
@@ -2443,7 +2443,7 @@ def camera_key(image: Image) -> Tuple[Optional[str], ...]:
     of a dashcam's videos also which way it looks.
     """
     found, camera = image.found or NOTHING_FOUND, image.camera
-    side = _SIDE.match(image.path.name)
+    side = _FACING.match(image.path.name)
     looks = side.group(1) or side.group(2) if side else None
     return camera.make, camera.model, found.body_serial, found.lens_serial, looks
 
@@ -6847,7 +6847,7 @@ class Payload(NamedTuple):
     block: Optional[bytes]  # None where the index gives some bytes twice
 
 
-def set_time(seconds: float) -> Optional[float]:
+def time_if_set(seconds: float) -> Optional[float]:
     """A time of a movie in seconds UTC, also where it was counted from 1970 and not from 1904; None
     for that of a clock that was never set.
     """
@@ -6884,7 +6884,7 @@ class Source:
 
     def _header(self) -> Header:
         created, timescale, units = self.times(self.child(self.moov, b"mvhd"))
-        written = set_time(float(created - _QUICKTIME_EPOCH)) if created else None
+        written = time_if_set(float(created - _QUICKTIME_EPOCH)) if created else None
         return Header(written, timescale, units / timescale if units and timescale else None)
 
     def boxes(self, parent: Optional[MovieBox]) -> Iterator[MovieBox]:
@@ -7071,14 +7071,16 @@ def _is_good(sample: Sample) -> bool:
 
 
 def _best(choices: Iterable[Choice]) -> Optional[Choice]:
-    """The first choice with usable samples, unless most of another's are and few of its; else the
-    first with any. None = there are none.
+    """The first choice with usable samples, unless another has many times as many; else the first
+    with any. None = there are none.
     """
     there = [choice for choice in choices if choice.samples]
     good = [sum(map(_is_good, choice.timed())) for choice in there]
-    most = max(good, default=0)
-    enough = (choice for choice, count in zip(there, good) if 2 * count >= min(most, FEW_TIMES))
+    enough = (one for one, count in zip(there, good) if count * _MANY_TIMES >= max(good))
     return next(enough, None)
+
+
+_MANY_TIMES = 8
 
 
 def _pairs_of(samples: Iterable[Sample]) -> List[Tuple[float, float]]:
@@ -15726,7 +15728,7 @@ def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Mov
 def _created_by(tags: Dict[str, str]) -> Optional[float]:
     """Seconds UTC at which a video of another container was begun; None = it does not tell."""
     seconds = parse_time(tags.get("creation_time"))
-    return None if seconds is None else set_time(seconds)
+    return None if seconds is None else time_if_set(seconds)
 
 
 def _look(stream: Dict[str, Any]) -> Look:
@@ -16124,7 +16126,7 @@ def _meets(track: Track, start: float, length: float) -> bool:
     return start <= track.points[-1].time and track.points[0].time <= start + length
 
 
-def met_by(
+def begin_by_track(
     track: Track, beside: bool, recorded: Tuple[Optional[float], str], length: float
 ) -> Tuple[Optional[float], str]:
     """(seconds UTC of a video's begin, by what), as recorded_at has it, where that meets its track,
@@ -16192,7 +16194,7 @@ class Timer(NamedTuple):
         if begin is not None and created is None:
             recorded = begin, f"its {CAMERA_CLOCK}"
         elif own is not None and begin is None and zone is None and own.clock != CAMERA_CLOCK:
-            recorded = met_by(own, beside, recorded, (footage.duration or 0.0) * ratio)
+            recorded = begin_by_track(own, beside, recorded, (footage.duration or 0.0) * ratio)
         start, clock = self.clock(recorded, gps, given)
         by_gps = gps is not None and given is None
         if own is not None and by_gps:
