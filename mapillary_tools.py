@@ -861,6 +861,11 @@ class Outcome(NamedTuple):
     repeats: Optional[Repeat] = None
 
 
+def settings_text(by_step: Mapping[str, str]) -> str:
+    """Hashes by step as one text, in the order of STEPS: there are as many as images."""
+    return " ".join([by_step.get(step, "") for step in STEPS]) if by_step else ""
+
+
 class Image(NamedTuple):
     """One image on its way: what was found, what was given, and a layer for each step taken.
 
@@ -878,7 +883,7 @@ class Image(NamedTuple):
     terms: Optional[Terms] = None
     described: Optional[Described] = None
     failure: Optional[Failure] = None
-    settings: Mapping[str, str] = MappingProxyType({})  # step -> hash of what its result depends on
+    settings: str = ""  # of the steps that were taken, see settings_text()
     written: Optional[Written] = None  # None = the file is not our writing
     copied: Optional[Written] = None  # of --keep_original; None = none, or of an earlier version
     aside: Optional[Outcome] = None  # why this run leaves it out; not remembered
@@ -1015,7 +1020,8 @@ class Image(NamedTuple):
 
     def without(self, steps: AbstractSet[str]) -> "Image":
         """The image before some steps."""
-        kept = {step: text for step, text in self.settings.items() if step not in steps}
+        before = self.settings_by_step
+        kept = {step: text for step, text in before.items() if step not in steps}
         gone = self.failure is not None and self.failure.step in steps
         return self._replace(
             uploader=None if USER in steps else self.uploader,
@@ -1025,9 +1031,14 @@ class Image(NamedTuple):
             terms=None if PARAMS in steps else self.terms,
             described=None if DESCRIPTION in steps else self.described,
             failure=None if gone else self.failure,
-            settings=kept,
+            settings=settings_text(kept),
             aside=None,
         )
+
+    @property
+    def settings_by_step(self) -> Dict[str, str]:
+        """Hash of what the result of a step depends on, by the step; of those that were taken."""
+        return {step: text for step, text in zip(STEPS, self.settings.split(" ")) if text}
 
 
 NOTHING_FOUND, NOTHING_GIVEN = Found(), Given()
@@ -5982,7 +5993,8 @@ def image_of(path: Union[str, Path], found: Found, given: Optional[Given] = None
     """An Image from what a file carried and what was given in its place, with the time its own
     clocks give.
     """
-    return Image(Path(path), found, given, capture_time(found, Path(path).name))
+    known = path if isinstance(path, Path) else Path(path)  # of which another would be a copy
+    return Image(known, found, given, capture_time(found, known.name))
 
 
 def read_image(path: Union[str, Path]) -> Image:
@@ -10946,7 +10958,7 @@ _LAYERS: Dict[
 
 def _pack_step(image: Image, step: str, layer: Optional[Layer]) -> Row:
     """The entry of a step that was taken, well or not."""
-    settings = image.settings.get(step, "")
+    settings = image.settings_by_step.get(step, "")
     if image.failure is not None and image.failure.step == step:
         error = _problem_row(image.failure.problem, False)
         return {"status": "failed", "settings": settings, "error": error}
@@ -10978,13 +10990,14 @@ def unpack_image(path: Path, row: Row, timed: bool = True) -> Image:
     """
     found = unpack_found(row["found"])
     given = _unpack_given(row["given"]) if "given" in row else None
-    values: Row = {"found": found, "given": given, "settings": {}}
+    values: Row = {"found": found, "given": given}
     for name in ("written", "copied"):
         if name in row:
             values[name] = Written(**_read_plain(Written, row[name]))
+    settings: Dict[str, str] = {}
     for step, entry in (row.get("steps") or {}).items():
         if step in _LAYERS:
-            values["settings"][step] = str(entry["settings"])
+            settings[step] = _one_word(entry["settings"])
             if entry["status"] == "failed":
                 values["failure"] = Failure(step, _read_problem(entry["error"]))
             else:
@@ -10993,7 +11006,14 @@ def unpack_image(path: Path, row: Row, timed: bool = True) -> Image:
     if "described" in values and "geotag" not in values:
         raise ValueError("a description without a place")
     capture = capture_time(found, path.name) if timed or "geotag" not in values else None
-    return Image(path, capture=capture, **values)
+    return Image(path, capture=capture, settings=settings_text(settings), **values)
+
+
+def _one_word(value: Any) -> str:
+    """A text without blanks; raises ValueError for anything else."""
+    if not isinstance(value, str) or " " in value:
+        raise ValueError("no hash")
+    return value
 
 
 def _pack_sent(sent: Sent) -> Row:
@@ -13408,15 +13428,15 @@ def _expected(image: Image, hashes: Mapping[str, str], digest: str) -> Dict[str,
 
     hashes are the option_hashes, digest stands for the images of the folder.
     """
-    base = _base(image)
+    base, before = _base(image), image.settings_by_step
     expected: Dict[str, str] = {}
     for step in STEPS:
         if step in hashes:
-            before = "".join(expected.get(other, "-") for other in _DEPENDS.get(step, ()))
+            others = "".join(expected.get(other, "-") for other in _DEPENDS.get(step, ()))
             folder = digest if step in _FOLDERWIDE else ""
-            expected[step] = text_hash(base + hashes[step] + before + folder)
+            expected[step] = text_hash(base + hashes[step] + others + folder)
         elif image.taken(step):
-            expected[step] = image.settings[step]
+            expected[step] = before.get(step, "")
     return expected
 
 
@@ -13439,8 +13459,9 @@ def _settled(image: Image, course: Course, expected: Mapping[str, str], copied: 
     """Whether the journal has an up-to-date result of every step, as far as the image gets, and it
     stands there.
     """
+    known = image.settings_by_step
     for step in course.steps:
-        if image.settings.get(step) != expected[step]:
+        if known.get(step) != expected[step]:
             return False
         layer = image.layer(step)
         if layer is None or isinstance(layer, Membership) and layer.repeats is not None:
@@ -13533,7 +13554,7 @@ class _Planner:
         """Whether an image that the service has was placed by other options, or other images."""
         if image.path not in self.gathered.sent or GEOTAG not in self.course.steps:
             return False
-        return image.settings.get(GEOTAG) != self.expected(image)[GEOTAG]
+        return image.settings_by_step.get(GEOTAG) != self.expected(image)[GEOTAG]
 
     def sort_out(self) -> Tuple[List[Image], List[Image]]:
         """(images that are due, those of folders in which all is settled)."""
@@ -13561,8 +13582,9 @@ class _Planner:
         """An image after all steps, each with the hash of what its result depends on."""
         expected, steps = self.expected(image), self.course.steps
         taken = [step for step in STEPS if image.taken(step)]
-        kept = {s: expected[s] if s in steps else image.settings[s] for s in taken}
-        return image._replace(settings=kept)
+        before = image.settings_by_step
+        kept = {step: expected[step] if step in steps else before.get(step, "") for step in taken}
+        return image._replace(settings=settings_text(kept))
 
     def work(self, images: List[Image], notes: List[str]) -> Work:
         """What is to be done so that the images stand as they are planned."""
@@ -13818,7 +13840,7 @@ class _Reading:
             if reason:
                 self.images[path] = leave_out(Image(path), reason)
             elif record is not None and self._is_known(record, path):
-                self.images[path] = record
+                self.images[path] = record._replace(path=path)  # of which one is enough
             else:
                 self.unread.append((path, record))
 
@@ -14538,6 +14560,7 @@ def _worked(
         gathered = gathered._replace(known=known, videos=basis.videos)
         lasting = notes.lines[begun:]
         work = plan(gathered, course)
+        gathered = gathered._replace(images=[], read=frozenset())  # the plan has them all
         for line in [*work.notes, *links_told(work.due, options[Keep].keep_original)]:
             notes.say(line)
         results = work.images
