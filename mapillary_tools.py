@@ -31,8 +31,8 @@ step gives back as many images as it got.
                 JPEG, EXIF values, EXIF, XMP, Photos: segments; tags to values; image files
                 Points, Rows           what a reader of tracks gathers; tables of text
                 Movies, XML            boxes of MP4; tracks in XML
-                GPX, KML and TCX, NMEA, FIT, Subtitles, Tables of points, GoPro, BlackVue, CAMM,
-                Dashcams and panoramas: a floor a family of formats
+                GPX, KML and TCX, NMEA, FIT, Subtitles, Headings, Tables of points, GoPro, BlackVue,
+                CAMM, Dashcams and panoramas: a floor a family of formats
                 Second reader          what exiftool reads of other videos
                 Track files            the table of readers; files and folders to a Track
                 Movie facts            camera, times, time code, spheres of a movie
@@ -2007,9 +2007,16 @@ def parse_time(text: Optional[str]) -> Optional[float]:
     return seconds if match is None or seconds is None else seconds - zone_of(match)
 
 
+def strict_time(text: str) -> Optional[float]:
+    """As parse_time(); None also where the zone that it names cannot be."""
+    match = DATE_TIME.match(text.strip(BLANKS))
+    zone = (match.group(8) or "").rstrip("Zz") if match else ""
+    return None if zone and parse_offset(zone) is None else parse_time(text)
+
+
 def millis_of(text: str) -> Optional[int]:
     """Milliseconds since 1970 UTC of an ISO 8601 time with its zone; None for another text."""
-    seconds = parse_time(text) if re.search(r"T.*(?:Z|[+-]\d\d:?\d\d)\Z", text.strip()) else None
+    seconds = strict_time(text) if re.search(r"T.*(?:Z|[+-]\d\d:?\d\d)\Z", text.strip()) else None
     return None if seconds is None else round(seconds * 1000)
 
 
@@ -5010,7 +5017,7 @@ def coordinate(value: object, ref: object, letters: str, limit: float) -> Option
         return None
     if _is_doubtful(value, parts):
         return None
-    sign = -1.0 if parts[0] < 0 else 1.0
+    sign = math.copysign(1.0, parts[0])  # -0 degrees and some minutes are negative, too
     degrees = abs(parts[0])  # not sum(): since Python 3.12 that rounds in another way
     for place, part in enumerate(parts[1:], 1):
         degrees += abs(part) / 60**place
@@ -6449,6 +6456,20 @@ def fix_flaw(lock: float, dop: float = 0.0) -> str:
     return "" if dop <= MAX_DOP else POOR
 
 
+WORST_DOP, _FEWEST_SATS = 20.0, 3.0  # with less a receiver guesses
+
+
+def reception_flaw(satellites: Optional[float], dops: Iterable[Optional[float]]) -> str:
+    """Why a point with so many satellites and such dilutions of precision, None where they are not
+    known, is not used, "" if it is.
+    """
+    if satellites == 0:
+        return NO_SATELLITES
+    poor = satellites is not None and satellites < _FEWEST_SATS
+    poor = poor or any(dop is not None and dop > WORST_DOP for dop in dops)
+    return BAD_RECEPTION if poor else ""
+
+
 def is_unset(time: float) -> bool:
     """Whether a time is that of a clock which was never set, or of an export without times."""
     return 0 <= time < YEAR_1970_S or time - time % DAY_S in _UNSET_DAYS
@@ -7186,7 +7207,7 @@ def iso_seconds(text: str) -> float:
     """
     text = text.strip()
     # a zone may have no minutes
-    seconds = parse_time(text + ":00" if text[-3:-2] in ("+", "-") else text)
+    seconds = strict_time(text + ":00" if text[-3:-2] in ("+", "-") else text)
     if seconds is None:
         return math.nan
     return seconds + DAY_S if text[10:13] == "T24" else seconds  # the end of the day
@@ -7273,7 +7294,8 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # its marks
 _MARK = b"\xef\xbb\xbf"  # of UTF-8
 REPAIR_BYTES = 1 << 28  # a longer file is read up to its first fault
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_TEXTS = re.compile(rb"<(name|desc|cmt|src|keywords)>(?:.{0,2000}?</\1>|[^<]*)", re.DOTALL)
+_TEXT_OPENS = re.compile(rb"<(name|desc|cmt|src|keywords)>")
+_TEXT_BYTES = 2000  # of such a text; behind more of them it is taken for one that is not closed
 _CONTROL_NUMBER = re.compile(
     rb"&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[1-24-9]|2\d|3[01]));", re.IGNORECASE
 )
@@ -7329,6 +7351,23 @@ def _as_utf8(data: bytes) -> bytes:
     return _DECLARED.sub(b"", text.encode("utf-8"))
 
 
+def _without_texts(data: bytes) -> bytes:
+    """A file without its names and remarks; of one that is not closed what is before the next
+    tag goes.
+    """
+    kept: List[bytes] = []
+    at = 0
+    while True:
+        match = _TEXT_OPENS.search(data, at)
+        if match is None:
+            return b"".join(kept) + data[at:]
+        kept.append(data[at : match.start()])
+        begin, closing = match.end(), b"</" + match.group(1) + b">"
+        end = data.find(closing, begin, begin + _TEXT_BYTES + len(closing))
+        at = end + len(closing) if end >= 0 else data.find(b"<", begin)
+        at = len(data) if at < 0 else at
+
+
 _REPAIRS = (  # one after the other, until it can be read to its end
     _Repair("without what is before and behind it", _stripped),
     _Repair("as Latin-1", _as_utf8),
@@ -7337,7 +7376,7 @@ _REPAIRS = (  # one after the other, until it can be read to its end
         "without control characters",
         lambda data: _CONTROL_NUMBER.sub(b" ", _CONTROL.sub(b" ", data)),
     ),
-    _Repair("without its names", lambda data: _TEXTS.sub(b"", data)),
+    _Repair("without its names", _without_texts),
 )
 
 
@@ -7403,20 +7442,14 @@ _LAT_ATTRIBUTE, _LON_ATTRIBUTE, _ELE_CHILD, _TIME_CHILD, _COURSE_CHILD = (
 
 _FIX_CHILD, _SAT_CHILD, _DOP_CHILDREN = "/fix", "/sat", ("/hdop", "/pdop")
 _UNUSUAL = frozenset([_COURSE_CHILD, _FIX_CHILD, _SAT_CHILD, *_DOP_CHILDREN])
-WORST_DOP, _FEWEST_SATS = 20.0, 3.0  # with less a receiver guesses
 
 
 def _gpx_flaw(fields: Mapping[str, str]) -> str:
     """Why a point is not used by what its receiver says of it; "" if it is."""
     if fields.get(_FIX_CHILD, "").strip().lower() == "none":
         return NO_FIX
-    satellites = decimal(fields.get(_SAT_CHILD))
-    if satellites == 0:
-        return NO_SATELLITES
-    poor = satellites is not None and satellites < _FEWEST_SATS
     dops = [decimal(fields.get(name)) for name in _DOP_CHILDREN]
-    poor = poor or any(dop is not None and dop > WORST_DOP for dop in dops)
-    return BAD_RECEPTION if poor else ""
+    return reception_flaw(decimal(fields.get(_SAT_CHILD)), dops)
 
 
 class _GpxPoint:
@@ -7480,6 +7513,7 @@ class _GpxPoint:
 
 
 _FIELDS = ("ele", "time", "course", "fix", "sat", "hdop", "pdop")
+_GPX_NAMES = re.compile(r"https?://www\.topografix\.com/GPX/1/[01]/?$", re.IGNORECASE)
 
 
 class _GpxFile(XmlFile):
@@ -7510,16 +7544,17 @@ class _GpxFile(XmlFile):
             self.fault = self.fault or more.fault
 
     def begin(self, name: str, attributes: Dict[str, str]) -> None:
-        """The first element opens: all names of GPX have its prefix."""
+        """The first element opens: names of GPX have its prefix, or one that it declares."""
         self.root = name.rpartition(":")[2]
-        mark = name[: len(name) - len(self.root)]
-        self.kinds = {
-            mark + "trkpt": self.found,
-            mark + "rtept": self.other,
-            mark + "wpt": self.other,
-        }
-        self.point.names.update({mark + field: "/" + field for field in self.fields})
-        self.parts = {mark + part for part in ("trkseg", "trk", "rte", "wpt")}
+        marks = {name[: len(name) - len(self.root)]}
+        for key, value in attributes.items():
+            if key[:5] == "xmlns" and _GPX_NAMES.match(value):
+                marks.add(key[6:] + ":" if key[6:] else "")
+        for mark in marks:
+            self.kinds[mark + "trkpt"] = self.found
+            self.kinds.update({mark + name: self.other for name in ("rtept", "wpt")})
+            self.point.names.update({mark + field: "/" + field for field in self.fields})
+        self.parts = {mark + part for mark in marks for part in ("trkseg", "trk", "rte", "wpt")}
         self.parser.StartElementHandler = self.start
 
     def start(self, name: str, attributes: Dict[str, str]) -> None:
@@ -7715,7 +7750,7 @@ class _KmlFile(_Elements):
         elif name == "begin" and self.below("Placemark", "TimeSpan"):
             self.when = text
         elif name == "coordinates" and self.open[-1:] in (["Point"], ["LineString"]):
-            for match in re.finditer(r"\S+", text):
+            for match in re.finditer(r"\S+", re.sub(r"\s*,\s*", ",", text)):
                 self.spot, self.spots = match.group(), self.spots + 1
         elif name == "Track":
             self._end_track()
@@ -8020,6 +8055,31 @@ def _sentences(lines: Iterable[str], found: Points) -> List[_Sentence]:
     return result
 
 
+_ERA_MS = 1024 * 7 * _DAY_MS  # after which the week number of GPS begins anew
+
+
+def _agreed_days(told: List[Tuple[int, int]], found: Points) -> List[Tuple[int, int]]:
+    """(index, shift) of sentences that tell their day, with that of those around them where some
+    tell another one in between, and with the later one where the days are 1024 weeks apart.
+    """
+    runs = [list(run) for _, run in itertools.groupby(told, key=lambda item: item[1])]
+    days = [run[0][1] for run in runs]
+    for place in range(1, len(runs) - 1):
+        before, after = runs[place - 1], runs[place + 1]
+        few = len(runs[place]) <= min(len(before), len(after))
+        if few and days[place - 1] == after[0][1]:
+            days[place] = days[place - 1]
+    latest = max(days)
+    days = [latest if day == latest - _ERA_MS else day for day in days]
+    odd = sum(len(run) for run, day in zip(runs, days) if run[0][1] != day)
+    if odd:
+        found.notes.append(
+            f"{found.path.name}: the date of {odd} sentences is not that of those around them, "
+            "which is taken"
+        )
+    return [(index, day) for run, day in zip(runs, days) for index, _ in run]
+
+
 def _shifts(sentences: List[_Sentence], found: Points) -> List[Tuple[int, int]]:
     """(index, shift) of the sentences that tell their day: surer ones if there are any, else by the
     camera clock.
@@ -8028,7 +8088,7 @@ def _shifts(sentences: List[_Sentence], found: Points) -> List[Tuple[int, int]]:
     surer = [(i, shift) for i, shift in told if sentences[i].good or sentences[i].kind in _DATES]
     if told:
         found.clock = sentences[(surer or told)[0][0]].kind
-        return surer or told
+        return _agreed_days(surer or told, found)
     stamps = [(i, s.stamp - s.moment) for i, s in enumerate(sentences) if s.stamp is not None]
     if stamps:
         found.clock = "time of day from GPS, day from the camera clock"
@@ -8465,9 +8525,9 @@ def read_srt(source: Source) -> Track:
     return found.track()
 
 
-# ---- Tables of points ---------------------------------------------------------------------------
-# Here: tables of points with headings (CSV) to a Track.
-# Not here: rows and cells.
+# ---- Headings -----------------------------------------------------------------------------------
+# Here: what the columns of a table of points hold, by their headings: roles, units, zones.
+# Not here: rows and what their cells say.
 
 _HEADINGS = {  # what a column is called, without blanks, signs, units and what stands before it
     "date": (
@@ -8492,59 +8552,50 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
     "course": ("course", "heading", "bearing", "track", "cog", "direction", "azimuth", "hdg"),
     "ns": ("ns", "northsouth", "nors", "latituderef", "latref", "nsindicator"),
     "ew": ("ew", "eastwest", "eorw", "longituderef", "lonref", "ewindicator"),
-    "fix": ("valid", "fix", "fixtype", "fixstatus"),
+    "fix": ("valid", "fix", "fixtype", "fixstatus", "quality", "fixquality"),
+    "status": ("status",),
+    "sats": (
+        "sat",
+        "sats",
+        "satellites",
+        "numsat",
+        "numsats",
+        "nsat",
+        "satellitesused",
+        "satsused",
+    ),
+    "dop": ("hdop", "pdop", "dop"),
     "zone": ("utcofst", "utcoffset", "timezone", "tz", "zone", "offset"),
+    "milli": ("ms", "msec", "millis", "millisecond", "milliseconds"),
 }
 _CELL = 200  # characters of a cell that are looked at: no number or time has more
-_NO_FIX_WORDS = ("no fix", "nofix", "none", "invalid", "v", "no", "false")
-_TOO_WIDE = "in rows with more cells than headings (a decimal comma between commas?)"
-_OPTIONAL_ROLES = ("course", "ns", "ew", "zone", "fix")
+_OPTIONAL_ROLES = ("course", "ns", "ew", "zone", "fix", "status", "sats", "dop", "milli")
 _PLACE_ROLES = ("lat", "lon")
-_LOOKED_AT = 200  # rows by which a column is known
+LOOKED_AT = 200  # rows by which a column is known
 _UNIT = re.compile(r"[(\[].*?[)\]]")
 _BEFORE = re.compile(
     r"^(?:gps|gnss|location|loc|position|pos|osd|custom|point|fix|wgs84|lcl)+(?=[a-z])"
 )
 _BEHIND = re.compile(
-    r"(?<=[a-z])(?:deg|degrees|degree|dd|wgs84|utc|gmt|meters|metres|ms|m|feet|ft|ns|ew|s|z)$"
+    r"(?<=[a-z])(?:deg|degrees|degree|dd|wgs84|utc|gmt|meters|metres|ms|m|km|cm|feet|ft|ns|ew|s|z)$"
 )
-_FEET = re.compile(r"(?<![a-z])(?:feet|ft)(?![a-z])", re.IGNORECASE)
-_EPOCH_FROM = 1e8  # a smaller number beside a date is a time of day
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # altitudeFeet, ALTITUDE_FT
+FOOT = 0.3048  # metres
+_METRES = {"feet": FOOT, "foot": FOOT, "ft": FOOT, "km": 1000.0, "cm": 0.01, "mm": 0.001}
+_DEGREES = {"rad": math.degrees(1.0), "radian": math.degrees(1.0), "radians": math.degrees(1.0)}
 _ELAPSED = ("time", "utc", "timeofday")  # headings that may be those of seconds since the begin
 _UTC_WORD = re.compile(r"utc|gmt", re.IGNORECASE)
-FOOT = 0.3048  # metres
-_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[Ee][-+]?\d{1,2})?$")
-_COMPACT = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)[T ]?(\d\d)(\d\d)(\d\d)((?:\.\d+)?Z?)$")
-_TIME_OF_DAY = re.compile(r"(\d{1,2}):?(\d\d)(?::?(\d\d))?([.,]\d+)?\s*([AaPp][Mm])?(.*)$")
-_DAY = (  # how days are written; the last one may have day or month first
-    re.compile(r"(?P<y>\d{4})[-/.:](?P<m>\d{1,2})[-/.:](?P<d>\d{1,2})$"),
-    re.compile(r"(?P<y>(?:19|20)\d\d)(?P<m>\d\d)(?P<d>\d\d)$"),
-    re.compile(r"(?P<y>\d\d)(?P<m>0\d|1[012])(?P<d>\d\d)$"),
-    re.compile(r"(?P<d>\d\d)(?P<m>0\d|1[012])(?P<y>\d\d)$"),
-    re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4}|\d\d)$"),
+_ZONE_TOLD = re.compile(  # (UTC+2), UTC-05:00, [+02:00], (Europe/Berlin)
+    r"(?:UTC|GMT)\s*([-+\u2212]\s*\d{1,2}(?::?\d\d)?)(?!\d)"
+    r"|[(\[]\s*([-+\u2212]\d{1,2}:?\d\d|[A-Z][a-z]+/[A-Z][A-Za-z_/]+)\s*[)\]]",
+    re.IGNORECASE,
 )
-_SERIAL_DAYS = (36892.0, 73051.0)  # days of a spreadsheet from 2001 to 2099
-_SERIAL_1970 = 25569.0  # 1970-01-01 among them
-_CLOCK_DIGITS = re.compile(
-    r"^\d{1,6}(?=(?:\.\d*)?Z?$)"
-)  # 91502 is 09:15:02, as a spreadsheet has it
-_ZONED = re.compile(r"\d\s*(?:Z|UTC|GMT|[-+]\d\d:?\d\d)$", re.IGNORECASE)  # a time with its zone
-_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,312.5, beside a decimal point
-_MONTHS = "janfebmaraprmayjunjulaugsepoctnovdec"
-_NAMED_DAY = re.compile(r"(\d{1,2})[- ]([A-Za-z]{3})[- ](\d{4})$")
-_IN_WORDS = re.compile(  # Thu Mar 04 05:01:30 GMT+00:00 2021
-    r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) (\d{1,2}) ([\d:.]+) "
-    r"(?:GMT|UTC)?([-+]\d\d:?\d\d)? ?(\d{4})$"
-)
-_EITHER_DAY = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4})(?!\d)")
-_ANY_DAY = re.compile(r"\d\d[-/]\d\d[-/]\d\d(?!\d)")
-_QUANTITY = re.compile(r"([-+]?\d+(?:[.,]\d+)?)\s*((?:m|meters|metres|ft|feet)?)$")
-_SIDED = re.compile(r"([NSEWnsew]?)\s*([-+]?\d+(?:[.,]\d*)?)\s*\u00b0?\s*([NSEWnsew]?)$")
 
 
 def role_of(heading: str) -> str:
     """What a column of a table holds, by its heading: a key of _HEADINGS, "" for none of them."""
-    word = re.sub(r"[^a-z0-9]", "", _UNIT.sub("", heading[:_CELL].lower()))
+    bare = _UNIT.sub("", _ZONE_TOLD.sub(" utc", heading[:_CELL]))
+    word = re.sub(r"[^a-z0-9]", "", bare.lower())
     for name in (word, _BEFORE.sub("", word), _BEHIND.sub("", _BEFORE.sub("", word))):
         for role, names in _HEADINGS.items():
             if name in names:
@@ -8552,7 +8603,7 @@ def role_of(heading: str) -> str:
     return ""
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Which column of a table holds what; None = none does."""
 
     lat: int
@@ -8565,9 +8616,14 @@ class _Layout(NamedTuple):
     ew: Optional[int]
     offset: Optional[int]  # the zone of each row
     fix: Optional[int]  # whether the receiver knew its place
+    status: Optional[int]  # the same, or anything else
+    sats: Optional[int]  # satellites that it used
+    dop: Optional[int]  # horizontal or of the position
+    milli: Optional[int]  # milliseconds beside the time
     columns: int  # how many there are
-    feet: bool  # the altitude is in feet
-    zone: str  # "Z" where the headings say that times are UTC
+    metres: float  # in one unit of the altitude
+    degrees: float  # in one unit of the course
+    zone: str  # of all times by their headings, "Z" for UTC; "" = they do not tell
 
 
 def _rank_of_time(heading: str, dated: bool) -> Tuple[bool, bool, bool, bool]:
@@ -8582,7 +8638,7 @@ def _rank_of_time(heading: str, dated: bool) -> Tuple[bool, bool, bool, bool]:
 _COUNTED = re.compile(r"[(\[](?:ms|s|sec|(?:milli)?seconds?)[)\]]|elapsed|uptime")
 
 
-def _no_columns(path: Path, headings: Sequence[str], missing: Sequence[str]) -> BadTrack:
+def no_columns(path: Path, headings: Sequence[str], missing: Sequence[str]) -> BadTrack:
     """The error for a table without some of the columns that a track needs."""
     return bad_track(
         path,
@@ -8606,27 +8662,160 @@ def _roles(headings: Sequence[str]) -> Dict[str, int]:
     return places
 
 
-def _layout(path: Path, headings: Sequence[str]) -> _Layout:
+def _unit_of(heading: str, units: Mapping[str, float]) -> float:
+    """How many metres, or degrees, are one of the unit that a heading names; 1 where it names
+    none.
+    """
+    words = [word.lower() for word in _WORDS.findall(heading)]
+    return next((units[word] for word in words if word in units), 1.0)
+
+
+def _zone_told(headings: str) -> str:
+    """The zone of times by their headings: an offset, a name, "Z" for UTC; "" = not told."""
+    match = _ZONE_TOLD.search(headings)
+    if match is not None:
+        return (match.group(1) or match.group(2)).replace("\u2212", "-")
+    return "Z" if _UTC_WORD.search(headings) else ""
+
+
+def layout_of(path: Path, headings: Sequence[str]) -> Layout:
     """The layout of a table; raises BadTrack where what is needed is not there."""
-    places = _roles(headings)
-    at = places.get
+    at = _roles(headings).get
     lat, lon, time, date, alt = at("lat"), at("lon"), at("time"), at("date"), at("alt")
     if lat is None or lon is None or time is None and date is None:
         needed = {"latitude": lat, "longitude": lon, "time": date if time is None else time}
-        raise _no_columns(path, headings, [name for name in needed if needed[name] is None])
-    feet = alt is not None and bool(_FEET.search(headings[alt]))
+        raise no_columns(path, headings, [name for name in needed if needed[name] is None])
     told = " ".join(headings[place] for place in (time, date) if place is not None)
-    zone = "Z" if _UTC_WORD.search(told) else ""
-    course, ns, ew, offset, fix = map(at, _OPTIONAL_ROLES)
-    most = len(headings)
-    return _Layout(lat, lon, time, date, alt, course, ns, ew, offset, fix, most, feet, zone)
+    metres = 1.0 if alt is None else _unit_of(headings[alt], _METRES)
+    course, ns, ew, offset, fix, status, sats, dop, milli = map(at, _OPTIONAL_ROLES)
+    degrees = 1.0 if course is None else _unit_of(headings[course], _DEGREES)
+    places = (lat, lon, time, date, alt, course, ns, ew, offset, fix, status, sats, dop, milli)
+    return Layout(*places, len(headings), metres, degrees, _zone_told(told))
 
 
-def _day_first(path: Path, texts: Iterable[str]) -> bool:
+def begins_table(cells: Iterable[str]) -> bool:
+    """Whether a row of cells has the headings of a track."""
+    return set(map(role_of, cells)).issuperset(_PLACE_ROLES)
+
+
+def cell_of(cells: Sequence[str], place: Optional[int]) -> str:
+    """A cell of a row, "" where there is none; its begin, where it is longer than any value."""
+    return cells[place][:_CELL].strip() if place is not None and place < len(cells) else ""
+
+
+# what a column of N and S, or E and W, may be called, beside the names among the headings
+_SIDE_WORDS = re.compile(
+    r"\W*(?:(?:gps)?\W*(?:lat|lon|lng)\w*\W*)?(?:dir(?:ection)?|hem\w*|ref\w*|side|ind\w*)?\W*$",
+    re.IGNORECASE,
+)
+
+
+def _lettered(table: Sequence[TableRow], layout: Layout, place: int, letters: str) -> Optional[int]:
+    """The column of one of two letters beside that of a coordinate, however it is called."""
+    headings, rows = table[0].cells, table[1:]
+    taken = {layout.lat, layout.lon, layout.time, layout.date, layout.alt, layout.fix}
+    for beside in (place + 1, place - 1):
+        if beside not in taken and 0 <= beside < len(headings):
+            cells = {cell_of(row.cells, beside) for row in rows[:LOOKED_AT]}
+            good = cells and cells <= {*letters, *letters.lower()}
+            if good and _SIDE_WORDS.match(headings[beside]):
+                return beside
+    return None
+
+
+def with_letters(layout: Layout, table: Sequence[TableRow]) -> Layout:
+    """A layout with the columns of N and S, E and W that only their cells tell."""
+    ns = _lettered(table, layout, layout.lat, "NS") if layout.ns is None else layout.ns
+    ew = _lettered(table, layout, layout.lon, "EW") if layout.ew is None else layout.ew
+    return layout._replace(ns=ns, ew=ew)
+
+
+# ---- Tables of points ---------------------------------------------------------------------------
+# Here: tables of points with headings (CSV) to a Track.
+# Not here: rows and cells.
+
+_NO_FIX_WORDS = ("no fix", "nofix", "none", "invalid", "v", "void", "no", "false", "0")
+_NO_FIX_STATUS = _NO_FIX_WORDS[:6]
+_TOO_WIDE = "in rows with more cells than headings (a decimal comma between commas?)"
+_EPOCH_FROM = 1e8  # a smaller number beside a date is a time of day
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[Ee][-+]?\d{1,2})?$")
+_COMPACT = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)[T ]?(\d\d)(\d\d)(\d\d)((?:\.\d+)?Z?)$")
+_TIME_OF_DAY = re.compile(r"(\d{1,2}):?(\d\d)(?::?(\d\d))?([.,]\d+)?\s*([AaPp][Mm])?(.*)$")
+_DAY = (  # how days are written
+    re.compile(r"(?P<y>\d{4})[-/.:](?P<m>\d{1,2})[-/.:](?P<d>\d{1,2})$"),
+    re.compile(r"(?P<y>(?:19|20)\d\d)(?P<m>\d\d)(?P<d>\d\d)$"),
+    re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4}|\d\d)$"),
+)
+_SIX_DIGITS = (  # with the year first, with the day first
+    re.compile(r"(?P<y>\d\d)(?P<m>0[1-9]|1[012])(?P<d>0[1-9]|[12]\d|3[01])$"),
+    re.compile(r"(?P<d>0[1-9]|[12]\d|3[01])(?P<m>0[1-9]|1[012])(?P<y>\d\d)$"),
+)
+_LIKELY_YEARS = range(2005, 2031)  # of tracks whose days have six digits
+_SERIAL_DAYS = (36892.0, 73051.0)  # days of a spreadsheet from 2001 to 2099
+_SERIAL_1970 = 25569.0  # 1970-01-01 among them
+_CLOCK_DIGITS = re.compile(
+    r"^\d{1,6}(?=(?:\.\d*)?Z?$)"
+)  # 91502 is 09:15:02, as a spreadsheet has it
+_ZONED = re.compile(r"\d\s*(?:Z|UTC|GMT|[-+]\d\d:?\d\d)$", re.IGNORECASE)  # a time with its zone
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,312.5, beside a decimal point
+_MONTHS = "janfebmaraprmayjunjulaugsepoctnovdec"
+_NAMED_DAY = re.compile(r"(\d{1,2})[- ]([A-Za-z]{3})[- ](\d{4})$")
+_IN_WORDS = re.compile(  # Thu Mar 04 05:01:30 GMT+00:00 2021
+    r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) (\d{1,2}) ([\d:.]+) "
+    r"(?:GMT|UTC)?([-+]\d\d:?\d\d)? ?(\d{4})$"
+)
+_EITHER_DAY = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4})(?!\d)")
+_CLOCK_FIRST = re.compile(  # 12:00:00 31/05/2024
+    r"(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?)[ ,]+(\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4})$"
+)
+_ANY_DAY = re.compile(r"\d\d[-/]\d\d[-/]\d\d(?!\d)")
+_QUANTITY = re.compile(r"([-+]?\d+(?:[.,]\d+)?)\s*((?:m|meters|metres|ft|feet)?)$")
+_SIDED = re.compile(r"([NSEWnsew]?)\s*([-+]?\d+(?:[.,]\d*)?)\s*\u00b0?\s*([NSEWnsew]?)$")
+
+
+class _DayOrder(NamedTuple):
+    """How the days of a column are written where they could be read in two ways."""
+
+    first: bool = True  # 03/04/2024 has the day first
+    six: bool = False  # 010524 has the day first
+
+
+def _day_order(found: Points, heading: str, days: Sequence[str]) -> _DayOrder:
+    """How the days of a column are written; raises BadTrack where none of them tells."""
+    return _DayOrder(_day_first(found.path, days), _six_day_first(heading, days, found))
+
+
+def _years_by(form: "re.Pattern[str]", days: AbstractSet[str]) -> Set[int]:
+    """The years of days of six digits; none where one of them is no day by a form."""
+    matches = [form.match(day) for day in days]
+    return {2000 + int(match.group("y")) for match in matches if match} if all(matches) else set()
+
+
+def _six_day_first(heading: str, texts: Sequence[str], found: Points) -> bool:
+    """Whether days of six digits have the day first: by the heading, else as all of them are days
+    of likely and of fewer years, else not, which is noted.
+    """
+    word = re.sub("[^a-z]", "", heading.lower())
+    if "ddmmyy" in word or "yymmdd" in word:
+        return "ddmmyy" in word
+    days = {text for text in texts if re.match(r"\d{6}$", text)}
+    ways = [_years_by(form, days) for form in _SIX_DIGITS] if days else []
+    ranks = [(not years, min(years, default=0) < _LIKELY_YEARS[0], len(years)) for years in ways]
+    if len(ranks) < 2 or ranks[0] != ranks[1]:
+        return len(ranks) == 2 and ranks[1] < ranks[0]
+    if ways[1] != ways[0] and ways[1].issubset(_LIKELY_YEARS):
+        day = min(days)
+        found.notes.append(
+            f"{found.path.name} has days of six digits: they are read as year, month, day: {day} "
+            f"is 20{day[:2]}-{day[2:4]}-{day[4:]}; else name the column date (ddmmyy)"
+        )
+    return False
+
+
+def _day_first(path: Path, days: Sequence[str]) -> bool:
     """Whether days of the form 03/04/2024 have the day first; raises BadTrack where no row of the
     column tells.
     """
-    days = list(texts)
     sample = next((match.group() for match in map(_ANY_DAY.match, days) if match), "")
     for match in filter(None, map(_EITHER_DAY.match, days)):
         if int(match.group(1)) > 12:
@@ -8640,9 +8829,10 @@ def _day_first(path: Path, texts: Iterable[str]) -> bool:
     raise bad_track(path, "track_dates", wrong, sample, remedy)
 
 
-def _iso_day(text: str, day_first: bool) -> str:
+def _iso_day(text: str, order: _DayOrder) -> str:
     """A day as 2024-05-31, "" where it is none."""
-    for form in _DAY:
+    six = _SIX_DIGITS[order.six]
+    for form in (*_DAY, six):
         match = form.match(text)
         if match is not None:
             year, month, day = match.group("y", "m", "d")
@@ -8656,7 +8846,7 @@ def _iso_day(text: str, day_first: bool) -> str:
     if match is None:
         return ""
     one, other, year = match.groups()
-    day, month = (one, other) if day_first else (other, one)
+    day, month = (one, other) if order.first else (other, one)
     return f"{year}-{month}-{day}"
 
 
@@ -8694,10 +8884,11 @@ def _seconds_ahead(zone: str, local: float) -> float:
 class _TableTimes:
     """The times in the rows of a table."""
 
-    def __init__(self, found: Points, day_first: bool, zone: str, digits: int) -> None:
-        self.day_first = day_first
+    def __init__(self, found: Points, order: _DayOrder, zone: str, digits: int) -> None:
+        self.order = order
         self.zone = zone  # of times that name none, "" = not known
-        self.digits = digits  # of a time of day without colons: 6 with seconds, 4 without
+        # of a time of day without colons: 6 with seconds, 4 without, 0 where it is in seconds
+        self.digits = digits
         self.times = XmlTimes(found)
 
     def seconds(self, day: str, text: str, zone: str = "") -> float:
@@ -8710,7 +8901,11 @@ class _TableTimes:
                 return round((value - _SERIAL_1970) * DAY_S, 3)
             if not day or value >= _EPOCH_FROM:
                 return _by_size(value)
-        if not zone or self.zone or _ZONED.search(text):
+            if not self.digits:
+                minutes, rest = divmod(value, 60.0)
+                text = f"{minutes // 60:02.0f}:{minutes % 60:02.0f}:{rest:09.6f}"
+        zone = zone or ("" if self.zone == "Z" else self.zone)
+        if not zone or self.zone == "Z" or _ZONED.search(text):
             return self._local(day, text)
         local = self._local(day, text + "Z")
         return local if math.isnan(local) else local - _seconds_ahead(zone, local)
@@ -8720,7 +8915,9 @@ class _TableTimes:
         words = _IN_WORDS.match(text)
         if words is not None:
             name, of_month, clock, zone, year = words.groups("")
-            return self._iso(_iso_day(f"{of_month} {name} {year}", True), clock + (zone or "Z"))
+            return self._iso(
+                _iso_day(f"{of_month} {name} {year}", self.order), clock + (zone or "Z")
+            )
         compact = _COMPACT.match(text)
         if compact is not None:
             year, month, of_month, hour, minute, second, rest = compact.groups()
@@ -8728,7 +8925,7 @@ class _TableTimes:
         if not day or re.match(r"\d+[-/.]\d+[-/.]", text):  # a whole time in one cell
             day, _, text = re.sub(r"(?<=\d)T(?=\d)", " ", text, count=1).partition(" ")
         text = _CLOCK_DIGITS.sub(lambda match: match.group().zfill(self.digits), text.strip())
-        return self._iso(_iso_day(day.strip(" ,"), self.day_first), text)
+        return self._iso(_iso_day(day.strip(" ,"), self.order), text)
 
     def _iso(self, day: str, text: str) -> float:
         """Seconds UTC of a day and a time of day with or without a zone."""
@@ -8741,13 +8938,9 @@ class _TableTimes:
         year, month, of_month = day.split("-")
         date = f"{int(year):04d}-{int(month):02d}-{int(of_month):02d}"
         clock = f"{int(hour):02d}:{minute}:{second or '00'}{part.replace(',', '.')}"
-        zone = zone.strip().replace("UTC", "Z").replace("GMT", "Z") or self.zone
+        zone = zone.strip().replace("UTC", "Z").replace("GMT", "Z")
+        zone = zone or ("Z" if self.zone == "Z" else "")
         return self.times.seconds(f"{date}T{clock}{zone}")
-
-
-def _cell(cells: Sequence[str], place: Optional[int]) -> str:
-    """A cell of a row, "" where there is none; its begin, where it is longer than any value."""
-    return cells[place][:_CELL].strip() if place is not None and place < len(cells) else ""
 
 
 def _sided(text: str, side: str, letters: str, limit: float) -> Optional[float]:
@@ -8761,35 +8954,46 @@ def _sided(text: str, side: str, letters: str, limit: float) -> Optional[float]:
         written = coordinate(text, side, letters, limit)
         return math.nan if written is None else written
     letter = (match.group(1) or match.group(3) or side[:1]).upper()
-    if letter not in ("", "N", "S", "E", "W"):
-        return math.nan  # in a language in which nobody knows what it means
+    if letter not in ("", *letters):
+        return math.nan  # of the other axis, or in a language in which nobody knows what it means
+    if letter == letters[0] and match.group(2).startswith("-"):
+        return math.nan  # minus, and north or east
     return by_side(match.group(2), letter)
 
 
 def _row_place(
-    cells: Sequence[str], layout: _Layout
+    cells: Sequence[str], layout: Layout
 ) -> Tuple[Optional[float], Optional[float], Optional[float]]:
     """Latitude, longitude and altitude of a row."""
-    lat = _sided(_cell(cells, layout.lat), _cell(cells, layout.ns), "NS", 90.0)
-    lon = _sided(_cell(cells, layout.lon), _cell(cells, layout.ew), "EW", 180.0)
-    text = _cell(cells, layout.alt)
-    if "." in _cell(cells, layout.lat):  # so a comma in a number is none of decimals
+    lat = _sided(cell_of(cells, layout.lat), cell_of(cells, layout.ns), "NS", 90.0)
+    lon = _sided(cell_of(cells, layout.lon), cell_of(cells, layout.ew), "EW", 180.0)
+    text = cell_of(cells, layout.alt)
+    if "." in cell_of(cells, layout.lat):  # so a comma in a number is none of decimals
         text = _GROUPED.sub(lambda number: number.group().replace(",", ""), text)
     match = _QUANTITY.match(text)
     alt = decimal(match.group(1).replace(",", ".") if match else text)
-    feet = layout.feet or match is not None and match.group(2).startswith("f")
-    return lat, lon, alt * FOOT if feet and alt is not None else alt
+    unit = FOOT if match is not None and match.group(2).startswith("f") else layout.metres
+    return lat, lon, None if alt is None else alt * unit
 
 
-def _begins_table(cells: Iterable[str]) -> bool:
-    """Whether a row of cells has the headings of a track."""
-    return set(map(role_of, cells)).issuperset(_PLACE_ROLES)
+def _receiver_flaw(cells: Sequence[str], layout: Layout) -> str:
+    """Why a row is not used by what its receiver says of it; "" if it is."""
+    fix, status = cell_of(cells, layout.fix).lower(), cell_of(cells, layout.status).lower()
+    if fix in _NO_FIX_WORDS or status in _NO_FIX_STATUS:
+        return NO_FIX
+    satellites, dop = (decimal(cell_of(cells, place)) for place in (layout.sats, layout.dop))
+    return reception_flaw(satellites, [dop])
+
+
+def _time_cell(cells: Sequence[str], place: Optional[int]) -> str:
+    """A cell of a day or a time; the day comes first."""
+    return _CLOCK_FIRST.sub(r"\2 \1", cell_of(cells, place))
 
 
 def _headings_at(table: Sequence[TableRow]) -> int:
     """The index of the row of headings, which may have remarks before it."""
     rows = enumerate(table[:REMARKS])
-    return next((number for number, row in rows if _begins_table(row.cells)), 0)
+    return next((number for number, row in rows if begins_table(row.cells)), 0)
 
 
 def _mark_of(text: str) -> str:
@@ -8797,60 +9001,53 @@ def _mark_of(text: str) -> str:
     lines = (line for line in io.StringIO(text, newline=None) if line.strip())
     first = list(itertools.islice(lines, REMARKS))
     marks = [separator_of(line) for line in first]
-    headings = (
-        mark for line, mark in zip(first, marks) if mark and _begins_table(line.split(mark))
-    )
+    headings = (mark for line, mark in zip(first, marks) if mark and begins_table(line.split(mark)))
     return next(headings, marks[0] if marks else "") or ","
 
 
-def _add_row(cells: Sequence[str], layout: _Layout, times: _TableTimes, found: Points) -> None:
+def _add_row(cells: Sequence[str], layout: Layout, times: _TableTimes, found: Points) -> None:
     """Keep the point in a row."""
-    day, text = _cell(cells, layout.date), _cell(cells, layout.time)
+    day, text = _time_cell(cells, layout.date), _time_cell(cells, layout.time)
     lat, lon, alt = _row_place(cells, layout)
+    flaw = _receiver_flaw(cells, layout)
     if any(cell.strip() for cell in cells[layout.columns :]):
         found.drop(_TOO_WIDE)
     elif lat is None and lon is None:
         found.drop(PLACELESS)
-    elif _cell(cells, layout.fix).lower() in _NO_FIX_WORDS:
-        found.drop(NO_FIX)
+    elif flaw:
+        found.drop(flaw)
     elif layout.date is None and re.match(r"\d{1,2}:\d\d", text):
         found.drop(DATELESS)
     else:
         if math.isnan(lat or 0.0) or math.isnan(lon or 0.0):
-            found.note_place(f"{_cell(cells, layout.lat)}, {_cell(cells, layout.lon)}")
-        zone = _cell(cells, layout.offset)
-        course = decimal(_cell(cells, layout.course).replace(",", "."))
+            found.note_place(f"{cell_of(cells, layout.lat)}, {cell_of(cells, layout.lon)}")
+        zone = cell_of(cells, layout.offset)
+        course = decimal(cell_of(cells, layout.course).replace(",", "."))
+        course = None if course is None else course * layout.degrees
         when = times.seconds(day, text, zone)
+        milli = decimal(cell_of(cells, layout.milli))
+        if milli is not None and 0 < milli < 1000 and not when % 1:
+            when += milli / 1000
         found.add_timed(when, day + text + zone, (lat, lon, alt), course)
 
 
-# what a column of N and S, or E and W, may be called, beside the names among the headings
-_SIDE_WORDS = re.compile(
-    r"\W*(?:(?:gps)?\W*(?:lat|lon|lng)\w*\W*)?(?:dir(?:ection)?|hem\w*|ref\w*|side|ind\w*)?\W*$",
-    re.IGNORECASE,
-)
+def _digits_of(clocks: Sequence[str], dated: bool) -> int:
+    """How many digits a time of day without colons has, as _TableTimes has it; dated: whether there
+    is a day beside it.
+    """
+    counts = [float(clock) for clock in clocks if re.match(r"\d{1,5}(?:\.\d*)?$", clock)]
+    odd = any(count % 100 >= 60 or count // 100 % 100 >= 60 for count in counts)
+    if dated and odd and max(counts) < DAY_S:
+        return 0
+    return 6 if any(re.match(r"\d{5,6}(?:\.\d*)?Z?$", clock) for clock in clocks) else 4
 
 
-def _lettered(
-    table: Sequence[TableRow], layout: _Layout, place: int, letters: str
-) -> Optional[int]:
-    """The column of one of two letters beside that of a coordinate, however it is called."""
-    headings, rows = table[0].cells, table[1:]
-    taken = {layout.lat, layout.lon, layout.time, layout.date, layout.alt, layout.fix}
-    for beside in (place + 1, place - 1):
-        if beside not in taken and 0 <= beside < len(headings):
-            cells = {_cell(row.cells, beside) for row in rows[:_LOOKED_AT]}
-            good = cells and cells <= {*letters, *letters.lower()}
-            if good and _SIDE_WORDS.match(headings[beside]):
-                return beside
-    return None
-
-
-def _with_letters(layout: _Layout, table: Sequence[TableRow]) -> _Layout:
-    """A layout with the columns of N and S, E and W that only their cells tell."""
-    ns = _lettered(table, layout, layout.lat, "NS") if layout.ns is None else layout.ns
-    ew = _lettered(table, layout, layout.lon, "EW") if layout.ew is None else layout.ew
-    return layout._replace(ns=ns, ew=ew)
+def _is_zone(texts: Iterable[str]) -> bool:
+    """Whether the cells of a column that is called offset may be zones: one alone, or with signs or
+    colons.
+    """
+    told = set(filter(None, texts))
+    return len(told) == 1 or all(re.match(r"[-+]|.*:", text) for text in told)
 
 
 _PARTS_OF_TIMES = ("year", "month", "day", "hour", "minute", "second")
@@ -8867,7 +9064,7 @@ def _with_days(table: List[TableRow]) -> List[TableRow]:
     places = [names.index(part) for part in _PARTS_OF_TIMES if part in names]
     rows = [table[head]._replace(cells=["datetime", *_cells_but(table[head].cells, places)])]
     for row in table[head + 1 :]:
-        parts = [_cell(row.cells, place) for place in places]
+        parts = [cell_of(row.cells, place) for place in places]
         when = "-".join(parts[:3]) + " " + ":".join(part.zfill(2) for part in parts[3:])
         rows.append(row._replace(cells=[when, *_cells_but(row.cells, places)]))
     return rows
@@ -8883,18 +9080,35 @@ def read_csv(source: Source) -> Track:
     text = table_text(source.path)[1]
     table = _with_days(rows_of(text, _mark_of(text)))
     if not table:
-        raise _no_columns(source.path, [], ["latitude", "longitude", "time"])
+        raise no_columns(source.path, [], ["latitude", "longitude", "time"])
     head = _headings_at(table)
     rows, found = table[head + 1 :], Points(source.path, "CSV")
-    layout = _with_letters(_layout(source.path, table[head].cells), table[head:])
-    whole = layout.time if layout.date is None else layout.date
-    days = (_cell(row.cells, whole) for row in rows)
-    clocks = (_cell(row.cells, layout.time) for row in rows[:_LOOKED_AT])
-    digits = 6 if any(re.match(r"\d{5,6}(?:\.\d*)?Z?$", clock) for clock in clocks) else 4
-    times = _TableTimes(found, _day_first(source.path, days), layout.zone, digits)
+    headings = table[head].cells
+    layout = with_letters(layout_of(source.path, headings), table[head:])
+    offset = layout.offset
+    if offset is not None and headings[offset].strip().lower() == "offset":
+        if not _is_zone(cell_of(row.cells, offset) for row in rows[:LOOKED_AT]):
+            layout = layout._replace(offset=None)
+    times = _times_of(rows, headings, layout, found)
     for row in rows:
         _add_row(row.cells, layout, times, found)
+    if found.dropped.get(NO_SATELLITES) and not any(found.segments):
+        layout, found.dropped = layout._replace(sats=None), {}  # of a logger that writes 0
+        for row in rows:
+            _add_row(row.cells, layout, times, found)
     return found.track()
+
+
+def _times_of(
+    rows: Sequence[TableRow], headings: Sequence[str], layout: Layout, found: Points
+) -> _TableTimes:
+    """What reads the times of a table."""
+    whole = layout.time if layout.date is None else layout.date
+    days = [_time_cell(row.cells, whole) for row in rows]
+    clocks = [cell_of(row.cells, layout.time) for row in rows[:LOOKED_AT]]
+    order = _day_order(found, headings[whole or 0], days)
+    digits = _digits_of(clocks, layout.date is not None)
+    return _TableTimes(found, order, layout.zone, digits)
 
 
 # ---- GoPro --------------------------------------------------------------------------------------
@@ -10000,6 +10214,19 @@ def _path_stamps(path: str) -> List[object]:
 
 def _plain_stamp(path: str) -> List[Tuple[str, int]]:
     return sorted(stamp_by(os.stat(path))._asdict().items())
+
+
+def say_flaws(name: str, track: Track, notes: Notes) -> None:
+    """Say which points of a track were left out, and where it has holes."""
+    for reason, count in sorted(track.dropped.items()):
+        notes.say(f"track {name}: {plural(count, 'point')} left out: {reason}")
+    gaps = [b.time - a.time for part in track.segments() for a, b in zip(part, part[1:])]
+    holes = [gap for gap in gaps if gap > HOLE_S]
+    if holes:
+        notes.say(
+            f"track {name}: {plural(len(holes), 'hole')} of more than {HOLE_S:.0f} s, the longest "
+            f"of {max(holes):.0f} s; --max_gap keeps images in them from getting a position"
+        )
 
 
 # ---- Movie facts --------------------------------------------------------------------------------
@@ -11824,7 +12051,7 @@ Errors = List[Tuple[float, float]]  # time by a clock, seconds that it is ahead 
 def sync_point_of(text: str) -> Tuple[str, float]:
     """(image name, seconds UTC) of TIME@IMAGE; raises UsageError."""
     when, at, name = text.partition("@")
-    seconds = parse_time(when) if at and name else None
+    seconds = strict_time(when) if at and name else None
     if seconds is None:
         wrong, example = "a sync point is TIME@IMAGE", "2024-05-06T07:08:09Z@IMG_0001.JPG"
         raise UsageError("bad_sync_point", wrong, value=text, remedy=f"for example {example}")
@@ -11970,8 +12197,10 @@ def settled(
             told = _zoned(group, track, clockwork, notes) if known is None else group
             if known is not None:
                 told = [corrected(m, known, SYNC_ZONE) if has_own_clock(m) else m for m in group]
-            parts.extend(_settle_times(_by_time(told), clockwork, notes))
-        timed.extend(_started(_by_time(parts), track, clockwork))
+            parts.extend(
+                _started(_settle_times(_by_time(told), clockwork, notes), track, clockwork)
+            )
+        timed.extend(_by_time(parts))
     return timed
 
 
@@ -12113,8 +12342,8 @@ def _say_disorder(group: List[Moment], notes: Notes) -> None:
 
 
 def _started(timed: List[Moment], track: Optional[Track], clockwork: Clockwork) -> List[Moment]:
-    """The images of one folder, in order of time; with --use_gps_start_time from the track's first
-    point on.
+    """The images of one camera in a folder, in order of time; with --use_gps_start_time from the
+    track's first point on.
     """
     if not clockwork.start or track is None or not timed:
         return timed
@@ -12122,11 +12351,25 @@ def _started(timed: List[Moment], track: Optional[Track], clockwork: Clockwork) 
     return [moment._replace(time=moment.time + shift) for moment in timed]
 
 
+def _parts_ahead(timed: Sequence[Moment], clockwork: Clockwork) -> List[float]:
+    """Seconds that each image's own clock is ahead of its time, but for whole minutes, as of zones,
+    and whole seconds that all have in common: by them a whole second of that clock is one again.
+    """
+    own = [moment_of(one.image, clockwork._replace(ahead=0.0)) for one in timed]
+    aheads = [clock.time - one.time if clock else 0.0 for clock, one in zip(own, timed)]
+    first = aheads[0] if aheads else 0.0
+    parts = [ahead - 60.0 * round((ahead - first) / 60.0) - round(first) for ahead in aheads]
+    return [round(part, 6) for part in parts]
+
+
 def _settle_times(timed: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
     """The images of one camera in a folder, in order of time, with sub-seconds and ties settled."""
     times = [moment.time for moment in timed]
     if clockwork.interval:
-        times, wrong = spread_subseconds(times, clockwork.interval)
+        aheads = _parts_ahead(timed, clockwork)
+        clocks = [when + ahead for when, ahead in zip(times, aheads)]
+        clocks, wrong = spread_subseconds(clocks, clockwork.interval)
+        times = [clock - ahead for clock, ahead in zip(clocks, aheads)]
         if wrong is not None:
             notes.say(
                 f"{timed[wrong].image.path} contradicts --sub_second_interval "
@@ -12218,6 +12461,9 @@ def in_this_era(track: Track, first: float, last: float, what: str, notes: Notes
     they began anew.
     """
     slack = OFFSETS_IN_USE[-1]  # the zone of those times may not be known yet
+    parts = list(track.segments())
+    if len(parts) > 1 and track.zero is None:
+        track = _segments_in_this_era(track, parts, (first - slack, last + slack), notes)
     moments = [fix.time for fix in track.points]
     if bisect.bisect_left(moments, first - slack) < bisect.bisect_right(moments, last + slack):
         return track  # it meets them as it is
@@ -12231,7 +12477,38 @@ def in_this_era(track: Track, first: float, last: float, what: str, notes: Notes
                 f"bits; it is taken {apart} weeks {moved}"
             )
             return moved_by(track, eras * ERA_S)
+    since_1980 = gps_to_utc(moments[0]) - moments[0]
+    if moments[0] + since_1980 - slack <= first and last <= moments[-1] + since_1980 + slack:
+        notes.say(f"the times of the track count from 1980, as those of GPS do, to meet {what}")
+        return moved_by(track, since_1980)
     return track
+
+
+def _segments_in_this_era(
+    track: Track, parts: Sequence[List[Fix]], times: Tuple[float, float], notes: Notes
+) -> Track:
+    """A track of several segments or files, those of them 1024 weeks later by which alone they are
+    between two times.
+    """
+    moved = [ERA_S if _is_between(part, times, ERA_S) else 0.0 for part in parts]
+    moved = [0.0 if _is_between(part, times) else by for part, by in zip(parts, moved)]
+    if not any(moved) or all(moved):
+        return track
+    notes.say(
+        f"{sum(map(bool, moved))} of {len(parts)} parts of the track are 1024 weeks before the "
+        "others: the receiver counts weeks with ten bits; they are taken 1024 weeks later"
+    )
+    pieces = [
+        (number, [fix._replace(time=fix.time + by) for fix in part])
+        for number, (part, by) in enumerate(zip(parts, moved))
+    ]
+    points, starts = merged(pieces, 0.0)
+    return track._replace(points=points, starts=starts)
+
+
+def _is_between(part: Sequence[Fix], times: Tuple[float, float], later: float = 0.0) -> bool:
+    """Whether a part of a track is between two times when it is so many seconds later."""
+    return part[0].time + later <= times[1] and times[0] <= part[-1].time + later
 
 
 def _in_another_year(seconds: float, years: int) -> float:
@@ -14093,15 +14370,7 @@ def _say_track(name: str, track: Track, notes: Notes) -> None:
         notes.say(line)
     first, last = format_time(points[0].time), format_time(points[-1].time)
     notes.say(f"track {name}: {len(points)} points, {first} to {last} UTC, clock {track.clock}")
-    for reason, count in sorted(track.dropped.items()):
-        notes.say(f"track {name}: {plural(count, 'point')} left out: {reason}")
-    gaps = [b.time - a.time for part in track.segments() for a, b in zip(part, part[1:])]
-    holes = [gap for gap in gaps if gap > HOLE_S]
-    if holes:
-        notes.say(
-            f"track {name}: {len(holes)} holes of more than {HOLE_S:.0f} s, the longest of "
-            f"{max(holes):.0f} s; --max_gap keeps images in them from getting a position"
-        )
+    say_flaws(name, track, notes)
 
 
 def say_apart(folders: Iterable[str], notes: Notes) -> None:
@@ -16236,7 +16505,7 @@ class Timer(NamedTuple):
         mine, zone = self.tracks.get(footage.path), self.geotagging.clockwork.zone
         if mine is None:
             return None, False
-        track = without_wild(mine.track, self.geotagging.max_speed)
+        track = with_courses(without_wild(mine.track, self.geotagging.max_speed))
         local = at_video(track, first) if track.clock == CAMERA_CLOCK else None
         ahead = 0.0 if local is None else zone_between(local, footage.created)
         if ahead and (zone is None or zone_offset(zone, local or 0.0) == ahead):
@@ -16250,8 +16519,10 @@ class Timer(NamedTuple):
             end, name = created + (footage.duration or 0.0), os.path.basename(footage.path)
             track = in_this_era(track, created, end, name, self.notes)
         used = any(guide.track is None for guide in self.guides)
-        for line in track.notes if used else ():
-            self.notes.say(line)
+        if used:
+            for line in track.notes:
+                self.notes.say(line)
+            say_flaws(os.path.basename(footage.path), track, self.notes)
         return track, bool(mine.side)
 
     def _pace(
