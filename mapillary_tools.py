@@ -3145,7 +3145,7 @@ def _why_a_leftover(name: str) -> str:
     return SKIP_BACKUP if inner != name and kind_of(inner) in _PICTURES_AND_VIDEOS else ""
 
 
-def _why_left_alone(name: str, unseen: bool) -> str:
+def why_left_alone(name: str, unseen: bool) -> str:
     """Why a file that is no image for us, or that Windows hides, is left alone, of what looks like
     a picture or a video; "" for others.
     """
@@ -3206,7 +3206,7 @@ def look_below(
             if is_image_name(name) and not unseen:
                 found.images.append(path)
                 continue
-            reason = _why_left_alone(name, unseen)
+            reason = why_left_alone(name, unseen)
             if reason:
                 found.others.setdefault(reason, []).append(path)
     if not found.images and not (videos and found.videos):
@@ -14765,10 +14765,13 @@ def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: b
         if place is None:
             continue
         path = place.journal.log_path(image.path.name)
+        wanted = verbose or outcome is not None and outcome.status == "failed"
+        if any(map(os.path.islink, (os.path.dirname(path), path))):
+            continue  # it may lead to somebody's files
         if image.is_excluded:
             with contextlib.suppress(OSError):
                 remove_file(path)  # it may tell where the image is
-        if not verbose and (outcome is None or outcome.status != "failed"):
+        if not wanted:
             continue
         # a log is a courtesy: a full disk has been said
         with contextlib.suppress(OSError, ToolError):
@@ -16102,7 +16105,9 @@ def frame_times(folder: str) -> List[int]:
 
 
 def clear_folder(folder: str) -> None:
-    """Remove a temporary folder of ours."""
+    """Remove a temporary folder of ours; nothing where a link is in its place."""
+    if os.path.islink(folder):
+        return
     for place, _, files in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             for name in files:
@@ -16633,6 +16638,10 @@ def _is_as_left(image: Image, path: str) -> bool:
     return False
 
 
+_WORK_PREFIX = "sampling-"
+_WORK_FOLDER = re.compile(_WORK_PREFIX + r"[a-z0-9_]{8}\Z")  # as tempfile names them
+
+
 class SampleRecord:
     """What sampling wrote into a folder whose journal is open, whose lock keeps a second run away.
 
@@ -16646,7 +16655,7 @@ class SampleRecord:
             if not journal.samplings():
                 journal.append(old_samplings(journal.state))
             for name in os.listdir(journal.state):
-                if name.startswith("sampling-"):
+                if _WORK_FOLDER.match(name):
                     clear_folder(os.path.join(journal.state, name))
         except OSError as error:
             raise os_problem(journal.state, error) from error
@@ -16656,7 +16665,7 @@ class SampleRecord:
         import tempfile
 
         try:
-            return tempfile.mkdtemp(prefix="sampling-", dir=self.journal.state)
+            return tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=self.journal.state)
         except OSError as error:
             raise os_problem(self.journal.state, error) from error
 
@@ -20440,17 +20449,37 @@ def _standings_below(
     empty = True
     for folder, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
         folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
+        if STAND_IN_FILE in files:
+            folders[:] = []
+            continue
         found = _settled_standings(folder, files, top) if brief and not areas else None
         found = found or _standings_in(folder, files, top, service)
+        others = _left_alone(folder, files)
         if found is not None:
             empty = False
             outside = (_not_in(areas, one) for one in found.images) if areas else found.images
-            yield found._replace(images=outside)
+            yield found._replace(images=itertools.chain(outside, others))
+        elif others:
+            yield Standings(Journal(folder, write=False), iter(others), None)
     if empty:
         wrong = "holds no images and no journal"
         if trouble:
             raise NotFound(**trouble[0]._asdict())
         raise NotFound("no_images", wrong, file=top, remedy="check --import_path")
+
+
+def _left_alone(folder: str, files: Sequence[str]) -> List[Standing]:
+    """What lies in a folder that looks like a picture and takes no part, as a run counts it."""
+    found = []
+    for name in sorted(files, key=natural_key):
+        path = Path(folder, name)
+        unseen = is_out_of_sight(path)
+        if is_video_name(name) or is_image_name(name) and not unseen:
+            continue
+        reason = why_left_alone(name, unseen)
+        if reason:
+            found.append(Standing(Image(path), Outcome("skipped", reason)))
+    return found
 
 
 def _not_in(areas: Sequence[Area], standing: Standing) -> Standing:
@@ -20497,6 +20526,9 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
         journal.__enter__()
     except BadJournal as error:
         problem = error.problem
+    earlier: Callable[[str], bool] = lambda name: False  # noqa: E731
+    with contextlib.suppress(BadJournal):
+        earlier = old_uploads(folder, top)
     sent = [name_key(one.image) for one in journal.all_sent() if one.service == service]
     known = {key: key for key in [*journal.names(), *journal.clips(), *sent]}
     here = [name for name in files if is_image_name(name) or is_video_name(name)]
@@ -20504,8 +20536,11 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
     if not known:
         return None
     names, there = sorted(known.values(), key=natural_key), set(map(name_key, here))
-    told = _each_standing(journal, names, service, problem, old_uploads(folder, top))
-    images = (one if name_key(one.image.path.name) in there else _without_file(one) for one in told)
+    told = _each_standing(journal, names, service, problem, earlier)
+    images = (
+        _if_unchanged(one) if name_key(one.image.path.name) in there else _without_file(one)
+        for one in told
+    )
     return Standings(journal, images, problem)
 
 
@@ -20524,6 +20559,21 @@ def _each_standing(
             yield standing_of(journal, service, image, problem, earlier(name))
         else:
             yield _standing_of_video(journal, service, Path(journal.folder, name), clip)
+
+
+_CHANGED_SINCE = Problem("changed", "was changed since it was processed", remedy="process again")
+
+
+def _if_unchanged(standing: Standing) -> Standing:
+    """An image that is in its folder; where it was sent, and its file is another since, it is not
+    what the service has.
+    """
+    image = standing.image
+    if standing.word not in ("uploaded", SKIP_OUTDATED) or is_video_name(image.path.name):
+        return standing
+    if image.found is None or stamp_of(image.path) in (last_seen(image), NO_STAMP):
+        return standing
+    return standing._replace(outcome=Outcome("skipped", SKIP_UNPROCESSED, _CHANGED_SINCE))
 
 
 def _without_file(standing: Standing) -> Standing:
@@ -20584,8 +20634,7 @@ def _standing_of_video(journal: Journal, service: str, path: Path, clip: Clip) -
     image = _image_of_video(path, clip)
     sent = journal.sent(service, path.name)
     if stamp_of(path) not in (clip.stamp, NO_STAMP):
-        changed = Problem("changed", "was changed since it was processed", remedy="process again")
-        return Standing(image, Outcome("skipped", SKIP_UNPROCESSED, changed))
+        return Standing(image, Outcome("skipped", SKIP_UNPROCESSED, _CHANGED_SINCE))
     if sent is not None and sent.arrived and sent.photo == clip.id:
         outdated = Outcome("skipped", SKIP_OUTDATED)
         return Standing(image, outdated if sent.fix != clip.track else None)
@@ -20744,7 +20793,7 @@ def journal_status(options: Options) -> Report:
     sent = report.done + len(report.skipped.get(SKIP_OUTDATED, ()))
     report.told.next = figures.next(options, SKIP_WAITING in report.skipped)
     report.told.facts.update(
-        safe_to_delete=sent == report.found and figures.all_finished,
+        safe_to_delete=sent == report.found and figures.all_finished and not report.trouble,
         sequences=figures.sequences,
         service=service,
         reasons=reasons,
@@ -22145,9 +22194,10 @@ def _is_meant(wanted: str, path: Path) -> bool:
 
 def _as_it_is(standing: Standing) -> Standing:
     """An image of which the journal knows nothing, as its file has it."""
-    if standing.image.found is not None:
+    path, outcome = standing.image.path, standing.outcome
+    left = outcome is not None and outcome.reason != SKIP_UNPROCESSED
+    if standing.image.found is not None or left and outcome is not None:
         return standing
-    path = standing.image.path
     try:
         return standing._replace(image=image_of(path, read_found(path)))
     except ToolError as error:
@@ -22244,7 +22294,8 @@ def _as_geojson(rows: Sequence[Exported], tops: Sequence[str]) -> str:
         line = [[round(one.fix.lon, 7), round(one.fix.lat, 7)] for one in part]
         if len(line) > 1:
             features.append(_feature("LineString", line, {"sequence": identity}))
-    return json.dumps({"type": "FeatureCollection", "features": features}, indent=1) + "\n"
+    whole = {"creator": "mapillary_tools", "type": "FeatureCollection", "features": features}
+    return json.dumps(whole, indent=1) + "\n"
 
 
 def _feature(kind: str, where: object, properties: Dict[str, object]) -> Dict[str, object]:
@@ -22332,10 +22383,17 @@ def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exporte
     return rows
 
 
-def _write_export(text: str, path: str) -> None:
+_SIGNS = {  # how an export begins, whatever is in it; a table with its first line
+    "geojson": '{\n "creator": "mapillary_tools",',
+    "gpx": GPX_BEGIN[:80],
+    "json": '[\n {\n  "MAPCaptureTime": "',
+}
+
+
+def _write_export(text: str, path: str, kind: str) -> None:
     """Write an export; raises CannotWrite where another file is in its place."""
-    begin = begin_of(path)
-    if begin and not begin.startswith(text[:16].encode("utf-8")):
+    begin, sign = begin_of(path), _SIGNS.get(kind, text.partition("\n")[0])
+    if begin and begin != b"[]\n" and not begin.startswith(sign[:100].encode("utf-8")):
         wrong, remedy = "was not written by export", "choose another --output_path"
         raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
     write_atomically(path, [text.encode("utf-8", "backslashreplace")])
@@ -22361,7 +22419,7 @@ def export_images(options: Options) -> Report:
     if path == "-":
         report.told.output = text
     else:
-        _write_export(text, path)
+        _write_export(text, path, kind)
         report.told.lines.append("written to " + path)
     report.told.facts.update(output=path, sequences=len(_by_sequence(rows)))
     return report

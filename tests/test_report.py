@@ -65,14 +65,16 @@ def sent(name, service=SERVICE, status="sent", **more):
 
 
 def folder_with(folder, *rows):
-    """A folder with a journal of these rows; the image files in it are empty, so that opening one would fail."""
+    """A folder with a journal of these rows; the image files in it are no images, so that reading one would fail."""
     os.makedirs(str(folder), exist_ok=True)
     with mt.Journal(folder) as journal:
         journal.append([line(folder, row) for row in rows])
     for row in rows:
         if "image" in row:
-            with open(os.path.join(str(folder), row["image"]), "wb"):
-                pass
+            path = os.path.join(str(folder), row["image"])
+            with open(path, "wb") as stream:
+                stream.truncate(row["found"]["size"])
+            os.utime(path, (row["found"]["mtime"] / 1000,) * 2)
     return folder
 
 
