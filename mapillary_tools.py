@@ -45,6 +45,7 @@ step gives back as many images as it got.
                 Step options, Steps    what a step may be asked, what it makes of images; pure
                 Description            what all layers of an image say together
                 Plan                   from all that was gathered to the work to be done; pure
+                Known again            what is known of a file that carries our own writing
                 Gather                 all that is read
                 Settled folders        many images of which nothing has changed since a run
                 A run                  gather, plan, carry out
@@ -5164,7 +5165,7 @@ def _clocks(exif: Exif) -> Tuple[Clock, ...]:
 
 
 @functools.lru_cache(maxsize=None)
-def _tag_key(tag: int) -> str:
+def tag_key(tag: int) -> str:
     """A tag as JSON has it: the same text for all images, of which there may be many."""
     return str(tag)
 
@@ -5180,7 +5181,7 @@ def _owned_in(exif: Exif) -> Raw:
     for ifd, tags in OWNED.items():
         there = exif.get(ifd, {})
         tags = (*tags, _CAPTURED) if ifd == "0th" else tags  # written only where it was
-        kept = {_tag_key(tag): plain(there[tag]) for tag in tags if tag in there}
+        kept = {tag_key(tag): plain(there[tag]) for tag in tags if tag in there}
         if kept:
             raw[ifd] = kept
     return raw
@@ -5481,7 +5482,7 @@ def carries(found: Found, edits: Edits) -> bool:
     return True
 
 
-def _facts(raw: Mapping[str, Mapping[str, object]]) -> Found:
+def facts_in(raw: Mapping[str, Mapping[str, object]]) -> Found:
     """What the tags say that we may write."""
     exif: Exif = {}
     for ifd, tags in raw.items():
@@ -5489,48 +5490,24 @@ def _facts(raw: Mapping[str, Mapping[str, object]]) -> Found:
     return found_in(exif)
 
 
-def _retaken(known: Found, found: Found, ifd: str, tags: Iterable[int]) -> Raw:
+def retaken(known: Found, found: Found, ifd: str, tags: Iterable[int]) -> Raw:
     """The tags as they were found first, some of them as they are found now."""
     raw = {name: dict(rest) for name, rest in (known.raw or {}).items()}
     there = (found.raw or {}).get(ifd, {})
-    for key in map(_tag_key, tags):
+    for key in map(tag_key, tags):
         raw.setdefault(ifd, {}).pop(key, None)
         if key in there:
             raw[ifd][key] = there[key]
     return {name: rest for name, rest in raw.items() if rest}
 
 
-_TOLD = (  # tags of ours, and the fields of Found that they tell
+TOLD = (  # tags of ours, and the fields of Found that they tell
     ("GPS", _POSITION, ("lat", "lon", "alt")),
     ("GPS", (_DIR_REF, _DIR), ("heading", "magnetic")),
     ("GPS", (_GPS_TIME, _GPS_DATE), ("gps_time", "gps_clock")),
     ("Exif", OWNED["Exif"], ("clocks",)),
     ("0th", (_ORIENTATION,), ("orientation",)),
 )
-
-
-def _differ(a: object, b: object) -> bool:
-    """Whether two values differ by more than other ways to write one do."""
-    if isinstance(a, float) and isinstance(b, float):
-        return abs(a - b) > 2e-7
-    return a != b
-
-
-def retouched(known: Found, found: Found, edits: Edits) -> Found:
-    """What an image carried before us, and in its place what another program has put since into
-    tags that we had left as the edits say: a position, a direction, a time, an orientation.
-    """
-    left = {
-        ifd: {_tag_key(tag): plain(value) for tag, value in tags.items()}
-        for ifd, tags in exif_edits(edits).items()
-    }
-    now, ours = _facts(found.raw or {}), _facts(left)
-    for ifd, tags, fields in _TOLD:
-        if any(_differ(getattr(now, field), getattr(ours, field)) for field in fields):
-            raw = _retaken(known, found, ifd, tags)
-            told = {field: getattr(found, field) for field in fields}
-            known = known._replace(raw=raw, **told)
-    return known
 
 
 def edits_hash(edits: Edits) -> str:
@@ -6242,6 +6219,11 @@ class OwnDescription(NamedTuple):
     user: Optional[str]
     organization: Optional[str]
     time: Optional[float]  # capture, seconds UTC
+    photo: Optional[str] = None  # photo_id() of the image, of one of ours
+    lat: Optional[float] = None  # degrees
+    lon: Optional[float] = None
+    heading: Optional[float] = None  # degrees from true north
+    magnetic: Optional[float] = None  # degrees from magnetic north
 
 
 def own_description(found: Found) -> Optional[OwnDescription]:
@@ -6252,12 +6234,24 @@ def own_description(found: Found) -> Optional[OwnDescription]:
     ):
         return None
     user, organization = row.get("MAPSettingsUsername"), row.get("MAPOrganizationKey")
+    photo, headings = row.get("MAPPhotoUUID"), row.get("MAPCompassHeading")
+    headings = headings if isinstance(headings, dict) else {}
     return OwnDescription(
         str(row["MAPSequenceUUID"]) if row.get("MAPSequenceUUID") else None,
         user if isinstance(user, str) else None,
         organization if isinstance(organization, str) else None,
         _map_time(str(row["MAPCaptureTime"])),
+        photo if isinstance(photo, str) else None,
+        _finite(row["MAPLatitude"]),
+        _finite(row["MAPLongitude"]),
+        _finite(headings.get("TrueHeading")),
+        _finite(headings.get("MagneticHeading")),
     )
+
+
+def _finite(value: object) -> Optional[float]:
+    """A number of JSON; None for anything else."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 _MAP_TIME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d{1,3})\Z")
@@ -8058,24 +8052,38 @@ def _sentences(lines: Iterable[str], found: Points) -> List[_Sentence]:
 _ERA_MS = 1024 * 7 * _DAY_MS  # after which the week number of GPS begins anew
 
 
-def _agreed_days(told: List[Tuple[int, int]], found: Points) -> List[Tuple[int, int]]:
-    """(index, shift) of sentences that tell their day, with that of those around them where some
-    tell another one in between, and with the later one where the days are 1024 weeks apart.
+_Run = List[Tuple[int, int]]  # (index, shift) of sentences that tell one day
+
+
+def _is_astray(before: _Run, run: _Run, after: _Run, sentences: Sequence[_Sentence]) -> bool:
+    """Whether a few sentences tell another day than those before and behind them, while their times
+    of day go on.
+    """
+    ends = (before[-1], run[0], run[-1], after[0])
+    moments = [sentences[index].moment for index, _ in ends]
+    few = len(run) <= min(len(before), len(after))
+    return few and before[0][1] == after[0][1] and moments == sorted(moments)
+
+
+def _agreed_days(told: _Run, sentences: Sequence[_Sentence], found: Points) -> _Run:
+    """The sentences that tell their day, with that of those around them where some tell another one
+    in between, and with that of most where the days are 1024 weeks apart.
     """
     runs = [list(run) for _, run in itertools.groupby(told, key=lambda item: item[1])]
     days = [run[0][1] for run in runs]
-    for place in range(1, len(runs) - 1):
-        before, after = runs[place - 1], runs[place + 1]
-        few = len(runs[place]) <= min(len(before), len(after))
-        if few and days[place - 1] == after[0][1]:
-            days[place] = days[place - 1]
-    latest = max(days)
-    days = [latest if day == latest - _ERA_MS else day for day in days]
+    for place, (before, run, after) in enumerate(zip(runs, runs[1:], runs[2:]), 1):
+        if _is_astray(before, run, after, sentences):
+            days[place] = before[0][1]
+    counts: Dict[int, int] = {}
+    for run, day in zip(runs, days):
+        counts[day] = counts.get(day, 0) + len(run)
+    usual = max(counts, key=lambda day: (counts[day], day))
+    days = [usual if abs(day - usual) == _ERA_MS else day for day in days]
     odd = sum(len(run) for run, day in zip(runs, days) if run[0][1] != day)
     if odd:
         found.notes.append(
-            f"{found.path.name}: the date of {odd} sentences is not that of those around them, "
-            "which is taken"
+            f"{found.path.name}: the date of {plural(odd, 'sentence')} is not that of those "
+            "around, which is taken"
         )
     return [(index, day) for run, day in zip(runs, days) for index, _ in run]
 
@@ -8088,7 +8096,7 @@ def _shifts(sentences: List[_Sentence], found: Points) -> List[Tuple[int, int]]:
     surer = [(i, shift) for i, shift in told if sentences[i].good or sentences[i].kind in _DATES]
     if told:
         found.clock = sentences[(surer or told)[0][0]].kind
-        return _agreed_days(surer or told, found)
+        return _agreed_days(surer or told, sentences, found)
     stamps = [(i, s.stamp - s.moment) for i, s in enumerate(sentences) if s.stamp is not None]
     if stamps:
         found.clock = "time of day from GPS, day from the camera clock"
@@ -8532,6 +8540,7 @@ def read_srt(source: Source) -> Track:
 _HEADINGS = {  # what a column is called, without blanks, signs, units and what stands before it
     "date": (
         *("date", "day", "yyyymmdd", "utcd", "dateutc", "utcdate"),
+        *("ddmmyy", "yymmdd", "dateddmmyy", "dateyymmdd"),
         *("datum", "fecha", "data", "jour", "giorno"),
     ),
     "time": (
@@ -8564,12 +8573,13 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
         "satellitesused",
         "satsused",
     ),
-    "dop": ("hdop", "pdop", "dop"),
+    "hdop": ("hdop", "dop"),
+    "pdop": ("pdop",),
     "zone": ("utcofst", "utcoffset", "timezone", "tz", "zone", "offset"),
     "milli": ("ms", "msec", "millis", "millisecond", "milliseconds"),
 }
 _CELL = 200  # characters of a cell that are looked at: no number or time has more
-_OPTIONAL_ROLES = ("course", "ns", "ew", "zone", "fix", "status", "sats", "dop", "milli")
+_OPTIONAL_ROLES = ("course", "ns", "ew", "zone", "fix", "status", "sats", "hdop", "pdop", "milli")
 _PLACE_ROLES = ("lat", "lon")
 LOOKED_AT = 200  # rows by which a column is known
 _UNIT = re.compile(r"[(\[].*?[)\]]")
@@ -8585,7 +8595,7 @@ _METRES = {"feet": FOOT, "foot": FOOT, "ft": FOOT, "km": 1000.0, "cm": 0.01, "mm
 _DEGREES = {"rad": math.degrees(1.0), "radian": math.degrees(1.0), "radians": math.degrees(1.0)}
 _ELAPSED = ("time", "utc", "timeofday")  # headings that may be those of seconds since the begin
 _UTC_WORD = re.compile(r"utc|gmt", re.IGNORECASE)
-_ZONE_TOLD = re.compile(  # (UTC+2), UTC-05:00, [+02:00], (Europe/Berlin)
+_ZONETOLD = re.compile(  # (UTC+2), UTC-05:00, [+02:00], (Europe/Berlin)
     r"(?:UTC|GMT)\s*([-+\u2212]\s*\d{1,2}(?::?\d\d)?)(?!\d)"
     r"|[(\[]\s*([-+\u2212]\d{1,2}:?\d\d|[A-Z][a-z]+/[A-Z][A-Za-z_/]+)\s*[)\]]",
     re.IGNORECASE,
@@ -8594,7 +8604,7 @@ _ZONE_TOLD = re.compile(  # (UTC+2), UTC-05:00, [+02:00], (Europe/Berlin)
 
 def role_of(heading: str) -> str:
     """What a column of a table holds, by its heading: a key of _HEADINGS, "" for none of them."""
-    bare = _UNIT.sub("", _ZONE_TOLD.sub(" utc", heading[:_CELL]))
+    bare = _UNIT.sub("", _ZONETOLD.sub(" utc", heading[:_CELL]))
     word = re.sub(r"[^a-z0-9]", "", bare.lower())
     for name in (word, _BEFORE.sub("", word), _BEHIND.sub("", _BEFORE.sub("", word))):
         for role, names in _HEADINGS.items():
@@ -8618,7 +8628,8 @@ class Layout(NamedTuple):
     fix: Optional[int]  # whether the receiver knew its place
     status: Optional[int]  # the same, or anything else
     sats: Optional[int]  # satellites that it used
-    dop: Optional[int]  # horizontal or of the position
+    hdop: Optional[int]  # dilution of precision, horizontal
+    pdop: Optional[int]  # of the position
     milli: Optional[int]  # milliseconds beside the time
     columns: int  # how many there are
     metres: float  # in one unit of the altitude
@@ -8672,7 +8683,7 @@ def _unit_of(heading: str, units: Mapping[str, float]) -> float:
 
 def _zone_told(headings: str) -> str:
     """The zone of times by their headings: an offset, a name, "Z" for UTC; "" = not told."""
-    match = _ZONE_TOLD.search(headings)
+    match = _ZONETOLD.search(headings)
     if match is not None:
         return (match.group(1) or match.group(2)).replace("\u2212", "-")
     return "Z" if _UTC_WORD.search(headings) else ""
@@ -8687,10 +8698,13 @@ def layout_of(path: Path, headings: Sequence[str]) -> Layout:
         raise no_columns(path, headings, [name for name in needed if needed[name] is None])
     told = " ".join(headings[place] for place in (time, date) if place is not None)
     metres = 1.0 if alt is None else _unit_of(headings[alt], _METRES)
-    course, ns, ew, offset, fix, status, sats, dop, milli = map(at, _OPTIONAL_ROLES)
+    course, ns, ew, offset, fix, status, *rest = map(at, _OPTIONAL_ROLES)
+    sats, hdop, pdop, milli = rest
     degrees = 1.0 if course is None else _unit_of(headings[course], _DEGREES)
-    places = (lat, lon, time, date, alt, course, ns, ew, offset, fix, status, sats, dop, milli)
-    return Layout(*places, len(headings), metres, degrees, _zone_told(told))
+    places = (lat, lon, time, date, alt, course, ns, ew, offset, fix, status)
+    return Layout(
+        *places, sats, hdop, pdop, milli, len(headings), metres, degrees, _zone_told(told)
+    )
 
 
 def begins_table(cells: Iterable[str]) -> bool:
@@ -8766,7 +8780,8 @@ _IN_WORDS = re.compile(  # Thu Mar 04 05:01:30 GMT+00:00 2021
 )
 _EITHER_DAY = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4})(?!\d)")
 _CLOCK_FIRST = re.compile(  # 12:00:00 31/05/2024
-    r"(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?)[ ,]+(\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4})$"
+    r"(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?\s*(?:Z|[AaPp][Mm])?)[ ,]+"
+    r"(\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4})$"
 )
 _ANY_DAY = re.compile(r"\d\d[-/]\d\d[-/]\d\d(?!\d)")
 _QUANTITY = re.compile(r"([-+]?\d+(?:[.,]\d+)?)\s*((?:m|meters|metres|ft|feet)?)$")
@@ -8981,8 +8996,9 @@ def _receiver_flaw(cells: Sequence[str], layout: Layout) -> str:
     fix, status = cell_of(cells, layout.fix).lower(), cell_of(cells, layout.status).lower()
     if fix in _NO_FIX_WORDS or status in _NO_FIX_STATUS:
         return NO_FIX
-    satellites, dop = (decimal(cell_of(cells, place)) for place in (layout.sats, layout.dop))
-    return reception_flaw(satellites, [dop])
+    told = (layout.sats, layout.hdop, layout.pdop)
+    satellites, *dops = (decimal(cell_of(cells, place)) for place in told)
+    return reception_flaw(satellites, dops)
 
 
 def _time_cell(cells: Sequence[str], place: Optional[int]) -> str:
@@ -12367,7 +12383,7 @@ def _settle_times(timed: List[Moment], clockwork: Clockwork, notes: Notes) -> Li
     times = [moment.time for moment in timed]
     if clockwork.interval:
         aheads = _parts_ahead(timed, clockwork)
-        clocks = [when + ahead for when, ahead in zip(times, aheads)]
+        clocks = [round(when + ahead, 3) for when, ahead in zip(times, aheads)]
         clocks, wrong = spread_subseconds(clocks, clockwork.interval)
         times = [clock - ahead for clock, ahead in zip(clocks, aheads)]
         if wrong is not None:
@@ -13929,6 +13945,180 @@ def _synced(images: Sequence[Image], course: Course) -> Synced:
     return sync_errors(without_areas(bare, course), clockwork)
 
 
+# ---- Known again --------------------------------------------------------------------------------
+# Here: what is known of an image whose file was read, where it carries our own writing.
+# Not here: reading files, and which images are read.
+
+_NEAR_DEGREES = 2e-6  # within which a coordinate is that of a description
+_NEAR_HEADING = 0.002  # degrees
+
+
+def _differ(a: object, b: object) -> bool:
+    """Whether two values differ by more than other ways to write one do."""
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) > 2e-7
+    return a != b
+
+
+def retouched(known: Found, found: Found, edits: Edits) -> Found:
+    """What an image carried before us, and in its place what another program has put since into
+    tags that we had left as the edits say: a position, a direction, a time, an orientation.
+    """
+    left = {
+        ifd: {tag_key(tag): plain(value) for tag, value in tags.items()}
+        for ifd, tags in exif_edits(edits).items()
+    }
+    now, ours = facts_in(found.raw or {}), facts_in(left)
+    for ifd, tags, fields in TOLD:
+        if any(_differ(getattr(now, field), getattr(ours, field)) for field in fields):
+            known = _as_now(known, found, ifd, tags, fields)
+    return known
+
+
+def retouched_since(known: Found, found: Found, told: OwnDescription) -> Found:
+    """The same where only the description in the file tells what we had left: its position and its
+    direction.
+    """
+    now, (position, direction, *_) = facts_in(found.raw or {}), TOLD
+    pairs = ((now.lat, told.lat), (now.lon, told.lon))
+    if not all(_is_near(there, left, _NEAR_DEGREES) for there, left in pairs):
+        known = _as_now(known, found, *position)
+    pairs = ((now.heading, told.heading), (now.magnetic, told.magnetic))
+    if not all(_is_near(there, left, _NEAR_HEADING) for there, left in pairs):
+        known = _as_now(known, found, *direction)
+    return known
+
+
+def _as_now(
+    known: Found, found: Found, ifd: str, tags: Tuple[int, ...], fields: Tuple[str, ...]
+) -> Found:
+    """What an image carried before us, some tags as they are found now."""
+    raw = retaken(known, found, ifd, tags)
+    return known._replace(raw=raw, **{name: getattr(found, name) for name in fields})
+
+
+def _is_near(there: Optional[float], left: Optional[float], nearness: float) -> bool:
+    """Whether a coordinate or a heading is what we left, as a description rounds it, or none."""
+    return there is None or left is not None and abs(there - left) <= nearness
+
+
+def as_read(path: Path, known: Optional[Image], found: Found, config: Configuration) -> Image:
+    """The image in a file that was read: known again if what it carries is our own writing, else as
+    found now.
+    """
+    if found.error is not None:
+        if found.error.code == UNREADABLE:
+            return fail_now(Image(path), found.error)  # the medium, not the photo: tried again
+        if known is not None and known.found is not None and known.found.error is None:
+            return fail_now(Image(path), found.error)  # it may be whole again later
+        return Image(path, found)
+    if known is None or known.found is None:
+        return image_of(path, found)
+    known = known._replace(path=path, capture=capture_time(known.found, path.name))
+    ours, before = _as_written(known, found, config), known.found or NOTHING_FOUND
+    if ours is not None:
+        known = _with_its_growth(known, ours)
+        touched = _touched_since(known, found, config)
+        if touched is not None:
+            return touched
+        return _written_before(known, ours)
+    if before == found._replace(mtime=before.mtime):  # only its time is another
+        return known._replace(written=Written(*found.stamp, digest=found.digest))
+    same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
+    return image_of(path, found, known.given if same else None)
+
+
+def _touched_since(known: Image, found: Found, config: Configuration) -> Optional[Image]:
+    """An image whose description is as we wrote it, and whose position, direction or time is not:
+    somebody has put that right, so it counts, and not what was given before. None for any other.
+    """
+    before, written, given = known.found, known.written, known.given
+    if before is None or written is None or found.digest == written.digest:
+        return None
+    now = _with_edits_of_others(known, before, found, config)
+    if now == before:
+        return None
+    if given is not None and (now.lat, now.lon, now.alt) != (before.lat, before.lon, before.alt):
+        given = given._replace(lat=None, lon=None, alt=None, filled=None)
+    if given is not None and now.heading != before.heading:
+        given = given._replace(heading=None, turn=None)
+    if given is not None and (now.clocks, now.gps_time) != (before.clocks, before.gps_time):
+        given = given._replace(time=None, later=None)
+    now = now._replace(size=before.size + found.size - written.size)
+    image = image_of(known.path, now, given)
+    return image._replace(written=Written(*found.stamp, digest=found.digest))
+
+
+def _with_edits_of_others(
+    known: Image, before: Found, found: Found, config: Configuration
+) -> Found:
+    """What an image carried before us, with what another program has put right in it since."""
+    if _is_planned(known, found, config):
+        return retouched(before, found, edits_of(known, _secret_of(known, config)))
+    told = _of_this(known, found)
+    return before if told is None else retouched_since(before, found, told)
+
+
+def _secret_of(known: Image, config: Configuration) -> Optional[str]:
+    """The secret with which the description of an image is signed; None = it is not."""
+    signed = known.described is not None and known.described.master
+    return config.secret() if signed else None
+
+
+def _is_planned(known: Image, found: Found, config: Configuration) -> bool:
+    """Whether a file carries the description that an image is to have."""
+    if known.described is None or known.outcome is not None:
+        return False
+    return found.caption == caption_of(known, _secret_of(known, config))
+
+
+def _of_this(known: Image, found: Found) -> Optional[OwnDescription]:
+    """Our description of this very image, of whichever run, in a file that we have written before;
+    None where it has none.
+    """
+    told = own_description(found) if known.written is not None else None
+    mine = photo_id(known.path.name, known.found or NOTHING_FOUND)
+    return told if told is not None and told.photo == mine else None
+
+
+def _with_its_growth(known: Image, ours: Written) -> Image:
+    """An image whose Exif block is as we wrote it: where its file has another size than then,
+    somebody has changed the picture, and it was found with another size.
+    """
+    before, found = known.written, known.found
+    if before is None or before.digest != ours.digest or found is None or found.size is None:
+        return known
+    if before.size is None or ours.size is None or before.size == ours.size:
+        return known
+    return known._replace(found=found._replace(size=found.size + ours.size - before.size))
+
+
+def _written_before(known: Image, ours: Written) -> Image:
+    """An image whose file carries our own writing, of which a run before did not come to tell."""
+    with contextlib.suppress(OSError):
+        ours = ours._replace(ctime=changed_at(os.stat(known.path)))
+    described = known.described
+    if described is not None and described.edits is None and described.into == "image":
+        described = described._replace(edits=ours.edits)
+    return known._replace(written=ours, described=described)
+
+
+def _as_written(known: Image, found: Found, config: Configuration) -> Optional[Written]:
+    """How what a file carries is known as our own writing; None where it is not."""
+    written = known.written
+    if written is not None and written.digest is not None and written.digest == found.digest:
+        return written._replace(size=found.size, mtime=found.mtime)
+    if _is_planned(known, found, config):
+        edits = edits_of(known, _secret_of(known, config))
+        return Written(*found.stamp, digest=found.digest, edits=edits_hash(edits))
+    if _of_this(known, found) is not None:
+        return Written(*found.stamp, digest=found.digest)
+    given = edits_of(Image(known.path, known.found, known.given, known.capture), None)
+    if known.given is None or not carries(found, given):
+        return None  # else a run before wrote it, and did not come to tell
+    return Written(*found.stamp, digest=found.digest, edits=edits_hash(given))
+
+
 # ---- Gather -------------------------------------------------------------------------------------
 # Here: all that a run reads: images, places, the track, the configuration.
 # Not here: what steps make of images; writing.
@@ -14183,98 +14373,6 @@ def gather_images(
     copies = {folder: place.journal.copies() for folder, place in places.items()}
     images, sent = [reading.images[path] for path in paths], reading.uploaded(places)
     return Gathered(images, reading.read, copies, sent), places
-
-
-def as_read(path: Path, known: Optional[Image], found: Found, config: Configuration) -> Image:
-    """The image in a file that was read: known again if what it carries is our own writing, else as
-    found now.
-    """
-    if found.error is not None:
-        if found.error.code == UNREADABLE:
-            return fail_now(Image(path), found.error)  # the medium, not the photo: tried again
-        if known is not None and known.found is not None and known.found.error is None:
-            return fail_now(Image(path), found.error)  # it may be whole again later
-        return Image(path, found)
-    if known is None or known.found is None:
-        return image_of(path, found)
-    known = known._replace(path=path, capture=capture_time(known.found, path.name))
-    ours, before = _as_written(known, found, config), known.found or NOTHING_FOUND
-    if ours is not None:
-        known = _with_its_growth(known, ours)
-        touched = _touched_since(known, found, config)
-        if touched is not None:
-            return touched
-        return _written_before(known, ours)
-    if before == found._replace(mtime=before.mtime):  # only its time is another
-        return known._replace(written=Written(*found.stamp, digest=found.digest))
-    same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
-    return image_of(path, found, known.given if same else None)
-
-
-def _touched_since(known: Image, found: Found, config: Configuration) -> Optional[Image]:
-    """An image whose description is as we wrote it, and whose position, direction or time is not:
-    somebody has put that right, so it counts, and not what was given before. None for any other.
-    """
-    before, written, given = known.found, known.written, known.given
-    if before is None or written is None or known.described is None:
-        return None
-    if found.digest == written.digest:
-        return None
-    secret = config.secret() if known.described.master else None
-    now = retouched(before, found, edits_of(known, secret))
-    if now == before:
-        return None
-    if given is not None and (now.lat, now.lon, now.alt) != (before.lat, before.lon, before.alt):
-        given = given._replace(lat=None, lon=None, alt=None, filled=None)
-    if given is not None and now.heading != before.heading:
-        given = given._replace(heading=None, turn=None)
-    if given is not None and (now.clocks, now.gps_time) != (before.clocks, before.gps_time):
-        given = given._replace(time=None, later=None)
-    now = now._replace(size=before.size + found.size - written.size)
-    image = image_of(known.path, now, given)
-    return image._replace(written=Written(*found.stamp, digest=found.digest))
-
-
-def _with_its_growth(known: Image, ours: Written) -> Image:
-    """An image whose Exif block is as we wrote it: where its file has another size than then,
-    somebody has changed the picture, and it was found with another size.
-    """
-    before, found = known.written, known.found
-    if before is None or before.digest != ours.digest or found is None or found.size is None:
-        return known
-    if before.size is None or ours.size is None or before.size == ours.size:
-        return known
-    return known._replace(found=found._replace(size=found.size + ours.size - before.size))
-
-
-def _written_before(known: Image, ours: Written) -> Image:
-    """An image whose file carries our own writing, of which a run before did not come to tell."""
-    with contextlib.suppress(OSError):
-        ours = ours._replace(ctime=changed_at(os.stat(known.path)))
-    described = known.described
-    if described is not None and described.edits is None and described.into == "image":
-        described = described._replace(edits=ours.edits)
-    return known._replace(written=ours, described=described)
-
-
-def _as_written(known: Image, found: Found, config: Configuration) -> Optional[Written]:
-    """How what a file carries is known as our own writing; None where it is not."""
-    written = known.written
-    if written is not None and written.digest is not None and written.digest == found.digest:
-        return written._replace(size=found.size, mtime=found.mtime)
-    if known.outcome is not None:
-        return None
-    secret, described = None, known.described
-    if described is not None and described.master:
-        secret = config.secret()
-    if described is not None and found.caption != caption_of(known, secret):
-        return None
-    if described is None and known.given is None:
-        return None
-    edits = edits_of(known, secret)
-    if described is None and not carries(found, edits):
-        return None  # else a run before wrote it, and did not come to tell
-    return Written(*found.stamp, digest=found.digest, edits=edits_hash(edits))
 
 
 def _gather_uploader(user: User, course: Course, config: Configuration, notes: Notes) -> Uploader:
@@ -14994,14 +15092,51 @@ def _say_strays(images: Sequence[Image], notes: Notes) -> None:
 # Not here: what a photo carried; the journal keeps that.
 
 
-def _restorable(image: Optional[Image], path: Path) -> Union[Image, Outcome]:
-    """The image, if it carries our writing and nobody has changed it since; else why not."""
-    if image is None or image.written is None:
+def _of_another_name(place: Optional[Place], path: Path, now: Found) -> Union[Image, Outcome]:
+    """The image that carries our writing under another name than before; else that it is as it was
+    found, or that no journal tells how it was.
+    """
+    if not has_caption_of_ours(now):
         return Outcome("skipped", SKIP_AS_FOUND)
+    known = place.known_again(None, now) if place is not None else None
+    if known is None or known.written is None:
+        wrong = "carries a description of ours, and no journal tells what it carried before"
+        remedy = "restore it from your own copy, or where its .mapillary is"
+        problem = Problem("stray", wrong, file=str(path), remedy=remedy)
+        return Outcome("failed", problem.code, problem)
+    return known._replace(path=path)
+
+
+def _as_known(
+    place: Optional[Place], image: Optional[Image], path: Path, now: Found
+) -> Union[Image, Outcome]:
+    """The image that a file is by what it carries; else why it is not to be restored."""
+    written = image.written if image is not None else None
+    if image is None or written is None:
+        if image is not None and has_caption_of_ours(image.found):
+            return Outcome("skipped", SKIP_AS_FOUND)
+        return _of_another_name(place, path, now)
+    if place is None or now.digest == written.digest:
+        return image
+    other = place.known_again(image, now)
+    return image if other is None else other._replace(path=path)
+
+
+def _restorable(
+    place: Optional[Place], image: Optional[Image], path: Path
+) -> Union[Image, Outcome]:
+    """The image, if it carries our writing and nobody has changed it since; else why not."""
     try:
         now = read_found(path)
     except ToolError as error:
+        if image is None or image.written is None:
+            return Outcome("skipped", SKIP_AS_FOUND)
         return Outcome("failed", error.problem.code, error.problem)
+    known = _as_known(place, image, path, now)
+    if isinstance(known, Outcome):
+        return known
+    image = known
+    assert image.written is not None
     # a run before put it back, and did not come to tell
     is_back = carries(now, edits_as_found(image.found or NOTHING_FOUND))
     ours = (now.digest, now.size) == (image.written.digest, image.written.size)
@@ -15063,9 +15198,10 @@ def restore_images(options: Options, ui: Ui) -> Report:
             elif folder in problems:
                 for path in group:
                     report.count(path, not_open(path, problems[folder]).outcome)
-            else:  # nothing was ever written there
+            else:  # nothing was ever written there, or the state is gone
                 for path in group:
-                    report.count(path, Outcome("skipped", SKIP_AS_FOUND))
+                    one = _restorable(None, None, path)
+                    report.count(path, one if isinstance(one, Outcome) else None)
         _say_sent(places, report, notes)
     return report
 
@@ -15076,7 +15212,7 @@ def _restore_folder(place: Place, paths: Sequence[Path], report: Report, dry: bo
     """
     ready: List[Image] = []
     for path, image in zip(paths, place.journal.images([path.name for path in paths])):
-        one = _restorable(image, path)
+        one = _restorable(place, image, path)
         if isinstance(one, Image):
             ready.append(one)
         else:
@@ -15101,7 +15237,10 @@ def _restore_folder(place: Place, paths: Sequence[Path], report: Report, dry: bo
 
 def _say_sent(places: Mapping[str, Place], report: Report, notes: Notes) -> None:
     """Say that restoring changes nothing at a service."""
-    names = [one.image for p in places.values() for one in p.journal.all_sent() if one.arrived]
+    sent = [(p.folder, one) for p in places.values() for one in p.journal.all_sent()]
+    names = [
+        name for _, name in sorted({(folder, one.image) for folder, one in sent if one.arrived})
+    ]
     if names and report.done:
         some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         notes.say(f"{len(names)} of the photos here were sent: {some}; that stays as it is")
@@ -20538,7 +20677,9 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
     names, there = sorted(known.values(), key=natural_key), set(map(name_key, here))
     told = _each_standing(journal, names, service, problem, earlier)
     images = (
-        _if_unchanged(one) if name_key(one.image.path.name) in there else _without_file(one)
+        _if_unchanged(one, journal, service)
+        if name_key(one.image.path.name) in there
+        else _without_file(one)
         for one in told
     )
     return Standings(journal, images, problem)
@@ -20564,14 +20705,19 @@ def _each_standing(
 _CHANGED_SINCE = Problem("changed", "was changed since it was processed", remedy="process again")
 
 
-def _if_unchanged(standing: Standing) -> Standing:
-    """An image that is in its folder; where it was sent, and its file is another since, it is not
-    what the service has.
+def _if_unchanged(standing: Standing, journal: Journal, service: str) -> Standing:
+    """An image that is in its folder; where it was sent, and its file has another picture since, it
+    is not what the service has.
     """
-    image = standing.image
-    if standing.word not in ("uploaded", SKIP_OUTDATED) or is_video_name(image.path.name):
+    image, name = standing.image, standing.image.path.name
+    if standing.word not in ("uploaded", SKIP_OUTDATED) or is_video_name(name):
         return standing
-    if image.found is None or stamp_of(image.path) in (last_seen(image), NO_STAMP):
+    sent = journal.sent(service, name)
+    if image.found is None or sent is None:
+        return standing
+    if stamp_of(image.path) in (last_seen(image), NO_STAMP):
+        return standing
+    if picture_at(Place(journal.folder, journal), name, Configuration()) == sent.picture:
         return standing
     return standing._replace(outcome=Outcome("skipped", SKIP_UNPROCESSED, _CHANGED_SINCE))
 
