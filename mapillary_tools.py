@@ -4617,7 +4617,7 @@ class Head(NamedTuple):
     data: bytes  # SOI to the end of the SOS header
     width: Optional[int]  # pixels
     height: Optional[int]  # pixels
-    exif: bytes  # the TIFF block of the first Exif segment; b"" = none
+    exif: bytes  # the TIFF block of the Exif segment, or of all one behind the other; b"" = none
     xmp: bytes  # the XML of the first XMP segment; b"" = none
     iptc: bytes  # the resources of all Photoshop segments; b"" = none
     xmp_at: Tuple[int, int] = (0, 0)  # where the first XMP segment begins and ends; 0, 0 = none
@@ -4808,17 +4808,17 @@ class _Apps(NamedTuple):
 
 def _head_of(data: bytes, pixels: Tuple[Optional[int], Optional[int]], apps: _Apps) -> Head:
     """The Head of these bytes, in which the segments stand."""
-    exif = next((span for span in apps.app1 if data[span[0] + 4 : span[0] + 8] == b"Exif"), None)
-    packets = [span for span in apps.app1 if span != exif and _piece(data, *span, XMP_BEGIN)]
+    exif = [span for span in apps.app1 if data[span[0] + 4 : span[0] + 9] == b"Exif\0"]
+    packets = [span for span in apps.app1 if span not in exif and _piece(data, *span, XMP_BEGIN)]
     (start, end), other = [*packets, (0, 0), (0, 0)][:2]
     return Head(
         data,
         *pixels,
-        exif=b"" if exif is None else data[exif[0] + 10 : exif[1]],
+        exif=b"".join(data[at + 10 : end] for at, end in exif),
         xmp=_piece(data, start, end, XMP_BEGIN),
         iptc=b"".join(_piece(data, *span, _IPTC) for span in apps.app13),
         xmp_at=(start, end),
-        after_exif=(exif or [*apps.jfif, (0, 2)][0])[1],
+        after_exif=[(0, 2), *apps.jfif[:1], *exif][-1][1],
         other_xmp=_piece(data, *other, XMP_BEGIN),
     )
 
@@ -5041,6 +5041,13 @@ def _reference(ref: object) -> str:
     return (tag_text(ref) or "").upper()[:1]
 
 
+def has_shape_of_sphere(width: Optional[int], height: Optional[int]) -> bool:
+    """Whether a picture is twice as wide as high, as an equirectangular one of a whole sphere
+    is; None = its pixels are not known.
+    """
+    return width is not None and height is not None and width == 2 * height > 0
+
+
 # ---- EXIF ---------------------------------------------------------------------------------------
 # Here: EXIF dicts to plain values and back; the only place that knows what piexif's dicts hold.
 # Not here: files, which values an image should get, and when it may be written.
@@ -5096,8 +5103,23 @@ def _gps_seconds(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]
     return (midnight + seconds, None) if midnight >= GPS_TIMES_FROM else (None, None)
 
 
+@dataclass(frozen=True)
+class OddValue:
+    """A value of EXIF that was stored in another type than its tag usually has."""
+
+    kind: int  # its type (TIFF 6.0, section 2)
+    value: object  # as piexif gives it
+
+
+def without_type(value: object) -> object:
+    """A value of JSON without its odd type."""
+    return value["value"] if isinstance(value, dict) else value
+
+
 def plain(value: Any) -> Any:
     """An EXIF value as JSON has it: bytes as latin-1 text, tuples as lists."""
+    if isinstance(value, OddValue):
+        return {"type": value.kind, "value": plain(value.value)}
     if isinstance(value, bytes):
         return value.decode("latin-1")
     return [plain(part) for part in value] if isinstance(value, (tuple, list)) else value
@@ -5105,9 +5127,23 @@ def plain(value: Any) -> Any:
 
 def unplain(value: Any) -> Any:
     """The reverse of plain."""
+    if isinstance(value, dict):
+        return OddValue(int(value["type"]), unplain(value["value"]))
     if isinstance(value, list):
         return tuple([unplain(part) for part in value])
     return value.encode("latin-1") if isinstance(value, str) else value
+
+
+def with_types(raw: Raw, kinds: Mapping[str, Mapping[int, int]]) -> Raw:
+    """Tags as they were found, those of odd types with them: {IFD: {tag: type}}."""
+    found: Raw = {}
+    for ifd, tags in raw.items():
+        odd = {tag_key(tag): kind for tag, kind in kinds.get(ifd, {}).items()}
+        found[ifd] = {
+            key: {"type": odd[key], "value": value} if key in odd else value
+            for key, value in tags.items()
+        }
+    return found
 
 
 def _position(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
@@ -5225,8 +5261,8 @@ def position_as_found(found: Optional[Found]) -> Tuple[str, bool]:
     whether they are there but empty: nothing but zeros and NULs).
     """
     gps = ((found.raw if found else None) or {}).get("GPS", {})
-    values = [gps.get(str(tag)) for tag in (_LAT, _LON)]
-    letters = [gps.get(str(tag)) for tag in (_LAT_REF, _LON_REF)]
+    values = [without_type(gps.get(str(tag))) for tag in (_LAT, _LON)]
+    letters = [without_type(gps.get(str(tag))) for tag in (_LAT_REF, _LON_REF)]
     named = any(str(letter or "").strip("\0 ") for letter in letters)
     if values == [None, None]:
         empty = any(letter is not None for letter in letters) and not named
@@ -5457,13 +5493,6 @@ def sphere_of(edits: Edits) -> Optional[Tuple[int, int]]:
     return None if width is None or height is None else (width, height)
 
 
-def has_shape_of_sphere(width: Optional[int], height: Optional[int]) -> bool:
-    """Whether a picture is twice as wide as high, as an equirectangular one of a whole sphere
-    is; None = its pixels are not known.
-    """
-    return width is not None and height is not None and width == 2 * height > 0
-
-
 def exif_edits(edits: Edits) -> Edits:
     """Those of the edits that are tags of EXIF."""
     return {ifd: tags for ifd, tags in edits.items() if ifd != SPHERE}
@@ -5486,7 +5515,8 @@ def facts_in(raw: Mapping[str, Mapping[str, object]]) -> Found:
     """What the tags say that we may write."""
     exif: Exif = {}
     for ifd, tags in raw.items():
-        exif[ifd] = {int(tag): unplain(value) for tag, value in tags.items() if value is not None}
+        bare = {int(tag): unplain(without_type(value)) for tag, value in tags.items()}
+        exif[ifd] = {tag: value for tag, value in bare.items() if value is not None}
     return found_in(exif)
 
 
@@ -5507,6 +5537,7 @@ TOLD = (  # tags of ours, and the fields of Found that they tell
     ("GPS", (_GPS_TIME, _GPS_DATE), ("gps_time", "gps_clock")),
     ("Exif", OWNED["Exif"], ("clocks",)),
     ("0th", (_ORIENTATION,), ("orientation",)),
+    ("0th", (_MAKE, _MODEL), ("make", "model")),
 )
 
 
@@ -5950,7 +5981,9 @@ def _found_or_second(source: Union[str, bytes], path: str) -> Found:
         if library is None:
             raise
         return _by_exifread(library, path)._replace(reader="exifread", raw=None)
-    found = found_in(exif)
+    found, kinds = found_in(exif), piexif().stored_types(exif, OWNED)
+    if kinds and found.raw:
+        found = found._replace(raw=with_types(found.raw, kinds))
     if isinstance(source, str):
         return found._replace(pixels=size_in(exif))
     if len(source) > TIGHT_BYTES and exif.get("thumbnail"):
@@ -6005,6 +6038,8 @@ def _as_stored(exif: Exif, edits: Edits) -> Edits:
             whole = isinstance(value, int) and isinstance(before.get(tag), tuple)
             if whole and (ifd, tag) not in COUNTED:
                 tags[tag] = (value, 1)
+            if isinstance(value, OddValue):
+                tags[tag] = piexif().Stored(value.kind, value.value)
     return typed
 
 
@@ -6030,7 +6065,8 @@ def _stretches(
     block = _new_block(exif, edits, thumbnail)
     if block is None and not marks:
         return None
-    block = b"Exif\0\0" + head.exif if block is None else block
+    if block is None:
+        block = piexif().dump(exif) if head.exif else b"Exif\0\0"
     return [Stretch(*one) for one in piexif().insertion(block, head.data, stream, marks, exif)]
 
 
@@ -11046,7 +11082,7 @@ def _pair_of(kinds: Tuple[type, ...], values: Any) -> Tuple[Any, Any]:
 def _read_raw(raw: Any) -> Raw:
     """The tags as a file had them; raises TypeError for what no photo gives."""
     for tags in raw.values():
-        if not all(isinstance(value, (str, int, float, list)) for value in tags.values()):
+        if not all(isinstance(value, (str, int, float, list, dict)) for value in tags.values()):
             raise TypeError("no such tag")
         for value in tags.values():
             unplain(value)  # raises ValueError for letters that are no bytes
@@ -13979,13 +14015,15 @@ def retouched_since(known: Found, found: Found, told: OwnDescription) -> Found:
     """The same where only the description in the file tells what we had left: its position and its
     direction.
     """
-    now, (position, direction, *_) = facts_in(found.raw or {}), TOLD
+    now, (position, direction, *_, camera) = facts_in(found.raw or {}), TOLD
     pairs = ((now.lat, told.lat), (now.lon, told.lon))
     if not all(_is_near(there, left, _NEAR_DEGREES) for there, left in pairs):
         known = _as_now(known, found, *position)
     pairs = ((now.heading, told.heading), (now.magnetic, told.magnetic))
     if not all(_is_near(there, left, _NEAR_HEADING) for there, left in pairs):
         known = _as_now(known, found, *direction)
+    if (now.make, now.model) != (known.make, known.model):  # which are left as they are found
+        known = _as_now(known, found, *camera)
     return known
 
 

@@ -231,8 +231,8 @@ def test_status_sees_what_process_sees(tmp_path):
     made(tmp_path / "p", placed(), ".trashed-1700000000-x.jpg")
     made(tmp_path / "p" / ".Trash-1000", placed())
     made(tmp_path / "p" / "@eaDir", placed())
-    process(tmp_path / "p")
-    assert mt.status(mt.Input(import_path=str(tmp_path / "p"))).found == 1
+    found = process(tmp_path / "p").found
+    assert mt.status(mt.Input(import_path=str(tmp_path / "p"))).found == found == 2
 
 
 CLOSED = [

@@ -12,9 +12,10 @@ Standard library only; nothing happens at import but the filling of tables.
 """
 
 from .errors import InvalidImageDataError
-from .exif import dump, dump_edited, has_repeats
+from .exif import dump, dump_edited, has_repeats, stored_types
 from .files import insert, insertion, load, remove, transplant
 from .tags import GPSIFD, TAGS, TYPES, ExifIFD, ImageIFD, InteropIFD
+from .values import Stored
 
 VERSION = "1.1.3"
 
@@ -27,6 +28,7 @@ __all__ = [
     "ImageIFD",
     "InteropIFD",
     "InvalidImageDataError",
+    "Stored",
     "dump",
     "dump_edited",
     "has_repeats",
@@ -34,5 +36,6 @@ __all__ = [
     "insertion",
     "load",
     "remove",
+    "stored_types",
     "transplant",
 ]

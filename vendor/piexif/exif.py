@@ -1,7 +1,7 @@
 """The dict of load() and the bytes of dump(): five IFDs of plain values, and behind them the block they came from."""
 
 from .edit import EMPTY, KEEP, edited
-from .tags import TAGS
+from .tags import ALLOWED, TAGS
 from .tiff import (
     DERIVED,
     MAX_VALUE,
@@ -12,7 +12,7 @@ from .tiff import (
     read_values,
     thumbnail,
 )
-from .values import decode, encode_tag
+from .values import WIDTH, Stored, decode, encode_tag
 
 HEADER = b"Exif\0\0"  # EXIF 2.32, 4.5.4
 LIMIT = 65535 - 2 - len(HEADER)  # bytes of a TIFF block in one JPEG segment (ITU T.81, B.1.1.4)
@@ -112,6 +112,24 @@ def has_repeats(exif_dict):
         if len({row[0] for row in table.entries}) < len(table.entries):
             return True
     return False
+
+
+def stored_types(exif_dict, tags):
+    """{IFD: {tag: type}} of those of some tags, {IFD: (tag, ...)}, of a dict from load() that are stored in another
+    type (TIFF 6.0, section 2) than dump() gives a new value; Stored(type, value) is written as that.
+    """
+    origin, found = origin_of(exif_dict), {}
+    for name in tags if origin is not None else ():
+        entries = origin.tables[name].entries if name in origin.tables else ()
+        usual = ALLOWED[name]
+        odd = {
+            tag: kind
+            for tag, kind, _, _ in entries
+            if tag in tags[name] and kind in WIDTH and kind != usual[tag][0]
+        }
+        if odd:
+            found[name] = odd
+    return found
 
 
 def dump(exif_dict, say=None):
@@ -294,6 +312,7 @@ def _encoded(name, edits, old, origin):
         row = encode_tag(order, name, tag, value, kinds.get(tag))
         # str for bytes, list for tuple
         same = tag in old and type(value) is not type(old[tag]) and decode(order, *row) == old[tag]
+        same = same and not (isinstance(value, Stored) and kinds.get(tag) != row[0])
         if not same:
             found[tag] = row
     return found

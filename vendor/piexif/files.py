@@ -5,6 +5,7 @@ import os
 
 from . import exif, jpeg, webp
 from .errors import InvalidImageDataError
+from .merge import merged
 from .tiff import byte_order
 
 CHUNK = 1 << 20  # bytes copied at a time
@@ -88,9 +89,11 @@ def load(input_data, key_is_name=False):
 
 
 def _load_jpeg(image):
+    """The Exif of a JPEG; of several what they hold together, as insert() leaves but one."""
     head = jpeg.read_head(image)
-    found = head.block()
-    loaded = exif.from_block(found and found[1][6:])
+    several, found = [payload[6:] for payload in head.readable()], head.block()
+    block = merged(several) if len(several) > 1 else found and found[1][6:]
+    loaded = exif.from_block(block)
     loaded.head = head
     return loaded
 

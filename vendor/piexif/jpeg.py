@@ -8,6 +8,7 @@ import struct
 
 from .edit import EMPTY
 from .errors import InvalidImageDataError
+from .merge import main_block
 from .tiff import LONG, byte_order, read_table
 
 SOI, EOI, SOS, APP0, APP1, APP2 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2
@@ -15,6 +16,7 @@ ALONE = {0x01} | set(range(0xD0, 0xD9))  # markers without a length (ITU T.81, t
 RESERVED = {0x00} | set(
     range(0x02, 0xC0)
 )  # of no segment: bytes that some makers leave between two
+SCANNED = 1 << 18  # bytes of a scan that are looked through at a time
 MAX_PAYLOAD = 65533  # bytes of a segment behind its length field
 # Type LONG, or IFD, and a count of at most 16, wherever they stand: found fast by their first bytes.
 LONG_FIELDS = {
@@ -28,12 +30,13 @@ MP_ENTRY = 0xB002  # CIPA DC-007, 5.2.3.3: 16 bytes for each image, its offset i
 class Head:
     """What the head of one JPEG holds: Exif payloads, places of MPF segments, and where a new Exif segment goes."""
 
-    __slots__ = ("exif", "mpf", "place", "whole")
+    __slots__ = ("exif", "mpf", "place", "scan", "whole")
 
     def __init__(self):
         self.exif = []  # (start, end, payload with its six bytes of identifier) of each Exif segment
         self.mpf = []  # (start of the TIFF header, end)
         self.place = 2  # behind the leading APP0 segments (EXIF 2.32, 4.5.4)
+        self.scan = None  # where the first scan begins
         self.whole = False  # whether the scan, or the end of the image, was reached
 
     def blocks(self):
@@ -54,12 +57,17 @@ class Head:
                 joined.append(([segment], segment[2]))
         return joined
 
+    def readable(self):
+        """The payloads of the Exif of the image that are one, in order."""
+        return [payload for _, payload in self.blocks() if byte_order(payload[6:10])]
+
     def block(self):
-        """The first Exif that is one, else the first, else None; as in blocks()."""
+        """The main one of the Exif that are one (merge.py), else the first, else None; as in blocks()."""
         blocks = self.blocks()
-        return next(
-            (item for item in blocks if byte_order(item[1][6:10])), blocks[0] if blocks else None
-        )
+        good = [item for item in blocks if byte_order(item[1][6:10])]
+        if len(good) > 1:
+            return good[main_block([payload[6:] for _, payload in good]) or 0]
+        return (good or blocks or [None])[0]
 
 
 def read_head(image):
@@ -77,7 +85,7 @@ def read_head(image):
         elif marker in ALONE:
             at += 2
         elif marker == SOS or marker == EOI:
-            head.whole = True
+            head.whole, head.scan = True, at
             break
         else:
             end = at + 2 + (lead[2] << 8 | lead[3]) if len(lead) > 3 else at
@@ -109,9 +117,9 @@ def plan(image, payload, add_empty=True, more=(), head=None):
 
     more are other changes of the head, (start, end, bytes), that are carried out with it; head is that of read_head().
 
-    The first Exif is replaced where it stands, others are taken out.  An image that has this Exif already stays as it
-    is, and so does one without Exif if add_empty is false and the block holds nothing.  Raises InvalidImageDataError
-    for bytes that are no JPEG, ValueError for a payload that no segment holds.
+    The main Exif is replaced where it stands, others are taken out: load() gives out what all of them hold.  An image
+    that has this Exif already stays as it is, and so does one without Exif if add_empty is false and the block holds
+    nothing.  Raises InvalidImageDataError for bytes that are no JPEG, ValueError for a payload that no segment holds.
     """
     head = read_head(image) if head is None else head
     if not head.whole:
@@ -150,32 +158,63 @@ def _with_moved_pictures(image, payload, head, kept, late):
     """
     base, end = kept[0][0][0] + 10, kept[0][-1][1]
     shift = len(payload) + 4 + late - sum(stop - start for start, stop, _ in head.exif)
+    before = sum(stop - start for start, stop, _ in head.exif if stop < base)  # which is taken out
     order = byte_order(payload[6:14])
-    if not shift or order is None:
+    if not shift and not before or order is None:
         return payload
     note = kept[1].find(MAKER_NOTE[order])
     note = LONG[order].unpack_from(kept[1], note + 8)[0] if 0 <= note < len(kept[1]) - 11 else 0
     bases = dict.fromkeys((base, base + note, base + note + 10, base + note + 12, 0))
-
-    farthest, size, unpack = max(bases), len(image), LONG[order].unpack_from
-
-    def leads(number):  # the first byte of the picture may be another: Minolta
-        places = [start + number for start in bases if end < start + number < size]
-        return any(image[place + 1 : place + 3] == b"\xd8\xff" for place in places)
-
-    found = set()
+    farthest, unpack, behind = max(bases), LONG[order].unpack_from, _Behind(image, head, end)
+    found = {}
     for entry, places in _long_fields(kept[1], order, end - farthest):
         for index, place in enumerate(places):
             number = unpack(kept[1], place)[0]
-            if number + farthest > end and leads(number):
-                found.add((entry, index))
+            start = behind.base_of(number, bases) if number + farthest > end else None
+            if start is not None:
+                found[entry, index] = shift + before if start else shift
     out = bytearray(payload)
     for entry, places in _long_fields(payload, order) if found else ():
         for index, place in enumerate(places):
             if (entry, index) in found:
                 number = unpack(payload, place)[0]
-                LONG[order].pack_into(out, place, number + shift)
+                LONG[order].pack_into(out, place, number + found[entry, index])
     return bytes(out)
+
+
+class _Behind:
+    """The pictures behind the main one of an image."""
+
+    def __init__(self, image, head, end):
+        self.image, self.head, self.end = image, head, end
+        self.size, self.last = len(image), None  # where the main picture ends
+
+    def base_of(self, number, bases):
+        """That of some bases from which a number leads to a picture, None where none does."""
+        for start in bases:
+            place = start + number
+            if self.end < place < self.size and self._begins_at(place):
+                return start
+        return None
+
+    def _begins_at(self, place):
+        """Whether a picture begins here; the first byte of it may be another: Minolta."""
+        if self.image[place + 1 : place + 3] != b"\xd8\xff":
+            return False
+        if self.last is None:
+            self.last = _end_of_scan(self.image, self.head.scan)
+        return place >= self.last
+
+
+def _end_of_scan(image, start):
+    """The offset of the first EOI behind the begin of a scan, in which there can be none; else the image's length."""
+    at = start
+    while at < len(image):
+        found = image[at : at + SCANNED + 1].find(b"\xff\xd9")
+        if found >= 0:
+            return at + found
+        at += SCANNED
+    return len(image)
 
 
 def _long_fields(payload, order, over=-1):

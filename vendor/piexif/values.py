@@ -39,6 +39,15 @@ PAIR = {
 }
 
 
+class Stored:
+    """A value with the type that it is to be written as, whatever its tag usually has."""
+
+    __slots__ = ("kind", "value")
+
+    def __init__(self, kind, value):
+        self.kind, self.value = kind, value
+
+
 def decode(order, kind, count, raw):
     """The Python value of a field's bytes, or None if there are fewer bytes than its count needs.
 
@@ -90,10 +99,13 @@ def encode(order, kind, value):
 def encode_tag(order, ifd, tag, value, stored=None, untouched=False):
     """(type, count, bytes) of a tag's value: the stored type if that is of its family and holds it, else the table's.
 
-    An untouched value, as load() gave it out, is written as its stored type, whatever that is.  Raises ValueError,
+    An untouched value, as load() gave it out, is written as its stored type, whatever that is, and a Stored one as the
+    type that it names.  Raises ValueError,
     worded as in the published package, if nothing fits.
     """
     allowed = ALLOWED[ifd].get(tag, ())
+    if isinstance(value, Stored):
+        allowed, stored, untouched, value = (value.kind,), None, False, value.value
     if isinstance(value, (bytes, str)) and ASCII in allowed:
         if isinstance(value, bytes) and not untouched:
             return ASCII, len(value) + 1, value + b"\0"
@@ -103,7 +115,7 @@ def encode_tag(order, ifd, tag, value, stored=None, untouched=False):
     for kind in allowed:
         try:
             return (kind,) + encode(order, kind, value)
-        except (TypeError, ValueError, OverflowError, struct.error):
+        except (KeyError, TypeError, ValueError, OverflowError, struct.error):
             continue
     raise ValueError(
         f'"dump" got wrong type of exif value.\n{tag} in {ifd} IFD. Got as {type(value)}.'
