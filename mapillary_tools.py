@@ -42,6 +42,7 @@ step gives back as many images as it got.
                 Locks, Journal file, Journal: .mapillary/journal.jsonl of one folder
     Processing  Clocks                 what a clock says, and how it drifts; pure
                 Moments                zones, ties and starts among the images of a folder; pure
+                Doubtful times         which times contradict each other, or cannot be; pure
                 Step options, Steps    what a step may be asked, what it makes of images; pure
                 Description            what all layers of an image say together
                 Plan                   from all that was gathered to the work to be done; pure
@@ -638,6 +639,7 @@ class Xmp(NamedTuple):
     lon: Optional[float] = None
     alt: Optional[float] = None  # metres
     heading: Optional[float] = None  # degrees from true north
+    magnetic: Optional[float] = None  # degrees from magnetic north
     make: Optional[str] = None
     model: Optional[str] = None
 
@@ -932,10 +934,14 @@ class Image(NamedTuple):
 
     @property
     def magnetic(self) -> Optional[float]:
-        """The camera axis in degrees from magnetic north."""
+        """The camera axis in degrees from magnetic north; None where a course was taken for it."""
         if self.geotag is not None:
-            return self.geotag.magnetic
-        return self.found.magnetic if self.found else None
+            derived = self.geotag.heading is None and self.heading is not None
+            return None if derived else self.geotag.magnetic
+        found = self.found or NOTHING_FOUND
+        if found.heading is None and found.magnetic is None and found.xmp is not None:
+            return found.xmp.magnetic
+        return found.magnetic
 
     @property
     def camera(self) -> Camera:
@@ -1043,19 +1049,6 @@ class Image(NamedTuple):
 
 
 NOTHING_FOUND, NOTHING_GIVEN = Found(), Given()
-
-
-def leave_out(image: Image, reason: str) -> Image:
-    """The image as left out of this run."""
-    return image._replace(aside=Outcome("skipped", reason))
-
-
-def fail_now(image: Image, problem: Problem) -> Image:
-    """The image as failed in this run, by a problem about its own file unless another is named; not
-    remembered.
-    """
-    whole = problem if problem.file else problem._replace(file=str(image.path))
-    return image._replace(aside=Outcome("failed", problem.code, whole))
 
 
 # ---- Reports ------------------------------------------------------------------------------------
@@ -1561,7 +1554,14 @@ EARTH_A = 6378137.0  # metres, WGS-84 semi-major axis
 EARTH_F = 1 / 298.257223563  # WGS-84 flattening
 EARTH_E2 = EARTH_F * (2 - EARTH_F)  # first eccentricity squared
 HIGHEST_M = 100000.0  # metres; higher there is no camera
+# metres that stand for an altitude which is not known
+_NO_ALTITUDES = frozenset([-9999.0, -32768.0, 32767.0, 65535.0, 99999.0, -99999.0])
 NEAR_DEG = 0.05  # degrees (about 5 km) within which the local ellipsoid radii are exact enough
+
+
+def is_altitude(metres: float) -> bool:
+    """Whether an altitude can be one, and none of the numbers that stand for an unknown one."""
+    return abs(metres) < HIGHEST_M and metres not in _NO_ALTITUDES
 
 
 def _lon_diff(lon1: float, lon2: float) -> float:
@@ -2422,13 +2422,18 @@ def agreed_zones(zones: Sequence[Optional[float]]) -> List[Optional[float]]:
 _DIGITS = re.compile("[0-9]+")
 
 
-def natural_key(name: str) -> Tuple[str, str]:
-    """A sort key by which IMG_9 comes before IMG_10; the name itself decides between equals."""
-    return _DIGITS.sub(_number_key, name.lower()) + "\x01", name
+def natural_key(name: str) -> Tuple[str, str, str]:
+    """A sort key by which IMG_9 comes before IMG_10, IMG_9(1) and IMG_9-1, whatever kinds of files
+    they are; the name itself decides between equals.
+    """
+    stem, dot, kind = name.lower().rpartition(".")
+    if not dot:
+        stem, kind = kind, ""
+    return _DIGITS.sub(_number_key, stem), _DIGITS.sub(_number_key, kind), name
 
 
 def _number_key(digits: "re.Match[str]") -> str:
-    """A number as text that sorts by its value, before any letter and the end of a name."""
+    """A number as text that sorts by its value, before any letter."""
     bare = digits.group().lstrip("0")
     return "\0" + chr(len(bare)) + bare
 
@@ -2612,8 +2617,10 @@ def _repeats(kept: Image, image: Image, metres: float, degrees: float) -> Option
     if here is None or there is None:
         return None
     apart, turned = distance(here, there), None
-    if kept.heading is not None and image.heading is not None:
-        turned = turn(kept.heading, image.heading)
+    pairs = ((kept.heading, image.heading), (kept.magnetic, image.magnetic))
+    for one, other in pairs:
+        if turned is None and one is not None and other is not None:
+            turned = turn(one, other)
     if apart > metres or (turned is not None and turned > degrees):
         return None
     partner = name_from(str(image.path.parent), str(kept.path.parent), kept.path.name)
@@ -5048,6 +5055,11 @@ def has_shape_of_sphere(width: Optional[int], height: Optional[int]) -> bool:
     return width is not None and height is not None and width == 2 * height > 0
 
 
+def wraps(number: object) -> bool:
+    """Whether a number was negative, and is written with 32 bits and no sign."""
+    return isinstance(number, int) and number >= 1 << 31
+
+
 # ---- EXIF ---------------------------------------------------------------------------------------
 # Here: EXIF dicts to plain values and back; the only place that knows what piexif's dicts hold.
 # Not here: files, which values an image should get, and when it may be written.
@@ -5154,20 +5166,20 @@ def _position(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     return (lat, lon) if known else (None, None)
 
 
-def _wraps(number: Any) -> bool:
-    """Whether a number was negative, and is written with 32 bits and no sign."""
-    return isinstance(number, int) and number >= 1 << 31
-
-
 def _altitude(gps: Dict[int, Any]) -> Optional[float]:
     """Metres; negative where the reference says below (1, or 3 of EXIF 3.0)."""
     value, alt = gps.get(_ALT), tag_number(gps.get(_ALT))
-    if isinstance(value, tuple) and len(value) == 2 and _wraps(value[0]) and value[1]:
+    if isinstance(value, tuple) and len(value) == 2 and wraps(value[0]) and value[1]:
         alt = (value[0] - (1 << 32)) / value[1]
-    if alt is not None and not abs(alt) < HIGHEST_M:
+    if alt is None or not is_altitude(alt):
         return None
-    below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), 3, b"\x03", (3,))
-    return -alt if alt is not None and below else alt
+    below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), (1, 1), 3, b"\x03", (3,))
+    return -abs(alt) if below else alt
+
+
+def _accuracy(metres: Optional[float]) -> Optional[float]:
+    """An error of a position; None for one that no receiver can mean."""
+    return metres if metres is not None and 0.0 <= metres < HIGHEST_M else None
 
 
 def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
@@ -5178,7 +5190,7 @@ def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     value, degrees = gps.get(tag), tag_number(gps.get(tag))
     if degrees is None:
         return None, None
-    if degrees > 360 and isinstance(value, tuple) and len(value) == 2 and _wraps(value[0]):
+    if degrees > 360 and isinstance(value, tuple) and len(value) == 2 and wraps(value[0]):
         degrees = (value[0] - (1 << 32)) / value[1]
     degrees %= 360.0
     magnetic = (tag_text(gps.get(ref)) or "T").upper() == "M"
@@ -5243,7 +5255,7 @@ def found_in(exif: Exif) -> Found:
         model=_shared(tag_text(ifd0.get(_MODEL))),
         body_serial=tag_text(exif.get("Exif", {}).get(_BODY_SERIAL)),
         lens_serial=tag_text(exif.get("Exif", {}).get(_LENS_SERIAL)),
-        accuracy=tag_number(gps.get(_GPS_ERROR)),
+        accuracy=_accuracy(tag_number(gps.get(_GPS_ERROR))),
         caption=tag_text(ifd0.get(_DESCRIPTION)),
         history=tag_text(ifd0.get(_HISTORY)) or tag_text(exif.get("Exif", {}).get(_HISTORY)),
         raw=_owned_in(exif) or None,
@@ -5661,17 +5673,20 @@ def _xmp_place(told: Dict[str, str]) -> Xmp:
     if lat is None or lon is None or (lat, lon) == (0.0, 0.0):
         return Xmp()
     alt = _number(told.get("exif:GPSAltitude"))
-    alt = alt if alt is not None and abs(alt) < HIGHEST_M else None
+    alt = alt if alt is not None and is_altitude(alt) else None
     below = told.get("exif:GPSAltitudeRef") in ("1", "3")
     return Xmp(lat, lon, -abs(alt) if alt is not None and below else alt)
 
 
-def _xmp_heading(told: Dict[str, str]) -> Optional[float]:
-    """The direction of the camera's axis by XMP; None where it is not told, or looks down."""
+def _xmp_heading(told: Dict[str, str]) -> Tuple[Optional[float], Optional[float]]:
+    """The direction of the camera's axis by XMP, from true and from magnetic north, one of them
+    None; both where it is not told, or looks down.
+    """
+    magnetic = None
     names = ("exif:GPSImgDirection", "GPano:PoseHeadingDegrees")
     values = [_number(told.get(name)) for name in names]
-    if told.get("exif:GPSImgDirectionRef", "T").upper() == "M":
-        values[0] = None
+    if told.get("exif:GPSImgDirectionRef", "T").upper()[:1] == "M":
+        magnetic, values[0] = values[0], None
     gimbal = [
         _number(told.get(f"drone-dji:Gimbal{axis}Degree")) for axis in ("Yaw", "Pitch", "Roll")
     ]
@@ -5681,7 +5696,13 @@ def _xmp_heading(told: Dict[str, str]) -> Optional[float]:
     if pitch is None or abs(pitch) > _AHEAD_DEGREES:  # 0 is straight down
         values.append(_number(told.get("Camera:Yaw")))
     heading = next((value for value in values if value is not None), None)
-    return None if heading is None else heading % 360.0
+    if heading is None and magnetic is None:  # else where it drove
+        heading = _number(told.get("exif:GPSTrack"))
+        if told.get("exif:GPSTrackRef", "T").upper()[:1] == "M":
+            magnetic, heading = heading, None
+    if heading is not None:
+        return heading % 360.0, None
+    return None, None if magnetic is None else magnetic % 360.0
 
 
 def _iptc_time(resources: bytes) -> str:
@@ -5757,8 +5778,10 @@ def with_more(found: Found, packets: Sequence[bytes], iptc: bytes, head: bytes) 
     clocks = _other_clocks(told, iptc)
     place = _xmp_place(told) if found.lat is None else Xmp()
     directed = found.heading is not None or found.magnetic is not None
+    heading, magnetic = (None, None) if directed else _xmp_heading(told)
     more = place._replace(
-        heading=None if directed else _xmp_heading(told),
+        heading=heading,
+        magnetic=magnetic,
         make=None if found.make else told.get("tiff:Make"),
         model=None if found.model else told.get("tiff:Model"),
     )
@@ -6569,7 +6592,7 @@ class Points:
         if flaw or time is None or lat is None or lon is None:
             self.drop(flaw)
             return
-        if alt is not None and not abs(alt) < HIGHEST_M:
+        if alt is not None and not is_altitude(alt):
             alt, self.bad_altitudes = None, self.bad_altitudes + 1
         if course is not None:
             course = course % 360.0 if 0.0 <= course <= 360.0 else None
@@ -7525,7 +7548,7 @@ class _GpxPoint:
             time = self.times.seconds(text)
             lat, lon = float(fields[_LAT_ATTRIBUTE]), float(fields[_LON_ATTRIBUTE])
             alt = None if height is None else float(height)
-            plain_one = (alt is None or abs(alt) < HIGHEST_M) and _UNUSUAL.isdisjoint(fields)
+            plain_one = (alt is None or is_altitude(alt)) and _UNUSUAL.isdisjoint(fields)
             if plain_one and time >= RECENT_S and not flaw_of(time, lat, lon):
                 # half of Fix()
                 self.found.segments[-1].append(tuple.__new__(Fix, (time, lat, lon, alt, None)))
@@ -12388,7 +12411,7 @@ def _say_disorder(group: List[Moment], notes: Notes) -> None:
     back = sum(later < earlier for earlier, later in zip(times, times[1:]))
     if back and len(set(receivers)) > 2 and receivers == sorted(receivers):
         notes.say(
-            f"{group[0].image.path.parent}: the camera's times of {back} images are out of order, "
+            f"{group[0].image.path.parent}: the camera's clock goes back {plural(back, 'time')}, "
             "while names and GPS times agree: --time_source gps would take those"
         )
 
@@ -12674,6 +12697,105 @@ def say_own_places(timed: List[Moment], track: Track, notes: Notes) -> None:
         notes.say(
             f"the images' own positions are {far} on the track, and {apart(best):.0f} m with "
             f"--offset_time {best:.0f}: one of them may have local time for UTC"
+        )
+
+
+# ---- Doubtful times -----------------------------------------------------------------------------
+# Here: what is said of times that contradict each other, or cannot be; pure.
+# Not here: which of them counts.
+
+_DOUBT_S = 120.0  # seconds by which two clocks may differ before that is said
+_AS_ONE_S = 60.0  # seconds within which the differences of images are one and the same
+_FIRST_DIGITAL_S = 567993600.0  # 1988 UTC in seconds, when the first digital cameras came
+_DEFAULT_DAYS = frozenset(
+    [*DEFAULT_DAYS, *(utc_seconds((year, 1, 1)) for year in range(2000, 2025))]
+)
+
+
+def say_doubts(timed: Sequence[Moment], now: float, notes: Notes) -> None:
+    """Say what contradicts the times by the cameras' own clocks, and what would mend it; now is the
+    computer's time, 0 = not known.
+    """
+    cameras: Dict[Tuple[Optional[str], ...], List[Moment]] = {}
+    for moment in timed:
+        if has_own_clock(moment):
+            cameras.setdefault(camera_key(moment.image), []).append(moment)
+    for group in cameras.values():
+        _say_apart(group, _by_receiver, "GPS times", "gps", notes)
+        _say_apart(group, _by_file_name, "times in the names", "name", notes)
+    own = [moment for group in cameras.values() for moment in group]
+    _say_some([one for one in own if now and one.time > now + DAY_S], "of the future", notes)
+    old = [one for one in own if one.time < _FIRST_DIGITAL_S]
+    _say_some(old, "of a time without digital cameras", notes)
+    unset = [one for one in own if one not in old and _is_of_default_day(one)]
+    _say_some(unset, "of 1 January, which cameras show whose clock was never set", notes)
+
+
+def _is_of_default_day(moment: Moment) -> bool:
+    """Whether the clock of an image shows the first minutes of a day on which clocks begin."""
+    assert moment.capture is not None
+    local = moment.capture.time + moment.capture.offset
+    return is_default_time(local) or local % DAY_S < 3600 and local - local % DAY_S in _DEFAULT_DAYS
+
+
+def _by_receiver(moment: Moment) -> Optional[float]:
+    """The time of an image by its GPS, seconds UTC."""
+    return (moment.image.found or NOTHING_FOUND).gps_time
+
+
+def _by_file_name(moment: Moment) -> Optional[float]:
+    """The time of an image by its name, seconds UTC, in its own zone where the name has none."""
+    local, offset = file_name_time(moment.image.path.name)
+    assert moment.capture is not None
+    offset = moment.capture.offset if offset is None else offset
+    return None if local is None else local - offset
+
+
+def _say_apart(
+    group: Sequence[Moment],
+    other: Callable[[Moment], Optional[float]],
+    words: str,
+    source: str,
+    notes: Notes,
+) -> None:
+    """Say by how much the images of a camera are ahead of other times that they tell."""
+    pairs = [(moment, other(moment)) for moment in group]
+    apart = [moment.time - when for moment, when in pairs if when is not None]
+    middle = median(apart) if apart else 0.0
+    same = sum(abs(one - middle) <= _AS_ONE_S for one in apart)
+    name = " ".join(filter(None, group[0].image.camera[:2])) or "the camera"
+    if len(apart) > 2 and abs(middle) > _DOUBT_S and 3 * same >= 2 * len(apart):
+        side = "ahead of" if middle > 0 else "behind"
+        notes.say(
+            f"the clock of {name} is {_span(middle)} {side} the {words} of {len(apart)} images: if "
+            f"those are right, --offset_time {middle:.0f} or --time_source {source} mends it"
+        )
+        return
+    odd = [m for m, when in pairs if when is not None and abs(m.time - when) > DAY_S]
+    if odd:
+        names = some_of([one.image.path.name for one in odd])
+        notes.say(
+            f"the clock of {name} is days away from the {words} in {plural(len(odd), 'image')}, "
+            f"{names}: if those are right, --time_source {source} mends it"
+        )
+
+
+def _span(seconds: float) -> str:
+    """A length of time for a person."""
+    for unit, name in ((DAY_S, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if abs(seconds) >= 2 * unit:
+            return f"{abs(seconds) / unit:.1f} {name}"
+    return f"{abs(seconds):.0f} s"
+
+
+def _say_some(odd: Sequence[Moment], words: str, notes: Notes) -> None:
+    """Say which images have times of a kind that cannot be, or hardly."""
+    if odd:
+        names = some_of([moment.image.path.name for moment in odd])
+        first = format_time(min(moment.time for moment in odd))
+        notes.say(
+            f"{plural(len(odd), 'image')} with times {words}: {names}, from {first} on; "
+            "--offset_time puts a clock right, or --time_source name or gps"
         )
 
 
@@ -13130,6 +13252,19 @@ class Known(NamedTuple):
     now: float = 0.0  # seconds since 1970 UTC
 
 
+def leave_out(image: Image, reason: str) -> Image:
+    """The image as left out of this run."""
+    return image._replace(aside=Outcome("skipped", reason))
+
+
+def fail_now(image: Image, problem: Problem) -> Image:
+    """The image as failed in this run, by a problem about its own file unless another is named; not
+    remembered.
+    """
+    whole = problem if problem.file else problem._replace(file=str(image.path))
+    return image._replace(aside=Outcome("failed", problem.code, whole))
+
+
 def failed(image: Image, step: str, problem: Problem) -> Image:
     """The image after a step that could not be done, by a problem about its own file."""
     return image.without({step})._replace(failure=Failure(step, problem), settings=image.settings)
@@ -13261,6 +13396,8 @@ def geotag(
     track = whole_track(guides)
     timed = settled(found, track, options.clockwork, known.synced, notes)
     _say_times(timed, track, options, notes)
+    if not options.clockwork.start:
+        say_doubts(timed, known.now, notes)
     if options.by_photos:
         by_photos = _guide_of_photos(timed, known.beside, options)
         guides = [by_photos if one.kind == by_photos.kind else one for one in guides]

@@ -699,7 +699,7 @@ def test_an_altitude_that_cannot_be_is_left_out_and_said(
     assert making.place(tmp_path / "card" / "a.jpg")[2] is None and "altitude" in said, said
 
 
-@pytest.mark.parametrize("alt, known", [("99999", 99999.0), ("99999999", None), ("100000", None)])
+@pytest.mark.parametrize("alt, known", [("99998", 99998.0), ("99999999", None), ("100000", None)])
 def test_an_altitude_in_xmp_that_cannot_be_is_left_out(
     alt: str, known: Optional[float], tmp_path: Path
 ) -> None:
@@ -1035,9 +1035,9 @@ def test_damaged_last_lines_of_a_journal_are_said_in_one_line(
 # ---- natural order -------------------------------------------------------------------------------
 
 
-def compared(one: str, other: str) -> int:
-    """-1, 0 or 1: names by letters in lower case and numbers by value, numbers and ends before letters."""
-    pieces = [re.findall("[0-9]+|[^0-9]", name.lower()) for name in (one, other)]
+def compared_texts(one: str, other: str) -> int:
+    """-1, 0 or 1: by letters and by the values of numbers, numbers before letters, and the begin of a text before it."""
+    pieces = [re.findall("[0-9]+|[^0-9]", text) for text in (one, other)]
     for left, right in zip(*pieces):
         numbers = [int(piece) if piece.isdigit() else -1 for piece in (left, right)]
         if -1 not in numbers:
@@ -1048,11 +1048,26 @@ def compared(one: str, other: str) -> int:
             keys = [left, right]
         if keys[0] != keys[1]:
             return -1 if keys[0] < keys[1] else 1
-    rest = [pieces[number][len(pieces[1 - number]) :] for number in (0, 1)]
-    for number, sign in ((0, 1), (1, -1)):
-        if rest[number]:  # the longer one: behind, unless a number goes on
-            return -sign if rest[number][0].isdigit() else sign
+    return (len(pieces[0]) > len(pieces[1])) - (len(pieces[0]) < len(pieces[1]))
+
+
+def compared(one: str, other: str) -> int:
+    """The same for names: what is before the last dot, what is behind it, the name as it is."""
+    parts = [re.match(r"(?s)(.*?)(?:\.([^.]*))?\Z", name.lower()) for name in (one, other)]
+    first, second = (part.groups("") for part in parts if part)
+    for left, right in zip(first, second):
+        if compared_texts(left, right):
+            return compared_texts(left, right)
     return (one > other) - (one < other)
+
+
+def test_copies_of_a_name_come_behind_it() -> None:
+    names = ["a.jpg", "a 2.jpg", "a copy.jpg", "a(0).jpg", "a(1).jpg", "a-1.jpg", "a_1.jpg"]
+    assert sorted(names, key=mt.natural_key)[0] == "a.jpg"
+    assert sorted(["7.jpg", "7(10).jpg", "7(9).jpg"], key=mt.natural_key)[1:] == [
+        "7(9).jpg",
+        "7(10).jpg",
+    ]
 
 
 def test_natural_order_is_that_of_numbers_and_letters() -> None:
