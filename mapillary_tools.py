@@ -4483,15 +4483,56 @@ def _make_private(where: str, handle: int) -> None:
             LOG.warning("%s could be read by others: now only by its owner", where)
 
 
+_MEND_CONFIG = "mend it, or move it away and authenticate"
+
+
+def _no_ini(where: str, content: bytes) -> UsageError:
+    """The error for a configuration of another form; where it may name areas to leave out, nothing
+    is done without them.
+    """
+    code, cause = "bad_config", "it is no ini file in UTF-8"
+    if b"exclude" in content.replace(b"\0", b"").lower():
+        code, cause = "bad_area", f"{cause}, and names areas that are left out"
+    return UsageError(code, "cannot be read", file=where, value=cause, remedy=_MEND_CONFIG)
+
+
+_SECTION_LINE = re.compile(r"\[([^\]]+)\]")
+_OPTION_LINE = re.compile(r"([^\s=:#;\[][^=:]*?)\s*[=:]")
+
+
+def means_areas(section: str) -> bool:
+    """Whether a section of the configuration has areas to leave out, however it is spelled."""
+    return re.sub("[ _-]", "", section.strip().lower()) in (
+        *("exclude", "excluded", "excludes"),
+        *("excludearea", "excludeareas", "excludedarea", "excludedareas"),
+    )
+
+
+def _check_areas(text: str, where: str) -> None:
+    """Raise UsageError where two areas to leave out have one name: only one would count."""
+    inside, seen = False, set()
+    for line in text.splitlines():
+        section, option = _SECTION_LINE.match(line), _OPTION_LINE.match(line)
+        if section is not None:
+            inside = means_areas(section.group(1))
+        elif inside and option is not None:
+            if option.group(1) in seen:
+                wrong, remedy = "names two areas alike", "give each a name of its own"
+                raise UsageError(
+                    "bad_area", wrong, file=where, value=option.group(1), remedy=remedy
+                )
+            seen.add(option.group(1))
+
+
 def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
     """The configuration as section -> option -> text; empty where there is no file. Raises
     UsageError.
     """
     import configparser
 
-    parser = configparser.RawConfigParser(strict=False)
+    parser = configparser.RawConfigParser(strict=False, default_section="")
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    where, remedy = config_path(path), "mend it, or move it away and authenticate"
+    where, content = config_path(path), b""
     if not where:
         return {}
     with contextlib.suppress(OSError):
@@ -4506,18 +4547,16 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
         if not all(map(_CONFIG_LINE.match, text.splitlines())):
             raise configparser.ParsingError(where)
         parser.read_string(text)
+        _check_areas(text, where)
     except FileNotFoundError:
         return {}
     except OSError as error:
         cause = error.strerror or str(error)
         raise UsageError(
-            CONFIG_UNREADABLE, "cannot be read", file=where, value=cause, remedy=remedy
+            CONFIG_UNREADABLE, "cannot be read", file=where, value=cause, remedy=_MEND_CONFIG
         ) from None
     except (UnicodeDecodeError, configparser.Error):
-        cause = "it is no ini file in UTF-8"
-        raise UsageError(
-            "bad_config", "cannot be read", file=where, value=cause, remedy=remedy
-        ) from None
+        raise _no_ini(where, content) from None
     sections = {section: dict(parser.items(section)) for section in parser.sections()}
     for options in sections.values():
         keep_secret(*(text for name, text in options.items() if _SECRET_NAME.search(name)))
@@ -4574,9 +4613,11 @@ class Configuration:
         found = {name: options.get(USER_TOKEN, "") for name, options in self.sections.items()}
         return {name: token for name, token in found.items() if token}
 
-    def values(self, section: str) -> List[str]:
-        """What the options of a section are, in their order."""
-        return list(self.sections.get(section, {}).values())
+    @property
+    def areas(self) -> List[Tuple[str, str]]:
+        """(option, text) of the areas to leave out, in their order."""
+        sections = [self.sections[name] for name in self.sections if means_areas(name)]
+        return [item for options in sections for item in options.items()]
 
     def secret(self) -> str:
         """The key that --master_upload signs with. Raises UsageError when there is none."""
@@ -5901,14 +5942,16 @@ def piexif() -> Any:
     """The EXIF library vendor/piexif; raises ProgramMissing when this file was copied
     without it.
     """
+    place = os.path.join(HERE, "vendor")
+    remedy = "copy the folder vendor together with mapillary_tools.py"
     try:
-        return vendored("piexif")
+        library = vendored("piexif")
     except ImportError as error:
-        place, remedy = (
-            os.path.join(HERE, "vendor"),
-            "copy the folder vendor together with mapillary_tools.py",
-        )
         raise ProgramMissing("vendor_missing", "is missing", file=place, remedy=remedy) from error
+    if not hasattr(library, "stored_types"):
+        wrong = "is of another version than mapillary_tools.py"
+        raise ProgramMissing("vendor_old", wrong, file=place, remedy=remedy)
+    return library
 
 
 def _load(source: Union[str, bytes], path: str) -> Exif:
@@ -13135,8 +13178,14 @@ class Areas(Group):
 
 def areas_of(options: Options, config: Configuration) -> Tuple[Area, ...]:
     """The areas that are left out, by the options and the configuration; raises UsageError."""
-    texts = [*options[Areas].exclude_area, *config.values("exclude")]
-    return tuple(area_of(text) for text in texts)
+    found = [area_of(text) for text in options[Areas].exclude_area]
+    for name, text in config.areas:
+        try:
+            found.append(area_of(text))
+        except UsageError as error:
+            known = error.problem._replace(file=config.path, value=f"{name} = {text}")
+            raise UsageError(**known._asdict()) from None
+    return tuple(found)
 
 
 LEFT_ALONE, WHOLE, AS_FRAMES = "skip", "upload", "sample"  # what becomes of videos
