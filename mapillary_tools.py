@@ -1292,7 +1292,26 @@ class Option(NamedTuple):
     @property
     def flag(self) -> str:
         """The option as it is written on a command line."""
-        return "--" + (self.rule.flag or self.name)
+        return self.name if self.rule.positional else "--" + (self.rule.flag or self.name)
+
+    def check(self, value: object) -> None:
+        """Raise UsageError for a value that the option cannot have."""
+        rule, empty = self.rule, value == "" and not self.rule.choices
+        if value is REQUIRED or self.default is REQUIRED and (value is None or empty):
+            word = rule.metavar or self.name.upper()
+            wrong, remedy = f"{self.flag} is missing", f"add {self.flag} {word}"
+            raise UsageError("missing_option", wrong, remedy=remedy)
+        if value is None:
+            return
+        if empty and self.default != "":
+            wrong, remedy = f"{self.flag} is empty", "give it a value, or leave it out"
+            raise UsageError("bad_option", wrong, remedy=remedy)
+        parts = value if rule.many and isinstance(value, tuple) else (value,)
+        must: Optional[str] = _KIND_WORDS[self.kind]
+        if all(isinstance(one, _FITTING[self.kind]) for one in parts):
+            must = rule.wrong_with(value)
+        if must is not None:
+            raise UsageError("bad_option", f"{self.flag} must be {must}", value=str(value))
 
 
 def user_name_of(typed: str) -> str:
@@ -1327,20 +1346,11 @@ class Group:
             if option.name == "user_name" and isinstance(value, str):
                 value = user_name_of(value)
                 object.__setattr__(self, option.name, value)  # frozen from here on
-            missing = value is None or value == "" and not option.rule.choices
-            if value is REQUIRED or missing and option.default is REQUIRED:
-                word = option.rule.metavar or option.name.upper()
-                raise UsageError(
-                    "missing_option",
-                    f"{option.flag} is missing",
-                    remedy=f"add {option.flag} {word}",
-                )
-            must = None if missing else option.rule.wrong_with(value)
-            parts = value if option.rule.many and isinstance(value, tuple) else (value,)
-            if not missing and not all(isinstance(one, _FITTING[option.kind]) for one in parts):
-                must = _KIND_WORDS[option.kind]
-            if must is not None:
-                raise UsageError("bad_option", f"{option.flag} must be {must}", value=str(value))
+            if option.rule.many and not isinstance(value, tuple):
+                several = isinstance(value, list) or value is None
+                value = tuple(value or ()) if several else (value,)
+                object.__setattr__(self, option.name, value)
+            option.check(value)
 
     @classmethod
     @functools.lru_cache(maxsize=None)
@@ -3049,6 +3059,9 @@ def no_folder(path: str, option: str) -> NotFound:
         remedy = "options begin with two hyphens: --" + path.lstrip("-" + _DASHES)
     elif bare != path and os.path.isdir(bare):
         remedy = f"did you mean {bare}?"
+    elif set("*?") & set(path) and os.path.isdir(os.path.dirname(path) or os.curdir):
+        folder = os.path.dirname(path) or os.curdir
+        remedy = f"process the folder that they are in: {folder}"
     return NotFound("no_folder", "there is no such file or folder", file=path, remedy=remedy)
 
 
@@ -3710,7 +3723,8 @@ def flush_folder(folder: Union[str, Path]) -> None:
     """
     if os.name == "posix":
         with contextlib.suppress(OSError):
-            handle = os.open(str(folder), os.O_RDONLY)
+            flags = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NONBLOCK", 0)
+            handle = os.open(str(folder), os.O_RDONLY | flags)
             try:
                 os.fsync(handle)
             finally:
@@ -6848,7 +6862,7 @@ def read_table(
     if len(mark) != 1 or mark in '"\r\n':
         remedy = "one character, or one of " + ", ".join(DELIMITERS)
         raise UsageError(
-            "table_delimiter", "is no delimiter", file=path, value=repr(delimiter), remedy=remedy
+            "table_delimiter", "--delimiter is none", value=repr(delimiter), remedy=remedy
         )
     text = table_text(path)[1]
     begin = text[:LINE_CHARS]
@@ -12106,7 +12120,11 @@ def upload_marks(folder: str, import_path: str) -> Set[str]:
 def old_samplings(state: str) -> List[Sampling]:
     """What an earlier version kept of sampling in a file of its own; a torn line is left out."""
     path, found = os.path.join(state, "sampled.jsonl"), []
-    for text in Path(path).read_bytes().splitlines() if is_there(path) else ():
+    if not is_there(path):
+        return []
+    with open_file(path) as stream:
+        lines = stream.read().splitlines()
+    for text in lines:
         with contextlib.suppress(*DAMAGED):
             found.append(unpack_sampling(json.loads(text)))
     return found
@@ -15531,6 +15549,8 @@ class CsvColumns(Group):
         if self.gps_week_column and not self.convert_gps_time:
             raise UsageError("week_alone", "--gps_week_column needs --convert_gps_time")
         self.meta()
+        if self.time_format != CsvColumns.time_format:
+            check_time_format(self.time_format)
 
     @property
     def names_any(self) -> bool:
@@ -15557,6 +15577,16 @@ class CsvColumns(Group):
         return [(int(column), name, kind) for column, name, kind in zip(*lists)]
 
 
+def check_time_format(style: str) -> None:
+    """Raise UsageError for what is no strptime format."""
+    try:
+        datetime.datetime.strptime("", style)
+    except ValueError as error:
+        if "does not match" not in str(error):
+            wrong, remedy = "--time_format is none", "for example %Y-%m-%dT%H:%M:%S"
+            raise UsageError("bad_option", wrong, value=style, remedy=remedy) from error
+
+
 def moment_by(text: str, style: str) -> datetime.datetime:
     """Date and time of a text by a strptime format, with or without a fraction; raises
     ValueError.
@@ -15568,7 +15598,7 @@ def moment_by(text: str, style: str) -> datetime.datetime:
         try:
             return datetime.datetime.strptime(text, other)
         except ValueError:
-            raise error from None
+            raise ValueError(f"time {text!r} does not match format {style!r}") from error
 
 
 def parse_by_format(text: str, style: str) -> float:
@@ -15582,7 +15612,10 @@ def parse_by_format(text: str, style: str) -> float:
 
 def finite(text: str, limit: float = math.inf) -> float:
     """A finite number within a limit, also with a decimal comma; raises ValueError."""
-    value = float(text.strip().replace(",", "."))
+    try:
+        value = float(text.strip().replace(",", "."))
+    except ValueError:
+        raise ValueError(f"{text.strip()!r} is no number") from None
     if not math.isfinite(value):
         raise ValueError(f"not finite: {text}")
     if abs(value) > limit:
@@ -15653,18 +15686,18 @@ def row_values(cells: List[str], options: CsvColumns) -> Given:
         raise ValueError(f"column {last} is missing")
     when, lat, lon, heading, alt = (cells[column - 1] if column else "" for column in columns)
     if bool(lat.strip()) != bool(lon.strip()):
-        raise ValueError("latitude and longitude are not a position")
+        raise ValueError(f"latitude and longitude are not a position: {lat.strip()}, {lon.strip()}")
     turned = _number_in(heading)
     given = Given(
         time=_row_time(when, cells, options) if when.strip() else None,
-        lat=_number_in(lat, 90.0),
-        lon=_number_in(lon, 180.0),
+        lat=_degrees_in(lat, "NS", 90.0),
+        lon=_degrees_in(lon, "EW", 180.0),
         heading=None if turned is None else turned % 360.0,
         alt=_number_in(alt, HIGHEST_M),
     )
     format_time(given.time or 0.0)  # raises OverflowError beyond the calendar
     if (given.lat, given.lon) == (0.0, 0.0):
-        raise ValueError("latitude and longitude are not a position")
+        raise ValueError(f"latitude and longitude are not a position: {lat.strip()}, {lon.strip()}")
     return given._replace(tags=_row_tags(cells, options))
 
 
@@ -15700,6 +15733,18 @@ def correction_of(cells: List[str], options: CsvColumns) -> Given:
 def _number_in(text: str, limit: float = math.inf) -> Optional[float]:
     """The number in a cell, None in an empty one; raises ValueError."""
     return finite(text, limit) if text.strip() else None
+
+
+def _degrees_in(text: str, letters: str, limit: float) -> Optional[float]:
+    """The coordinate in a cell, also in degrees, minutes and seconds or with a letter, None in an
+    empty one; raises ValueError.
+    """
+    if re.match(r"\s*[-+]?[\d.,eE+-]*\s*\Z", text):
+        return _number_in(text, limit)
+    degrees = coordinate(text.strip(), "", letters, limit)
+    if degrees is None:
+        raise ValueError(f"{text.strip()!r} is no coordinate")
+    return degrees
 
 
 def _row_tags(cells: List[str], options: CsvColumns) -> Optional[Tuple[MetaTag, ...]]:
@@ -15785,6 +15830,13 @@ def _in_order_of_names(
 _MARK_NAMES = {mark: word for word, mark in reversed(list(DELIMITERS.items()))}  # the first counts
 
 
+def _remedy_of(row: TableRow, name: str) -> str:
+    """What to do about a row whose name is that of no image."""
+    if row.line == 1 and not re.search(r"\d", name):
+        return "is it the line of headings? Then add --header"
+    return "mend that line"
+
+
 def match_rows(
     rows: List[TableRow], images: Sequence[Image], options: CsvColumns
 ) -> Tuple[Dict[Path, TableRow], List[Problem]]:
@@ -15808,7 +15860,7 @@ def match_rows(
         else:
             wrong = f"line {row.line} {wrong}"
             mark = separator_of(name)  # in a cell: perhaps not what is between cells
-            remedy = f"is it --delimiter {_MARK_NAMES[mark]}?" if mark else "mend that line"
+            remedy = f"is it --delimiter {_MARK_NAMES[mark]}?" if mark else _remedy_of(row, name)
             bad[row.line] = Problem(
                 "bad_row", wrong, file=options.csv_path, value=name, remedy=remedy
             )
@@ -15838,8 +15890,11 @@ def _with_row(
         return image._replace(given=given._replace(left_out=given.left_out or None))
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         wrong = f"line {row.line} of {options.csv_path} does not parse"
-        styled = "does not match format" in str(error)
-        remedy = "give --time_format as its column has it" if styled else "mend that line"
+        remedy = "mend that line"
+        if "does not match format" in str(error):
+            remedy = "give --time_format as its column has it"
+        elif "is missing" in str(error):
+            remedy = "mend that line, or check the numbers of columns"
         return fail_now(image, Problem("bad_row", wrong, value=str(error), remedy=remedy))
 
 
@@ -16962,7 +17017,7 @@ class Setup(NamedTuple):
                 "no_track",
                 "--video_sample_distance needs a track, and there is none in this video",
                 file=footage.path,
-                remedy="sample by time, or give a track with --geotag_source",
+                remedy="sample by time, or give a track: video_process with --geotag_source",
             )
         for track, track_start in timing.ways:
             end, metres = track_start + timing.after(length), video.video_sample_distance
@@ -20217,6 +20272,12 @@ class Login(Group):
     list_accounts: bool = opt(False, Rule("list the accounts that are stored", flag="list"))
     delete: bool = opt(False, Rule("forget the account of --user_name"))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.list_accounts and self.delete:
+            wrong = "--list and --delete are two things"
+            raise UsageError("usage", wrong, remedy="run it once for each")
+
 
 _CLIENT = "MAPILLARY_CLIENT_TOKEN"
 _FORM = re.compile(r"[!-~]+\Z")  # what any token looks like
@@ -22882,7 +22943,7 @@ class Box(Group):
 def _is_here(path: str) -> bool:
     """Whether a whole JPEG is at a path."""
     try:
-        with open(path, "rb") as stream:
+        with open_file(path) as stream:
             return is_whole(stream)
     except OSError:
         return False
@@ -23449,7 +23510,30 @@ _OTHER_WORDS = {  # of the official tool and of older ones -> what it is here
     "--noresample": "leave it out: frames that are there are not sampled again",
     "--reprocess": "here it is --rerun",
     "--skip_upload": "use process instead of process_and_upload",
-    "--user_token": "here it is: authenticate --user_access_token",
+    **dict.fromkeys(
+        ("--user_token", "--token", "--access_token"),
+        "here it is: authenticate --user_access_token",
+    ),
+    **dict.fromkeys(("--time_offset", "--offset"), "here it is --offset_time"),
+    **dict.fromkeys(("--simulate", "--dryrun", "--test"), "here it is --dry_run"),
+    **dict.fromkeys(("--tz", "--time_zone"), "here it is --timezone"),
+    **dict.fromkeys(
+        ("--gpx", "--gpx_path", "--track"), "here it is --geotag_source gpx --geotag_source_path"
+    ),
+    **dict.fromkeys(
+        ("--org", "--organization"), "here it is --organization_username or --organization_key"
+    ),
+    "--password": "here it is: authenticate --user_password",
+    "--force": "here it is --rerun",
+    "--recursive": "leave it out: subfolders are searched",
+    "--max_attempts": "here it is MAX_ATTEMPTS in the environment",
+    "--number_threads": "here it is NUMBER_THREADS in the environment",
+    "--nofinish": "here it is --manual_done",
+    **dict.fromkeys(
+        ("--list_file_status", "--summarize", "--push_images"), "status tells it, or report"
+    ),
+    "--camera_uuid": "leave it out: cameras are told by make, model and serial numbers",
+    "--custom_meta_data": "process_csv gives meta data: --meta_columns, --meta_names, --meta_types",
 }
 _OTHER_TOOLS = {
     **dict.fromkeys(("zip", "upload_zip"), "upload sends the photos as they are"),
@@ -23476,6 +23560,17 @@ def unknown_tool(typed: str) -> UsageError:
     return UsageError("usage", f"there is no tool '{typed}'", remedy=remedy + see)
 
 
+def no_tool(typed: str, known: Mapping[str, bool]) -> UsageError:
+    """The error for a command line that begins with an option, and names no tool."""
+    if typed.partition("=")[0] in known:
+        example = f"{PROGRAM} process --import_path FOLDER --user_name NAME"
+        return UsageError("usage", "a tool is missing", remedy=f"for example {example}")
+    near = near_to(typed, ["--version", "--help", "--advanced", "--json_schema"])
+    guess = f"did you mean {near[0]}? " if near else ""
+    see = f"see {PROGRAM} -h"
+    return UsageError("usage", "there is no such option", value=typed, remedy=guess + see)
+
+
 def unknown_option(typed: str, tool: Tool) -> UsageError:
     """The error for an option that a tool does not have: what it may be, of this tool alone, or
     whose option it is.
@@ -23498,10 +23593,29 @@ def loose_word(word: str, tool: Tool) -> UsageError:
     wrong = f"'{word}' belongs to no option"
     remedy = "put quotes around a path that has blanks in it"
     if os.path.isfile(word):
-        remedy = f"process the folder that it is in: {os.path.dirname(word) or os.curdir}"
-    elif not any(option.name == "import_path" for kind in tool.groups for option in kind.options()):
+        remedy = _of_file(word, tool)
+    elif "--import_path" not in flags_of(tool):
         remedy = f"see {PROGRAM} {tool.name} -h"
     return UsageError("usage", wrong, remedy=remedy)
+
+
+_FOR_KINDS = (  # how a file is given: kinds, options by which one of them is chosen
+    (VIDEO_KINDS, ("--video_path",)),
+    (("csv", "tsv", "txt"), ("--csv_path", "--data", "--geotag_source_path")),
+    (("gpx", "nmea", "kml", "kmz", "fit", "tcx", "srt", "log", "json"), ("--geotag_source_path",)),
+)
+
+
+def _of_file(path: str, tool: Tool) -> str:
+    """What to do with a file that stands where a folder may."""
+    kind, flags = kind_of(path), flags_of(tool)
+    for kinds, options in _FOR_KINDS:
+        mine = [option for option in options if option in flags]
+        if kind in kinds and mine:
+            return f"say what it is: {mine[0]} {path}"
+        if kind in kinds and kinds is VIDEO_KINDS:
+            return f"a video is sampled: video_process --video_path {path} --import_path FRAMES"
+    return f"process the folder that it is in: {os.path.dirname(path) or os.curdir}"
 
 
 _PATHS = ("FILE", "FOLDER", "PATH")  # the words for a value that is one
@@ -23559,7 +23673,8 @@ def no_number(option: Option, text: str) -> UsageError:
         wrong, meant = f"{wrong}, or ISO 8601 with its zone", "2024-05-06T07:08:09+02:00"
     elif option.kind is int:  # a choice, or a whole number
         meant = str((option.rule.choices or [int(float(meant))])[-1])
-    return UsageError("bad_option", wrong, value=text, remedy=f"for example {option.flag} {meant}")
+    example = meant if option.rule.positional else f"{option.flag} {meant}"
+    return UsageError("bad_option", wrong, value=text, remedy=f"for example {example}")
 
 
 def no_choice(option: Option, text: str) -> UsageError:
@@ -23842,14 +23957,30 @@ def summary_of(
 
 def last_lines(told: Report, program: str) -> List[str]:
     """What a summary ends with: how long it took, and the next command, ready to paste."""
-    import shlex
-
     lines = [] if told.told.seconds is None else [f"  took {told.told.seconds:.1f} s"]
     if told.told.next and program:
-        words = list(map(str, told.told.next))
-        quoted = subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-        lines.append(f"next: {program} {quoted}")
+        quote = _quoted_for_cmd if os.name == "nt" else _quoted_for_shell
+        lines.append(f"next: {program} " + " ".join(map(quote, map(str, told.told.next))))
     return lines
+
+
+def _quoted_for_cmd(word: str) -> str:
+    """A word as the command line of Windows takes it."""
+    quoted = subprocess.list2cmdline([word])
+    if quoted == word and re.search(r"[&|<>^()%!'`,;=@]", word):
+        backslashes = len(word) - len(word.rstrip("\\"))
+        return f'"{word}' + "\\" * backslashes + '"'
+    return quoted
+
+
+def _quoted_for_shell(word: str) -> str:
+    """A word as a shell takes it; bytes that cannot be shown by their numbers."""
+    import shlex
+
+    if word.isprintable():
+        return shlex.quote(word)
+    told = (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in os.fsencode(word))
+    return "$'" + "".join(told).replace("'", "\\'") + "'"
 
 
 _TYPES = {  # of --json: name -> type and meaning
@@ -23987,9 +24118,34 @@ class Narrator(logging.Handler):
         super().__init__()
         self._progress = progress
         self._kept: List[str] = []
+        self.thread = threading.get_ident()  # in which the run goes on
+
+    def __enter__(self) -> "Narrator":
+        _NARRATORS.append(self)
+        LOG.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        LOG.removeHandler(self)
+        _NARRATORS.remove(self)
+
+    def _is_mine(self, record: logging.LogRecord) -> bool:
+        """Whether a record is of this run, where others go on in other threads of this process; the
+        first of them tells what helping threads say.
+        """
+        others = [one.thread for one in _NARRATORS if one is not self]
+        if record.thread == self.thread or not others:
+            return True
+        return record.thread not in others and _NARRATORS[0] is self
+
+    def least_level(self) -> int:
+        """From which level on some run of this process says what happens."""
+        return min(one.level for one in _NARRATORS)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
+        if not self._is_mine(record):
+            return
         text = shown(record.getMessage())
         if self._progress.quiet:
             self._kept.append(text)
@@ -24003,6 +24159,9 @@ class Narrator(logging.Handler):
         self._progress.quiet = False
         for text in self._kept:
             print_line(text, sys.stderr)
+
+
+_NARRATORS: List[Narrator] = []  # of the runs that go on in this process
 
 
 def ask_person(question: str, secret: bool) -> str:
@@ -24093,7 +24252,7 @@ def build_parser(show_all: bool) -> argparse.ArgumentParser:
         epilog=f"{PROGRAM} TOOL -h explains a tool; {PROGRAM} --advanced -h lists every tool.",
     )
     version = "mapillary_tools " + __version__
-    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument("--version", action="version", version=version)  # for its help
     more = "show advanced tools and options in the help"
     parser.add_argument("--advanced", action="store_true", help=more)
     schema = "print the JSON Schema of what --json prints"
@@ -24129,6 +24288,19 @@ def joined(argv: Sequence[str], options: Dict[str, bool]) -> List[str]:
     return out
 
 
+def _tool_first(words: Sequence[str]) -> List[str]:
+    """The words with the tool before options that stand before it."""
+    rest, before = list(words), []
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        before.append(word)
+        if rest and all_options().get("--" + word[2:].replace("-", "_")):
+            before.append(rest.pop(0))
+    if not rest or rest[0] not in TOOLS:
+        return list(words)
+    return [rest[0], *before, *rest[1:]]
+
+
 _FIRST = ("--verbose", "--json", "--quiet", "--advanced")  # may stand before the tool
 
 
@@ -24146,10 +24318,13 @@ def arranged(words: Sequence[str]) -> List[str]:
     """The words with the tool first, and folders that no option names behind --import_path; raises
     UsageError for a tool, an option or a word that means nothing.
     """
+    words = _tool_first(words)
     before = list(itertools.takewhile(lambda word: word in _FIRST, words))
     rest = list(words[len(before) :])
-    if not rest or rest[0].startswith("-"):
-        return [*before, *rest]
+    if not rest:
+        return before
+    if rest[0].startswith("-"):
+        raise no_tool(rest[0], all_options())
     if rest[0] not in TOOLS:
         raise unknown_tool(rest[0])
     tool = TOOLS[rest.pop(0)]
@@ -24175,7 +24350,7 @@ def _as_folder(word: str, tool: Tool, given: bool) -> List[str]:
     """A word that no option names as a folder of images, of which one may be given before; raises
     UsageError, NotFound for another.
     """
-    if Input not in tool.groups:
+    if "--import_path" not in flags_of(tool):
         raise loose_word(word, tool)
     if not os.path.exists(word) and not given:
         raise no_folder(word, "the folder")
@@ -24199,15 +24374,32 @@ def listed_folders(given: Sequence[str]) -> List[str]:
         if not word.startswith("@") or os.path.isdir(word):
             found.append(word)
             continue
-        try:
-            text = Path(word[1:]).read_text("utf-8-sig", "surrogateescape")
-        except OSError as error:
-            cause, remedy = error.strerror or "", "a list has one folder a line"
-            raise NotFound(
-                "no_list", "cannot be read", file=word[1:], value=cause, remedy=remedy
-            ) from error
-        found.extend(line.strip() for line in text.splitlines() if line.strip())
+        found.extend(_folders_in(word[1:]))
     return found
+
+
+def _folders_in(path: str) -> List[str]:
+    """The folders in a file, one a line, in UTF-8, UTF-16 or, on Windows, its own encoding; raises
+    NotFound.
+    """
+    remedy = "a list has one folder a line"
+    try:
+        with open_file(path or os.curdir) as stream:
+            data = stream.read(TABLE_BYTES)
+    except OSError as error:
+        where, cause = path or "@", error.strerror or str(error)
+        raise NotFound(
+            "no_list", "cannot be read", file=where, value=cause, remedy=remedy
+        ) from error
+    encoding = encoding_of(data[:2]).replace("latin-1", "utf-8-sig")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        text = data.decode("mbcs" if os.name == "nt" else "utf-8", "surrogateescape")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise NotFound("no_list", "is a list without a folder", file=path, remedy=remedy)
+    return lines
 
 
 def _run(arguments: argparse.Namespace, progress: ProgressLine) -> Report:
@@ -24258,6 +24450,9 @@ def _help(words: Sequence[str]) -> str:
     """The help that was asked for: of a tool, or of all; long with --advanced."""
     parser = build_parser("--advanced" in words)
     named = [word for word in words if word in TOOLS][:1]
+    odd = [word for word in words if not word.startswith("-")]
+    if not named and odd:
+        raise unknown_tool(odd[0])
     if named and "--advanced" not in words:
         return lesson_of(TOOLS[named[0]])
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
@@ -24331,23 +24526,14 @@ _DOING = ("writing", "uploading")  # what is done with so many images as the pro
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit code and never calls sys.exit."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = [os.fspath(word) for word in (sys.argv[1:] if argv is None else argv)]
     words = _SYNONYMS.get(words[0].lower(), [words[0]]) + words[1:] if words else words
-    if set(_TELLING) & set(words):  # wherever it stands, even behind an option with a value
-        return _tell(words)
-    progress, level, start = ProgressLine(sys.stderr, words), LOG.level, time.monotonic()
-    handler = Narrator(progress)
-    LOG.addHandler(handler)
+    progress, level = ProgressLine(sys.stderr, words), LOG.level
     try:
-        arguments = _parsed(words)
-        LOG.setLevel(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
-        told = _run(arguments, progress)
-        told.told.seconds = round(time.monotonic() - start, 3)
-        if told.told.next == AGAIN or getattr(arguments, "dry_run", False):
-            told.told.next = tuple(word for word in words if word not in _DRY)
-        progress.clear()
-        _show(told, arguments, handler)
-        return told.exit_code
+        if set(_TELLING) & set(words):  # wherever it stands, even behind an option with a value
+            return _tell(words)
+        with Narrator(progress) as narrator:
+            return _told_run(words, progress, narrator)
     except SystemExit as leaving:  # argparse after --version
         return leaving.code if isinstance(leaving.code, int) else 0
     except (ToolError, KeyboardInterrupt) as error:
@@ -24355,20 +24541,36 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except MemoryError:
         ended = MemoryError()  # without the frames, which hold what did not fit
     finally:
-        LOG.removeHandler(handler)
         LOG.setLevel(level)
     progress.clear()
     return _ended_by(ended, progress, words)
 
 
+def _told_run(words: Sequence[str], progress: ProgressLine, narrator: Narrator) -> int:
+    """Run a command line, and print what came of it; returns the exit code."""
+    start, arguments = time.monotonic(), _parsed(words)
+    narrator.setLevel(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
+    LOG.setLevel(narrator.least_level())
+    told = _run(arguments, progress)
+    told.told.seconds = round(time.monotonic() - start, 3)
+    dry = getattr(arguments, "dry_run", False)
+    if told.told.next == AGAIN or dry and told.done:
+        told.told.next = tuple(word for word in words if word not in _DRY)
+    progress.clear()
+    _show(told, arguments, narrator)
+    return told.exit_code
+
+
 def _tell(words: Sequence[str]) -> int:
-    """Print the help, or the schema; returns the exit code."""
-    text = json.dumps(json_schema(), indent=1) if "--json_schema" in words else _help(words)
+    """Print the help, the version or the schema; returns the exit code."""
+    text = "mapillary_tools " + __version__
+    if words != ["--version"]:
+        text = json.dumps(json_schema(), indent=1) if "--json_schema" in words else _help(words)
     print_line(text.rstrip("\n"), sys.stdout)
     return 0
 
 
-_TELLING = ("-h", "--help", "--json_schema")  # only something is told
+_TELLING = ("-h", "--help", "--json_schema", "--version")  # only something is told
 _DRY = ("--dry_run", "--dry-run")
 _SYNONYMS = {"help": ["-h"], "version": ["--version"]}
 
