@@ -3197,6 +3197,15 @@ class Inventory(NamedTuple):
         return self.others.get(SKIP_VIDEO, [])
 
 
+def _is_not_searched(place: str, name: str) -> bool:
+    """Whether a folder below another one is left alone, and that is said: what lies behind a link
+    belongs elsewhere.
+    """
+    if is_closed(name):
+        return name != STATE_FOLDER
+    return os.path.islink(os.path.join(place, name))
+
+
 def look_below(
     folder: Union[str, Path], skip_subfolders: bool = False, videos: bool = False
 ) -> Inventory:
@@ -3218,7 +3227,7 @@ def look_below(
         if STAND_IN_FILE in files:
             folders[:] = []  # what a stand-in received is no input
             continue
-        shut = [name for name in below if is_closed(name) and name != STATE_FOLDER]
+        shut = [name for name in below if _is_not_searched(place, name)]
         found.closed.extend(os.path.join(place, name) for name in shut)
         parent = Path(place)  # parsed once
         for name in sorted(files, key=natural_key):
@@ -3236,9 +3245,16 @@ def look_below(
 
 
 def _no_images(folder: Union[str, Path], found: Inventory) -> NotFound:
-    """The error for a folder without an image, with what is there instead."""
+    """The error for a folder without an image, with what is there instead; or that it cannot be
+    searched.
+    """
+    if found.trouble and not found.others:
+        return NotFound(**found.trouble[0]._asdict())
     there = {reason: len(paths) for reason, paths in found.others.items()}
-    value = "; ".join(f"{count} times {skip_words(code)}" for code, count in there.items())
+    told = [f"{plural(count, 'time')} {skip_words(code)}" for code, count in there.items()]
+    links = [path for path in found.closed if os.path.islink(path)]
+    told += [f"{plural(len(links), 'linked folder')}, not searched"] if links else []
+    value = "; ".join(told)
     kinds = "images are files named ." + ", .".join(IMAGE_KINDS)
     return NotFound("no_images", "holds no images", file=folder, value=value, remedy=kinds)
 
@@ -3300,7 +3316,7 @@ def account_for(
     report.trouble.extend(found.trouble)
     if found.closed:
         names = ", ".join(found.closed[:5]) + (", ..." if len(found.closed) > 5 else "")
-        notes.say(f"{len(found.closed)} folders are not searched: {names}")
+        notes.say(f"not searched: {plural(len(found.closed), 'folder')}, {names}")
     return found.images
 
 
@@ -14985,7 +15001,9 @@ def carry_out(
     copies = course.options[Keep].keep_original
     results = _without_stale(work.stale, places)
     told, due = _others(work.told, results), _others(work.due, results)
-    for folder, group in by_folder(one._replace(copied=None) for one in told).items():
+    gone = {one.path for one in (*work.stale, *due)}  # of these a copy is no longer right
+    told = [one._replace(copied=None) if one.path in gone else one for one in told]
+    for folder, group in by_folder(told).items():
         places[folder].journal.append(group)
     # whatever ends the run, no worker writes on when the locks of the folders are given back
     with contextlib.closing(_written(due, course, secret)) as outcomes:
@@ -17520,7 +17538,8 @@ def sample_videos(options: Options, ui: Ui) -> Report:
     paths = find_videos(video.video_path, report.trouble, below)
     if options[Dry].dry_run:
         some = ", ".join(map(os.path.basename, paths[:5]))
-        notes.lines.append(f"{len(paths)} videos would be sampled: {some}")
+        notes.lines.append(f"{plural(len(paths), 'video')} would be sampled: {some}")
+        report.done, report.told.word = len(paths), "would be sampled"
         return report
     guides = gather_guides(geotagging, notes)
     asked = any(kind in VIDEO_SOURCES for kind in geotagging.sources)
@@ -23276,7 +23295,8 @@ def _then_upload(tool: str, first: Report, options: Options, ui: Ui) -> Report:
     """
     if options[Dry].dry_run:
         count = first.done + len(first.skipped.get(SKIP_PROCESSED, ()))
-        first.told.lines.append(f"{count} images would then be uploaded")
+        noun = "file" if options[Videos].whole else "image"
+        first.told.lines.append(f"{plural(count, noun)} would then be uploaded")
         return first
     try:
         report = send_images(tool, options, ui)
@@ -23307,10 +23327,15 @@ def _sample_and_process(options: Options, ui: Ui, service: str) -> Report:
     """
     check_run_page(options)
     sampled = sample_videos(options, ui)
-    if options[Dry].dry_run or not sampled.done and not sampled.skipped:
+    if not sampled.done and not sampled.skipped:
         return sampled
     options = options.having(options[Geotagging].of_frames)
-    report, _ = run_steps("video_process", Course(STEPS, options, service), ui)
+    try:
+        report, _ = run_steps("video_process", Course(STEPS, options, service), ui)
+    except NotFound:
+        if options[Dry].dry_run:  # there are no frames yet
+            return sampled
+        raise
     write_run_page(report, options, service)
     report.parts.append(sampled)
     return report

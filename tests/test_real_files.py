@@ -259,7 +259,7 @@ def test_folders_of_trash_and_thumbnails_are_not_searched_and_named_once(name, t
 
 def test_a_folder_of_heic_alone_says_so(tmp_path):
     made(tmp_path / "p", b"x", "IMG_1.HEIC")
-    with pytest.raises(mt.NotFound, match="1 times HEIC.*Most Compatible"):
+    with pytest.raises(mt.NotFound, match="1 time HEIC.*Most Compatible"):
         process(tmp_path / "p")
 
 
