@@ -740,6 +740,7 @@ class Written(NamedTuple):
     digest: Optional[str] = None  # of the Exif block
     edits: Optional[str] = None  # short hash of what was to be written
     ctime: Optional[int] = None  # milliseconds since 1970, of the change of the file or its names
+    dropped: Optional[bool] = None  # whether its thumbnail had to make room
 
     @property
     def stamp(self) -> Stamp:
@@ -1934,17 +1935,19 @@ def _course(track: Track, index: int, here: Fix, max_gap: Optional[float]) -> Op
 
 BLANKS = " \0\t\r\n"  # what may stand around a time
 DATE_TIME = re.compile(  # group 7 is a fraction of a second, group 8 a zone
-    r"(\d{4})[:\-./] ?(\d{1,2})[:\-./] ?(\d{1,2})[ T]+(\d{1,2})[:\-.] ?(\d{1,2})"
-    r"(?:[:\-.] ?(\d{1,2})(?:[.,](\d*))?)?"
-    r" *(Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]00:?00Z)?$",
+    r"(\d{4})[:\-./] ?(\d{1,2})[:\-./] ?(\d{1,2})(?:[ T]+|[_:]|\. +)(\d{1,2})[:\-.] ?(\d{1,2})"
+    r"(?:[:\-.] ?(\d{1,2})(?:[.,:](\d*))?)?"
+    r" *(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?|[+-]00:?00Z)?$",
     re.IGNORECASE,
 )
 _WITHOUT_MARKS = re.compile(r"(\d{4})(\d\d)(\d\d)[T ](\d\d)(\d\d)(\d\d)(?!\d)")
 _FILE_TIME = re.compile(  # a date, a time of day to the second or the millisecond
-    r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})[-_. T]?(\d{2})([-_.]?)(\d{2})\6(\d{2})"
+    r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})[-_. T]?(\d{2})([-_.:]?)(\d{2})\6(\d{2})"
     r"(?:[-_.]?(\d{3}))?(?!\d)"
     r"(?:_?(\+\d{2}|-\d{2}(?=[-:]))[-:]?(\d{2})(?!\d))?"  # with minus only where it is plain
+    r"(Z(?![A-Za-z0-9]))?"
 )
+_DASHCAM_TIME = re.compile(r"(?<!\d)((?:19|20)\d\d)_(\d{4})_(?=\d{6}(?!\d))")  # 2024_0506_070809
 _UTC_NAME = "PXL_"  # names that begin so are in UTC
 _OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d{2})$")
 GPS_TIMES_FROM = 915148800.0  # 1999-01-01 UTC in seconds; before that no receiver was in a camera
@@ -2021,7 +2024,7 @@ def parse_time(text: Optional[str]) -> Optional[float]:
 def strict_time(text: str) -> Optional[float]:
     """As parse_time(); None also where the zone that it names cannot be."""
     match = DATE_TIME.match(text.strip(BLANKS))
-    zone = (match.group(8) or "").rstrip("Zz") if match else ""
+    zone = _whole_zone(match) if match else ""
     return None if zone and parse_offset(zone) is None else parse_time(text)
 
 
@@ -2043,7 +2046,13 @@ def seconds_of(match: "re.Match[str]") -> Optional[float]:
 
 def zone_of(match: "re.Match[str]") -> float:
     """Seconds ahead of UTC of the zone in what DATE_TIME matches, 0 where it names none."""
-    return parse_offset((match.group(8) or "").rstrip("Zz")) or 0.0
+    return parse_offset(_whole_zone(match)) or 0.0
+
+
+def _whole_zone(match: "re.Match[str]") -> str:
+    """The zone in what DATE_TIME matches, with minutes; "" where it names none."""
+    zone = (match.group(8) or "").rstrip("Zz")
+    return zone + ":00" if len(zone) == 3 and zone[0] in "+-" else zone
 
 
 def file_name_time(name: str) -> Tuple[Optional[float], Optional[float]]:
@@ -2051,14 +2060,14 @@ def file_name_time(name: str) -> Tuple[Optional[float], Optional[float]]:
     2024_05_06_07_08_09_123.jpg, IMG_20240506_070809.jpg or PXL_20240506_070809123.jpg; None for
     what a name does not tell.
     """
-    for match in _FILE_TIME.finditer(name):
-        year, _, month, day, hour, _, minute, second, milli, *zone = match.groups()
+    for match in _FILE_TIME.finditer(_DASHCAM_TIME.sub(r"\1\2_", name)):
+        year, _, month, day, hour, _, minute, second, milli, *zone, utc = match.groups()
         text = f"{year}:{month}:{day} {hour}:{minute}:{second}.{milli or 0}"
         seconds = parse_time(text) if "1990" <= year < "2100" and hour < "24" else None
         if seconds is not None:
             told = parse_offset(":".join(zone)) if zone[0] else None
             told = told if told in OFFSETS_IN_USE else None
-            return seconds, 0.0 if name.startswith(_UTC_NAME) else told
+            return seconds, 0.0 if utc or name.startswith(_UTC_NAME) else told
     return None, None
 
 
@@ -4997,6 +5006,8 @@ def tag_text(value: object) -> Optional[str]:
     """An ASCII value as text without NULs and outer blanks; None for anything else or nothing."""
     if isinstance(value, str):
         return value.strip(" \0") or None
+    if isinstance(value, tuple) and len(value) > 3 and all(type(one) is int for one in value):
+        value = bytes(value) if all(0 <= one < 256 for one in value) else b""
     if not isinstance(value, bytes):
         return None
     try:
@@ -6122,6 +6133,7 @@ class Edited(NamedTuple):
     start: int  # offset in the file from which the rest follows
     digest: str  # of the Exif block in the head
     changed: bool  # whether the head differs from the file's
+    dropped: Optional[bool] = None  # as in Written
 
 
 def _as_stored(exif: Exif, edits: Edits) -> Edits:
@@ -6139,26 +6151,28 @@ def _as_stored(exif: Exif, edits: Edits) -> Edits:
     return typed
 
 
-def _new_block(exif: Exif, edits: Edits, thumbnail: Optional[bytes]) -> Optional[bytes]:
+def _new_block(
+    exif: Exif, edits: Edits, thumbnail: Optional[bytes], said: List[str]
+) -> Optional[bytes]:
     """The Exif block of a dict as loaded with the edits, and a thumbnail where it has none; None
-    where it is so. Raises ValueError.
+    where it is so. What the library says is added to said. Raises ValueError.
     """
     library, missing = piexif(), None if exif.get("thumbnail") else thumbnail
-    block: Optional[bytes] = library.dump_edited(exif, _as_stored(exif, edits), LOG.debug, missing)
+    stored = _as_stored(exif, edits)
+    block: Optional[bytes] = library.dump_edited(exif, stored, said.append, missing)
     if block is not None and library.has_repeats(exif):
         again = library.load(block)  # a tag of ours may have been right, and stand there again
-        block = library.dump_edited(again, _as_stored(again, edits), LOG.debug) or block
+        block = library.dump_edited(again, _as_stored(again, edits), said.append) or block
     return block
 
 
 def _stretches(
-    stream: BinaryIO, head: Head, edits: Edits, exif: Exif, thumbnail: Optional[bytes]
+    stream: BinaryIO, head: Head, edits: Edits, exif: Exif, block: Optional[bytes]
 ) -> Optional[List[Stretch]]:
-    """What has to change in a head so that it carries the edits; None where nothing has to. Raises
-    ValueError.
+    """What has to change in a head so that it carries the edits, and a new Exif block; None where
+    nothing has to. Raises ValueError.
     """
     marks = sphere_stretches(head, sphere_of(edits)) if SPHERE in edits else []
-    block = _new_block(exif, edits, thumbnail)
     if block is None and not marks:
         return None
     if block is None:
@@ -6173,8 +6187,10 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
     head = read_head(stream, path)
     nothing: Exif = {name: {} for name in ("0th", "Exif", "GPS", "Interop", "1st")}
     exif = _load(head.data, path) if head.exif else nothing
+    said: List[str] = []
     try:
-        stretches = _stretches(stream, head, edits, exif, thumbnail)
+        block = _new_block(exif, edits, thumbnail, said)
+        stretches = _stretches(stream, head, edits, exif, block)
     except ValueError as error:
         cause, remedy = str(error).split("\n")[0], "use --skip_EXIF_insert, or leave it out"
         raise BadExif(
@@ -6186,7 +6202,10 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
     for start, end, new in reversed(stretches):
         data[start:end] = new
         written = new[10:] if new[4:8] == b"Exif" else written
-    return Edited(bytes(data), len(head.data), exif_digest(written), True)
+    for line in said:
+        LOG.debug("%s: %s", path, line)
+    dropped = any("thumbnail dropped" in line for line in said) or None
+    return Edited(bytes(data), len(head.data), exif_digest(written), True, dropped)
 
 
 _CHANGED = "was changed by another program during this run"
@@ -6229,6 +6248,7 @@ class Rewritten(NamedTuple):
 
     file: Pending
     digest: str  # of its Exif block
+    dropped: Optional[bool] = None  # as in Written
 
 
 def begin_edits(task: Task) -> Union[Rewritten, Written]:
@@ -6254,7 +6274,7 @@ def begin_edits(task: Task) -> Union[Rewritten, Written]:
             times = status.st_atime_ns, status.st_mtime_ns
             manner = Manner(mode, times=times, photo=True, beside=task.beside)
             same = functools.partial(_check_same, path, status)
-            return Rewritten(begin_file(to or path, parts, manner, same), new.digest)
+            return Rewritten(begin_file(to or path, parts, manner, same), new.digest, new.dropped)
     except OSError as error:
         raise os_problem(path, error) from error
 
@@ -6270,7 +6290,9 @@ def finish_edits(begun: Sequence[Rewritten]) -> List[Union[Written, ToolError]]:
     """
     results = finish_files([one.file for one in begun])
     return [
-        result if isinstance(result, ToolError) else _as_written_now(result, one.digest)
+        result
+        if isinstance(result, ToolError)
+        else _as_written_now(result, one.digest)._replace(dropped=one.dropped)
         for one, result in zip(begun, results)
     ]
 
@@ -15196,12 +15218,28 @@ def _worked(
         results = work.images
         if not dry:
             results = carry_out(work, places, course, known.secret, ui)
+            _say_dropped(results, work.due, notes)
             _write_logs(results, places, options[Input].verbose)
         _count_results(results, report)
         _say_figures(report)
         if not dry:
             remember_settled(gathered, places, course, report, lasting)
     return gathered
+
+
+def _say_dropped(results: Sequence[Image], due: Sequence[Image], notes: Notes) -> None:
+    """Say which photos lost their thumbnail, for which there was no room beside our tags."""
+    mine = {one.path for one in due}
+    lost = [
+        one.path.name
+        for one in results
+        if one.path in mine and any(w is not None and w.dropped for w in (one.written, one.copied))
+    ]
+    if lost:
+        notes.say(
+            f"{plural(len(lost), 'photo')} without the small picture in the EXIF now, for which "
+            f"there was no room: {some_of(lost)}; the photo itself is as it was"
+        )
 
 
 def look_for(options: Options, report: Report, notes: Notes) -> Tuple[List[Path], List[Path]]:
@@ -15423,7 +15461,12 @@ def _as_restored(image: Image, written: Union[Written, ToolError]) -> Union[Imag
     if isinstance(written, ToolError):
         return written
     try:
-        return image_of(image.path, read_found(str(image.path)))
+        found = read_found(str(image.path))
+        if image.found is not None and image.found.thumbnail and not thumbnail_of(image.path):
+            wrong = "is as it was found but for its small picture, for which there is no room"
+            remedy = "restore it from your own copy"
+            return BadExif("no_thumbnail", wrong, file=image.path, remedy=remedy)
+        return image_of(image.path, found)
     except ToolError as error:
         return error
 
