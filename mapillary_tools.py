@@ -5158,12 +5158,12 @@ _GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME = 0, 1, 
 _DIR_REF, _DIR, _TRACK_REF, _TRACK, _GPS_DATE, _GPS_ERROR = 16, 17, 14, 15, 29, 31
 _WIDTH, _HEIGHT = 0x0100, 0x0101
 COUNTED = (("GPS", _ALT_REF), ("0th", _ORIENTATION))  # what can be no rational
-_POSITION = (_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT)
+_PLACE = (_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON)
 # What we may write; everything else in an image is not ours.
 OWNED = {
     "0th": (_DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL),
     "Exif": (0x9003, 0x9011, 0x9291),
-    "GPS": (*_POSITION, _GPS_TIME, _DIR_REF, _DIR, _GPS_DATE),
+    "GPS": (*_PLACE, _ALT_REF, _ALT, _GPS_TIME, _DIR_REF, _DIR, _GPS_DATE),
 }
 
 Exif = Dict[str, Any]  # as piexif loads it: IFD -> tag -> value
@@ -5253,15 +5253,14 @@ def _altitude(gps: Dict[int, Any]) -> Optional[float]:
     value, alt = gps.get(_ALT), tag_number(gps.get(_ALT))
     if isinstance(value, tuple) and len(value) == 2 and wraps(value[0]) and value[1]:
         alt = (value[0] - (1 << 32)) / value[1]
-    if alt is None or not is_altitude(alt):
-        return None
-    below = gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), (1, 1), 3, b"\x03", (3,))
-    return -abs(alt) if below else alt
+    if alt is not None and gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), (1, 1), 3, b"\x03", (3,)):
+        alt = -abs(alt)
+    return alt if alt is not None and is_altitude(alt) else None
 
 
 def _accuracy(metres: Optional[float]) -> Optional[float]:
     """An error of a position; None for one that no receiver can mean."""
-    return metres if metres is not None and 0.0 <= metres < HIGHEST_M else None
+    return metres if metres is not None and 0.0 <= metres < 65535.0 else None
 
 
 def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
@@ -5626,7 +5625,8 @@ def retaken(known: Found, found: Found, ifd: str, tags: Iterable[int]) -> Raw:
 
 
 TOLD = (  # tags of ours, and the fields of Found that they tell
-    ("GPS", _POSITION, ("lat", "lon", "alt")),
+    ("GPS", _PLACE, ("lat", "lon")),
+    ("GPS", (_ALT_REF, _ALT), ("alt",)),
     ("GPS", (_DIR_REF, _DIR), ("heading", "magnetic")),
     ("GPS", (_GPS_TIME, _GPS_DATE), ("gps_time", "gps_clock")),
     ("Exif", OWNED["Exif"], ("clocks",)),
@@ -6376,8 +6376,10 @@ class OwnDescription(NamedTuple):
     photo: Optional[str] = None  # photo_id() of the image, of one of ours
     lat: Optional[float] = None  # degrees
     lon: Optional[float] = None
+    alt: Optional[float] = None  # metres
     heading: Optional[float] = None  # degrees from true north
     magnetic: Optional[float] = None  # degrees from magnetic north
+    orientation: Optional[int] = None  # EXIF 1..8
 
 
 def own_description(found: Found) -> Optional[OwnDescription]:
@@ -6389,6 +6391,7 @@ def own_description(found: Found) -> Optional[OwnDescription]:
         return None
     user, organization = row.get("MAPSettingsUsername"), row.get("MAPOrganizationKey")
     photo, headings = row.get("MAPPhotoUUID"), row.get("MAPCompassHeading")
+    turned = row.get("MAPOrientation")
     headings = headings if isinstance(headings, dict) else {}
     return OwnDescription(
         str(row["MAPSequenceUUID"]) if row.get("MAPSequenceUUID") else None,
@@ -6398,8 +6401,10 @@ def own_description(found: Found) -> Optional[OwnDescription]:
         photo if isinstance(photo, str) else None,
         _finite(row["MAPLatitude"]),
         _finite(row["MAPLongitude"]),
+        _finite(row.get("MAPAltitude")),
         _finite(headings.get("TrueHeading")),
         _finite(headings.get("MagneticHeading")),
+        turned if isinstance(turned, int) else None,
     )
 
 
@@ -12811,18 +12816,18 @@ _DEFAULT_DAYS = frozenset(
 )
 
 
-def say_doubts(timed: Sequence[Moment], now: float, notes: Notes) -> None:
-    """Say what contradicts the times by the cameras' own clocks, and what would mend it; now is the
-    computer's time, 0 = not known.
+def say_doubts(timed: Sequence[Moment], ahead: float, now: float, notes: Notes) -> None:
+    """Say what contradicts the times by the cameras' own clocks, and what would mend it; ahead are
+    the seconds that have been taken off, now is the computer's time, 0 = not known.
     """
     cameras: Dict[Tuple[Optional[str], ...], List[Moment]] = {}
     for moment in timed:
         if has_own_clock(moment):
             cameras.setdefault(camera_key(moment.image), []).append(moment)
     for group in cameras.values():
-        _say_apart(group, _by_receiver, "GPS times", "gps", notes)
-        _say_apart(group, _by_file_name, "times in the names", "name", notes)
-    own = [moment for group in cameras.values() for moment in group]
+        _say_apart(group, _by_receiver, ("GPS times", "gps", ahead), notes)
+        _say_apart(group, _by_file_name, ("times in the names", "name", ahead), notes)
+    own = [one for group in cameras.values() for one in group if not _is_confirmed(one)]
     _say_some([one for one in own if now and one.time > now + DAY_S], "of the future", notes)
     old = [one for one in own if one.time < _FIRST_DIGITAL_S]
     _say_some(old, "of a time without digital cameras", notes)
@@ -12837,40 +12842,59 @@ def _is_of_default_day(moment: Moment) -> bool:
     return is_default_time(local) or local % DAY_S < 3600 and local - local % DAY_S in _DEFAULT_DAYS
 
 
+def _is_confirmed(moment: Moment) -> bool:
+    """Whether an image's GPS time agrees with its clock."""
+    receiver = (moment.image.found or NOTHING_FOUND).gps_time
+    return receiver is not None and abs(moment.time - receiver) <= _DOUBT_S
+
+
 def _by_receiver(moment: Moment) -> Optional[float]:
-    """The time of an image by its GPS, seconds UTC."""
-    return (moment.image.found or NOTHING_FOUND).gps_time
+    """Seconds that the clock of an image is ahead of its GPS time."""
+    receiver = (moment.image.found or NOTHING_FOUND).gps_time
+    return None if receiver is None else moment.time - receiver
 
 
 def _by_file_name(moment: Moment) -> Optional[float]:
-    """The time of an image by its name, seconds UTC, in its own zone where the name has none."""
+    """Seconds that the clock of an image is ahead of the time in its name, in the zone of the clock
+    where the name has none; 0 where they agree as they stand in the file.
+    """
     local, offset = file_name_time(moment.image.path.name)
-    assert moment.capture is not None
-    offset = moment.capture.offset if offset is None else offset
-    return None if local is None else local - offset
+    own, capture = moment.image.capture, moment.capture
+    if local is None or own is None or capture is None:
+        return None
+    zone = capture.offset if offset is None else offset
+    as_it_stands = own.time + own.offset - capture.offset - (local - zone)
+    return 0.0 if abs(as_it_stands) <= _DOUBT_S else moment.time - (local - zone)
+
+
+def _is_known_defect(apart: float) -> bool:
+    """Whether a GPS time is wrong, not the clock: with the local date, or weeks counted anew."""
+    return any(abs(abs(apart) - defect) <= _AS_ONE_S for defect in (DAY_S, ERA_S, 2 * ERA_S))
 
 
 def _say_apart(
     group: Sequence[Moment],
     other: Callable[[Moment], Optional[float]],
-    words: str,
-    source: str,
+    told: Tuple[str, str, float],
     notes: Notes,
 ) -> None:
-    """Say by how much the images of a camera are ahead of other times that they tell."""
+    """Say by how much the images of a camera are ahead of other times that they tell: in words, by
+    an option, seconds that have been taken off.
+    """
+    words, source, ahead = told
     pairs = [(moment, other(moment)) for moment in group]
-    apart = [moment.time - when for moment, when in pairs if when is not None]
+    apart = [by for _, by in pairs if by is not None and not _is_known_defect(by)]
     middle = median(apart) if apart else 0.0
     same = sum(abs(one - middle) <= _AS_ONE_S for one in apart)
     name = " ".join(filter(None, group[0].image.camera[:2])) or "the camera"
     if len(apart) > 2 and abs(middle) > _DOUBT_S and 3 * same >= 2 * len(apart):
-        side = "ahead of" if middle > 0 else "behind"
+        side, shift = "ahead of" if middle > 0 else "behind", middle + ahead
         notes.say(
             f"the clock of {name} is {_span(middle)} {side} the {words} of {len(apart)} images: if "
-            f"those are right, --offset_time {middle:.0f} or --time_source {source} mends it"
+            f"those are right, --offset_time {shift:.0f} or --time_source {source} mends it"
         )
         return
-    odd = [m for m, when in pairs if when is not None and abs(m.time - when) > DAY_S]
+    odd = [m for m, by in pairs if by is not None and abs(by) > DAY_S and not _is_known_defect(by)]
     if odd:
         names = some_of([one.image.path.name for one in odd])
         notes.say(
@@ -13502,7 +13526,7 @@ def geotag(
     timed = settled(found, track, options.clockwork, known.synced, notes)
     _say_times(timed, track, options, notes)
     if not options.clockwork.start:
-        say_doubts(timed, known.now, notes)
+        say_doubts(timed, options.offset_time, known.now, notes)
     if options.by_photos:
         by_photos = _guide_of_photos(timed, known.beside, options)
         guides = [by_photos if one.kind == by_photos.kind else one for one in guides]
@@ -14227,8 +14251,8 @@ def _synced(images: Sequence[Image], course: Course) -> Synced:
 # Here: what is known of an image whose file was read, where it carries our own writing.
 # Not here: reading files, and which images are read.
 
-_NEAR_DEGREES = 2e-6  # within which a coordinate is that of a description
-_NEAR_HEADING = 0.002  # degrees
+# within which a value is that of a description, which rounds it
+_NEAR = {"lat": 2e-6, "lon": 2e-6, "alt": 0.02, "heading": 0.02, "magnetic": 0.02}
 
 
 def _differ(a: object, b: object) -> bool:
@@ -14254,19 +14278,43 @@ def retouched(known: Found, found: Found, edits: Edits) -> Found:
 
 
 def retouched_since(known: Found, found: Found, told: OwnDescription) -> Found:
-    """The same where only the description in the file tells what we had left: its position and its
-    direction.
+    """The same where only the description in the file tells what we had left; what stands there as
+    it was found first, nobody has changed.
     """
-    now, (position, direction, *_, camera) = facts_in(found.raw or {}), TOLD
-    pairs = ((now.lat, told.lat), (now.lon, told.lon))
-    if not all(_is_near(there, left, _NEAR_DEGREES) for there, left in pairs):
-        known = _as_now(known, found, *position)
-    pairs = ((now.heading, told.heading), (now.magnetic, told.magnetic))
-    if not all(_is_near(there, left, _NEAR_HEADING) for there, left in pairs):
-        known = _as_now(known, found, *direction)
-    if (now.make, now.model) != (known.make, known.model):  # which are left as they are found
-        known = _as_now(known, found, *camera)
+    now, before = facts_in(found.raw or {}), facts_in(known.raw or {})
+    left = before._replace(
+        lat=told.lat,
+        lon=told.lon,
+        alt=told.alt,
+        heading=told.heading,
+        magnetic=told.magnetic,
+        orientation=told.orientation,
+    )
+    for ifd, tags, fields in TOLD:
+        if all(_is_left(field, now, before, left) for field in fields):
+            continue
+        if "clocks" in fields and _shows(now, found, told.time):
+            continue
+        if "gps_time" not in fields:  # of that we leave what no description tells
+            known = _as_now(known, found, ifd, tags, fields)
     return known
+
+
+def _is_left(field: str, now: Found, before: Found, left: Found) -> bool:
+    """Whether a tag of ours is as it was found first, or as we left it, or is gone."""
+    there, *others = (getattr(one, field) for one in (now, before, left))
+    if there is None or there in others:
+        return True
+    nearness = _NEAR.get(field)
+    return nearness is not None and any(
+        other is not None and abs(there - other) <= nearness for other in others
+    )
+
+
+def _shows(now: Found, found: Found, when: Optional[float]) -> bool:
+    """Whether the clocks in EXIF show a time, seconds UTC, as we write it where it was missing."""
+    told = capture_time(Found(clocks=now.clocks, gps_time=found.gps_time), "")
+    return told is not None and when is not None and abs(told.time - when) <= 1.0
 
 
 def _as_now(
@@ -14275,11 +14323,6 @@ def _as_now(
     """What an image carried before us, some tags as they are found now."""
     raw = retaken(known, found, ifd, tags)
     return known._replace(raw=raw, **{name: getattr(found, name) for name in fields})
-
-
-def _is_near(there: Optional[float], left: Optional[float], nearness: float) -> bool:
-    """Whether a coordinate or a heading is what we left, as a description rounds it, or none."""
-    return there is None or left is not None and abs(there - left) <= nearness
 
 
 def as_read(path: Path, known: Optional[Image], found: Found, config: Configuration) -> Image:
@@ -14294,18 +14337,28 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
         return Image(path, found)
     if known is None or known.found is None:
         return image_of(path, found)
-    known = known._replace(path=path, capture=capture_time(known.found, path.name))
-    ours, before = _as_written(known, found, config), known.found or NOTHING_FOUND
+    before = known.found or NOTHING_FOUND
+    known = known._replace(capture=capture_time(before, path.name))
+    ours = _as_written(known, found, config)  # by the name that it had then
     if ours is not None:
-        known = _with_its_growth(known, ours)
-        touched = _touched_since(known, found, config)
-        if touched is not None:
-            return touched
-        return _written_before(known, ours)
+        return _with_ours(known, path, ours, found, config)
+    known = known._replace(path=path)
     if before == found._replace(mtime=before.mtime):  # only its time is another
         return known._replace(written=Written(*found.stamp, digest=found.digest))
     same = before.error is None and photo_id(path.name, before) == photo_id(path.name, found)
     return image_of(path, found, known.given if same else None)
+
+
+def _with_ours(
+    known: Image, path: Path, ours: Written, found: Found, config: Configuration
+) -> Image:
+    """What is known of an image whose file carries our writing, as it is called now."""
+    grown = _with_its_growth(known, ours)
+    touched = _touched_since(grown, found, config)
+    known = grown if touched is None else touched
+    clocks = capture_time(known.found or NOTHING_FOUND, path.name)
+    known = known._replace(path=path, capture=clocks)
+    return _written_before(known, ours) if touched is None else known
 
 
 def _touched_since(known: Image, found: Found, config: Configuration) -> Optional[Image]:
@@ -14318,8 +14371,10 @@ def _touched_since(known: Image, found: Found, config: Configuration) -> Optiona
     now = _with_edits_of_others(known, before, found, config)
     if now == before:
         return None
-    if given is not None and (now.lat, now.lon, now.alt) != (before.lat, before.lon, before.alt):
-        given = given._replace(lat=None, lon=None, alt=None, filled=None)
+    if given is not None and (now.lat, now.lon) != (before.lat, before.lon):
+        given = given._replace(lat=None, lon=None, filled=None)
+    if given is not None and now.alt != before.alt:
+        given = given._replace(alt=None)
     if given is not None and now.heading != before.heading:
         given = given._replace(heading=None, turn=None)
     if given is not None and (now.clocks, now.gps_time) != (before.clocks, before.gps_time):
@@ -14412,7 +14467,8 @@ class Place:
 
     def __init__(self, folder: str, journal: Journal) -> None:
         self.folder, self.journal = folder, journal
-        self._ours: Optional[Dict[str, Image]] = None  # images by the digest of what we wrote
+        # images by the digest of what we wrote, and by the id in it
+        self._ours: Optional[Dict[str, Image]] = None
         self._finished: Dict[str, Dict[str, Set[str]]] = {}  # service -> as of finished_in
         self.line: List[Place] = [self]  # of the run, where sequences with its images may begin
 
@@ -14435,12 +14491,14 @@ class Place:
         if image is not None and written is not None and written.digest == found.digest:
             return image
         if self._ours is None:
-            records = self.journal.images(self.journal.names())
-            ours = [(one.written, one) for one in records if one is not None]
-            self._ours = {
-                written.digest: one for written, one in ours if written and written.digest
-            }
-        return self._ours.get(found.digest or "") or image
+            self._ours = {}
+            for one in self.journal.images(self.journal.names()):
+                if one is not None and one.written is not None:
+                    self._ours[photo_id(one.path.name, one.found or NOTHING_FOUND)] = one
+                    self._ours[one.written.digest or ""] = one
+        told = own_description(found)
+        mine = self._ours.get(told.photo or "-") if told is not None else None
+        return self._ours.get(found.digest or "-") or mine or image
 
 
 def read_job(path: str) -> Found:
@@ -21064,7 +21122,8 @@ def _if_unchanged(standing: Standing, journal: Journal, service: str) -> Standin
         return standing
     if stamp_of(image.path) in (last_seen(image), NO_STAMP):
         return standing
-    if picture_at(Place(journal.folder, journal), name, Configuration()) == sent.picture:
+    picture = picture_at(Place(journal.folder, journal), name, Configuration())
+    if picture is not None and picture == sent.picture:
         return standing
     return standing._replace(outcome=Outcome("skipped", SKIP_UNPROCESSED, _CHANGED_SINCE))
 

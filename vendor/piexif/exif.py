@@ -125,7 +125,7 @@ def stored_types(exif_dict, tags):
         odd = {
             tag: kind
             for tag, kind, _, _ in entries
-            if tag in tags[name] and kind in WIDTH and kind != usual[tag][0]
+            if tag in tags[name] and kind in WIDTH and kind != usual.get(tag, (kind,))[0]
         }
         if odd:
             found[name] = odd

@@ -6,9 +6,10 @@ One block stays as it is, with its MakerNote, and gets what the others have besi
 from .edit import KEEP, edited
 from .tiff import DERIVED, LONG, NAMES, STRIP_TAGS, SUB_IFDS, THUMBNAIL
 from .tiff import byte_order, numbers, read_tables
-from .values import WIDTH, decode, encode
+from .values import ASCII, WIDTH, decode, encode
 
-MAKER_NOTE = 0x927C
+MAKER_NOTE, ORIENTATION = 0x927C, 0x0112
+POSITION = (1, 2, 3, 4)  # of the GPS IFD: latitude and longitude with their letters
 BOUND = STRIP_TAGS | {SUB_IFDS, MAKER_NOTE}  # tags whose values hold for their own block alone
 
 
@@ -25,31 +26,50 @@ def main_block(blocks):
 
 
 def merged(blocks):
-    """The main one of some TIFF blocks, in the order of their file, with the tags of the others that it has not; where
-    several have a tag, and its value is not bound to its block, that of the first counts.
+    """The main one of some TIFF blocks, in the order of their file, with what the others have and it has not, or only
+    empty; the orientation, and a whole position, count as the first block tells them.
     """
     main = main_block(blocks)
     if main is None:
         return blocks[0]
     block, order, tables = blocks[main], byte_order(blocks[main]), _tables(blocks[main])
-    changes, seen = {}, {}  # type: dict, dict
-    picture = None
+    known = {name: _rows(block, table, order) for name, table in tables.items()}
+    changes, picture = {}, None  # type: dict, bytes | None
+    lacks_picture = "1st" not in tables or _picture(block, tables["1st"]) is None
     for index, other in enumerate(blocks):
-        for name, table in _tables(other).items():
-            found = {} if index == main else _rows(other, table, order)
+        for name, table in _tables(other).items() if index != main else ():
+            found = _rows(other, table, order)
             if name == "1st":
-                picture = picture or _picture(other, table) if "1st" not in tables else None
-                found = found if picture and "1st" not in changes else {}
-            known = seen.setdefault(name, set())
+                picture = picture or (_picture(other, table) if lacks_picture else None)
+                continue
+            first = _first(name, found) if index < main else ()
+            mine = known.setdefault(name, {})
             new = {
                 tag: row
                 for tag, row in found.items()
-                if tag not in known and tag not in DERIVED[name]
+                if tag not in DERIVED[name]
+                and not _is_empty(row)
+                and (tag in first or tag not in mine or _is_empty(mine[tag]))
             }
-            known.update(entry[0] for entry in table.entries)
+            mine.update(new)
             if new:
                 changes.setdefault(name, {}).update(new)
     return edited(block, order, tables, changes, (), picture or KEEP)
+
+
+def _first(name, found):
+    """The tags of an IFD that count where a block before the main one has them: programs put them there to be met."""
+    if name == "0th":
+        return (ORIENTATION,)
+    return POSITION if name == "GPS" and all(tag in found for tag in POSITION) else ()
+
+
+def _is_empty(row):
+    """Whether a value says nothing: blanks and zeros as text, rationals over 0."""
+    kind, _, raw = row
+    if kind == ASCII:
+        return not raw.strip(b"\0 :0")
+    return kind in (5, 10) and not any(raw[4:8])
 
 
 def _tables(block):
