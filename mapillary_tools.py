@@ -99,7 +99,14 @@ __version__ = "1.0.0"
 
 # scripts ask this often: do not build all the rest
 if __name__ == "__main__" and sys.argv[1:] == ["--version"]:
-    sys.stdout.write(f"mapillary_tools {__version__}\n")
+    try:
+        sys.stdout.write(f"mapillary_tools {__version__}\n")
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        import os
+
+        os.write(2, b"mapillary_tools: standard output: cannot be written\n")
+        os._exit(11)
     sys.exit(0)
 
 if __name__ == "__main__":  # until all is there that ends a run in order, a Ctrl-C ends it at once
@@ -1350,6 +1357,7 @@ class Group:
             if option.rule.many and not isinstance(value, tuple):
                 several = isinstance(value, list) or value is None
                 value = tuple(value or ()) if several else (value,)
+                value = tuple([os.fspath(v) if isinstance(v, os.PathLike) else v for v in value])
                 object.__setattr__(self, option.name, value)
             option.check(value)
 
@@ -3074,6 +3082,11 @@ def no_folder(path: str, option: str) -> NotFound:
     return NotFound("no_folder", "there is no such file or folder", file=path, remedy=remedy)
 
 
+def in_quotes(path: str) -> str:
+    """A path as it is typed: in quotes where it has a blank."""
+    return f'"{path}"' if " " in path else path
+
+
 def check_folder(path: str, option: str) -> Path:
     """The path as a folder that exists; raises NotFound."""
     try:
@@ -3088,7 +3101,8 @@ def check_folder(path: str, option: str) -> Path:
         where = os.path.dirname(path) or os.curdir
         remedy = f"give {option} the folder it is in: {where}"
         if kind_of(path) in VIDEO_KINDS and option == "--import_path":
-            remedy = f"a video is sampled: video_process --video_path {path} --import_path FRAMES"
+            where = in_quotes(path)
+            remedy = f"a video is sampled: video_process --video_path {where} --import_path FRAMES"
         raise NotFound("not_a_folder", "is a file, not a folder", file=path, remedy=remedy)
     return Path(path)
 
@@ -4535,8 +4549,7 @@ def _no_ini(where: str, content: bytes) -> UsageError:
     return UsageError(code, "cannot be read", file=where, value=cause, remedy=_MEND_CONFIG)
 
 
-_SECTION_LINE = re.compile(r"\[([^\]]+)\]")
-_OPTION_LINE = re.compile(r"([^\s=:#;\[][^=:]*?)\s*[=:]")
+_AREA_LIKE = re.compile(r"[-+]?\d+(?:\.\d*)?(?:\s*,\s*[-+]?\d+(?:\.\d*)?){2}(?![\d.,])")
 
 
 def means_areas(section: str) -> bool:
@@ -4547,20 +4560,31 @@ def means_areas(section: str) -> bool:
     )
 
 
-def _check_areas(text: str, where: str) -> None:
-    """Raise UsageError where two areas to leave out have one name: only one would count."""
-    inside, seen = False, set()
-    for line in text.splitlines():
-        section, option = _SECTION_LINE.match(line), _OPTION_LINE.match(line)
-        if section is not None:
-            inside = means_areas(section.group(1))
-        elif inside and option is not None:
-            if option.group(1) in seen:
-                wrong, remedy = "names two areas alike", "give each a name of its own"
-                raise UsageError(
-                    "bad_area", wrong, file=where, value=option.group(1), remedy=remedy
+def _areas_in(sections: Mapping[str, Mapping[str, str]]) -> List[Tuple[str, str]]:
+    """(option, text) of the areas to leave out; an account is none, whatever its name."""
+    mine = [told for name, told in sections.items() if means_areas(name) and USER_TOKEN not in told]
+    return [item for told in mine for item in told.items()]
+
+
+def _check_areas(text: str, sections: Mapping[str, Mapping[str, str]], where: str) -> None:
+    """Raise UsageError for an area in a text that is none of those that count: of two with one name
+    but one does, and none outside of its section.
+    """
+    told = [re.sub(r"\s", "", area) for _, area in _areas_in(sections)]
+    for line in re.split(r"[\r\n]", text):
+        for match in _AREA_LIKE.finditer("" if line.strip()[:1] in ("#", ";") else line):
+            area = re.sub(r"\s", "", match.group())
+            if area not in told:
+                wrong = "has an area to leave out that does not count"
+                remedy = (
+                    "write [exclude] into a line, and below it a line NAME = LAT,LON,METRES for "
                 )
-            seen.add(option.group(1))
+                remedy += "each area, with a name of its own"
+                raise UsageError("bad_area", wrong, file=where, value=area, remedy=remedy)
+            told.remove(area)
+
+
+USER_TOKEN = "user_upload_token"  # the option of a user's section that holds the access token
 
 
 def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
@@ -4586,7 +4610,6 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
         if not all(map(_CONFIG_LINE.match, text.splitlines())):
             raise configparser.ParsingError(where)
         parser.read_string(text)
-        _check_areas(text, where)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -4597,6 +4620,7 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
     except (UnicodeDecodeError, configparser.Error):
         raise _no_ini(where, content) from None
     sections = {section: dict(parser.items(section)) for section in parser.sections()}
+    _check_areas(text, sections, where)
     for options in sections.values():
         keep_secret(*(text for name, text in options.items() if _SECRET_NAME.search(name)))
     return sections
@@ -4621,9 +4645,6 @@ def write_config(sections: Dict[str, Dict[str, str]], path: Optional[str] = None
     folder = os.path.dirname(behind_links(where))
     make_folder(folder, 0o700)
     write_atomically(where, ["\n".join(lines).encode("utf-8")], Manner(mode=0o600))
-
-
-USER_TOKEN = "user_upload_token"  # the option of a user's section that holds the access token
 
 
 class Configuration:
@@ -4655,8 +4676,7 @@ class Configuration:
     @property
     def areas(self) -> List[Tuple[str, str]]:
         """(option, text) of the areas to leave out, in their order."""
-        sections = [self.sections[name] for name in self.sections if means_areas(name)]
-        return [item for options in sections for item in options.items()]
+        return _areas_in(self.sections)
 
     def secret(self) -> str:
         """The key that --master_upload signs with. Raises UsageError when there is none."""
@@ -5072,6 +5092,7 @@ def _degrees_by_text(text: str) -> Tuple[Optional[List[float]], str]:
     written out; None for what is none.
     """
     text = re.sub(r"(\d+(?:\.\d+)?)/(\d+)", _divided, text.strip()[:_CHARACTERS])
+    text = _COMMA_IN_MINUTES.sub(r"\1.\2", text)
     match = _WITH_UNITS.match(text)
     if match is not None:
         return [float(part) for part in match.groups()[:3] if part], match.group(4)
@@ -5082,6 +5103,7 @@ def _degrees_by_text(text: str) -> Tuple[Optional[List[float]], str]:
     return [float(part) for part in match.groups()[1:4] if part], letter
 
 
+_COMMA_IN_MINUTES = re.compile(r"(\d[\s\u00b0\u00ba]+\d+),(\d+)(?=\s*['\u2019\u2032]?\s*[NSEW]?$)")
 _CHARACTERS = 100  # of a coordinate at most
 _TENS = frozenset(10**power for power in range(10))
 
@@ -12227,13 +12249,17 @@ _DRIFT_S = 120.0  # seconds by which a clock drifts at most while a card is fill
 Errors = List[Tuple[float, float]]  # time by a clock, seconds that it is ahead then; in order
 
 
-def sync_point_of(text: str) -> Tuple[str, float]:
-    """(image name, seconds UTC) of TIME@IMAGE; raises UsageError."""
+def sync_point_of(text: str, zone: Optional[str] = None) -> Tuple[str, float]:
+    """(image name, seconds UTC) of TIME@IMAGE, in a zone where the time names none, which is UTC
+    where none is given; raises UsageError.
+    """
     when, at, name = text.partition("@")
     seconds = strict_time(when) if at and name else None
     if seconds is None:
         wrong, example = "a sync point is TIME@IMAGE", "2024-05-06T07:08:09Z@IMG_0001.JPG"
         raise UsageError("bad_sync_point", wrong, value=text, remedy=f"for example {example}")
+    if zone is not None and zoned_time(when) is None:
+        seconds -= zone_offset(zone, seconds)
     return name, seconds
 
 
@@ -13113,6 +13139,9 @@ class Geotagging(Group):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.use_gps_start_time and self.sync_point:
+            wrong = "--sync_point and --use_gps_start_time both say when images were taken"
+            raise UsageError("usage", wrong, remedy="leave one of them out")
         self._check_source()
         if self.local_time and self.timezone:
             wrong = "--local_time and --timezone contradict each other"
@@ -13184,13 +13213,14 @@ class Geotagging(Group):
     @property
     def clockwork(self) -> Clockwork:
         """How times are understood."""
+        zone = "local" if self.local_time else self.timezone
         return Clockwork(
-            "local" if self.local_time else self.timezone,
+            zone,
             self.time_source,
             self.offset_time,
             self.sub_second_interval,
             self.use_gps_start_time,
-            tuple(map(sync_point_of, self.sync_point)),
+            tuple([sync_point_of(text, zone) for text in self.sync_point]),
         )
 
 
@@ -15700,8 +15730,8 @@ def check_time_format(style: str) -> None:
     """Raise UsageError for what is no strptime format."""
     try:
         datetime.datetime.strptime("", style)
-    except ValueError as error:
-        if "does not match" not in str(error):
+    except (ValueError, re.error) as error:
+        if not str(error).startswith("time data"):
             wrong, remedy = "--time_format is none", "for example %Y-%m-%dT%H:%M:%S"
             raise UsageError("bad_option", wrong, value=style, remedy=remedy) from error
 
@@ -15858,9 +15888,10 @@ def _degrees_in(text: str, letters: str, limit: float) -> Optional[float]:
     """The coordinate in a cell, also in degrees, minutes and seconds or with a letter, None in an
     empty one; raises ValueError.
     """
-    if re.match(r"\s*[-+]?[\d.,eE+-]*\s*\Z", text):
+    if re.match(r"\s*[-+]?\d*[.,]?\d*(?:[eE][-+]?\d+)?\s*\Z", text):
         return _number_in(text, limit)
-    degrees = coordinate(text.strip(), "", letters, limit)
+    marked = re.search(r"[\sNSEWnsewd\u00b0\u00ba'\u2019\u2032:]", text.strip())
+    degrees = coordinate(text.strip(), "", letters, limit) if marked else None
     if degrees is None:
         raise ValueError(f"{text.strip()!r} is no coordinate")
     return degrees
@@ -17505,8 +17536,8 @@ def _say_sampled(footage: Footage, made: _Sampled, kept: Sequence[str], setup: S
     """Say what came of one video."""
     timing, name, notes = made.timing, os.path.basename(footage.path), setup.timer.notes
     notes.say(
-        f"{name}: {len(made.frames)} frames, the first at {format_time(timing.start)} UTC, clock: "
-        f"{timing.clock}"
+        f"{name}: {plural(len(made.frames), 'frame')}, the first at {format_time(timing.start)} "
+        f"UTC, clock: {timing.clock}"
     )
     if kept:
         some = ", ".join(kept[:5]) + " ..." * (len(kept) > 5)
@@ -23710,7 +23741,8 @@ def unknown_option(typed: str, tool: Tool) -> UsageError:
         wrong = f"there is no such option of {tool.name}"
         return UsageError("usage", wrong, value=typed, remedy=f"it is one of {whose}; {see}")
     near = near_to(typed, own)
-    guess = _OTHER_WORDS.get(typed, f"did you mean {near[0]}?" if near else "")
+    word = "--" + typed[2:].replace("-", "_")
+    guess = _OTHER_WORDS.get(word, f"did you mean {near[0]}?" if near else "")
     guess = f"{guess}; " if guess else ""
     return UsageError("usage", "there is no such option", value=typed, remedy=guess + see)
 
@@ -23739,9 +23771,11 @@ def _of_file(path: str, tool: Tool) -> str:
     for kinds, options in _FOR_KINDS:
         mine = [option for option in options if option in flags]
         if kind in kinds and mine:
-            return f"say what it is: {mine[0]} {path}"
+            source = "--geotag_source gpx " if mine[0] == "--geotag_source_path" else ""
+            return f"say what it is: {source}{mine[0]} {in_quotes(path)}"
         if kind in kinds and kinds is VIDEO_KINDS:
-            return f"a video is sampled: video_process --video_path {path} --import_path FRAMES"
+            where = in_quotes(path)
+            return f"a video is sampled: video_process --video_path {where} --import_path FRAMES"
     return f"process the folder that it is in: {os.path.dirname(path) or os.curdir}"
 
 
@@ -24025,11 +24059,12 @@ def _alike(problems: Sequence[Problem], more: Callable[[Problem], str]) -> List[
     return list(groups.values())
 
 
-def cause_lines(problems: Sequence[Problem], verbose: bool) -> List[str]:
+def cause_lines(problems: Sequence[Problem], verbose: bool, kept: bool = True) -> List[str]:
     """A line a cause, with how many files fail by it and the first of them; a line a file where
-    they are few, or with verbose.
+    they are few, or with verbose. kept: whether the journal has them.
     """
     lines: List[str] = []
+    where = "status --list failed, or --verbose, names" if kept else "--verbose names"
     for group in _alike(problems, lambda problem: problem.code):
         if verbose or len(group) <= _CAUSES_ALONE:
             lines.extend(f"  failed {problem}" for problem in group)
@@ -24037,7 +24072,7 @@ def cause_lines(problems: Sequence[Problem], verbose: bool) -> List[str]:
         whole = group[0]._replace(file="", value=_value_range(group))
         names = ", ".join(os.path.basename(one.file) for one in group[:NAMES_SHOWN])
         lines.append(f"  failed {len(group)}: {whole}")
-        lines.append(f"    {names} ...; status --list failed, or --verbose, names all")
+        lines.append(f"    {names} ...; {where} all")
     return lines
 
 
@@ -24076,7 +24111,8 @@ def summary_of(
         lines.append(f"  skipped {len(names)}: {skip_words(reason)}")
         if verbose or reason == SKIP_KIND:
             lines.extend("    " + name for name in names)
-    lines.extend(cause_lines(told.failed, verbose or failing))
+    kept = word in ("processed", "uploaded")  # and no dry run, nor one that only gives values
+    lines.extend(cause_lines(told.failed, verbose or failing, kept))
     lines.extend(_trouble_lines(told.all_trouble, verbose))
     lines.extend(f"  {line}" for line in told.told.lines)
     return lines
@@ -24086,12 +24122,12 @@ def last_lines(told: Report, program: str) -> List[str]:
     """What a summary ends with: how long it took, and the next command, ready to paste."""
     lines = [] if told.told.seconds is None else [f"  took {told.told.seconds:.1f} s"]
     if told.told.next and program:
-        quote = _quoted_for_cmd if os.name == "nt" else _quoted_for_shell
+        quote = quoted_for_cmd if os.name == "nt" else _quoted_for_shell
         lines.append(f"next: {program} " + " ".join(map(quote, map(str, told.told.next))))
     return lines
 
 
-def _quoted_for_cmd(word: str) -> str:
+def quoted_for_cmd(word: str) -> str:
     """A word as the command line of Windows takes it."""
     quoted = subprocess.list2cmdline([word])
     if quoted == word and re.search(r"[&|<>^()%!'`,;=@]", word):
@@ -24106,8 +24142,11 @@ def _quoted_for_shell(word: str) -> str:
 
     if word.isprintable():
         return shlex.quote(word)
-    told = (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in os.fsencode(word))
-    return "$'" + "".join(told).replace("'", "\\'") + "'"
+    told = (
+        f"\\x{byte:02x}" if byte in b"\\'" or not 32 <= byte < 127 else chr(byte)
+        for byte in os.fsencode(word)
+    )
+    return "$'" + "".join(told) + "'"
 
 
 _TYPES = {  # of --json: name -> type and meaning
@@ -24246,15 +24285,28 @@ class Narrator(logging.Handler):
         self._progress = progress
         self._kept: List[str] = []
         self.thread = threading.get_ident()  # in which the run goes on
+        self.setLevel(logging.INFO)
 
     def __enter__(self) -> "Narrator":
-        _NARRATORS.append(self)
-        LOG.addHandler(self)
+        with _TURN:
+            if not _NARRATORS:
+                _LEVELS[:] = [LOG.level]
+            _NARRATORS.append(self)
+            LOG.addHandler(self)
+            LOG.setLevel(min(one.level for one in _NARRATORS))
         return self
 
     def __exit__(self, *_: object) -> None:
-        LOG.removeHandler(self)
-        _NARRATORS.remove(self)
+        with _TURN:
+            LOG.removeHandler(self)
+            _NARRATORS.remove(self)
+            LOG.setLevel(min([one.level for one in _NARRATORS] or _LEVELS))
+
+    def say_all(self) -> None:
+        """Say details, too."""
+        with _TURN:
+            self.setLevel(logging.DEBUG)
+            LOG.setLevel(logging.DEBUG)
 
     def _is_mine(self, record: logging.LogRecord) -> bool:
         """Whether a record is of this run, where others go on in other threads of this process; the
@@ -24264,10 +24316,6 @@ class Narrator(logging.Handler):
         if record.thread == self.thread or not others:
             return True
         return record.thread not in others and _NARRATORS[0] is self
-
-    def least_level(self) -> int:
-        """From which level on some run of this process says what happens."""
-        return min(one.level for one in _NARRATORS)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
@@ -24289,6 +24337,8 @@ class Narrator(logging.Handler):
 
 
 _NARRATORS: List[Narrator] = []  # of the runs that go on in this process
+_LEVELS: List[int] = []  # that of the logger before the first of them
+_TURN = threading.Lock()
 
 
 def ask_person(question: str, secret: bool) -> str:
@@ -24421,7 +24471,9 @@ def _tool_first(words: Sequence[str]) -> List[str]:
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
         before.append(word)
-        if rest and all_options().get("--" + word[2:].replace("-", "_")):
+        takes = all_options().get("--" + word[2:].replace("-", "_"))
+        is_tool = bool(rest) and rest[0] in TOOLS and not set(rest[1:]) & set(TOOLS)
+        if rest and takes and not is_tool:
             before.append(rest.pop(0))
     if not rest or rest[0] not in TOOLS:
         return list(words)
@@ -24448,10 +24500,10 @@ def arranged(words: Sequence[str]) -> List[str]:
     words = _tool_first(words)
     before = list(itertools.takewhile(lambda word: word in _FIRST, words))
     rest = list(words[len(before) :])
-    if not rest:
+    if not set(before) - {"--advanced"} and not rest:
         return before
-    if rest[0].startswith("-"):
-        raise no_tool(rest[0], all_options())
+    if not rest or rest[0].startswith("-"):
+        raise no_tool([*rest, *before][0], all_options())
     if rest[0] not in TOOLS:
         raise unknown_tool(rest[0])
     tool = TOOLS[rest.pop(0)]
@@ -24479,6 +24531,8 @@ def _as_folder(word: str, tool: Tool, given: bool) -> List[str]:
     """
     if "--import_path" not in flags_of(tool):
         raise loose_word(word, tool)
+    if word.startswith("@") and not os.path.isdir(word):
+        return ["--import_path", word]
     if not os.path.exists(word) and not given:
         raise no_folder(word, "the folder")
     if not os.path.isdir(word):
@@ -24578,7 +24632,7 @@ def _help(words: Sequence[str]) -> str:
     parser = build_parser("--advanced" in words)
     named = [word for word in words if word in TOOLS][:1]
     odd = [word for word in words if not word.startswith("-")]
-    if not named and odd:
+    if not named and odd and (words[0] == odd[0] or words[0] in _TELLING):
         raise unknown_tool(odd[0])
     if named and "--advanced" not in words:
         return lesson_of(TOOLS[named[0]])
@@ -24595,7 +24649,7 @@ def _program() -> str:
     if os.name == "nt":
         places = environment("PATH").split(os.pathsep)
         known = any(os.path.isfile(os.path.join(place, "python.exe")) for place in places if place)
-        return subprocess.list2cmdline(["python" if known else sys.executable, script])
+        return " ".join(map(quoted_for_cmd, ("python" if known else sys.executable, script)))
     return "python3 " + shlex.quote(script)
 
 
@@ -24626,7 +24680,8 @@ def _give_up(error: ToolError, words: Sequence[str], **more: object) -> int:
     if "--json" in words:
         tool = next((word for word in words if word in TOOLS), "")
         row = dict(Report(tool, stopped=error).as_json(), **more)
-        print_line(json.dumps(row, sort_keys=True), sys.stdout)
+        with contextlib.suppress(ToolError):
+            print_line(json.dumps(row, sort_keys=True), sys.stdout)
     if not {"--quiet", "--json"} <= set(words):
         print_line(f"mapillary_tools: {error}", sys.stderr)
     return error.exit_code
@@ -24655,9 +24710,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit code and never calls sys.exit."""
     words = [os.fspath(word) for word in (sys.argv[1:] if argv is None else argv)]
     words = _SYNONYMS.get(words[0].lower(), [words[0]]) + words[1:] if words else words
-    progress, level = ProgressLine(sys.stderr, words), LOG.level
+    progress = ProgressLine(sys.stderr, words)
     try:
-        if set(_TELLING) & set(words):  # wherever it stands, even behind an option with a value
+        asked = set(_TELLING) & set(words)  # wherever it stands, even behind an option with a value
+        if asked or "--version" in words and all(word.startswith("-") for word in words):
             return _tell(words)
         with Narrator(progress) as narrator:
             return _told_run(words, progress, narrator)
@@ -24667,8 +24723,6 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         ended: BaseException = error
     except MemoryError:
         ended = MemoryError()  # without the frames, which hold what did not fit
-    finally:
-        LOG.setLevel(level)
     progress.clear()
     return _ended_by(ended, progress, words)
 
@@ -24676,8 +24730,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _told_run(words: Sequence[str], progress: ProgressLine, narrator: Narrator) -> int:
     """Run a command line, and print what came of it; returns the exit code."""
     start, arguments = time.monotonic(), _parsed(words)
-    narrator.setLevel(logging.DEBUG if getattr(arguments, "verbose", False) else logging.INFO)
-    LOG.setLevel(narrator.least_level())
+    if getattr(arguments, "verbose", False):
+        narrator.say_all()
     told = _run(arguments, progress)
     told.told.seconds = round(time.monotonic() - start, 3)
     dry = getattr(arguments, "dry_run", False)
@@ -24691,13 +24745,13 @@ def _told_run(words: Sequence[str], progress: ProgressLine, narrator: Narrator) 
 def _tell(words: Sequence[str]) -> int:
     """Print the help, the version or the schema; returns the exit code."""
     text = "mapillary_tools " + __version__
-    if words != ["--version"]:
+    if "--version" not in words:
         text = json.dumps(json_schema(), indent=1) if "--json_schema" in words else _help(words)
     print_line(text.rstrip("\n"), sys.stdout)
     return 0
 
 
-_TELLING = ("-h", "--help", "--json_schema", "--version")  # only something is told
+_TELLING = ("-h", "--help", "--json_schema")  # only something is told
 _DRY = ("--dry_run", "--dry-run")
 _SYNONYMS = {"help": ["-h"], "version": ["--version"]}
 
