@@ -11227,6 +11227,8 @@ def _pair_of(kinds: Tuple[type, ...], values: Any) -> Tuple[Any, Any]:
 def _read_raw(raw: Any) -> Raw:
     """The tags as a file had them; raises TypeError for what no photo gives."""
     for tags in raw.values():
+        if not all(key.isdigit() and key.isascii() for key in tags):
+            raise ValueError("no number of a tag")
         if not all(isinstance(value, (str, int, float, list, dict)) for value in tags.values()):
             raise TypeError("no such tag")
         for value in tags.values():
@@ -15234,6 +15236,8 @@ def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: b
             continue
         path = place.journal.log_path(image.path.name)
         wanted = verbose or outcome is not None and outcome.status == "failed"
+        if not wanted and not image.is_excluded:
+            continue
         if any(map(os.path.islink, (os.path.dirname(path), path))):
             continue  # it may lead to somebody's files
         if image.is_excluded:
@@ -21102,8 +21106,10 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
     except BadJournal as error:
         problem = error.problem
     earlier: Callable[[str], bool] = lambda name: False  # noqa: E731
-    with contextlib.suppress(BadJournal):
+    try:
         earlier = old_uploads(folder, top)
+    except BadJournal as error:
+        problem = problem or error.problem
     sent = [name_key(one.image) for one in journal.all_sent() if one.service == service]
     known = {key: key for key in [*journal.names(), *journal.clips(), *sent]}
     here = [name for name in files if is_image_name(name) or is_video_name(name)]
@@ -22515,8 +22521,13 @@ def write_report(options: Options) -> Report:
     tops, asked = options[Input].folders, options[PageOptions]
     report, service = Report("report", told=Told("shown")), service_name(graph_root())
     page = _Page(tops, asked, report)
+    broken: List[Problem] = []
     for found in standings(tops, service, report.trouble):
+        broken += [found.problem] if found.problem is not None else []
         page.add(found, service)
+    if not report.done and broken:
+        raise BadJournal(**broken[0]._asdict())
+    report.trouble.extend(broken)
     if not report.done:
         wrong = "has no processed images"
         raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
