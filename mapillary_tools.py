@@ -3748,6 +3748,13 @@ def begin_of(path: Union[str, Path]) -> Optional[bytes]:
         raise os_problem(path, error) from error
 
 
+def check_parent(path: Union[str, Path]) -> None:
+    """Raise CannotWrite where the folder of a file to be written is not there."""
+    if not os.path.isdir(os.path.dirname(str(path)) or os.curdir):
+        wrong = "cannot be written: there is no such folder"
+        raise CannotWrite("cannot_write", wrong, file=path, remedy="make the folder first")
+
+
 def make_folder(path: str, mode: int = 0o777) -> None:
     """Have a folder, and those above it; raises CannotWrite."""
     try:
@@ -7809,6 +7816,7 @@ def check_gpx_target(path: Union[str, Path]) -> None:
     if begin is not None and b'creator="mapillary_tools"' not in begin:
         wrong = "was not written by --write_gpx"
         raise CannotWrite("not_ours", wrong, file=path, remedy="choose another file name")
+    check_parent(path)
 
 
 def trkpt(fix: Fix) -> str:
@@ -14731,8 +14739,8 @@ def gather_images(
 ) -> Tuple[Gathered, Dict[str, Place]]:
     """(images found below a folder as the journal or the file has them, their open folders)."""
     tops, wait = course.options[Input].folders, course.options[Waiting].wait
-    places, problems = open_places(paths, not course.options[Dry].dry_run, stack, wait)
     piexif()  # missing, that is said once and not for every image
+    places, problems = open_places(paths, not course.options[Dry].dry_run, stack, wait)
     reading = _Reading(course, config)
     for folder, group in by_folder(paths).items():
         if folder in places:
@@ -22501,10 +22509,7 @@ def _check_place(path: str, remedy: str) -> None:
     begin = begin_of(path)
     if begin is not None and not begin.startswith(PAGE_BEGIN.encode("ascii")):
         raise CannotWrite("not_ours", "was not written by report", file=path, remedy=remedy)
-    folder = os.path.dirname(path) or os.curdir
-    if not os.path.isdir(folder):
-        wrong = "cannot be written: there is no such folder"
-        raise CannotWrite("cannot_write", wrong, file=path, remedy="make the folder first")
+    check_parent(path)
 
 
 def write_page(page: _Page) -> None:
@@ -22986,6 +22991,7 @@ _SIGNS = {  # how an export begins, whatever is in it; a table with its first li
 
 def _write_export(text: str, path: str, kind: str) -> None:
     """Write an export; raises CannotWrite where another file is in its place."""
+    check_parent(path)
     begin, sign = begin_of(path), _SIGNS.get(kind, text.partition("\n")[0])
     if begin and begin != b"[]\n" and not begin.startswith(sign[:100].encode("utf-8")):
         wrong, remedy = "was not written by export", "choose another --output_path"
