@@ -873,7 +873,7 @@ class Outcome(NamedTuple):
 
 
 def settings_text(by_step: Mapping[str, str]) -> str:
-    """Hashes by step as one text, in the order of STEPS: there are as many as images."""
+    """Hashes by step as one text, in the order of STEPS, which takes less memory."""
     return " ".join([by_step.get(step, "") for step in STEPS]) if by_step else ""
 
 
@@ -4556,6 +4556,10 @@ def _no_ini(where: str, content: bytes) -> UsageError:
     return UsageError(code, "cannot be read", file=where, value=cause, remedy=_MEND_CONFIG)
 
 
+_EXCLUDE = (
+    "write [exclude] into a line, and below it a line NAME = LAT,LON,METRES for each area, with a "
+    "name of its own"
+)
 _AREA_LIKE = re.compile(r"[-+]?\d+(?:\.\d*)?(?:\s*,\s*[-+]?\d+(?:\.\d*)?){2}(?![\d.,])")
 
 
@@ -4583,10 +4587,7 @@ def _check_areas(text: str, sections: Mapping[str, Mapping[str, str]], where: st
             area = re.sub(r"\s", "", match.group())
             if area not in told:
                 wrong = "has an area to leave out that does not count"
-                remedy = (
-                    "write [exclude] into a line, and below it a line NAME = LAT,LON,METRES for "
-                )
-                remedy += "each area, with a name of its own"
+                remedy = _EXCLUDE
                 raise UsageError("bad_area", wrong, file=where, value=area, remedy=remedy)
             told.remove(area)
 
@@ -8784,7 +8785,7 @@ _METRES = {"feet": FOOT, "foot": FOOT, "ft": FOOT, "km": 1000.0, "cm": 0.01, "mm
 _DEGREES = {"rad": math.degrees(1.0), "radian": math.degrees(1.0), "radians": math.degrees(1.0)}
 _ELAPSED = ("time", "utc", "timeofday")  # headings that may be those of seconds since the begin
 _UTC_WORD = re.compile(r"utc|gmt", re.IGNORECASE)
-_ZONETOLD = re.compile(  # (UTC+2), UTC-05:00, [+02:00], (Europe/Berlin)
+_ZONE_TOLD = re.compile(  # (UTC+2), UTC-05:00, [+02:00], (Europe/Berlin)
     r"(?:UTC|GMT)\s*([-+\u2212]\s*\d{1,2}(?::?\d\d)?)(?!\d)"
     r"|[(\[]\s*([-+\u2212]\d{1,2}:?\d\d|[A-Z][a-z]+/[A-Z][A-Za-z_/]+)\s*[)\]]",
     re.IGNORECASE,
@@ -8793,7 +8794,7 @@ _ZONETOLD = re.compile(  # (UTC+2), UTC-05:00, [+02:00], (Europe/Berlin)
 
 def role_of(heading: str) -> str:
     """What a column of a table holds, by its heading: a key of _HEADINGS, "" for none of them."""
-    bare = _UNIT.sub("", _ZONETOLD.sub(" utc", heading[:_CELL]))
+    bare = _UNIT.sub("", _ZONE_TOLD.sub(" utc", heading[:_CELL]))
     word = re.sub(r"[^a-z0-9]", "", bare.lower())
     for name in (word, _BEFORE.sub("", word), _BEHIND.sub("", _BEFORE.sub("", word))):
         for role, names in _HEADINGS.items():
@@ -8872,7 +8873,7 @@ def _unit_of(heading: str, units: Mapping[str, float]) -> float:
 
 def _zone_told(headings: str) -> str:
     """The zone of times by their headings: an offset, a name, "Z" for UTC; "" = not told."""
-    match = _ZONETOLD.search(headings)
+    match = _ZONE_TOLD.search(headings)
     if match is not None:
         return (match.group(1) or match.group(2)).replace("\u2212", "-")
     return "Z" if _UTC_WORD.search(headings) else ""
@@ -12847,7 +12848,7 @@ def say_own_places(timed: List[Moment], track: Track, notes: Notes) -> None:
 _DOUBT_S = 120.0  # seconds by which two clocks may differ before that is said
 _AS_ONE_S = 60.0  # seconds within which the differences of images are one and the same
 _FIRST_DIGITAL_S = 567993600.0  # 1988 UTC in seconds, when the first digital cameras came
-_DEFAULT_DAYS = frozenset(
+_FIRST_DAYS = frozenset(  # of years that firmwares begin with
     [*DEFAULT_DAYS, *(utc_seconds((year, 1, 1)) for year in range(2000, 2025))]
 )
 
@@ -12875,7 +12876,7 @@ def _is_of_default_day(moment: Moment) -> bool:
     """Whether the clock of an image shows the first minutes of a day on which clocks begin."""
     assert moment.capture is not None
     local = moment.capture.time + moment.capture.offset
-    return is_default_time(local) or local % DAY_S < 3600 and local - local % DAY_S in _DEFAULT_DAYS
+    return is_default_time(local) or local % DAY_S < 3600 and local - local % DAY_S in _FIRST_DAYS
 
 
 def _is_confirmed(moment: Moment) -> bool:
@@ -18891,6 +18892,10 @@ class History:
             "into two folders would go up twice"
         )
 
+    def knows(self, picture: str) -> bool:
+        """Whether a photo has arrived, by the id of its picture."""
+        return self._known(picture) is not None
+
     def before(
         self,
         picture: str,
@@ -19861,7 +19866,10 @@ class Sender:
 
     def _line_of(self, parcel: Parcel, ready: Ready) -> Sent:
         """The line of an image that is about to be sent."""
-        picture = picture_id(ready.picture, parcel.found)
+        picture, found = picture_id(ready.picture, parcel.found), parcel.found
+        if has_caption_of_ours(found):  # found after us, whose time it may be
+            before = picture_id(ready.picture, found._replace(clocks=()))
+            picture = before if self.shipment.history.knows(before) else picture
         service, photo = self.shipment.service, parcel.photo
         line = Sent(parcel.name, service, "started", photo, ready.key, size=parcel.goods.size)
         return line._replace(picture=picture, fix=parcel.where)

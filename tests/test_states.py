@@ -332,3 +332,35 @@ def test_a_photo_that_two_services_have_counts_once(card: Path, tmp_path: Path) 
     told("upload", "--import_path", card, "--stand_in", tmp_path / "received")
     row = restore(card)
     assert row["done"] == 3 and "3 of the photos here were sent: 0001.jpg" in row["said"]
+
+
+# ---- nothing goes up twice -----------------------------------------------------------------------
+
+
+def test_a_photo_timed_by_its_name_goes_up_once_though_its_state_is_gone(
+    tmp_path: Path, service: Service
+):
+    """Its capture time, which we wrote, is what it is found with after that."""
+    card = tmp_path / "card"
+    making.photo(card / "20240506_070012.jpg", time=None, lat=57.7, lon=11.97)
+    for uploaded in (1, 0):
+        assert process(card)["done"] == 1
+        row = told("upload", "--import_path", card)
+        assert row["done"] == uploaded and row["exit_code"] == 0, row
+        shutil.rmtree(str(card / ".mapillary"))
+    assert row["skipped"] == {"already_uploaded": 1}
+
+
+def test_a_copy_that_is_right_is_not_made_again_beside_one_that_is_not(tmp_path: Path):
+    """Each run made all of them anew, for ever."""
+    card = tmp_path / "card"
+    making.drive(card, 3)
+    process(card, "--keep_original")
+    table = tmp_path / "t.csv"
+    table.write_text("0003.jpg,57.8,12.0\n", encoding="utf-8")
+    columns = ("--filename_column", 1, "--latitude_column", 2, "--longitude_column", 3)
+    told("process_csv", "--import_path", card, "--csv_path", table, *columns)
+    assert process(card, "--keep_original", "--keep_jumps")["done"] == 3
+    for _ in range(2):
+        row = process(card, "--keep_original", "--keep_jumps")
+        assert row["skipped"] == {"already_processed": 3}, row
