@@ -3,8 +3,11 @@
 The EXECUTABLE environment variable names another build of the tool (a frozen one, a zip archive): then `run` starts that.
 """
 
+import ast
 import contextlib
+import importlib
 import io
+import json
 import os
 import shlex
 import shutil
@@ -175,6 +178,23 @@ def run(*argv: Any) -> Ran:
     return real(words) if EXECUTABLE else _in_process(words)
 
 
+def told(*argv: Any) -> Dict[str, Any]:
+    """The --json summary of a command line, and in "said" all that it said."""
+    ran = run(*argv, "--json")
+    assert "Traceback" not in ran.stderr
+    return dict(json.loads(ran.stdout), said=ran.stdout + ran.stderr)
+
+
+def process(folder: Path, *more: Any) -> Dict[str, Any]:
+    """What processing a folder told."""
+    return told("process", "--import_path", folder, "--user_name", "demo", "--advanced", *more)
+
+
+def restore(folder: Path) -> Dict[str, Any]:
+    """What putting the photos of a folder back told."""
+    return told("restore", "--import_path", folder)
+
+
 def line(folder: Any, row: Dict[str, Any]) -> Any:
     """A line of a journal from its row, as the journal itself would read it."""
     import mapillary_tools as mt
@@ -234,12 +254,25 @@ def images_in(folder: Any) -> Dict[str, bytes]:
     return tree(folder, without=".mapillary")
 
 
+def import_what_comes_late() -> None:
+    """The modules that the tool and Python import while they run: a Python in root's home is out of nobody's reach."""
+    late = ["concurrent.futures.thread", "encodings.idna"]
+    tree = ast.parse((ROOT / "mapillary_tools.py").read_text("utf-8"))
+    for node in ast.walk(tree):
+        late += [one.name for one in node.names] if isinstance(node, ast.Import) else []
+    for name in late:
+        with contextlib.suppress(ImportError):  # of another system, or another Python
+            importlib.import_module(name)
+
+
 @contextlib.contextmanager
 def as_nobody() -> Iterator[Path]:
     """A folder outside of root's reach, while this process has no more rights than anybody."""
     folder = Path(tempfile.mkdtemp(prefix="nobody-"))
     root, config = hasattr(os, "geteuid") and os.geteuid() == 0, os.environ["MAPILLARY_CONFIG_PATH"]
     os.environ["MAPILLARY_CONFIG_PATH"] = str(folder / "config")
+    if root:
+        import_what_comes_late()
     try:
         if root:
             os.chown(str(folder), 65534, 65534)

@@ -8,23 +8,17 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import making
 import pytest
-from conftest import images_in, in_process, run
+from conftest import images_in, in_process, run, told
 from service import Service
 
 import mapillary_tools as mt
 
 OFFICIAL = os.environ.get("OFFICIAL", "")  # the official tool's program
 COLUMNS = "--filename_column 1 --latitude_column 2 --longitude_column 3".split()
-
-
-def told(*argv: Any) -> Dict[str, Any]:
-    ran = run(*argv, "--json")
-    assert "Traceback" not in ran.stderr
-    return dict(json.loads(ran.stdout), said=ran.stderr)
 
 
 def process(folder: Path, *more: Any) -> None:

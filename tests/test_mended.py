@@ -3,7 +3,6 @@
 import collections
 import functools
 import itertools
-import json
 import os
 import random
 import re
@@ -17,7 +16,7 @@ import making
 import making_tracks as tracks
 import making_videos as videos
 import pytest
-from conftest import as_nobody, in_process, run
+from conftest import as_nobody, in_process, process, run, told
 from service import Fault, Photo, Service, status, write_config
 
 import mapillary_tools as mt
@@ -27,17 +26,6 @@ pytestmark = [in_process, pytest.mark.slow]
 MORNING = "2024:05:06 07:08:09"
 NOON = 1714979289  # MORNING in seconds since 1970
 WEEKS = 1024 * 7 * 86400
-
-
-def told(*argv: Any) -> Dict[str, Any]:
-    """One command; its --json summary."""
-    ran = run(*argv, "--json")
-    assert "Traceback" not in ran.stderr
-    return dict(json.loads(ran.stdout), said=ran.stdout + ran.stderr)
-
-
-def process(folder: Path, *more: Any) -> Dict[str, Any]:
-    return told("process", "--import_path", folder, "--user_name", "demo", "--advanced", *more)
 
 
 def said_by(folder: Path, *more: Any) -> str:

@@ -9,7 +9,7 @@ import making
 import making_videos
 import pytest
 from browser import CHROME, DRIVER, Browser, browser
-from conftest import run
+from conftest import run, told
 
 import mapillary_tools as mt
 
@@ -174,10 +174,6 @@ def corrected(card: Path, table: str, *more: Any) -> Any:
     (card.parent / "corrections.csv").write_text(table, encoding="utf-8")
     words = ("--import_path", card, "--csv_path", card.parent / "corrections.csv")
     return run("process_csv", *words, *more)
-
-
-def told(*argv: Any) -> Dict[str, Any]:
-    return dict(json.loads(run(*argv, "--json").stdout))
 
 
 def test_corrections_leave_out_and_turn(tmp_path: Path):

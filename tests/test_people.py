@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, List
 
 import making
 import pytest
-from conftest import ROOT, in_process, run
+from conftest import ROOT, in_process, run, told
 from service import CLIENT_TOKEN, Service
 
 import mapillary_tools as mt
@@ -26,12 +26,6 @@ def said(*argv: Any, code: int = 2) -> str:
     assert ran.code == code and "Traceback" not in ran.stderr, ran
     assert lines and lines[-1].startswith("mapillary_tools: "), ran
     return lines[-1][len("mapillary_tools: ") :]
-
-
-def told(*argv: Any) -> Dict[str, Any]:
-    ran = run(*argv, "--json")
-    assert "Traceback" not in ran.stderr
-    return dict(json.loads(ran.stdout), said=ran.stderr)
 
 
 @pytest.fixture

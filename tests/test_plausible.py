@@ -9,18 +9,12 @@ from typing import Any, Dict, List
 import drives
 import making
 import pytest
-from conftest import in_process, run
+from conftest import in_process, run, told
 from service import Service
 
 import mapillary_tools as mt
 
 USER = ("--user_name", "demo")
-
-
-def told(*argv: Any) -> Dict[str, Any]:
-    ran = run(*argv, "--json")
-    assert "Traceback" not in ran.stderr
-    return dict(json.loads(ran.stdout), said=ran.stderr)
 
 
 def moved(path: Path, lat: float, lon: float, time: str) -> None:

@@ -1,7 +1,6 @@
 """Kinds of recordings whose frames must stand where and when they were taken: each is made here, and its ride is known."""
 
 import datetime
-import json
 import re
 import shutil
 import struct
@@ -13,7 +12,7 @@ import making_logs as logs
 import making_tracks as tracks
 import making_videos as videos
 import pytest
-from conftest import in_process, run
+from conftest import in_process, told
 from making_tracks import CLIP_SECONDS, box, device, gga, gps5, gps9, rmc, words
 from making_videos import place_at, points_at, times
 
@@ -28,12 +27,6 @@ LOCAL = ("-metadata", "creation_time=2024-05-31T14:00:00Z")  # two hours ahead o
 TIMELESS = ("-metadata", "creation_time=")
 ERA = 1024 * 7 * 86400
 Frame = Tuple[str, Optional[float], Optional[float]]  # name, seconds of the ride, latitude
-
-
-def told(*words: Any) -> Dict[str, Any]:
-    ran = run(*words, "--json")
-    assert "Traceback" not in ran.stderr
-    return dict(json.loads(ran.stdout), said=ran.stdout + ran.stderr)
 
 
 def sampled(top: Path, *more: Any, every: float = 1.0) -> Dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Tuple
 import making
 import pytest
 import walker
-from conftest import in_process, run
+from conftest import in_process, process, restore
 from making import ASCII, BYTE, LONG, RATIONAL, SHORT, SRATIONAL, UNDEFINED
 from making_videos import EXIFTOOL
 
@@ -23,21 +23,6 @@ pytestmark = [in_process, pytest.mark.slow]
 
 NOON = 1714979289  # 2024:05:06 07:08:09, in seconds since 1970
 PLACE: Dict[str, Any] = {"lat": 57.7, "lon": 11.97}
-
-
-def told(*argv: Any) -> Dict[str, Any]:
-    """One command; its --json summary."""
-    ran = run(*argv, "--json")
-    assert "Traceback" not in ran.stderr
-    return dict(json.loads(ran.stdout), said=ran.stdout + ran.stderr)
-
-
-def process(folder: Path, *more: Any) -> Dict[str, Any]:
-    return told("process", "--import_path", folder, "--user_name", "demo", "--advanced", *more)
-
-
-def restore(folder: Path) -> Dict[str, Any]:
-    return told("restore", "--import_path", folder)
 
 
 def tiff_of(path: Path) -> walker.Tiff:
@@ -270,11 +255,11 @@ def test_interpolated_directions_replace_those_of_a_compass(tmp_path: Path) -> N
 
 def xmp(**values: str) -> bytes:
     """A segment of XMP with these values of the name space exif."""
-    told = " ".join(f'exif:{name}="{value}"' for name, value in values.items())
+    words = " ".join(f'exif:{name}="{value}"' for name, value in values.items())
     packet = (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-'
         'rdf-syntax-ns#"><rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
-        f"{told}/></rdf:RDF></x:xmpmeta>"
+        f"{words}/></rdf:RDF></x:xmpmeta>"
     )
     return walker.segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet.encode("utf-8"))
 

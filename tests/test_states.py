@@ -4,7 +4,6 @@ Each test was red before the program was mended, but for those that say "Guard" 
 """
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any, Callable, Dict, List
 
 import making
 import pytest
-from conftest import as_nobody, images_in, in_process, run
+from conftest import as_nobody, images_in, in_process, process, restore, run, told
 from making_videos import EXIFTOOL
 from service import Service
 
@@ -26,23 +25,8 @@ needs_links = pytest.mark.skipif(os.name == "nt", reason="links need a right on 
 needs_rights = pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
 
 
-def told(*argv: Any) -> Dict[str, Any]:
-    """One command; its --json summary."""
-    ran = run(*argv, "--json")
-    assert "Traceback" not in ran.stderr
-    return dict(json.loads(ran.stdout), said=ran.stdout + ran.stderr)
-
-
-def process(folder: Path, *more: Any) -> Dict[str, Any]:
-    return told("process", "--import_path", folder, "--user_name", "demo", "--advanced", *more)
-
-
 def status(folder: Path) -> Dict[str, Any]:
     return told("status", "--import_path", folder)
-
-
-def restore(folder: Path) -> Dict[str, Any]:
-    return told("restore", "--import_path", folder)
 
 
 def sent(folder: Path) -> Path:

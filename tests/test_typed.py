@@ -4,7 +4,6 @@ values, tools, lists, tables, words of other tools, next commands."""
 import collections
 import contextlib
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from typing import Any, Callable, Dict
 import making
 import making_videos
 import pytest
-from conftest import ROOT, images_in, in_process, real, run, tree
+from conftest import ROOT, images_in, in_process, real, run, told, tree
 from service import Service
 
 import mapillary_tools as mt
@@ -41,13 +40,6 @@ def said(*argv: Any, code: int = 2) -> str:
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("mapillary_tools: "), ran
     return last[len("mapillary_tools: ") :]
-
-
-def told(*argv: Any) -> Dict[str, Any]:
-    """One command; its --json summary."""
-    ran = run(*argv, "--json")
-    assert "Traceback" not in ran.stderr
-    return dict(json.loads(ran.stdout))
 
 
 @pytest.fixture

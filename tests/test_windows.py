@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import making
 import pytest
-from conftest import ROOT, real, run
+from conftest import ROOT, real, run, told
 
 import mapillary_tools as mt
 
@@ -24,12 +24,6 @@ USER = ("--user_name", "demo")
 SCRIPT = ROOT / "mapillary_tools.py"
 windows = pytest.mark.skipif(os.name != "nt", reason="is about Windows")
 FOREVER = 30.0
-
-
-def told(*argv: Any) -> Dict[str, Any]:
-    ran = run(*argv, "--json")
-    assert "Traceback" not in ran.stderr
-    return dict(json.loads(ran.stdout), said=ran.stderr)
 
 
 def process(card: Any, *more: Any) -> Dict[str, Any]:
