@@ -3189,10 +3189,13 @@ def _why_a_leftover(name: str) -> str:
     return SKIP_BACKUP if inner != name and kind_of(inner) in _PICTURES_AND_VIDEOS else ""
 
 
-def why_left_alone(name: str, unseen: bool) -> str:
-    """Why a file that is no image for us, or that Windows hides, is left alone, of what looks like
-    a picture or a video; "" for others.
+def _why_left_alone(place: str, name: str) -> Optional[str]:
+    """Why a file of a folder takes no part that looks like a picture or a video, "" for a file that
+    does not; None = it is an image that takes part.
     """
+    unseen = is_out_of_sight(os.path.join(place, name))
+    if is_image_name(name) and not unseen:
+        return None
     kind, leftover = kind_of(name), _why_a_leftover(name)
     if leftover and not name.startswith((PART_PREFIX, "._")):
         return leftover
@@ -3204,6 +3207,57 @@ def why_left_alone(name: str, unseen: bool) -> str:
         return SKIP_HIDDEN
     small = name.startswith(_PREVIEW_PREFIX) and kind in VIDEO_KINDS
     return SKIP_PREVIEW if small else _REASONS[kind]
+
+
+class Names(NamedTuple):
+    """What lies in one folder."""
+
+    images: List[str]
+    others: Dict[str, List[str]]  # other pictures and videos, by why they are left alone
+
+    @property
+    def videos(self) -> List[str]:
+        """The videos among the others."""
+        return self.others.get(SKIP_VIDEO, [])
+
+    @property
+    def unseen(self) -> List[str]:
+        """The hidden ones among the others."""
+        return self.others.get(SKIP_HIDDEN, [])
+
+
+class Folder(NamedTuple):
+    """A folder that is searched."""
+
+    place: str
+    files: List[str]  # names, as the system lists them
+    closed: List[str]  # folders in it that are not searched
+
+    def names(self) -> Names:
+        """Its files told apart, in no order."""
+        found = Names([], {})
+        for name in self.files:
+            reason = _why_left_alone(self.place, name)
+            if reason is None:
+                found.images.append(name)
+            elif reason:
+                found.others.setdefault(reason, []).append(name)
+        return found
+
+
+def each_folder(top: str, trouble: List[Problem], below: bool = True) -> Iterator[Folder]:
+    """A folder and all below it, in natural order: not the hidden ones, those of deleted files and
+    thumbnails, and what a stand-in received, which is no input. Those that cannot be listed are
+    added to trouble. below: False = the folder alone.
+    """
+    for place, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
+        inner = sorted(folders, key=natural_key) if below else []
+        folders[:] = [name for name in inner if not is_closed(name)]
+        if STAND_IN_FILE in files:
+            folders[:] = []
+            continue
+        shut = [os.path.join(place, name) for name in inner if _is_not_searched(place, name)]
+        yield Folder(place, files, shut)
 
 
 class Inventory(NamedTuple):
@@ -3232,36 +3286,19 @@ def _is_not_searched(place: str, name: str) -> bool:
 def look_below(
     folder: Union[str, Path], skip_subfolders: bool = False, videos: bool = False
 ) -> Inventory:
-    """Everything below a folder that looks like a picture or a video; hidden folders, and those of
-    deleted files and thumbnails, are not searched.
+    """Everything below a folder that looks like a picture or a video; see each_folder.
 
     Raises NotFound when there is no such folder, or no image; a video will do, with videos.
     """
     found = Inventory([], {}, [], [])
-
-    def unreadable(error: OSError) -> None:
-        LOG.warning("%s", str(unsearchable(error)))
-        found.trouble.append(unsearchable(error))
-
     top = str(check_folder(str(folder), "--import_path"))
-    for place, folders, files in walked(top, unreadable):
-        below = [] if skip_subfolders else sorted(folders, key=natural_key)
-        folders[:] = [name for name in below if not is_closed(name)]
-        if STAND_IN_FILE in files:
-            folders[:] = []  # what a stand-in received is no input
-            continue
-        shut = [name for name in below if _is_not_searched(place, name)]
-        found.closed.extend(os.path.join(place, name) for name in shut)
-        parent = Path(place)  # parsed once
-        for name in sorted(files, key=natural_key):
-            path = parent / name
-            unseen = is_out_of_sight(path)
-            if is_image_name(name) and not unseen:
-                found.images.append(path)
-                continue
-            reason = why_left_alone(name, unseen)
-            if reason:
-                found.others.setdefault(reason, []).append(path)
+    for one in each_folder(top, found.trouble, not skip_subfolders):
+        found.closed.extend(one.closed)
+        parent, names = Path(one.place), one.names()
+        found.images.extend(parent / name for name in sorted(names.images, key=natural_key))
+        for reason, alike in names.others.items():
+            paths = [parent / name for name in sorted(alike, key=natural_key)]
+            found.others.setdefault(reason, []).extend(paths)
     if not found.images and not (videos and found.videos):
         raise _no_images(folder, found)
     return found
@@ -3322,8 +3359,13 @@ def top_of(folder: str, tops: Sequence[str]) -> str:
 
 
 def find_images(folder: Union[str, Path], skip_subfolders: bool = False) -> List[Path]:
-    """Every image file below a folder, by folder and natural name; see look_below."""
-    return look_below(folder, skip_subfolders).images
+    """Every image file below a folder, by folder and natural name; warns of folders that cannot be
+    listed. See look_below.
+    """
+    found = look_below(folder, skip_subfolders)
+    for problem in found.trouble:
+        LOG.warning("%s", str(problem))
+    return found.images
 
 
 def account_for(
@@ -10224,13 +10266,14 @@ def why_unplaced(path: Path) -> str:
     return "; ".join(told)
 
 
-def _track_files(folder: Path) -> List[Path]:
-    """The files of a folder and those below, by name; hidden ones and images are not looked at."""
+def _track_files(folder: Path, trouble: List[Problem]) -> List[Path]:
+    """The files of a folder and those below; hidden ones and images are not looked at, and what
+    cannot be listed is added to trouble.
+    """
     files: List[Path] = []
-    for place, folders, names in walked(str(folder)):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = [name for name in sorted(names) if not name.startswith(".")]
-        files += [Path(place, name) for name in here if kind_of(name) not in PICTURE_KINDS]
+    for one in each_folder(str(folder), trouble):
+        here = [name for name in sorted(one.files) if not name.startswith(".")]
+        files += [Path(one.place, name) for name in here if kind_of(name) not in PICTURE_KINDS]
     return [path for path in files if path.is_file()]
 
 
@@ -10321,8 +10364,10 @@ def _read_folder(folder: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
     """(kind, Track) of each file of a folder; what cannot be used is a note of the first. Raises
     BadTrack.
     """
-    tracks, all_problems = _read_files(_track_files(folder), kinds)
+    trouble: List[Problem] = []
+    tracks, all_problems = _read_files(_track_files(folder, trouble), kinds)
     problems = [one for one in all_problems if one.problem.code != "track_unknown"]
+    problems += [BadTrack(**one._asdict()) for one in trouble]
     if tracks:
         kind, first = tracks[0]
         tracks[0] = kind, first._replace(notes=[*first.notes, *map(str, problems)])
@@ -10409,7 +10454,7 @@ def _path_stamps(path: str) -> List[object]:
     try:
         if not os.path.isdir(path):
             return [_plain_stamp(path)]
-        files = _track_files(Path(path))
+        files = _track_files(Path(path), [])  # reading them tells what cannot be listed
         return [[file.relative_to(path).as_posix(), _plain_stamp(str(file))] for file in files]
     except OSError as error:
         cause, remedy = error.strerror or "", "check --geotag_source_path"
@@ -17658,11 +17703,9 @@ def find_videos(path: str, trouble: List[Problem], below: bool = True) -> List[s
         return [os.path.abspath(path)]
     videos: List[str] = []
     top = os.path.abspath(str(check_folder(path, "--video_path")))
-    for place, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
-        inner = sorted((name for name in folders if not is_closed(name)), key=natural_key)
-        folders[:] = inner if below else []
-        here = [name for name in files if is_video_name(name)]
-        videos += [os.path.join(place, name) for name in sorted(here, key=natural_key)]
+    for one in each_folder(top, trouble, below):
+        here = [name for name in one.files if is_video_name(name)]
+        videos += [os.path.join(one.place, name) for name in sorted(here, key=natural_key)]
     if not videos and trouble:
         raise NotFound(**trouble[0]._asdict())
     if not videos:
@@ -21042,20 +21085,17 @@ def _standings_below(
     """The same for one folder; of what lies in areas that are left out no more than that."""
     check_folder(top, "--import_path")
     empty = True
-    for folder, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
-        folders[:] = sorted((name for name in folders if not is_closed(name)), key=natural_key)
-        if STAND_IN_FILE in files:
-            folders[:] = []
-            continue
-        found = _settled_standings(folder, files, top) if brief and not areas else None
-        found = found or _standings_in(folder, files, top, service)
-        others = _left_alone(folder, files)
+    for one in each_folder(top, trouble):
+        names = one.names()
+        found = _settled_standings(one.place, names, top) if brief and not areas else None
+        found = found or _standings_in(one.place, names, top, service)
+        others = _left_alone(one.place, names)
         if found is not None:
             empty = False
             outside = (_not_in(areas, one) for one in found.images) if areas else found.images
             yield found._replace(images=itertools.chain(outside, others))
         elif others:
-            yield Standings(Journal(folder, write=False), iter(others), None)
+            yield Standings(Journal(one.place, write=False), iter(others), None)
     if empty:
         wrong = "holds no images and no journal"
         if trouble:
@@ -21063,18 +21103,15 @@ def _standings_below(
         raise NotFound("no_images", wrong, file=top, remedy="check --import_path")
 
 
-def _left_alone(folder: str, files: Sequence[str]) -> List[Standing]:
+def _left_alone(folder: str, names: Names) -> List[Standing]:
     """What lies in a folder that looks like a picture and takes no part, as a run counts it."""
-    found = []
-    for name in sorted(files, key=natural_key):
-        path = Path(folder, name)
-        unseen = is_out_of_sight(path)
-        if is_video_name(name) or is_image_name(name) and not unseen:
-            continue
-        reason = why_left_alone(name, unseen)
-        if reason:
-            found.append(Standing(Image(path), Outcome("skipped", reason)))
-    return found
+    found = [
+        Standing(Image(Path(folder, name)), Outcome("skipped", reason))
+        for reason, alike in names.others.items()
+        for name in alike
+        if reason != SKIP_VIDEO
+    ]
+    return sorted(found, key=lambda one: natural_key(one.image.path.name))
 
 
 def _not_in(areas: Sequence[Area], standing: Standing) -> Standing:
@@ -21085,17 +21122,16 @@ def _not_in(areas: Sequence[Area], standing: Standing) -> Standing:
     return Standing(image, image.outcome)
 
 
-def _settled_standings(folder: str, files: Sequence[str], top: str) -> Optional[Standings]:
+def _settled_standings(folder: str, names: Names, top: str) -> Optional[Standings]:
     """A folder of which nothing has been sent since a run left nothing to do there, in brief; None
     for any other.
     """
-    names = [name for name in files if is_image_name(name)]
-    if len(names) < SETTLED_FROM or any(map(is_video_name, set(files).difference(names))):
+    if len(names.images) < SETTLED_FROM or names.videos:
         return None
-    known = settled_folder(folder, names)
+    known = settled_folder(folder, names.images)
     if known is None or upload_marks(folder, top):
         return None
-    return Standings(Journal(folder, write=False), _briefly(folder, names, known), None)
+    return Standings(Journal(folder, write=False), _briefly(folder, names.images, known), None)
 
 
 def _briefly(folder: str, names: List[str], known: Settled) -> Iterator[Standing]:
@@ -21114,7 +21150,7 @@ def _waiting(wrong: str) -> Outcome:
     return Outcome("skipped", SKIP_WAITING, Problem(SKIP_WAITING, wrong))
 
 
-def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> Optional[Standings]:
+def _standings_in(folder: str, names: Names, top: str, service: str) -> Optional[Standings]:
     """What the journal of a folder says; None where there is neither a journal nor an image."""
     journal, problem = Journal(folder, write=False), None
     try:
@@ -21128,12 +21164,14 @@ def _standings_in(folder: str, files: Sequence[str], top: str, service: str) -> 
         problem = problem or error.problem
     sent = [name_key(one.image) for one in journal.all_sent() if one.service == service]
     known = {key: key for key in [*journal.names(), *journal.clips(), *sent]}
-    here = [name for name in files if is_image_name(name) or is_video_name(name)]
-    known.update((name_key(name), name) for name in here)
+    there = {name_key(name): name for name in (*names.images, *names.videos)}
+    known.update(there)
+    for name in names.unseen:  # by Windows: counted with the others
+        known.pop(name_key(name), None)
     if not known:
         return None
-    names, there = sorted(known.values(), key=natural_key), set(map(name_key, here))
-    told = _each_standing(journal, names, service, problem, earlier)
+    ordered = sorted(known.values(), key=natural_key)
+    told = _each_standing(journal, ordered, service, problem, earlier)
     images = (
         _if_unchanged(one, journal, service)
         if name_key(one.image.path.name) in there

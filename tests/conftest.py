@@ -259,7 +259,10 @@ def import_what_comes_late() -> None:
     late = ["concurrent.futures.thread", "encodings.idna"]
     tree = ast.parse((ROOT / "mapillary_tools.py").read_text("utf-8"))
     for node in ast.walk(tree):
-        late += [one.name for one in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            late += [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+        elif isinstance(node, ast.Import):
+            late += [one.name for one in node.names]
     for name in late:
         with contextlib.suppress(ImportError):  # of another system, or another Python
             importlib.import_module(name)

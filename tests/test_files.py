@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Iterator, List
 
+import making_tracks as tracks
 import pytest
 
 import mapillary_tools as mt
@@ -125,6 +126,34 @@ def test_import_path_that_is_missing_or_a_file(tmp_path):
         mt.find_images(tmp_path / "none")
     with pytest.raises(mt.NotFound, match="is a file"):
         mt.find_images(tmp_path / "a.jpg")
+
+
+def test_no_tool_takes_what_a_stand_in_received(tmp_path):
+    """Only photos were safe from it: its videos were sampled, and read as tracks."""
+    touch(tmp_path / "a.mp4", tmp_path / "received" / "b.mp4", tmp_path / "received" / "b.jpg")
+    (tmp_path / "received" / mt.STAND_IN_FILE).write_text("{}", "utf-8")
+    found = mt.look_below(tmp_path, videos=True)
+    assert (found.images, found.videos) == ([], [tmp_path / "a.mp4"])
+    assert mt.find_videos(str(tmp_path), []) == [str(tmp_path / "a.mp4")]
+    with pytest.raises(mt.BadTrack) as raised:
+        mt.read_track(tmp_path)
+    assert raised.value.problem.file == str(tmp_path / "a.mp4")
+
+
+@posix
+def test_folder_of_tracks_that_cannot_be_listed_is_told():
+    """It was passed over in silence, and photos got no position."""
+    with as_nobody() as folder:
+        touch(folder / "closed" / "a.gpx")
+        (folder / "b.gpx").write_text(
+            tracks.gpx(tracks.trkpt(57.7, 11.9, "2024-05-06T07:08:09Z")), "utf-8"
+        )
+        (folder / "closed").chmod(0)
+        notes = mt.read_track(folder).notes
+        (folder / "b.gpx").unlink()
+        with pytest.raises(mt.BadTrack, match="cannot be searched"):
+            mt.read_track(folder)
+    assert [note for note in notes if "closed: cannot be searched" in note]
 
 
 # ---- writing -----------------------------------------------------------------------------------------------------------

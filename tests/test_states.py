@@ -69,6 +69,19 @@ def test_pictures_that_take_no_part_count_as_a_run_counts_them(
     assert row["safe_to_delete"] is False
 
 
+@pytest.mark.parametrize("first", ["hidden", "processed"])
+def test_photos_that_windows_hides_count_once_and_as_a_run_counts_them(
+    first: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    making.drive(tmp_path, 3)
+    if first == "processed":
+        process(tmp_path)
+    monkeypatch.setattr(mt, "is_out_of_sight", lambda path: Path(path).name == "0002.jpg")
+    ran, row = process(tmp_path), status(tmp_path)
+    assert (ran["found"], ran["skipped"]["hidden"]) == (3, 1)
+    assert (row["found"], row["skipped"]) == (3, {"hidden": 1, "waiting": 2})
+
+
 @needs_rights
 def test_with_a_folder_that_cannot_be_listed_nothing_is_safe(service: Service) -> None:
     with as_nobody() as folder:
