@@ -1575,12 +1575,18 @@ EARTH_E2 = EARTH_F * (2 - EARTH_F)  # first eccentricity squared
 HIGHEST_M = 100000.0  # metres; higher there is no camera
 # metres that stand for an altitude which is not known
 _NO_ALTITUDES = frozenset([-9999.0, -32768.0, 32767.0, 65535.0, 99999.0, -99999.0])
+NO_ERROR_M = 65535.0  # metres, all bits of 16: a receiver does not know the error of its position
 NEAR_DEG = 0.05  # degrees (about 5 km) within which the local ellipsoid radii are exact enough
 
 
 def is_altitude(metres: float) -> bool:
     """Whether an altitude can be one, and none of the numbers that stand for an unknown one."""
     return abs(metres) < HIGHEST_M and metres not in _NO_ALTITUDES
+
+
+def known_altitude(metres: Optional[float]) -> Optional[float]:
+    """An altitude, metres; None for one that is none."""
+    return metres if metres is not None and is_altitude(metres) else None
 
 
 def _lon_diff(lon1: float, lon2: float) -> float:
@@ -4629,8 +4635,7 @@ def _check_areas(text: str, sections: Mapping[str, Mapping[str, str]], where: st
             area = re.sub(r"\s", "", match.group())
             if area not in told:
                 wrong = "has an area to leave out that does not count"
-                remedy = _EXCLUDE
-                raise UsageError("bad_area", wrong, file=where, value=area, remedy=remedy)
+                raise UsageError("bad_area", wrong, file=where, value=area, remedy=_EXCLUDE)
             told.remove(area)
 
 
@@ -5327,12 +5332,12 @@ def _altitude(gps: Dict[int, Any]) -> Optional[float]:
         alt = (value[0] - (1 << 32)) / value[1]
     if alt is not None and gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), (1, 1), 3, b"\x03", (3,)):
         alt = -abs(alt)
-    return alt if alt is not None and is_altitude(alt) else None
+    return known_altitude(alt)
 
 
 def _accuracy(metres: Optional[float]) -> Optional[float]:
     """An error of a position; None for one that no receiver can mean."""
-    return metres if metres is not None and 0.0 <= metres < 65535.0 else None
+    return metres if metres is not None and 0.0 <= metres < NO_ERROR_M else None
 
 
 def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
@@ -5827,9 +5832,9 @@ def _xmp_place(told: Dict[str, str]) -> Xmp:
     if lat is None or lon is None or (lat, lon) == (0.0, 0.0):
         return Xmp()
     alt = _number(told.get("exif:GPSAltitude"))
-    alt = alt if alt is not None and is_altitude(alt) else None
-    below = told.get("exif:GPSAltitudeRef") in ("1", "3")
-    return Xmp(lat, lon, -abs(alt) if alt is not None and below else alt)
+    if alt is not None and told.get("exif:GPSAltitudeRef") in ("1", "3"):
+        alt = -abs(alt)
+    return Xmp(lat, lon, known_altitude(alt))
 
 
 def _xmp_heading(told: Dict[str, str]) -> Tuple[Optional[float], Optional[float]]:
@@ -12213,14 +12218,6 @@ def unreadable_journal(path: str, error: OSError) -> BadJournal:
     return BadJournal("journal_unreadable", "cannot be read", file=path, value=cause, remedy=remedy)
 
 
-def old_uploads(folder: str, import_path: str) -> Callable[[str], bool]:
-    """A test whether earlier tools left their upload_success for a file name of a folder."""
-    marked = upload_marks(folder, import_path)
-    if not marked:
-        return lambda name: False
-    return lambda name: bool({name_key(name), name_key(os.path.splitext(name)[0])} & marked)
-
-
 def upload_marks(folder: str, import_path: str) -> Set[str]:
     """The keys of the names for which earlier tools left their upload_success."""
     relative = relative_to(folder or os.curdir, import_path)
@@ -12236,6 +12233,13 @@ def upload_marks(folder: str, import_path: str) -> Set[str]:
         except OSError as error:
             raise unreadable_journal(place, error) from error
     return marked
+
+
+def is_marked(name: str, marked: AbstractSet[str]) -> bool:
+    """Whether a file is one of those that earlier tools marked as uploaded."""
+    if not marked:
+        return False
+    return not marked.isdisjoint((name_key(name), name_key(os.path.splitext(name)[0])))
 
 
 def old_samplings(state: str) -> List[Sampling]:
@@ -12907,8 +12911,8 @@ def say_doubts(timed: Sequence[Moment], ahead: float, now: float, notes: Notes) 
         if has_own_clock(moment):
             cameras.setdefault(camera_key(moment.image), []).append(moment)
     for group in cameras.values():
-        _say_apart(group, _by_receiver, ("GPS times", "gps", ahead), notes)
-        _say_apart(group, _by_file_name, ("times in the names", "name", ahead), notes)
+        _say_apart(group, _OtherTimes(_by_receiver, "GPS times", "gps"), ahead, notes)
+        _say_apart(group, _OtherTimes(_by_file_name, "times in the names", "name"), ahead, notes)
     own = [one for group in cameras.values() for one in group if not _is_confirmed(one)]
     _say_some([one for one in own if now and one.time > now + DAY_S], "of the future", notes)
     old = [one for one in own if one.time < _FIRST_DIGITAL_S]
@@ -12954,17 +12958,20 @@ def _is_known_defect(apart: float) -> bool:
     return any(abs(abs(apart) - defect) <= _AS_ONE_S for defect in (DAY_S, ERA_S, 2 * ERA_S))
 
 
-def _say_apart(
-    group: Sequence[Moment],
-    other: Callable[[Moment], Optional[float]],
-    told: Tuple[str, str, float],
-    notes: Notes,
-) -> None:
-    """Say by how much the images of a camera are ahead of other times that they tell: in words, by
-    an option, seconds that have been taken off.
+class _OtherTimes(NamedTuple):
+    """Times of a kind that images tell beside those of their clocks."""
+
+    apart: Callable[[Moment], Optional[float]]  # seconds that the clock of an image is ahead
+    words: str  # what they are, for a person
+    source: str  # of --time_source, which takes them
+
+
+def _say_apart(group: Sequence[Moment], others: _OtherTimes, ahead: float, notes: Notes) -> None:
+    """Say by how much the images of a camera, from whose clock so many seconds have been taken off,
+    are ahead of other times that they tell.
     """
-    words, source, ahead = told
-    pairs = [(moment, other(moment)) for moment in group]
+    words, source = others.words, others.source
+    pairs = [(moment, others.apart(moment)) for moment in group]
     apart = [by for _, by in pairs if by is not None and not _is_known_defect(by)]
     middle = median(apart) if apart else 0.0
     same = sum(abs(one - middle) <= _AS_ONE_S for one in apart)
@@ -14337,15 +14344,16 @@ def _synced(images: Sequence[Image], course: Course) -> Synced:
 # Here: what is known of an image whose file was read, where it carries our own writing.
 # Not here: reading files, and which images are read.
 
-# within which a value is that of a description, which rounds it
-_NEAR = {"lat": 2e-6, "lon": 2e-6, "alt": 0.02, "heading": 0.02, "magnetic": 0.02}
+# within which a value is that of a description or of a tag of ours, which round it; of others 2e-7
+_NEAR = {"alt": 0.002, "heading": 0.002, "magnetic": 0.002}
 
 
-def _differ(a: object, b: object) -> bool:
-    """Whether two values differ by more than other ways to write one do."""
+def _is_near(field: str, one: Found, other: Found) -> bool:
+    """Whether two images have the same value in a field, but for other ways to write it."""
+    a, b = getattr(one, field), getattr(other, field)
     if isinstance(a, float) and isinstance(b, float):
-        return abs(a - b) > 2e-7
-    return a != b
+        return abs(a - b) <= _NEAR.get(field, 2e-7)
+    return bool(a == b)
 
 
 def retouched(known: Found, found: Found, edits: Edits) -> Found:
@@ -14357,15 +14365,12 @@ def retouched(known: Found, found: Found, edits: Edits) -> Found:
         for ifd, tags in exif_edits(edits).items()
     }
     now, ours = facts_in(found.raw or {}), facts_in(left)
-    for ifd, tags, fields in TOLD:
-        if any(_differ(getattr(now, field), getattr(ours, field)) for field in fields):
-            known = _as_now(known, found, ifd, tags, fields)
-    return known
+    return _with_touched(known, found, lambda field: _is_near(field, now, ours))
 
 
 def retouched_since(known: Found, found: Found, told: OwnDescription) -> Found:
     """The same where only the description in the file tells what we had left; what stands there as
-    it was found first, nobody has changed.
+    it was found first, or is gone, nobody has put right.
     """
     now, before = facts_in(found.raw or {}), facts_in(known.raw or {})
     left = before._replace(
@@ -14376,39 +14381,32 @@ def retouched_since(known: Found, found: Found, told: OwnDescription) -> Found:
         magnetic=told.magnetic,
         orientation=told.orientation,
     )
+
+    def is_left(field: str) -> bool:
+        if field in ("gps_time", "gps_clock"):
+            return True  # no description tells what we leave of those
+        if getattr(now, field) is None or any(_is_near(field, now, one) for one in (before, left)):
+            return True
+        return field == "clocks" and _shows(now, found, told.time)
+
+    return _with_touched(known, found, is_left)
+
+
+def _with_touched(known: Found, found: Found, is_left: Callable[[str], bool]) -> Found:
+    """What an image carried before us, and as they are now the tags with a field that is not as we
+    left it.
+    """
     for ifd, tags, fields in TOLD:
-        if all(_is_left(field, now, before, left) for field in fields):
-            continue
-        if "clocks" in fields and _shows(now, found, told.time):
-            continue
-        if "gps_time" not in fields:  # of that we leave what no description tells
-            known = _as_now(known, found, ifd, tags, fields)
+        if not all(map(is_left, fields)):
+            raw = retaken(known, found, ifd, tags)
+            known = known._replace(raw=raw, **{name: getattr(found, name) for name in fields})
     return known
-
-
-def _is_left(field: str, now: Found, before: Found, left: Found) -> bool:
-    """Whether a tag of ours is as it was found first, or as we left it, or is gone."""
-    there, *others = (getattr(one, field) for one in (now, before, left))
-    if there is None or there in others:
-        return True
-    nearness = _NEAR.get(field)
-    return nearness is not None and any(
-        other is not None and abs(there - other) <= nearness for other in others
-    )
 
 
 def _shows(now: Found, found: Found, when: Optional[float]) -> bool:
     """Whether the clocks in EXIF show a time, seconds UTC, as we write it where it was missing."""
     told = capture_time(Found(clocks=now.clocks, gps_time=found.gps_time), "")
     return told is not None and when is not None and abs(told.time - when) <= 1.0
-
-
-def _as_now(
-    known: Found, found: Found, ifd: str, tags: Tuple[int, ...], fields: Tuple[str, ...]
-) -> Found:
-    """What an image carried before us, some tags as they are found now."""
-    raw = retaken(known, found, ifd, tags)
-    return known._replace(raw=raw, **{name: getattr(found, name) for name in fields})
 
 
 def as_read(path: Path, known: Optional[Image], found: Found, config: Configuration) -> Image:
@@ -14423,7 +14421,7 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
         return Image(path, found)
     if known is None or known.found is None:
         return image_of(path, found)
-    before = known.found or NOTHING_FOUND
+    before = known.found
     known = known._replace(capture=capture_time(before, path.name))
     ours = _as_written(known, found, config)  # by the name that it had then
     if ours is not None:
@@ -14448,8 +14446,8 @@ def _with_ours(
 
 
 def _touched_since(known: Image, found: Found, config: Configuration) -> Optional[Image]:
-    """An image whose description is as we wrote it, and whose position, direction or time is not:
-    somebody has put that right, so it counts, and not what was given before. None for any other.
+    """An image that carries our writing, but whose position, direction or time is not as we left
+    it: somebody has put that right, so it counts, and not what was given before. None for others.
     """
     before, written, given = known.found, known.written, known.given
     if before is None or written is None or found.digest == written.digest:
@@ -14507,9 +14505,7 @@ def _with_its_growth(known: Image, ours: Written) -> Image:
     somebody has changed the picture, and it was found with another size.
     """
     before, found = known.written, known.found
-    if before is None or before.digest != ours.digest or found is None or found.size is None:
-        return known
-    if before.size is None or ours.size is None or before.size == ours.size:
+    if before is None or before.digest != ours.digest or found is None or before.size == ours.size:
         return known
     return known._replace(found=found._replace(size=found.size + ours.size - before.size))
 
@@ -14534,8 +14530,10 @@ def _as_written(known: Image, found: Found, config: Configuration) -> Optional[W
         return Written(*found.stamp, digest=found.digest, edits=edits_hash(edits))
     if _of_this(known, found) is not None:
         return Written(*found.stamp, digest=found.digest)
+    if known.given is None:
+        return None
     given = edits_of(Image(known.path, known.found, known.given, known.capture), None)
-    if known.given is None or not carries(found, given):
+    if not carries(found, given):
         return None  # else a run before wrote it, and did not come to tell
     return Written(*found.stamp, digest=found.digest, edits=edits_hash(given))
 
@@ -14580,11 +14578,12 @@ class Place:
             self._ours = {}
             for one in self.journal.images(self.journal.names()):
                 if one is not None and one.written is not None:
-                    self._ours[photo_id(one.path.name, one.found or NOTHING_FOUND)] = one
-                    self._ours[one.written.digest or ""] = one
+                    mine = photo_id(one.path.name, one.found or NOTHING_FOUND)
+                    keys = filter(None, (mine, one.written.digest))
+                    self._ours.update((key, one) for key in keys)
         told = own_description(found)
-        mine = self._ours.get(told.photo or "-") if told is not None else None
-        return self._ours.get(found.digest or "-") or mine or image
+        keys = filter(None, (found.digest, told.photo if told is not None else None))
+        return next((self._ours[key] for key in keys if key in self._ours), image)
 
 
 def read_job(path: str) -> Found:
@@ -14724,10 +14723,10 @@ class _Reading:
 
     def look(self, place: Place, paths: Sequence[Path], top: str) -> None:
         """Sort the images of a folder into known, skipped, and to be read."""
-        was_uploaded = old_uploads(place.folder, top)
+        marked = upload_marks(place.folder, top)
         records = place.journal.images([path.name for path in paths])
         for path, record in zip(paths, records):
-            reason = _why_skipped(path, was_uploaded(path.name))
+            reason = _why_skipped(path, is_marked(path.name, marked))
             if reason:
                 self.images[path] = leave_out(Image(path), reason)
             elif record is not None and self._is_known(record, path):
@@ -15579,16 +15578,17 @@ def _restorable(
     known = _as_known(place, image, path, now)
     if isinstance(known, Outcome):
         return known
-    image = known
-    assert image.written is not None
+    written = known.written
+    if written is None:
+        return Outcome("skipped", SKIP_AS_FOUND)
     # a run before put it back, and did not come to tell
-    is_back = carries(now, edits_as_found(image.found or NOTHING_FOUND))
-    ours = (now.digest, now.size) == (image.written.digest, image.written.size)
+    is_back = carries(now, edits_as_found(known.found or NOTHING_FOUND))
+    ours = (now.digest, now.size) == (written.digest, written.size)
     if not ours and not is_back:
         wrong, remedy = "was changed by another program since", "restore it from your own copy"
         problem = Problem("changed", wrong, file=str(path), remedy=remedy)
         return Outcome("failed", problem.code, problem)
-    return image._replace(written=image.written._replace(size=now.size, mtime=now.mtime))
+    return known._replace(written=written._replace(size=now.size, mtime=now.mtime))
 
 
 def _restoring(image: Image) -> Task:
@@ -15756,7 +15756,7 @@ class CsvColumns(Group):
         if self.gps_week_column and not self.convert_gps_time:
             raise UsageError("week_alone", "--gps_week_column needs --convert_gps_time")
         self.meta()
-        if self.time_format != CsvColumns.time_format:
+        if self.time_format != CsvColumns.time_format:  # the first strptime takes 10 ms
             check_time_format(self.time_format)
 
     @property
@@ -15784,6 +15784,14 @@ class CsvColumns(Group):
         return [(int(column), name, kind) for column, name, kind in zip(*lists)]
 
 
+class OddCell(ValueError):
+    """A cell that does not parse, and what to do."""
+
+    def __init__(self, wrong: str, remedy: str) -> None:
+        super().__init__(wrong)
+        self.remedy = remedy
+
+
 def check_time_format(style: str) -> None:
     """Raise UsageError for what is no strptime format."""
     try:
@@ -15805,7 +15813,8 @@ def moment_by(text: str, style: str) -> datetime.datetime:
         try:
             return datetime.datetime.strptime(text, other)
         except ValueError:
-            raise ValueError(f"time {text!r} does not match format {style!r}") from error
+            wrong = f"time {text!r} does not match format {style!r}"
+            raise OddCell(wrong, "give --time_format as its column has it") from error
 
 
 def parse_by_format(text: str, style: str) -> float:
@@ -15890,21 +15899,23 @@ def row_values(cells: List[str], options: CsvColumns) -> Given:
     )
     last = max([column or 0 for column in columns] + [column for column, _, _ in options.meta()])
     if last > len(cells):
-        raise ValueError(f"column {last} is missing")
+        remedy = "mend that line, or check the numbers of columns"
+        raise OddCell(f"column {last} is missing", remedy)
     when, lat, lon, heading, alt = (cells[column - 1] if column else "" for column in columns)
+    wrong = f"latitude and longitude are not a position: {lat.strip()}, {lon.strip()}"
     if bool(lat.strip()) != bool(lon.strip()):
-        raise ValueError(f"latitude and longitude are not a position: {lat.strip()}, {lon.strip()}")
+        raise ValueError(wrong)
     turned = _number_in(heading)
     given = Given(
         time=_row_time(when, cells, options) if when.strip() else None,
         lat=_degrees_in(lat, "NS", 90.0),
         lon=_degrees_in(lon, "EW", 180.0),
         heading=None if turned is None else turned % 360.0,
-        alt=_number_in(alt, HIGHEST_M),
+        alt=known_altitude(_number_in(alt, HIGHEST_M)),
     )
     format_time(given.time or 0.0)  # raises OverflowError beyond the calendar
     if (given.lat, given.lon) == (0.0, 0.0):
-        raise ValueError(f"latitude and longitude are not a position: {lat.strip()}, {lon.strip()}")
+        raise ValueError(wrong)
     return given._replace(tags=_row_tags(cells, options))
 
 
@@ -16098,11 +16109,7 @@ def _with_row(
         return image._replace(given=given._replace(left_out=given.left_out or None))
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         wrong = f"line {row.line} of {options.csv_path} does not parse"
-        remedy = "mend that line"
-        if "does not match format" in str(error):
-            remedy = "give --time_format as its column has it"
-        elif "is missing" in str(error):
-            remedy = "mend that line, or check the numbers of columns"
+        remedy = error.remedy if isinstance(error, OddCell) else "mend that line"
         return fail_now(image, Problem("bad_row", wrong, value=str(error), remedy=remedy))
 
 
@@ -19241,12 +19248,12 @@ class Shipment:
 
     def add_place(self, place: Place, names: Sequence[str]) -> None:
         """Sort the images of a folder into sequences, or note why they are not sent."""
-        was_uploaded = old_uploads(place.folder, top_of(place.folder, self.tops))
+        marked = upload_marks(place.folder, top_of(place.folder, self.tops))
         for name, image in zip(names, place.journal.images(names)):
             path = os.path.join(place.folder, name)
             if not is_jpeg_name(name):
                 self.outcomes[path] = Outcome("skipped", SKIP_KIND)
-            elif was_uploaded(name):
+            elif is_marked(name, marked):
                 self.outcomes[path] = Outcome("skipped", SKIP_UPLOADED)
             else:
                 outcome = self._take(place, path, image)
@@ -21157,11 +21164,10 @@ def _standings_in(folder: str, names: Names, top: str, service: str) -> Optional
         journal.__enter__()
     except BadJournal as error:
         problem = error.problem
-    earlier: Callable[[str], bool] = lambda name: False  # noqa: E731
     try:
-        earlier = old_uploads(folder, top)
+        marked = upload_marks(folder, top)
     except BadJournal as error:
-        problem = problem or error.problem
+        marked, problem = set(), problem or error.problem
     sent = [name_key(one.image) for one in journal.all_sent() if one.service == service]
     known = {key: key for key in [*journal.names(), *journal.clips(), *sent]}
     there = {name_key(name): name for name in (*names.images, *names.videos)}
@@ -21171,7 +21177,7 @@ def _standings_in(folder: str, names: Names, top: str, service: str) -> Optional
     if not known:
         return None
     ordered = sorted(known.values(), key=natural_key)
-    told = _each_standing(journal, ordered, service, problem, earlier)
+    told = _each_standing(journal, ordered, service, problem, marked)
     images = (
         _if_unchanged(one, journal, service)
         if name_key(one.image.path.name) in there
@@ -21186,14 +21192,14 @@ def _each_standing(
     names: Sequence[str],
     service: str,
     problem: Optional[Problem],
-    earlier: Callable[[str], bool],
+    marked: AbstractSet[str],
 ) -> Iterator[Standing]:
     """Some images, and videos, of a folder by how far they have come."""
     for name, image in zip(names, journal.images(names, timed=False)):
         clip = journal.clip(name) if is_video_name(name) else None
         if clip is None:
             image = image or Image(Path(journal.folder, name))
-            yield standing_of(journal, service, image, problem, earlier(name))
+            yield standing_of(journal, service, image, problem, is_marked(name, marked))
         else:
             yield _standing_of_video(journal, service, Path(journal.folder, name), clip)
 
@@ -22574,7 +22580,8 @@ def write_report(options: Options) -> Report:
     page = _Page(tops, asked, report)
     broken: List[Problem] = []
     for found in standings(tops, service, report.trouble):
-        broken += [found.problem] if found.problem is not None else []
+        if found.problem is not None:
+            broken.append(found.problem)
         page.add(found, service)
     if not report.done and broken:
         raise BadJournal(**broken[0]._asdict())
@@ -22840,8 +22847,8 @@ def _is_meant(wanted: str, path: Path) -> bool:
 def _as_it_is(standing: Standing) -> Standing:
     """An image of which the journal knows nothing, as its file has it."""
     path, outcome = standing.image.path, standing.outcome
-    left = outcome is not None and outcome.reason != SKIP_UNPROCESSED
-    if standing.image.found is not None or left and outcome is not None:
+    waits = outcome is None or outcome.reason == SKIP_UNPROCESSED
+    if standing.image.found is not None or not waits:
         return standing
     try:
         return standing._replace(image=image_of(path, read_found(path)))

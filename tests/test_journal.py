@@ -428,8 +428,9 @@ def test_old_upload_markers_are_seen_beside_the_images_and_at_the_top(tmp_path):
     ):
         place.mkdir(parents=True)
         (place / "upload_success").write_text("", "utf-8")
-    was = mt.old_uploads(str(folder), str(tmp_path / "top"))
-    assert [was(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
+    marked = mt.upload_marks(str(folder), str(tmp_path / "top"))
+    found = [mt.is_marked(name, marked) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    assert found == [True, True, False]
 
 
 @pytest.mark.skipif(not os.environ.get("SLOW"), reason="by hand, with SLOW=1")

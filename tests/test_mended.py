@@ -687,13 +687,26 @@ def test_an_altitude_that_cannot_be_is_left_out_and_said(
     assert making.place(tmp_path / "card" / "a.jpg")[2] is None and "altitude" in said, said
 
 
-@pytest.mark.parametrize("alt, known", [("99998", 99998.0), ("99999999", None), ("100000", None)])
+@pytest.mark.parametrize(
+    "alt, ref, known",
+    [
+        ("99998", 0, 99998.0),
+        ("99999999", 0, None),
+        ("100000", 0, None),
+        ("-9999", 0, None),
+        ("9999", 1, None),
+        ("32768", 1, None),
+        ("9999", 0, 9999.0),
+        ("12", 1, -12.0),
+    ],
+)
 def test_an_altitude_in_xmp_that_cannot_be_is_left_out(
-    alt: str, known: Optional[float], tmp_path: Path
+    alt: str, ref: int, known: Optional[float], tmp_path: Path
 ) -> None:
     path = making.photo(tmp_path / "a.jpg", time=MORNING)
     told_there = (
-        f'exif:GPSLatitude="48,7.5S" exif:GPSLongitude="123,22.5W" exif:GPSAltitude="{alt}"'
+        f'exif:GPSLatitude="48,7.5S" exif:GPSLongitude="123,22.5W" exif:GPSAltitude="{alt}" '
+        f'exif:GPSAltitudeRef="{ref}"'
     )
     path.write_bytes(with_xmp(path.read_bytes(), told_there))
     assert process(tmp_path)["failed"] == []

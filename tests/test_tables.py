@@ -105,6 +105,12 @@ def test_altitude_column_is_written(one):
     assert near(making.place(one / "a.jpg"), (1.0, 2.0, -12.5))
 
 
+@pytest.mark.parametrize("cell", ["-9999", "-32768", "99999", "65535.0"])
+def test_number_that_stands_for_no_altitude_gives_none(cell, one):
+    assert give(one, f"a.jpg,{cell}\n", *NAMED, "--altitude_column", 2).code == 0
+    assert near(making.place(one / "a.jpg"), (1.0, 2.0, 3.0))
+
+
 @pytest.mark.parametrize(
     "cell, expected", [("90.5", 90.5), ("-90", 270.0), ("360", 0.0), ("0", 0.0)]
 )
