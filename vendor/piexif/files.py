@@ -91,8 +91,11 @@ def load(input_data, key_is_name=False):
 def _load_jpeg(image):
     """The Exif of a JPEG; of several what they hold together, as insert() leaves but one."""
     head = jpeg.read_head(image)
-    several, found = [payload[6:] for payload in head.readable()], head.block()
-    block = merged(several) if len(several) > 1 else found and found[1][6:]
+    several = head.readable()
+    found = several or head.blocks()
+    block = found[0][1][6:] if found else None
+    if len(several) > 1:
+        block = merged([payload[6:] for _, payload in several])
     loaded = exif.from_block(block)
     loaded.head = head
     return loaded

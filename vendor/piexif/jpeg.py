@@ -58,16 +58,15 @@ class Head:
         return joined
 
     def readable(self):
-        """The payloads of the Exif of the image that are one, in order."""
-        return [payload for _, payload in self.blocks() if byte_order(payload[6:10])]
+        """Those of blocks() that are Exif."""
+        return [item for item in self.blocks() if byte_order(item[1][6:10])]
 
     def block(self):
-        """The main one of the Exif that are one (merge.py), else the first, else None; as in blocks()."""
-        blocks = self.blocks()
-        good = [item for item in blocks if byte_order(item[1][6:10])]
+        """The main one of readable() (merge.py), else the first of blocks(), else None."""
+        good = self.readable()
         if len(good) > 1:
             return good[main_block([payload[6:] for _, payload in good]) or 0]
-        return (good or blocks or [None])[0]
+        return (good or self.blocks() or [None])[0]
 
 
 def read_head(image):

@@ -94,10 +94,11 @@ def _rows(block, table, order):
 
 def _picture(block, table):
     """The thumbnail that an IFD1 leads to; None where there is none."""
-    places = [
-        numbers(block, byte_order(block), entry) for entry in table.entries if entry[0] in THUMBNAIL
-    ]
-    if len(places) != 2 or not all(places):
+    order = byte_order(block)
+    places = {
+        entry[0]: numbers(block, order, entry) for entry in table.entries if entry[0] in THUMBNAIL
+    }
+    starts, sizes = (places.get(tag) for tag in THUMBNAIL)
+    if not starts or not sizes:
         return None
-    (start, *_), (size, *_) = places
-    return block[start : start + size] or None
+    return block[starts[0] : starts[0] + sizes[0]] or None

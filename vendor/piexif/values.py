@@ -100,8 +100,7 @@ def encode_tag(order, ifd, tag, value, stored=None, untouched=False):
     """(type, count, bytes) of a tag's value: the stored type if that is of its family and holds it, else the table's.
 
     An untouched value, as load() gave it out, is written as its stored type, whatever that is, and a Stored one as the
-    type that it names.  Raises ValueError,
-    worded as in the published package, if nothing fits.
+    type that it names.  Raises ValueError, worded as in the published package, if nothing fits.
     """
     allowed = ALLOWED[ifd].get(tag, ())
     if isinstance(value, Stored):
