@@ -1,5 +1,7 @@
 """Every command of the README is run as it stands there."""
 
+import ast
+import errno
 import json
 import os
 import re
@@ -358,3 +360,26 @@ def test_the_readme_lists_every_reason_for_which_something_is_skipped():
         if name.startswith("SKIP_") and isinstance(value, str)
     }
     assert sorted(code for code in codes if f"`{code}`" not in told) == []
+
+
+def texts_of(source: str) -> str:
+    """All that a program may say: its strings, one a line, those with values in them in one."""
+    found = [os.strerror(errno.ENOSPC)]
+    for node in ast.walk(ast.parse(source)):
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        found.append("".join(str(getattr(part, "value", "...")) for part in parts))
+    return "\n".join(found)
+
+
+def test_every_symptom_of_the_readme_is_what_the_program_says():
+    table = README.split("## When something is odd")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
+    quoted = [
+        piece
+        for row in rows
+        for text in re.findall('"([^"]+)"', row)
+        for piece in text.split(" ... ")
+    ]
+    said = texts_of((ROOT / "mapillary_tools.py").read_text(encoding="utf-8"))
+    assert len(quoted) > 25
+    assert [piece for piece in quoted if piece not in said] == []
