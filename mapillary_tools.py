@@ -24,7 +24,7 @@ step gives back as many images as it got.
                 Plausibility           photos whose position cannot be
     Files       Windows                what only Windows has: long paths, attributes, Explorer
                 Finding                which images lie below a folder
-                Files                  writing atomically
+                Files, Locks of files  writing atomically; a file for one run at a time
                 Environment            what variables say; secrets
                 Workers, Programs      the worker pool; ffmpeg, exiftool
                 Configuration          the file of accounts and areas
@@ -3890,6 +3890,51 @@ def by_line(things: Iterable[K], merge: bool) -> List[List[K]]:
     return list(lines.values())
 
 
+# ---- Locks of files -----------------------------------------------------------------------------
+# Here: the operating system's lock on an open file; one run at a time for what it stands for.
+# Not here: a folder for one run at a time, which has more to say.
+
+
+def lock_file(stream: io.FileIO) -> bool:
+    """Whether the operating system gave this process the lock on an open file."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            stream.seek(1 << 30)  # far behind the text, which others may read
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # 0: of a C library that does not tell why
+        busy = (errno.EACCES, errno.EDEADLK, 0) if os.name == "nt" else (errno.EAGAIN,)
+        if error.errno in busy:  # somebody has it
+            return False
+        LOG.warning("this file system has no locks: do not start a second run beside this one")
+    return True
+
+
+@contextlib.contextmanager
+def only_one(path: str, seconds: float) -> Iterator[None]:
+    """Hold the lock of a file, which is made where it is missing and stays, once another run that
+    has it lets it go in so many seconds; raises InUse, CannotWrite.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        stream = patiently(lambda: io.FileIO(path, "a+"))
+    except OSError as error:
+        raise os_problem(path, error) from error
+    with stream:
+        while not lock_file(stream):
+            if time.monotonic() >= deadline:
+                wrong, remedy = "is held by another run", "try again later"
+                raise InUse("in_use", wrong, file=path, remedy=remedy)
+            time.sleep(0.05)
+        yield
+
+
 # ---- Environment --------------------------------------------------------------------------------
 # Here: what variables say, and the secrets that no text may hold.
 # Not here: the configuration file.
@@ -4639,6 +4684,7 @@ def _check_areas(text: str, sections: Mapping[str, Mapping[str, str]], where: st
             told.remove(area)
 
 
+CONFIG_WAIT_S = 10.0  # seconds that a run waits for others that write the configuration
 USER_TOKEN = "user_upload_token"  # the option of a user's section that holds the access token
 
 
@@ -4744,14 +4790,22 @@ class Configuration:
         return found
 
     def forget(self, section: str) -> None:
-        """Take a section out, and write the rest; raises CannotWrite."""
-        self.sections.pop(section, None)
-        write_config(self.sections, self.path)
+        """Take a section out, and write the rest; raises CannotWrite, InUse."""
+        self._change(lambda sections: sections.pop(section, None))
 
     def keep(self, section: str, options: Mapping[str, str]) -> None:
-        """Put options into a section, and write the whole; raises CannotWrite."""
-        self.sections.setdefault(section, {}).update(options)
-        write_config(self.sections, self.path)
+        """Put options into a section, and write the whole; raises CannotWrite, InUse."""
+        self._change(lambda sections: sections.setdefault(section, {}).update(options))
+
+    def _change(self, change: Callable[[Dict[str, Dict[str, str]]], object]) -> None:
+        """Change the configuration as it is now: another run may have written it since."""
+        check_home(self.path)
+        where = behind_links(self.path)
+        make_folder(os.path.dirname(where), 0o700)
+        with only_one(where + ".lock", CONFIG_WAIT_S):
+            self._sections = read_config(self.path)
+            change(self._sections)
+            write_config(self._sections, self.path)
 
 
 # ---- JPEG ---------------------------------------------------------------------------------------
@@ -11695,7 +11749,7 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
     except OSError as error:
         raise os_problem(state if os.path.lexists(state) else folder, error) from error
     try:
-        locked = _lock_file(lock)
+        locked = lock_file(lock)
     except OSError as error:
         lock.close()
         raise os_problem(os.path.join(state, "lock"), error) from error
@@ -11711,27 +11765,6 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode("utf-8", "replace"))
     return lock
-
-
-def _lock_file(stream: io.FileIO) -> bool:
-    """Whether the operating system gave this process the lock on an open file."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            stream.seek(1 << 30)  # far behind the text, which others may read
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # 0: of a C library that does not tell why
-        busy = (errno.EACCES, errno.EDEADLK, 0) if os.name == "nt" else (errno.EAGAIN,)
-        if error.errno in busy:  # somebody has it
-            return False
-        LOG.warning("this file system has no locks: do not start a second run on the same folder")
-    return True
 
 
 # ---- Journal file -------------------------------------------------------------------------------

@@ -5,12 +5,15 @@ import json
 import os
 import stat
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
 import making
+import mapillary_tools as mt
 import service
 from conftest import EXECUTABLE, ROOT, Ran, in_process, run, tree
 from service import CLIENT_TOKEN, EMAIL, PASSWORD, TOKEN, Service
@@ -61,6 +64,43 @@ def write(path: Path, **sections: Dict[str, str]) -> None:
         ),
         "utf-8",
     )
+
+
+def test_what_two_runs_store_at_once_is_kept_of_both(config: Path, monkeypatch: Any) -> None:
+    """Each read the whole, changed its part of it, and wrote the whole: the last one won."""
+    order: List[str] = []
+    write_config = mt.write_config
+
+    def slowly(sections: Dict[str, Dict[str, str]], path: Optional[str] = None) -> None:
+        order.append("begins")
+        time.sleep(0.3)
+        write_config(sections, path)
+        order.append("ends")
+
+    monkeypatch.setattr(mt, "write_config", slowly)
+    runs = [mt.Configuration(str(config)) for _ in range(3)]
+    assert [one.accounts for one in runs] == [{}, {}, {}]
+    keepers = [
+        threading.Thread(target=one.keep, args=(f"user{number}", {mt.USER_TOKEN: "t"}))
+        for number, one in enumerate(runs)
+    ]
+    for keeper in keepers:
+        keeper.start()
+    for keeper in keepers:
+        keeper.join()
+    assert sorted(stored(config)) == ["user0", "user1", "user2"]
+    assert order == ["begins", "ends"] * 3
+
+
+@in_process
+def test_configuration_that_another_run_holds_is_one_line(config: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(mt, "CONFIG_WAIT_S", 0.2)
+    write(config, demo={mt.USER_TOKEN: "t"})
+    before = config.read_bytes()
+    with mt.only_one(str(config) + ".lock", 0.0):
+        ran = log_in("--delete")
+    assert ran.code == 75 and "config.lock: is held by another run (try again later)" in ran.stderr
+    assert config.read_bytes() == before
 
 
 class Asked:
