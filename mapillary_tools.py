@@ -2252,6 +2252,7 @@ class Reading(NamedTuple):
     teller: str = ""  # who says so
 
 
+@functools.lru_cache(maxsize=64)  # of one image it is asked again and again
 def _reading(clock: Clock) -> Optional[Reading]:
     """What one clock tells, with its fraction of a second where its text has none; None = it is no
     time.
@@ -13536,13 +13537,10 @@ def user_step(images: List[Image], known: Known, course: Course, notes: Notes) -
 
 def params_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """What the upload needs: whose account, for which organization; never a token."""
-    name = course.options[Account].user_name
-    terms = Terms(name, None, "mapillary", course.master or None)
-    out = []
-    for image in images:
-        key = image.uploader.organization_key if image.uploader else None
-        out.append(image._replace(terms=terms._replace(organization_key=key)))
-    return out
+    name, master = course.options[Account].user_name, course.master or None
+    keys = [image.uploader.organization_key if image.uploader else None for image in images]
+    terms = {key: Terms(name, key, "mapillary", master) for key in set(keys)}
+    return [image._replace(terms=terms[key]) for image, key in zip(images, keys)]
 
 
 # -- import meta data --
