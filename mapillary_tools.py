@@ -6960,6 +6960,18 @@ DELIMITERS = {
 }
 
 
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,312.5, beside a decimal point
+
+
+def without_groups(text: str, beside: str) -> str:
+    """The text of a cell without the commas between thousands: where another number of its row has
+    a decimal point, a comma is none of decimals.
+    """
+    if "." not in beside:
+        return text
+    return _GROUPED.sub(lambda number: number.group().replace(",", ""), text)
+
+
 class TableRow(NamedTuple):
     """A row of a table as it stands."""
 
@@ -9063,7 +9075,6 @@ _CLOCK_DIGITS = re.compile(
     r"^\d{1,6}(?=(?:\.\d*)?Z?$)"
 )  # 91502 is 09:15:02, as a spreadsheet has it
 _ZONED = re.compile(r"\d\s*(?:Z|UTC|GMT|[-+]\d\d:?\d\d)$", re.IGNORECASE)  # a time with its zone
-_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,312.5, beside a decimal point
 _MONTHS = "janfebmaraprmayjunjulaugsepoctnovdec"
 _NAMED_DAY = re.compile(r"(\d{1,2})[- ]([A-Za-z]{3})[- ](\d{4})$")
 _IN_WORDS = re.compile(  # Thu Mar 04 05:01:30 GMT+00:00 2021
@@ -9275,8 +9286,7 @@ def _row_place(
     lat = _sided(cell_of(cells, layout.lat), cell_of(cells, layout.ns), "NS", 90.0)
     lon = _sided(cell_of(cells, layout.lon), cell_of(cells, layout.ew), "EW", 180.0)
     text = cell_of(cells, layout.alt)
-    if "." in cell_of(cells, layout.lat):  # so a comma in a number is none of decimals
-        text = _GROUPED.sub(lambda number: number.group().replace(",", ""), text)
+    text = without_groups(text, cell_of(cells, layout.lat))
     match = _QUANTITY.match(text)
     alt = decimal(match.group(1).replace(",", ".") if match else text)
     unit = FOOT if match is not None and match.group(2).startswith("f") else layout.metres
@@ -12930,7 +12940,7 @@ def say_own_places(timed: List[Moment], track: Track, notes: Notes) -> None:
 
 _DOUBT_S = 120.0  # seconds by which two clocks may differ before that is said
 _AS_ONE_S = 60.0  # seconds within which the differences of images are one and the same
-_FIRST_DIGITAL_S = 567993600.0  # 1988 UTC in seconds, when the first digital cameras came
+FIRST_DIGITAL_S = 567993600.0  # 1988 UTC in seconds, when the first digital cameras came
 _FIRST_DAYS = frozenset(  # of years that firmwares begin with
     [*DEFAULT_DAYS, *(utc_seconds((year, 1, 1)) for year in range(2000, 2025))]
 )
@@ -12949,7 +12959,7 @@ def say_doubts(timed: Sequence[Moment], ahead: float, now: float, notes: Notes) 
         _say_apart(group, _OtherTimes(_by_file_name, "times in the names", "name"), ahead, notes)
     own = [one for group in cameras.values() for one in group if not _is_confirmed(one)]
     _say_some([one for one in own if now and one.time > now + DAY_S], "of the future", notes)
-    old = [one for one in own if one.time < _FIRST_DIGITAL_S]
+    old = [one for one in own if one.time < FIRST_DIGITAL_S]
     _say_some(old, "of a time without digital cameras", notes)
     unset = [one for one in own if one not in old and _is_of_default_day(one)]
     _say_some(unset, "of 1 January, which cameras show whose clock was never set", notes)
@@ -15880,19 +15890,26 @@ def epoch(text: str) -> float:
 
 def _row_time(text: str, cells: List[str], options: CsvColumns) -> float:
     """The capture time of a row in seconds UTC; raises ValueError, IndexError."""
-    if options.convert_gps_time:
-        column = options.gps_week_column
-        week, seconds = 0 if column is None else int(finite(cells[column - 1])), finite(text)
-        if column is not None and not 0 <= seconds < 7 * DAY_S:
-            raise ValueError("more seconds than a week has")
-        return gps_to_utc(week * 7 * DAY_S + seconds)
-    if options.convert_utc_time:
-        when = epoch(text)
-    else:
+    if not options.convert_gps_time and not options.convert_utc_time:
         when = parse_by_format(text.strip(), options.time_format)
-    if when < 0:
-        raise ValueError("a time before 1970: it has no date, or the wrong one")
+        if when <= 0:
+            raise ValueError("a time before 1970: it has no date, or the wrong one")
+        return when
+    when = _gps_row_time(text, cells, options) if options.convert_gps_time else epoch(text)
+    if when < FIRST_DIGITAL_S:
+        wrong = f"{format_time(when)} is before all digital cameras"
+        remedy = "is it a number of another kind, a week without its 1024, or none at all?"
+        raise OddCell(wrong, remedy)
     return when
+
+
+def _gps_row_time(text: str, cells: List[str], options: CsvColumns) -> float:
+    """The same of a GPS time: seconds since 1980, or of the week in another column."""
+    column = options.gps_week_column
+    week, seconds = 0 if column is None else int(finite(cells[column - 1])), finite(text)
+    if column is not None and not 0 <= seconds < 7 * DAY_S:
+        raise ValueError("more seconds than a week has")
+    return gps_to_utc(week * 7 * DAY_S + seconds)
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -15942,7 +15959,7 @@ def row_values(cells: List[str], options: CsvColumns) -> Given:
         lat=_degrees_in(lat, "NS", 90.0),
         lon=_degrees_in(lon, "EW", 180.0),
         heading=None if turned is None else turned % 360.0,
-        alt=known_altitude(_number_in(alt, HIGHEST_M)),
+        alt=known_altitude(_number_in(without_groups(alt, lat), HIGHEST_M)),
     )
     format_time(given.time or 0.0)  # raises OverflowError beyond the calendar
     if (given.lat, given.lon) == (0.0, 0.0):
@@ -16020,6 +16037,12 @@ def _likeness(path: Path, wanted: List[str]) -> _Likeness:
     return sum(1 for _ in alike), same, path.name == wanted[-1]
 
 
+def _breaks_number(text: str, start: int, end: int) -> bool:
+    """Whether a stretch of a text begins or ends between two digits."""
+    edges = (text[max(0, start - 1) : start + 1], text[end - 1 : end + 1])
+    return any(len(edge) == 2 and edge.isdigit() for edge in edges)
+
+
 class _Finder:
     """Finds the images that a name in a table may mean: whole path, base name, no extension, or
     part of the name.
@@ -16036,10 +16059,14 @@ class _Finder:
         self.text = "/".join(names)
 
     def _with_part(self, base: str) -> List[Path]:
-        """The images whose name has a text in it."""
-        found, at = [], self.text.find(base) if base else -1
+        """The images whose name has a text in it, one that does not break a number: 1 is not 11."""
+        is_name = base.strip("_- ") and not base.startswith(".")  # not an extension alone
+        found, at = [], self.text.find(base) if is_name else -1
         while at >= 0:
             index = bisect.bisect_right(self.starts, at) - 1
+            if _breaks_number(self.text, at, at + len(base)):
+                at = self.text.find(base, at + 1)
+                continue
             found.append(self.images[index].path)
             at = self.text.find(base, self.starts[index + 1])
         return found
@@ -16302,8 +16329,10 @@ def _spread_given(images: List[Image]) -> List[Image]:
     if unread:  # where it belongs among the others, the next run may know
         return [_waiting_for(image, unread[0]) for image in images]
     good = [image for image in in_order(images) if image.outcome is None and image.time is not None]
-    times, _ = spread_ties([image.time or 0.0 for image in good])
-    new = {image.path: when for image, when in zip(good, times) if when != image.time}
+    new: Dict[Path, float] = {}
+    for group in of_each_camera(good, lambda image: image):
+        times, _ = spread_ties([image.time or 0.0 for image in group])
+        new.update((one.path, when) for one, when in zip(group, times) if when != one.time)
     out = []
     for image in images:
         given, when = image.given or NOTHING_GIVEN, new.get(image.path)
@@ -16334,7 +16363,7 @@ def _unchanged(image: Image, reason: str) -> Image:
 
 
 class _Between:
-    """The positions of the images of one folder, to fill in those that are missing."""
+    """The positions of images of one folder, to fill in those that are missing."""
 
     def __init__(self, images: List[Image], most: float) -> None:
         self.most = most  # seconds beyond the first and last one
@@ -16357,25 +16386,40 @@ class _Between:
             )
 
     def filled(self, image: Image) -> Image:
-        """An image with a position from those before and behind."""
-        when, times = image.time, self.times
-        if image.outcome is None and image.fix is not None:
+        """An image with a position from those before and behind; one that was filled in before is
+        so anew.
+        """
+        when, times, fix = image.time, self.times, image.fix
+        guess = (image.given or NOTHING_GIVEN).filled
+        guessed = fix is not None and guess == (fix.lat, fix.lon)
+        if image.outcome is None and fix is not None and not guessed:
             return leave_out(image, SKIP_PLACED)
         if image.outcome is not None or when is None:
             return _unchanged(image, "")
         beyond = max(times[0] - when, when - times[-1]) if len(times) > 1 else math.inf
         if beyond > self.most:
-            wrong = "is too far from the images that have a position"
-            value = f"{beyond:.1f} s" if beyond < math.inf else "fewer than two have one"
-            remedy = "raise --max_time_delta, or geotag from a track"
-            return fail_now(image, Problem("outside_track", wrong, value=value, remedy=remedy))
-        index = min(max(bisect.bisect_right(times, when), 1), len(times) - 1)
-        if times[index] - times[index - 1] > HOLE_S:
-            self.holes.append(times[index] - times[index - 1])
-        fix = between(self.known[times[index - 1]], self.known[times[index]], when)
-        now = Given(lat=fix.lat, lon=fix.lon, alt=fix.alt, filled=(fix.lat, fix.lon))
+            return leave_out(image, SKIP_PLACED) if guessed else self._too_far(image, beyond)
+        before, after = self._around(when)
+        here = between(self.known[before], self.known[after], when)
+        now = Given(lat=here.lat, lon=here.lon, alt=here.alt, filled=(here.lat, here.lon))
+        if now.filled == guess and guessed:
+            return leave_out(image, SKIP_PLACED)
+        if after - before > HOLE_S:
+            self.holes.append(after - before)
         # the next run does not go on from it
         return image._replace(given=_laid_over(image.given, now))
+
+    def _around(self, when: float) -> Tuple[float, float]:
+        """The times of the two images with a position around a time, or nearest to it."""
+        index = min(max(bisect.bisect_right(self.times, when), 1), len(self.times) - 1)
+        return self.times[index - 1], self.times[index]
+
+    def _too_far(self, image: Image, beyond: float) -> Image:
+        """An image so many seconds beyond all that have a position, as failed."""
+        wrong = "is too far from the images that have a position"
+        value = f"{beyond:.1f} s" if beyond < math.inf else "fewer than two have one"
+        remedy = "raise --max_time_delta, or geotag from a track"
+        return fail_now(image, Problem("outside_track", wrong, value=value, remedy=remedy))
 
 
 def interpolate_images(options: Options, ui: Ui) -> Report:
@@ -16391,9 +16435,13 @@ def interpolate_images(options: Options, ui: Ui) -> Report:
             if asked.data == "identical_timestamps":
                 changed.extend(_spread_given(group))
                 continue
-            known = _Between(group, asked.max_time_delta)
-            changed.extend(map(known.filled, group))
-            known.say(folder, notes)
+            whole = _Between(group, asked.max_time_delta)
+            for part in of_each_camera(in_order(group), lambda image: image):
+                own = _Between(part, asked.max_time_delta)
+                known = own if len(own.times) > 1 else whole
+                changed.extend(map(known.filled, part))
+                own.say(folder, notes)
+            whole.say(folder, notes)
         return replaced(images, changed)
 
     source = Input(asked.import_path or "", asked.verbose)
@@ -16499,7 +16547,11 @@ def _respelled(before: str, when: float, options: Interpolation) -> str:
     whole, milli = calendar(when)
     moment = whole.replace(tzinfo=datetime.timezone.utc) + datetime.timedelta(milliseconds=milli)
     moment = moment.astimezone(datetime.timezone(zone))
-    return moment.strftime(style if "%f" in style else style.replace("%S", "%S.%f"))
+    text = moment.strftime(style if "%f" in style else style.replace("%S", "%S.%f"))
+    if abs(parse_by_format(text, style) - when) > 0.001:
+        wrong = "timestamps of this --time_format have no fraction of a second: none can be spread"
+        raise UsageError("no_fraction", wrong, value=style, remedy="take a column with seconds, %S")
+    return text
 
 
 # ---- Probe --------------------------------------------------------------------------------------

@@ -1,0 +1,134 @@
+"""What meets in one run: several cameras, receivers, days and folders, and rows of a table for them."""
+
+from pathlib import Path
+from typing import Any, Optional
+
+import making
+import making_logs as logs
+import pytest
+from conftest import Ran, in_process, run
+from test_tables import NAMED, PLACED, give, near
+
+pytestmark = in_process
+START = 1714979289.0  # 2024-05-06 07:08:09 UTC
+
+
+def photo(path: Path, seconds: float, local: float = 0.0, **fields: Any) -> Path:
+    """A photo so many seconds after the start, by a clock that is so many hours ahead."""
+    text = logs.stamp(START + seconds + local * 3600, "%Y:%m:%d %H:%M:%S")
+    return making.photo(path, time=text, pixels=int(seconds) % 251, **fields)
+
+
+def process(folder: Path, *more: Any) -> Ran:
+    return run("process", "--import_path", folder, "--user_name", "demo", *more)
+
+
+# ---- rows of a table ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row, name",
+    [
+        ("1.jpg", "11.jpg"),
+        ("IMG_1", "IMG_10.jpg"),
+        ("DSC0005", "Y_DSC00050.jpg"),
+        ("0005.jpg", "10005.jpg"),
+        (".jpg", "a.jpg"),
+        ("_", "a_b.jpg"),
+    ],
+)
+def test_a_row_gives_nothing_to_a_photo_of_another_number(row: str, name: str, tmp_path: Path):
+    """The row of a missing photo went to the one whose name had its number in it."""
+    path = making.photo(tmp_path / name, lat=1.0, lon=2.0)
+    before = path.read_bytes()
+    ran = give(tmp_path, f"{row},5,6\n", *PLACED)
+    assert ran.code == 1 and f"names no image: {row}" in ran.stdout and path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "row, name", [("0005", "IMG_0005.jpg"), ("11_1.jp", "a11_1.jpg"), ("1", "11_1.jpg")]
+)
+def test_a_part_of_a_name_that_is_its_own_number_is_found(row: str, name: str, tmp_path: Path):
+    path = making.photo(tmp_path / name, lat=1.0, lon=2.0)
+    assert give(tmp_path, f"{row},5,6\n", *PLACED).code == 0
+    assert near(making.place(path)[:2], (5.0, 6.0))
+
+
+@pytest.mark.parametrize(
+    "cell, metres", [("1,234", 1234.0), ("1,234.5", 1234.5), ("12,5", 12.5), ("1234.5", 1234.5)]
+)
+def test_a_comma_between_thousands_is_none_of_decimals(cell: str, metres: float, tmp_path: Path):
+    """Of an altitude of 1,234 m one of 1.234 m was made."""
+    path = making.photo(tmp_path / "a.jpg")
+    ran = give(tmp_path, f'a.jpg,5.5,6.5,"{cell}"\n', *PLACED, "--altitude_column", 4)
+    assert ran.code == 0 and near(making.place(path), (5.5, 6.5, metres))
+
+
+def test_a_decimal_comma_stays_one_where_there_is_no_point(tmp_path: Path):
+    path = making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0)
+    assert give(tmp_path, 'a.jpg,"1,234"\n', *NAMED, "--altitude_column", 2).code == 0
+    assert near(making.place(path), (1.0, 2.0, 1.234))
+
+
+@pytest.mark.parametrize("style", ["%Y-%m-%d %H:%M", "%x %X"])
+def test_a_table_whose_times_have_no_room_for_a_fraction_is_refused(style: str, tmp_path: Path):
+    """It was written as it was, and counted as interpolated, again and again."""
+    cell = logs.stamp(START, style)
+    (tmp_path / "t.csv").write_text(f"{cell}\n{cell}\n", "utf-8")
+    before = (tmp_path / "t.csv").read_bytes()
+    words = ("--data", "identical_timestamps", "--time_format", style)
+    ran = run("interpolate", "--file_in_path", tmp_path / "t.csv", *words)
+    assert ran.code == 2 and "no fraction of a second" in ran.stderr and style in ran.stderr
+    assert (tmp_path / "t.csv").read_bytes() == before
+
+
+# ---- interpolate --------------------------------------------------------------------------------
+
+
+def placed(path: Path) -> Optional[float]:
+    return making.place(path)[0]
+
+
+def test_identical_times_of_two_cameras_are_none_of_one(tmp_path: Path):
+    """The telephone's photos, alone in their second, were moved by half of it."""
+    for number in range(3):
+        photo(tmp_path / f"G{number}.jpg", number, make="GoPro", model="H9")
+        photo(tmp_path / f"P{number}.jpg", number, make="Phone", model="12")
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.jpg")}
+    ran = run("interpolate", "--import_path", tmp_path, "--data", "identical_timestamps")
+    assert ran.code == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.jpg")} == before
+
+
+def test_a_missing_position_is_that_of_the_own_camera(tmp_path: Path):
+    for number in range(5):
+        own = {} if number == 2 else {"lat": 50.0 + number * 1e-4, "lon": 8.0}
+        photo(tmp_path / f"G{number}.jpg", 2 * number, make="GoPro", model="H9", **own)
+        photo(tmp_path / f"P{number}.jpg", 2 * number + 1, make="P", model="12", lat=70.0, lon=8.0)
+    assert run("interpolate", "--import_path", tmp_path, "--data", "missing_gps").code == 0
+    assert placed(tmp_path / "G2.jpg") == pytest.approx(50.0002)
+
+
+def test_a_camera_without_any_position_takes_those_of_the_other(tmp_path: Path):
+    for number in range(3):
+        photo(tmp_path / f"P{number}.jpg", 2 * number, make="P", lat=50 + number * 1e-4, lon=8.0)
+    photo(tmp_path / "G.jpg", 1, make="GoPro", model="H9")
+    assert run("interpolate", "--import_path", tmp_path, "--data", "missing_gps").code == 0
+    assert placed(tmp_path / "G.jpg") == pytest.approx(50.00005)
+
+
+def test_a_position_filled_in_by_a_wild_one_is_mended_with_it(tmp_path: Path):
+    """It stayed, as one that the photo had, and failed for good."""
+    for number, lat in enumerate((57.0, 57.0001, 10.0, None, 57.0004)):
+        own = {} if lat is None else {"lat": lat, "lon": 11.0}
+        photo(tmp_path / f"{number}.jpg", 2 * number, offset="+00:00", **own)
+    words = ("interpolate", "--import_path", tmp_path, "--data", "missing_gps")
+    assert run(*words).code == 0 and placed(tmp_path / "3.jpg") == pytest.approx(33.5002)
+    assert process(tmp_path).code == 1
+    assert give(tmp_path, "2.jpg,57.0002,11\n", *PLACED).code == 0
+    assert run(*words).code == 0 and placed(tmp_path / "3.jpg") == pytest.approx(57.0003)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.jpg")}
+    again = run(*words)
+    assert again.code == 0 and "0 interpolated" in again.stdout
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.jpg")} == before
+    assert process(tmp_path).code == 0
