@@ -6121,7 +6121,7 @@ def piexif() -> Any:
         library = vendored("piexif")
     except ImportError as error:
         raise ProgramMissing("vendor_missing", "is missing", file=place, remedy=remedy) from error
-    if not hasattr(library, "stored_types"):
+    if not hasattr(library, "is_unreadable"):
         wrong = "is of another version than mapillary_tools.py"
         raise ProgramMissing("vendor_old", wrong, file=place, remedy=remedy)
     return library
@@ -6130,6 +6130,8 @@ def piexif() -> Any:
 def _load(source: Union[str, bytes], path: str) -> Exif:
     try:
         exif: Exif = piexif().load(source)
+        if piexif().is_unreadable(exif):
+            raise ValueError("its begin, which leads to all of it, is damaged")
         return exif
     except (ValueError, OSError) as error:
         install = "python -m pip install -r vendor/requirements.txt --target vendor"

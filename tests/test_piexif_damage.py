@@ -93,6 +93,40 @@ def test_damage_leaves_the_rest_readable_and_editable(order, name, fields, optio
                 assert (kept[tag].kind, kept[tag].count) == (kind, count)
 
 
+SOUND = small(">", entry(">", 0x8298, 2, 5, 210)).ljust(210, b"\0") + b"Anna\0"
+HEADS = {  # what stands in place of a sound header
+    "offset with one bit turned": SOUND[:7] + b"\x09" + SOUND[8:],
+    "offset 0": SOUND[:4] + bytes(4) + SOUND[8:],
+    "offset behind the end": SOUND[:4] + b"\0\xff\0\0" + SOUND[8:],
+    "another byte order": b"II*\0" + SOUND[4:],
+    "no magic": SOUND[:2] + b"+\0" + SOUND[4:],
+    "no mark": b"IJ*\0" + SOUND[4:],
+    "zeros": bytes(16) + SOUND[16:],
+}
+
+
+@pytest.mark.parametrize("block", HEADS.values(), ids=HEADS)
+def test_a_block_that_nothing_leads_into_is_not_replaced_by_another(block):
+    """A bit turned in its first eight bytes cost the whole of it, at the first edit."""
+    loaded = piexif.load(jpeg(exif(block)))
+    if loaded["0th"].get(0x010F) == b"Maker":
+        pytest.skip("it is read in spite of that")
+    assert piexif.is_unreadable(loaded)
+    loaded["0th"][0x010E] = b"ours"
+    with pytest.raises(ValueError, match="cannot be read"):
+        piexif.dump(loaded)
+    with pytest.raises(ValueError, match="cannot be read"):
+        piexif.dump_edited(piexif.load(jpeg(exif(block))), {"0th": {0x010E: b"ours"}})
+
+
+@pytest.mark.parametrize("block", [b"", b"MM\0*", bytes(30), b"II*\0\x08\0\0\0" + bytes(90)])
+def test_a_block_with_nothing_in_it_is(block):
+    loaded = piexif.load(jpeg(exif(block)))
+    assert not piexif.is_unreadable(loaded)
+    loaded["0th"][0x010E] = b"ours"
+    assert piexif.load(piexif.dump(loaded))["0th"][0x010E] == b"ours"
+
+
 def test_a_wrongly_typed_exif_pointer_is_followed_and_mended_by_an_edit():
     block = bytearray(walker.camera("<"))
     at = block.index(struct.pack("<HHL", 0x8769, 4, 1))

@@ -105,6 +105,18 @@ def origin_of(exif):
     return None
 
 
+_UNREADABLE = "the Exif block cannot be read: nothing of it would be kept"
+
+
+def is_unreadable(exif_dict):
+    """Whether the block of a dict from load() holds something, and its header leads to no IFD0, or to what is none."""
+    origin = origin_of(exif_dict)
+    if origin is None or not any((origin.block or b"")[8:]):
+        return False
+    entries = origin.tables["0th"].entries if "0th" in origin.tables else None
+    return entries is None or bool(entries) and not any(kind in WIDTH for _, kind, _, _ in entries)
+
+
 def has_repeats(exif_dict):
     """Whether the block of a dict from load() has a tag twice in an IFD: readers differ on which of them counts."""
     origin = origin_of(exif_dict)
@@ -139,8 +151,9 @@ def dump(exif_dict, say=None):
     tags that load() does not show stay, unless their IFD is emptied.  Any other dict gives a new big-endian block.
     Values: see values.py; str is written as UTF-8.  The thumbnail is None or bytes, which are not looked into.  If the
     block outgrows a JPEG segment (65,533 bytes), a thumbnail that fitted before is left out with a warning.  Raises
-    ValueError for a value that its tag cannot hold, and for a thumbnail that is itself too large.  say is told
-    what else had to be done, such as leaving the thumbnail out; None = it becomes a Python warning.
+    ValueError for a value that its tag cannot hold, for a thumbnail that is itself too large, and for a block that
+    cannot be read, since the edit would leave nothing of it (is_unreadable).  say is told what else had to be done,
+    such as leaving the thumbnail out; None = it becomes a Python warning.
     """
     say = _warn if say is None else say
     origin = origin_of(exif_dict)
@@ -149,6 +162,8 @@ def dump(exif_dict, say=None):
     changes, dropped, picture = _difference(exif_dict, origin)
     if not changes and not dropped and picture is KEEP:
         return HEADER + origin.block
+    if is_unreadable(exif_dict):
+        raise ValueError(_UNREADABLE)
     if not origin.tables:
         return HEADER + _new_block(exif_dict, say)
     return HEADER + _fitting(
@@ -170,6 +185,8 @@ def dump_edited(exif_dict, edits, say=None, picture=None):
         return _dump_changed(exif_dict, edits, say, picture)
     if not changes:
         return None
+    if is_unreadable(exif_dict):
+        raise ValueError(_UNREADABLE)
     block, order, tables, limit = origin.block, origin.order, origin.tables, origin.limit
     say = _warn if say is None else say
     return HEADER + _fitting(block, order, tables, changes, [], KEEP, limit, say)
