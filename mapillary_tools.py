@@ -511,7 +511,7 @@ SKIP_KIND, SKIP_UPLOADED, SKIP_PROCESSED = "not_jpeg", "already_uploaded", "alre
 SKIP_DUPLICATE, SKIP_LEFT, SKIP_HIDDEN, SKIP_SHADOW = "duplicate", "not_sent", "hidden", "shadow"
 SKIP_HEIC, SKIP_OTHER, SKIP_RAW, SKIP_LINK = "heic", "other_picture", "raw_photo", "link"
 SKIP_VIDEO, SKIP_PREVIEW = "video", "preview_video"
-SKIP_UNFINISHED, SKIP_BACKUP = "unfinished", "backup"
+SKIP_UNFINISHED, SKIP_BACKUP, SKIP_ENDING = "unfinished", "backup", "odd_ending"
 SKIP_WAITING, SKIP_UNPROCESSED, SKIP_GONE = "waiting", "not_processed", "gone"
 SKIP_OUTDATED, SKIP_AS_FOUND, SKIP_HERE = "outdated", "as_found", "already_downloaded"
 SKIP_NO_ROW, SKIP_PLACED, SKIP_ALONE = "no_row", "has_position", "no_other_of_its_time"
@@ -532,6 +532,7 @@ SKIP_WORDS = {
     SKIP_PREVIEW: "a camera's small preview of a video",
     SKIP_UNFINISHED: "not here as a whole: in a cloud, or its download was broken off (fetch it)",
     SKIP_BACKUP: "a program's copy of a photo before it changed that",
+    SKIP_ENDING: "a picture with something behind the ending of its name (rename it)",
     SKIP_GONE: "gone: processed, and no longer in the folder",
     SKIP_OUTDATED: "outdated: sent with another time or position than it has now",
     SKIP_AS_FOUND: "as it was found: nothing of ours is in it",
@@ -3155,15 +3156,18 @@ _CLOSED = (
     "lost+found",
     "system volume information",
     "lost.dir",
-    *("recycler", "recycled", "found.000", "found.001", "@recently-snapshot", "@__thumb", "@tmp"),
+    *("recycler", "recycled", "recycle bin", "trash", "@recently-snapshot", "@__thumb", "@tmp"),
     *("@synoresource", "@sharebin", "~snapshot", "network trash folder", "temporary items"),
+    *("thmbnl", "thumbs", "thumbnails", "_thumb", "ipod photo cache"),  # THMBNL: of Sony's clips
     "__macosx",
 )
+_CLOSED_LIKE = re.compile(r"found\.\d{3}|.*\.lrdata")  # of disk checks; of Lightroom
 
 
 def is_closed(folder: str) -> bool:
     """Whether a folder of this name is never searched for images."""
-    return folder.startswith(".") or folder.lower() in _CLOSED
+    name = folder.lower()
+    return name.startswith(".") or name in _CLOSED or bool(_CLOSED_LIKE.fullmatch(name))
 
 
 def is_image_name(name: str) -> bool:
@@ -3180,8 +3184,13 @@ def is_video_name(name: str) -> bool:
 
 _PREVIEW_PREFIX = "LRV_"  # of Insta360: LRV_20240531_120000_11_001.insv
 _PICTURES_AND_VIDEOS = frozenset((*_REASONS, *IMAGE_KINDS))
-_UNFINISHED = ("icloud", "crdownload", "part", "partial", "filepart", "download", "opdownload")
+_UNFINISHED = (
+    *("icloud", "crdownload", "part", "partial", "filepart", "download", "opdownload"),
+    *("tmp", "temp", "!qb", "!ut", "bc!"),
+)
 _BACKUPS = ("bak", "orig", "old")
+# what CDs, downloads and sync programs put behind the ending of a picture
+_MORE_ENDING = re.compile(r"(.*?)(?:[;._ -]\d+|[ .]+|[_:-]\w+|\.(?:sync-)?conflict\S*)")
 
 
 def _why_a_leftover(name: str) -> str:
@@ -3193,16 +3202,20 @@ def _why_a_leftover(name: str) -> str:
         return SKIP_UNFINISHED
     if behind.lower() not in _BACKUPS:
         inner = re.sub(r"(?:_original|~\d*)$", "", name)  # of exiftool, of editors
-    return SKIP_BACKUP if inner != name and kind_of(inner) in _PICTURES_AND_VIDEOS else ""
+    if inner != name and kind_of(inner) in _PICTURES_AND_VIDEOS:
+        return SKIP_BACKUP
+    odd = _MORE_ENDING.fullmatch(name)
+    return SKIP_ENDING if odd is not None and kind_of(odd.group(1)) in IMAGE_KINDS else ""
 
 
 def _why_left_alone(place: str, name: str) -> Optional[str]:
     """Why a file of a folder takes no part that looks like a picture or a video, "" for a file that
     does not; None = it is an image that takes part.
     """
-    unseen = is_out_of_sight(os.path.join(place, name))
+    path = os.path.join(place, name)
+    unseen = is_out_of_sight(path)
     if is_image_name(name) and not unseen:
-        return None
+        return SKIP_LINK if os.path.islink(path) and os.path.exists(path) else None
     kind, leftover = kind_of(name), _why_a_leftover(name)
     if leftover and not name.startswith((PART_PREFIX, "._")):
         return leftover
@@ -14730,7 +14743,7 @@ def _why_skipped(path: Path, was_uploaded: bool) -> str:
         return SKIP_KIND
     if was_uploaded:
         return SKIP_UPLOADED
-    return SKIP_LINK if os.path.islink(path) and os.path.exists(path) else ""
+    return ""
 
 
 def is_same_file(image: Image, status: os.stat_result) -> bool:
