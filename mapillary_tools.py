@@ -3820,7 +3820,7 @@ def check_parent(path: Union[str, Path]) -> None:
 def make_folder(path: str, mode: int = 0o777) -> None:
     """Have a folder, and those above it; raises CannotWrite."""
     try:
-        os.makedirs(path, mode, exist_ok=True)
+        os.makedirs(path or os.curdir, mode, exist_ok=True)
     except OSError as error:
         raise os_problem(path, error) from error
 
@@ -3968,8 +3968,8 @@ def spellings(secret: str) -> List[str]:
     import html
     import urllib.parse
 
-    codes = [ord(letter) for letter in secret]
-    forms = {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}
+    codes, raw = [ord(letter) for letter in secret], secret.encode("utf-8", "surrogatepass")
+    forms = {secret, urllib.parse.quote(raw, safe=""), urllib.parse.quote_plus(raw)}
     forms |= {html.escape(secret), json.dumps(secret)[1:-1]}
     forms.add(base64.b64encode(secret.encode("utf-8", "replace")).decode("ascii").rstrip("="))
     forms.add("".join(f"\\u{code:04x}" for code in codes))
@@ -4632,7 +4632,8 @@ def config_path(given: Optional[str] = None) -> str:
     """
     home = os.path.expanduser("~")  # stays as it is where nobody has one
     usual = "" if home == "~" else os.path.join(home, ".config", "mapillary", "config")
-    return given or environment("MAPILLARY_CONFIG_PATH") or usual
+    asked = given or environment("MAPILLARY_CONFIG_PATH")  # perhaps of a file that no shell reads
+    return os.path.expanduser(asked) if asked else usual
 
 
 _SECRET_NAME = re.compile("token|secret|hash", re.IGNORECASE)  # of an option of the configuration
@@ -4808,7 +4809,13 @@ class Configuration:
         self._change(lambda sections: sections.pop(section, None))
 
     def keep(self, section: str, options: Mapping[str, str]) -> None:
-        """Put options into a section, and write the whole; raises CannotWrite, InUse."""
+        """Put options into a section, and write the whole; raises CannotWrite, InUse, and
+        UsageError for a text that no line holds.
+        """
+        for text in (section, *itertools.chain.from_iterable(options.items())):
+            if not text.isprintable():
+                wrong, remedy = "has a character that no line of the configuration holds", "type it"
+                raise UsageError("bad_text", wrong, value=ascii(text), remedy=remedy)
         self._change(lambda sections: sections.setdefault(section, {}).update(options))
 
     def _change(self, change: Callable[[Dict[str, Dict[str, str]]], object]) -> None:
@@ -15551,7 +15558,7 @@ def say_account(course: Course, config: Configuration, report: Report) -> None:
     if not ready or lost or report.exit_code and not report.done:
         report.told.next = ("status", *where, "--list", "failed") if report.failed else ()
         return
-    report.told.next = ("upload", *where, *options[Videos].words)
+    report.told.next = AGAIN if course.rehearsal else ("upload", *where, *options[Videos].words)
     if USER not in course.steps or course.rehearsal or environment("MAPILLARY_ACCESS_TOKEN"):
         return
     name = options[User].user_name
@@ -18856,7 +18863,7 @@ class Entity(NamedTuple):
 
 
 def _has_handle(row: Dict[str, Any]) -> bool:
-    return isinstance(row.get("h"), str) and bool(row["h"].strip())
+    return isinstance(row.get("h"), str) and bool(row["h"].strip()) and not row.get("error")
 
 
 def put_entity(server: Server, entity: Entity, token: str, ask_first: bool) -> str:
@@ -18918,15 +18925,18 @@ def finish_upload(
     if organization:
         wish["organization_id"] = organization
     url = server.graph + "/finish_upload"
-    answer = server.ask("POST", url, bearing_token(token), wish, lambda row: row.get("cluster_id"))
-    return str(answer.row["cluster_id"])
+
+    def good(row: Dict[str, Any]) -> bool:
+        return bool(_plain(row.get("cluster_id"))) and not row.get("error")
+
+    return _plain(server.ask("POST", url, bearing_token(token), wish, good).row["cluster_id"])
 
 
 def check_organization(server: Server, key: str, token: str) -> None:
     """Raise UploadError when an organization does not exist, or we may not see it."""
     import urllib.parse
 
-    name = urllib.parse.quote(key, safe="")
+    name = urllib.parse.quote(key.encode("utf-8", "surrogatepass"), safe="")
     url = f"{server.graph}/{name}?fields=slug,description,name"
     server.ask("GET", url, bearing_token(token), good=lambda row: _plain(row.get("slug")))
 
@@ -19057,8 +19067,8 @@ class History:
         one = self._known(picture)
         if one is None or one.folder != real_folder(path):
             return one
-        first = os.path.join(one.folder, one.image)
-        with contextlib.suppress(OSError):
+        first = os.path.join(one.folder, os.path.basename(one.image))
+        with contextlib.suppress(OSError, ValueError):  # of a damaged line
             if not os.path.samefile(first, path) and picture_of(one.image) == picture:
                 return None
         return one
@@ -19391,6 +19401,11 @@ class Shipment:
                 return True
         return False
 
+    def _never_finished(self, batch: Batch, parcel: Parcel) -> bool:
+        """Whether the service has been asked to finish the sequence of an image, and never did."""
+        line = batch.place.journal.manifest(self.service, batch.identity)
+        return line is not None and line.cluster is None and batch.name_of(parcel) in line.images
+
     def add_video(self, path: str, clip: Clip) -> None:
         """Add a video of a folder that is open, or note why it is not sent."""
         outcome = clip.outcome(path)
@@ -19490,6 +19505,8 @@ class Shipment:
         if sent is None or sent.photo not in (None, parcel.photo):
             return  # nothing yet, or another photo that had the same name
         if sent.arrived and (sent.fix != parcel.where or not _is_other_content(parcel)):
+            if self.asked.reupload and self._never_finished(batch, parcel):
+                return  # the service may have forgotten what it has of it
             self._there(parcel, sent)
             parcel.finished = parcel.state in ARRIVED and self._is_finished(batch, parcel)
         elif sent.problem is not None:
@@ -19635,11 +19652,11 @@ def digest_of(stream: BinaryIO, path: str, head: bytes = b"", start: int = 0) ->
 
 
 def ready_image(place: Place, name: str, config: Configuration) -> Ready:
-    """The bytes of an image with its description, from the copy if there is one. Raises BadExif,
-    UploadError.
+    """The bytes of an image with its description. Raises BadExif, UploadError.
 
     The description is that of the journal; a file that has another one is not touched, the bytes
-    sent are.
+    sent are. Of an image with a described copy it is the image that is read: the copy has the same
+    bytes, unless something has happened to it since.
     """
     path, image = os.path.join(place.folder, name), place.journal.image(name)
     try:
@@ -19648,12 +19665,10 @@ def ready_image(place: Place, name: str, config: Configuration) -> Ready:
         if not is_same_file(image, os.stat(path)):
             if as_read(Path(path), image, read_found(path), config).described is None:
                 raise _was_changed(path, "since it was processed")
-        copy = place.journal.copy_path(name)
-        source = copy if image.described.into == "copy" and os.path.isfile(copy) else path
         secret = config.secret() if image.described.master else None
-        with open_file(source) as stream:
-            new = edited(stream, source, edits_of(image, secret))
-            return digest_of(stream, source, new.head, new.start)
+        with open_file(path) as stream:
+            new = edited(stream, path, edits_of(image, secret))
+            return digest_of(stream, path, new.head, new.start)
     except OSError as error:
         raise _vanished(path, error) from error
 
@@ -19898,6 +19913,9 @@ ENDS_RUN = (  # errors that would be the same for every image
 def _ends_run(error: ToolError) -> bool:
     ending = isinstance(error, (NotAuthorized, BadJournal, CannotWrite))
     return ending or error.problem.code in ENDS_RUN
+
+
+_SEND_ANEW = "see the reason; where it has forgotten what was sent, --reupload sends that anew"
 
 
 class Sender:
@@ -20159,8 +20177,10 @@ class Sender:
         except ToolError as error:
             if _ends_run(error):
                 raise
-            wrong = "a sequence cannot be finished: " + error.problem.wrong
-            batch.problem = error.problem._replace(wrong=wrong)
+            known = error.problem
+            remedy = _SEND_ANEW if known.remedy == SEE_REASON else known.remedy
+            wrong = "a sequence cannot be finished: " + known.wrong
+            batch.problem = known._replace(wrong=wrong, remedy=remedy)
 
     def _finish(self, batch: Batch) -> None:
         """Upload a sequence's manifest and have it finished; a repeated finish uses the same
@@ -20169,7 +20189,10 @@ class Sender:
         journal, service = batch.place.journal, self.shipment.service
         line = journal.manifest(service, batch.identity)
         if line is not None and line.cluster is None:
-            self._confirm(batch, line)  # with the same handle, whatever has changed since
+            if self.shipment.asked.reupload:
+                line = None  # its images went up anew
+            else:
+                self._confirm(batch, line)  # with the same handle, whatever has changed since
         left = batch.left(line)
         if left:
             for place in {id(parcel.place): parcel.place for parcel in left}.values():
@@ -20638,6 +20661,7 @@ def search_token(config: Configuration) -> str:
     if not token:
         stored = set(config.accounts.values())
         token = stored.pop() if len(stored) == 1 else ""
+    token = token.strip()
     if not _FORM.match(token):
         wrong = "there is no usable access token for the image search"
         remedy = "set MAPILLARY_ACCESS_TOKEN or MAPILLARY_CLIENT_TOKEN, or run authenticate"
@@ -20826,8 +20850,10 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
         sender = Sender(shipment, server, asked.manual_done, ui)
         _check_shipment(shipment, options[Whose].user_name)
         if not dry:
-            _send(sender, service, asked)
-            shipment.keep_history()
+            try:
+                _send(sender, service, asked)
+            finally:
+                shipment.keep_history()
         elif asked.retry_failed == "no":
             _leave_failed(shipment)
         _count_sent(report, [*images, *videos], sender, dry)
@@ -23136,7 +23162,7 @@ def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exporte
 _SIGNS = {  # how an export begins, whatever is in it; a table with its first line
     "geojson": '{\n "creator": "mapillary_tools",',
     "gpx": GPX_BEGIN[:80],
-    "json": '[\n {\n  "MAPCaptureTime": "',
+    "json": '[\n {\n  "MAP',
 }
 
 
@@ -23364,6 +23390,9 @@ class _Searching:
             url = search.following
 
 
+IMAGE_WAIT_S = 60.0  # seconds to wait for one image at most
+
+
 class _Download:
     """One run of downloading: one image after another, in the threads of a crew."""
 
@@ -23371,14 +23400,20 @@ class _Download:
         self.searching, self.report = searching, report
         self.server, self.folder = searching.server, searching.box.output_path
         self.crew = Crew(searching.server.wire)
-        self.bytes = 0
+        self.bytes, self.ended = 0, False  # the search has no more
         self.list: Dict[str, Shot] = {}  # by file name
+
+    def tasks(self) -> Iterator[Callable[[], None]]:
+        """What is to be done for each image, until the search has no more."""
+        wished = itertools.repeat(self.one, self.searching.box.max_results)
+        return itertools.takewhile(lambda _: not self.ended, wished)
 
     def one(self) -> None:
         """Download the next image, unless it is there; what is wrong with it alone is noted."""
         try:
             found = self.searching.next()
             if found is None:
+                self.ended = True
                 return
             identity, search = found
             body, outcome, path = b"", None, os.path.join(self.folder, identity + ".jpg")
@@ -23437,6 +23472,8 @@ class _Download:
             delay = retry_delay(attempt, tried.status, dict(tried.headers))
             if tried.lost or delay is None or attempt == attempts:
                 break
+            if delay > IMAGE_WAIT_S:  # its address would not outlast that
+                return b"", f"{wrong}; the service asks to wait {delay:.0f} s"
             self.server.wait(delay * (1 + random.random() / 4))
         return b"", wrong
 
@@ -23490,8 +23527,7 @@ def download(options: Options, ui: Ui) -> Report:
     report = Report("download_images", told=Told("downloaded", notes.lines))
     run = _Download(_Searching(box, server, token, ui), report)
     try:
-        tasks = itertools.repeat(run.one, box.max_results)
-        run.crew.run(iter(tasks), max(1, min(threads, box.max_results)))
+        run.crew.run(run.tasks(), max(1, min(threads, box.max_results)))
     finally:
         merge_list(table, dict(run.list))
     if run.crew.stopped is not None and not report.found:

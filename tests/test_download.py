@@ -528,3 +528,36 @@ def test_box_needs_all_four_edges():
 def test_box_refuses_wrong_options(more):
     with pytest.raises(mt.UsageError):
         mt.Box(1, 2, 3, 4, **more)
+
+
+def test_a_search_that_has_no_more_ends_however_many_are_wished(world, fetch, monkeypatch):
+    """999999999, for all there are, never ended."""
+    turns = []
+    one = mt._Download.one
+
+    def counted(self):
+        turns.append(1)
+        if len(turns) > 200:
+            self.crew.end(mt.UploadError("many", "it goes on and on"))
+            return
+        one(self)
+
+    monkeypatch.setattr(mt._Download, "one", counted)
+    world(photos(4))
+    report = fetch(max_results=999999999)
+    assert (report.done, report.stopped) == (4, None)
+
+
+def test_an_image_that_is_to_wait_for_an_hour_fails_with_that(world, fetch):
+    """Four threads slept without a word."""
+    world(photos(2), faults=[stand.too_many(3600, path="/thumb", times=99)])
+    start = time.monotonic()
+    report = fetch()
+    assert time.monotonic() - start < 20
+    assert report.done == 0 and "asks to wait 3600 s" in str(report.failed[0])
+
+
+def test_blanks_around_the_token_of_the_environment_do_not_count(world, fetch, monkeypatch):
+    world(photos(1))
+    monkeypatch.setenv("MAPILLARY_CLIENT_TOKEN", f" {stand.CLIENT_TOKEN} \n")
+    assert fetch().done == 1
