@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import making
 import pytest
@@ -206,9 +206,8 @@ def test_a_damaged_line_of_the_history_is_no_traceback(field: Any, image: str): 
     with Service() as service:
         field.upload(service)
         history = field.base / "history.jsonl"
-        lines: List[Any] = [json.loads(line) for line in history.read_text("ascii").splitlines()]
-        text = "".join(json.dumps(dict(line, image=image)) + "\n" for line in lines)
-        history.write_text(text, "ascii")
+        text = history.read_text("ascii")
+        history.write_text(text.replace('"0002.jpg"', json.dumps(image)), "ascii")
         shutil.rmtree(str(field.folder / ".mapillary"))
         field.process("--keep_original")
         assert field.upload()["exit_code"] in (0, 1)
