@@ -29,7 +29,7 @@ step gives back as many images as it got.
                 Workers, Programs      the worker pool; ffmpeg, exiftool
                 Configuration          the file of accounts and areas
                 JPEG, EXIF values, EXIF, XMP, Photos: segments; tags to values; image files
-                Points, Rows           what a reader of tracks gathers; tables of text
+                Points, Overlaps, Rows what a reader of tracks gathers; two of them; tables of text
                 Movies, XML            boxes of MP4; tracks in XML
                 GPX, KML and TCX, NMEA, FIT, Subtitles, Headings, Tables of points, GoPro, BlackVue,
                 CAMM, Dashcams and panoramas: a floor a family of formats
@@ -6967,6 +6967,140 @@ def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Trac
     )
 
 
+# ---- Overlaps -----------------------------------------------------------------------------------
+# Here: tracks of several receivers that tell of the same time, perhaps of different places.
+# Not here: joining what does not contradict itself.
+
+_ALIKE_M = 3.0  # metres within which two tracks are two readings of one receiver
+_TOGETHER_M = 200.0  # metres within which two receivers are in one place, or follow each other
+_TOLD = "at a time of which another track tells"
+_SHARED = 200  # points of a track that are compared with another one
+
+
+class NamedTrack(NamedTuple):
+    """A track, and what to call it."""
+
+    kind: str  # of one of READERS
+    name: str  # of the files and folders that it was read from
+    track: Track
+
+
+def _ends_of(track: Track) -> Tuple[float, float]:
+    """First and last time of a track."""
+    return track.points[0].time, track.points[-1].time
+
+
+def _place_on(track: Track, when: float) -> Optional[Fix]:
+    """Where a track is at a time; None before, behind, and in its holes."""
+    points = track.points
+    index = bisect.bisect_right(points, (when, math.inf))
+    if index and points[index - 1].time == when:
+        return points[index - 1]
+    if not 0 < index < len(points) or points[index].time - points[index - 1].time > HOLE_S:
+        return None
+    return between(points[index - 1], points[index], when)
+
+
+def _spaces(track: Track, other: Track) -> List[float]:
+    """Metres between two tracks, on the ground or in height, at some of their common times."""
+    first = bisect.bisect_left(other.points, (track.points[0].time,))
+    last = bisect.bisect_right(other.points, (track.points[-1].time, math.inf))
+    found = []
+    for point in other.points[first : last : max(1, (last - first) // _SHARED)]:
+        here = _place_on(track, point.time)
+        if here is not None:
+            up = 0.0 if here.alt is None or point.alt is None else abs(here.alt - point.alt)
+            found.append(max(distance(here, point), min(up, _TOGETHER_M)))
+    return found
+
+
+def _without_common(part: NamedTrack, other: NamedTrack, most: float) -> NamedTrack:
+    """A track without its points at times of which another one tells as well; they are counted,
+    and that is noted.
+    """
+    track, theirs = part.track, other.track
+    kept = [n for n, fix in enumerate(track.points) if _place_on(theirs, fix.time) is None]
+    times = {fix.time for fix in theirs.points}
+    twice = sum(fix.time in times for fix in track.points)
+    dropped = {**track.dropped}
+    for reason, count in ((TWICE, twice), (_TOLD, len(track.points) - len(kept) - twice)):
+        if count:
+            dropped[reason] = dropped.get(reason, 0) + count
+    note = (
+        f"{part.name} and {other.name} are up to {most:.0f} m apart at the same time: where both "
+        f"have points, those of {other.name} count"
+    )
+    known = _of_some(track, kept)
+    return part._replace(track=known._replace(dropped=dropped, notes=[*track.notes, note]))
+
+
+def _of_some(track: Track, kept: Sequence[int]) -> Track:
+    """A track of some of its points, by their numbers, which leave a border where others are
+    missing.
+    """
+    starts = {bisect.bisect_left(kept, start) for start in track.starts} - {len(kept)}
+    starts |= {n for n in range(1, len(kept)) if kept[n] > kept[n - 1] + 1}
+    return track._replace(points=[track.points[n] for n in kept], starts=sorted(starts))
+
+
+def disentangled(parts: Sequence[NamedTrack], together: bool) -> List[Track]:
+    """Tracks of several files, each time of them told by one: of two that are apart at the same
+    time the one with more points then. together: raises BadTrack for two that were not in one
+    place.
+    """
+    order = sorted(parts, key=lambda part: _ends_of(part.track))
+    for later in range(len(order)):
+        for earlier in range(later):
+            one, two = order[earlier], order[later]
+            if one.track.points and two.track.points:
+                order[earlier], order[later] = _told_apart(one, two, together)
+    whole = [part.track for part in order if part.track.points]
+    gone = [part.track for part in order if not part.track.points]
+    return [functools.reduce(_with_account, gone, whole[0]), *whole[1:]]
+
+
+def _with_account(track: Track, gone: Track) -> Track:
+    """A track with what is to be said of another one, of which no point is left."""
+    dropped = {**track.dropped}
+    for reason, count in gone.dropped.items():
+        dropped[reason] = dropped.get(reason, 0) + count
+    return track._replace(dropped=dropped, notes=[*track.notes, *gone.notes])
+
+
+def _told_apart(one: NamedTrack, two: NamedTrack, together: bool) -> Tuple[NamedTrack, NamedTrack]:
+    """Two tracks, the second one beginning later, of which but one tells of each time."""
+    (_, end), (low, high) = _ends_of(one.track), _ends_of(two.track)
+    spaces = sorted(_spaces(one.track, two.track)) if low < end else []
+    if not spaces or spaces[-1] <= _ALIKE_M:
+        return one, two
+    if together:
+        _check_together(one, two, spaces)
+    high = min(high, end)
+    if _points_in(one.track, low, high) < _points_in(two.track, low, high):
+        return _without_common(one, two, spaces[-1]), two
+    return one, _without_common(two, one, spaces[-1])
+
+
+def _points_in(track: Track, low: float, high: float) -> int:
+    """How many points a track has from one time to another."""
+    first = bisect.bisect_left(track.points, (low,))
+    return bisect.bisect_right(track.points, (high, math.inf)) - first
+
+
+def _check_together(one: NamedTrack, two: NamedTrack, spaces: Sequence[float]) -> None:
+    """Raise BadTrack where two tracks are in different places for most of their common time."""
+    middle = spaces[len(spaces) // 2]
+    if middle <= _TOGETHER_M:
+        return
+    raise BadTrack(
+        "tracks_apart",
+        f"was not where {two.name} was at the same time",
+        file=one.name,
+        value=f"{middle:.0f} m apart",
+        remedy="give the track alone that was with the camera",
+    )
+
+
 # ---- Rows ---------------------------------------------------------------------------------------
 # Here: tables of text to rows of cells (RFC 4180), whatever their encoding.
 # Not here: what a cell means.
@@ -10407,8 +10541,8 @@ def is_unplaced(error: BadTrack, path: Path) -> bool:
 
 def _read_files(
     files: Sequence[Path], kinds: Sequence[str]
-) -> Tuple[List[Tuple[str, Track]], List[BadTrack]]:
-    """((kind, Track) of each file, why others have none): by our readers; of videos that those do
+) -> Tuple[List[NamedTrack], List[BadTrack]]:
+    """(the track of each file, why others have none): by our readers; of videos that those do
     not place by a file of their name that is not read anyway, then by exiftool, where it is on this
     computer.
     """
@@ -10429,7 +10563,8 @@ def _read_files(
             found[file] = beside.kind, beside.track
             del problems[file]
     _ask_second(found, problems)
-    return [found[file] for file in files if file in found], list(problems.values())
+    tracks = [NamedTrack(found[one][0], one.name, found[one][1]) for one in files if one in found]
+    return tracks, list(problems.values())
 
 
 def _ask_second(found: Dict[Path, Tuple[str, Track]], problems: Dict[Path, BadTrack]) -> None:
@@ -10452,8 +10587,8 @@ def more_cameras(missing: ProgramMissing) -> str:
     return f"exiftool reads the GPS of more cameras: {missing.problem}"
 
 
-def _read_folder(folder: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
-    """(kind, Track) of each file of a folder; what cannot be used is a note of the first. Raises
+def _read_folder(folder: Path, kinds: Sequence[str]) -> List[NamedTrack]:
+    """The track of each file of a folder; what cannot be used is a note of the first. Raises
     BadTrack.
     """
     trouble: List[Problem] = []
@@ -10461,9 +10596,9 @@ def _read_folder(folder: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
     problems = [one for one in all_problems if one.problem.code != "track_unknown"]
     problems += [BadTrack(**one._asdict()) for one in trouble]
     if tracks:
-        kind, first = tracks[0]
-        tracks[0] = kind, first._replace(notes=[*first.notes, *map(str, problems)])
-        return tracks
+        first = tracks[0].track
+        first = first._replace(notes=[*first.notes, *map(str, problems)])
+        return [tracks[0]._replace(track=first), *tracks[1:]]
     if len(problems) == 1:
         raise problems[0]
     raise bad_track(
@@ -10475,8 +10610,8 @@ def _read_folder(folder: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
     )
 
 
-def _read_path(path: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
-    """(kind, Track) of a file, or of each file of a folder. Raises NotFound, BadTrack."""
+def _read_path(path: Path, kinds: Sequence[str]) -> List[NamedTrack]:
+    """The track of a file, or of each file of a folder. Raises NotFound, BadTrack."""
     if path.is_file():
         tracks, problems = _read_files([path], kinds)
         if problems:
@@ -10488,33 +10623,30 @@ def _read_path(path: Path, kinds: Sequence[str]) -> List[Tuple[str, Track]]:
     raise NotFound("track_missing", wrong, file=path, remedy="check --geotag_source_path")
 
 
-class NamedTrack(NamedTuple):
-    """A track, and what to call it."""
-
-    kind: str  # of one of READERS
-    name: str  # of the files and folders that it was read from
-    track: Track
-
-
 def read_tracks(
-    paths: Sequence[Union[str, Path]], kinds: Sequence[str], max_gap: float = TOUCH_SECONDS
+    paths: Sequence[Union[str, Path]],
+    kinds: Sequence[str],
+    max_gap: float = TOUCH_SECONDS,
+    together: bool = False,
 ) -> List[NamedTrack]:
     """The tracks in files and folders, told by content and not by name: one for each of the kinds,
     in their order, of all that are of it, joined by time; what is of none of them is of the first.
 
-    `max_gap` as in join_tracks. Raises NotFound, BadTrack; one of a kind of which there is no file
-    is not there.
+    `max_gap` as in join_tracks. Raises NotFound, BadTrack, with together also for two files that
+    were not in one place at the same time; one of a kind of which there is no file is not there.
     """
-    found: List[List[Tuple[str, Track]]] = [[] for _ in kinds]
+    found: List[List[NamedTrack]] = [[] for _ in kinds]
+    places: List[List[str]] = [[] for _ in kinds]
     for path in map(Path, paths):
-        for kind, track in _read_path(path, kinds):
-            found[_slot(kind, kinds)].append((path.resolve().name, track))
+        for one in _read_path(path, kinds):
+            slot = _slot(one.kind, kinds)
+            found[slot].append(one)
+            places[slot].append(path.resolve().name)
     tracks = []
-    for kind, files in zip(kinds, found):
-        names = list(dict.fromkeys(name for name, _ in files))
+    for kind, files, names in zip(kinds, found, places):
         if files:
-            whole = join_tracks([track for _, track in files], max_gap)
-            tracks.append(NamedTrack(kind, some_of(names, 2), whole))
+            whole = join_tracks(disentangled(files, together), max_gap)
+            tracks.append(NamedTrack(kind, some_of(list(dict.fromkeys(names)), 2), whole))
     return tracks
 
 
@@ -14932,7 +15064,9 @@ def gather_guides(options: Geotagging, notes: Notes) -> List[Guide]:
     """
     found: Dict[str, Guide] = {}
     kinds = options.track_kinds
-    for kind, name, track in read_tracks(options.paths, kinds) if options.paths else ():
+    for kind, name, track in (
+        read_tracks(options.paths, kinds, together=True) if options.paths else ()
+    ):
         track = in_zone(track, options.clockwork.zone)
         track = with_courses(without_wild(track, options.max_speed))
         found[kind] = Guide(kind, name, track)

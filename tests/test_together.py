@@ -132,3 +132,80 @@ def test_a_position_filled_in_by_a_wild_one_is_mended_with_it(tmp_path: Path):
     assert again.code == 0 and "0 interpolated" in again.stdout
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.jpg")} == before
     assert process(tmp_path).code == 0
+
+
+# ---- tracks of several receivers ----------------------------------------------------------------
+
+NORTH = 57.7  # degrees
+
+
+def log(path: Path, seconds: Any, lat: Any, lon: float = 11.97, alt: float = 10.0) -> Path:
+    """A track with a point at each of some seconds after the start."""
+    return making.gpx([(START + s, lat(s), lon, alt) for s in seconds], path)
+
+
+def by_tracks(tmp_path: Path, *more: Any) -> Ran:
+    where = ("--geotag_source", "gpx", "--geotag_source_path", tmp_path / "t")
+    return process(tmp_path / "card", *where, *more)
+
+
+def drive_north(second: float) -> float:
+    return NORTH + second * 4.5e-5  # 5 m a second
+
+
+def test_a_track_from_somewhere_else_is_not_woven_in(tmp_path: Path):
+    """A telephone at home had the photos placed half-way to it."""
+    log(tmp_path / "t" / "mine.gpx", range(900), drive_north)
+    log(tmp_path / "t" / "home.gpx", [s + 0.5 for s in range(900)], lambda s: 57.95, 12.2)
+    path = photo(tmp_path / "card" / "1.jpg", 100, offset="+00:00")
+    before = path.read_bytes()
+    ran = by_tracks(tmp_path)
+    assert ran.code == 5 and path.read_bytes() == before
+    assert "mine.gpx: was not where home.gpx was at the same time" in ran.stderr, ran.stderr
+    (tmp_path / "t" / "home.gpx").unlink()
+    assert by_tracks(tmp_path).code == 0
+    assert placed(path) == pytest.approx(drive_north(100))
+
+
+def test_a_track_of_somebody_behind_turns_no_photo_around(tmp_path: Path):
+    log(tmp_path / "t" / "a.gpx", range(900), drive_north)
+    behind = [s + 0.4 for s in range(0, 900, 7)]
+    log(tmp_path / "t" / "b.gpx", behind, lambda s: drive_north(s) - 70 / 111000)
+    for number in range(20):
+        photo(tmp_path / "card" / f"{number:02d}.jpg", 100 + 2 * number, offset="+00:00")
+    ran = by_tracks(tmp_path)
+    assert ran.code == 0 and "where both have points, those of a.gpx count" in ran.stderr
+    for number, path in enumerate(sorted((tmp_path / "card").glob("*.jpg"))):
+        assert placed(path) == pytest.approx(drive_north(100 + 2 * number), abs=2e-6)
+        assert making.direction(path) == pytest.approx(0.0, abs=0.1)
+
+
+def test_a_second_track_fills_the_holes_of_the_first(tmp_path: Path):
+    seconds = [s for s in range(900) if not 300 < s < 500]
+    log(tmp_path / "t" / "a.gpx", seconds, drive_north)
+    log(tmp_path / "t" / "b.gpx", range(0, 900, 5), lambda s: drive_north(s) - 30 / 111000)
+    for number, second in enumerate((100, 400, 700)):
+        photo(tmp_path / "card" / f"{number}.jpg", second, offset="+00:00")
+    assert by_tracks(tmp_path).code == 0
+    found = [placed(tmp_path / "card" / f"{number}.jpg") for number in range(3)]
+    wished = [drive_north(100), drive_north(400) - 30 / 111000, drive_north(700)]
+    assert found == pytest.approx(wished, abs=2e-6)
+
+
+def test_heights_of_two_receivers_do_not_alternate(tmp_path: Path):
+    log(tmp_path / "t" / "a.gpx", range(300), drive_north, alt=10.0)
+    log(tmp_path / "t" / "b.gpx", [s + 0.5 for s in range(300)], drive_north, alt=57.0)
+    for number in range(8):
+        photo(tmp_path / "card" / f"{number}.jpg", 100 + number * 1.25, offset="+00:00")
+    assert by_tracks(tmp_path).code == 0
+    heights = {making.place(path)[2] for path in (tmp_path / "card").glob("*.jpg")}
+    assert len(heights) == 1
+
+
+def test_two_copies_of_one_track_are_one(tmp_path: Path):
+    log(tmp_path / "t" / "a.gpx", range(300), drive_north)
+    log(tmp_path / "t" / "b.gpx", range(300), drive_north)
+    path = photo(tmp_path / "card" / "1.jpg", 100, offset="+00:00")
+    ran = by_tracks(tmp_path)
+    assert ran.code == 0 and "those of" not in ran.stderr
+    assert placed(path) == pytest.approx(drive_north(100))
