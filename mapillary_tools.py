@@ -1889,6 +1889,25 @@ def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
     )
 
 
+LONG_HOLE_S = 7200.0  # seconds; a longer hole is no break of a trip, but its end
+
+
+Stretches = Sequence[Tuple[float, float]]  # from when to when, seconds UTC
+
+
+def stretches_of(track: Track) -> Stretches:
+    """When a track tells where one was: from when to when, between its borders and long holes."""
+    points, borders = track.points, set(track.starts)
+    found, first = [], points[0].time
+    for index in range(1, len(points)):
+        before, here = points[index - 1].time, points[index].time
+        if here - before > (BORDER_S if index in borders else LONG_HOLE_S):
+            found.append((first - EXTRAPOLATE_S, before + EXTRAPOLATE_S))
+            first = here
+    found.append((first - EXTRAPOLATE_S, points[-1].time + EXTRAPOLATE_S))
+    return found
+
+
 def points_around(track: Track, when: float) -> Tuple[float, float]:
     """The times, seconds UTC, of the points of a track before and behind a time; of the nearest
     one, twice, at its ends.
@@ -12545,7 +12564,29 @@ def has_own_clock(moment: Moment) -> bool:
     return capture is not None and capture.source not in (GPS_SOURCE, OUR_SOURCE)
 
 
-Synced = Mapping[Tuple[Optional[str], ...], Errors]  # by camera
+class SyncedClock(NamedTuple):
+    """What is known of a camera's clock by its sync points."""
+
+    errors: Errors
+    local: bool  # they count from what it shows, since some images do not tell their zone
+
+
+Synced = Mapping[Tuple[Optional[str], ...], SyncedClock]  # by camera
+
+
+def as_shown(moment: Moment) -> Moment:
+    """An image at the time that its camera's clock showed, as if that were on UTC."""
+    return moment.in_zone(0.0, NO_ZONE) if has_own_clock(moment) else moment
+
+
+def _local_clocks(moments: Iterable[Moment]) -> Set[Tuple[Optional[str], ...]]:
+    """The cameras of which some images do not tell themselves in which zone they are."""
+    open_ones = [one for one in moments if one.capture and has_own_clock(one)]
+    return {
+        camera_key(one.image)
+        for one in open_ones
+        if one.capture is not None and one.capture.zone in (NO_ZONE, GPS_SOURCE)
+    }
 
 
 def _meant(names: Iterable[str], images: Sequence[Image]) -> Dict[str, List[Image]]:
@@ -12581,6 +12622,8 @@ def sync_errors(images: Sequence[Image], clockwork: Clockwork) -> Synced:
     """
     found: Dict[Tuple[Optional[str], ...], Errors] = {}
     seen: Set[Path] = set()
+    moments = (moment_of(image, clockwork) for image in images)
+    local = _local_clocks(moment for moment in moments if moment is not None)
     meant = _meant([name for name, _ in clockwork.synced], images)
     for name, when in clockwork.synced:
         image = _checked_point(name, meant[name])
@@ -12590,15 +12633,14 @@ def sync_errors(images: Sequence[Image], clockwork: Clockwork) -> Synced:
             wrong = wrong if moment is None else "two sync points name one image"
             raise UsageError("no_image", wrong, value=name, remedy="take another image")
         seen.add(image.path)
+        moment = as_shown(moment) if camera_key(image) in local else moment
         found.setdefault(camera_key(image), []).append((moment.time, moment.time - when))
-    for errors in found.values():
-        errors.sort()
-    return found
+    return {key: SyncedClock(sorted(errors), key in local) for key, errors in found.items()}
 
 
 def say_synced(synced: Synced, notes: Notes) -> None:
     """Say how far the clocks are ahead at the sync points."""
-    for camera, errors in synced.items():
+    for camera, (errors, _) in synced.items():
         say_errors(" ".join(filter(None, camera[:2])), errors, len(errors), notes)
 
 
@@ -12652,36 +12694,48 @@ def settled(
     camera, each folder in order of time; errors are those of sync points. Raises UsageError where
     several zones would put a camera's images on the track.
     """
+    groups = [
+        [
+            _by_clock(group, errors.get(camera_key(group[0].image)), clockwork, notes)
+            for group in of_each_camera(_by_time(moments), lambda moment: moment.image)
+        ]
+        for moments in folders
+    ]
+    if track is not None and not clockwork.start:
+        groups = _zones_by_track(groups, track, notes)
     timed: List[Moment] = []
-    for moments in folders:
+    for folder in groups:
         parts: List[Moment] = []
-        for group in of_each_camera(_by_time(moments), lambda moment: moment.image):
-            known = errors.get(camera_key(group[0].image))
-            told = _zoned(group, track, clockwork, notes) if known is None else group
-            if known is not None:
-                told = [corrected(m, known, SYNC_ZONE) if has_own_clock(m) else m for m in group]
-            parts.extend(
-                _started(_settle_times(_by_time(told), clockwork, notes), track, clockwork)
-            )
+        for group in folder:
+            spread = _settle_times(_by_time(group), clockwork, notes)
+            parts.extend(_started(spread, track, clockwork))
         timed.extend(_by_time(parts))
     return timed
+
+
+def _by_clock(
+    group: List[Moment], known: Optional[SyncedClock], clockwork: Clockwork, notes: Notes
+) -> List[Moment]:
+    """The images of one camera by its clock: with the errors that are known of it, else in the
+    zones that they tell.
+    """
+    if known is None:
+        return _zoned(group, clockwork, notes)
+    told = [as_shown(moment) if known.local else moment for moment in group]
+    return [corrected(m, known.errors, SYNC_ZONE) if has_own_clock(m) else m for m in told]
 
 
 def _by_time(moments: List[Moment]) -> List[Moment]:
     return by_time(moments, lambda moment: moment.time, lambda moment: moment.image.path.name)
 
 
-def _zoned(
-    group: List[Moment], track: Optional[Track], clockwork: Clockwork, notes: Notes
-) -> List[Moment]:
-    """The images of one camera in their zones, by natural name."""
+def _zoned(group: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
+    """The images of one camera in the zones that they tell, by natural name."""
     group = sorted(group, key=lambda moment: natural_key(moment.image.path.name))
     _say_disorder(group, notes)
-    by_gps = clockwork.first == "gps"
-    told = _clocks_by_gps(group, clockwork, notes) if by_gps else _zones_by_gps(group, notes)
-    if track is not None and not clockwork.start:
-        told = _zone_by_track(told, track, notes)
-    return told
+    if clockwork.first == "gps":
+        return _clocks_by_gps(group, clockwork, notes)
+    return _zones_by_gps(group, notes)
 
 
 def _clocks_by_gps(group: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
@@ -12751,19 +12805,51 @@ def _zones_by_gps(group: List[Moment], notes: Notes) -> List[Moment]:
     return result
 
 
-def _zone_by_track(group: List[Moment], track: Track, notes: Notes) -> List[Moment]:
-    """The images of one camera whose zone nothing tells, in the one zone that puts all of them on
-    the track, where UTC does not; of several that of the others. Raises UsageError where several
-    do.
+def _zones_on(times: Sequence[float], stretches: Stretches) -> List[float]:
+    """The zones, seconds ahead of UTC, that put all of some times, in order, on a track; where none
+    does, because it has holes, those that put at least half of them there: UTC, else the best.
     """
-    times = [moment.time for moment in group if _is_assumed(moment)]
-    others = {m.capture.offset for m in group if m.capture and m.capture.zone != NO_ZONE}
-    if not times:
-        return group
-    low, high = track.points[0].time - EXTRAPOLATE_S, track.points[-1].time + EXTRAPOLATE_S
-    first, last = min(times), max(times)
-    fitting = [o for o in OFFSETS_IN_USE if low <= first - o and last - o <= high]
-    fitting = [offset for offset in fitting if offset in others] or fitting
+    low, high = stretches[0][0], stretches[-1][1]
+    around = [o for o in OFFSETS_IN_USE if low <= times[0] - o and times[-1] - o <= high]
+    met = {offset: _inside(times, stretches, offset) for offset in around}
+    whole = [offset for offset in around if met[offset] == len(times)]
+    half = [offset for offset in around if 2 * met[offset] >= len(times)]
+    if whole or 0.0 in half:
+        return whole or half
+    return [offset for offset in half if met[offset] == max(met.values())]
+
+
+def _zones_by_track(
+    folders: Sequence[List[List[Moment]]], track: Track, notes: Notes
+) -> List[List[List[Moment]]]:
+    """The images of each camera in each folder, those whose zone nothing tells in the one that puts
+    them on the track, where UTC does not; of several that which others of the camera, in whatever
+    folder, are in. Raises UsageError where several do.
+    """
+    stretches = stretches_of(track)
+    known: Dict[Tuple[Optional[str], ...], Set[float]] = {}  # by camera
+    fitting: Dict[int, List[float]] = {}  # by group
+    for group in itertools.chain.from_iterable(folders):
+        own = known.setdefault(camera_key(group[0].image), set())
+        told = [m.capture for m in group if m.capture is not None and not is_assumed(m)]
+        own.update(capture.offset for capture in told if capture.source != GPS_SOURCE)
+        times = sorted(moment.time for moment in group if is_assumed(moment))
+        zones = fitting[id(group)] = _zones_on(times, stretches) if times else []
+        own.update(zones if len(zones) == 1 else ())
+    result = []
+    for folder in folders:
+        pairs = [(group, known[camera_key(group[0].image)]) for group in folder]
+        result.append([_in_one_of(group, fitting[id(group)], own, notes) for group, own in pairs])
+    return result
+
+
+def _in_one_of(
+    group: List[Moment], fitting: List[float], own: AbstractSet[float], notes: Notes
+) -> List[Moment]:
+    """The images of one camera in the one of some zones, preferably one of its own, that puts those
+    on the track whose zone nothing tells. Raises UsageError where several do.
+    """
+    fitting = [offset for offset in fitting if offset in own] or fitting
     words = ", ".join(map(format_offset, fitting))
     folder = group[0].image.path.parent
     if 0.0 in fitting:
@@ -12783,10 +12869,10 @@ def _zone_by_track(group: List[Moment], track: Track, notes: Notes) -> List[Mome
     if not fitting:
         return group
     notes.say(f"{folder}: zone {words} by the track; if that is wrong, give --timezone")
-    return [m.in_zone(fitting[0], "track") if _is_assumed(m) else m for m in group]
+    return [m.in_zone(fitting[0], "track") if is_assumed(m) else m for m in group]
 
 
-def _is_assumed(moment: Moment) -> bool:
+def is_assumed(moment: Moment) -> bool:
     """Whether nothing tells the zone of an image."""
     return moment.capture is not None and moment.capture.zone == NO_ZONE
 
@@ -12984,22 +13070,23 @@ def _in_another_year(seconds: float, years: int) -> float:
     return utc_seconds((year, month, day), clock)
 
 
-def _inside(times: Sequence[float], track: Track, shift: float) -> int:
+def _inside(times: Sequence[float], stretches: Stretches, shift: float) -> int:
     """How many times, in order, are those of a track when so many seconds are taken off."""
-    first, last = track.points[0].time, track.points[-1].time
-    low = bisect.bisect_left(times, first - EXTRAPOLATE_S + shift)
-    return bisect.bisect_right(times, last + EXTRAPOLATE_S + shift) - low
+    return sum(
+        bisect.bisect_right(times, last + shift) - bisect.bisect_left(times, first + shift)
+        for first, last in stretches
+    )
 
 
-def _say_zone(timed: Sequence[Moment], track: Track, meeting: int, notes: Notes) -> bool:
+def _say_zone(timed: Sequence[Moment], stretches: Stretches, meeting: int, notes: Notes) -> bool:
     """Say which zone makes the images meet the track of which none is known, where one makes more
     of all meet than an offset does.
     """
-    assumed = sorted(moment.time for moment in timed if _is_assumed(moment))
-    others = sorted(moment.time for moment in timed if not _is_assumed(moment))
-    met = {zone: _inside(assumed, track, zone) for zone in OFFSETS_IN_USE}
+    assumed = sorted(moment.time for moment in timed if is_assumed(moment))
+    others = sorted(moment.time for moment in timed if not is_assumed(moment))
+    met = {zone: _inside(assumed, stretches, zone) for zone in OFFSETS_IN_USE}
     best = min(OFFSETS_IN_USE, key=lambda zone: (-met[zone], abs(zone)))
-    count = met[best] + _inside(others, track, 0)
+    count = met[best] + _inside(others, stretches, 0)
     if not best or count < meeting or met[best] <= met[0.0]:
         return False
     notes.say(
@@ -13013,7 +13100,7 @@ def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
     what would help.
     """
     times = sorted(moment.time for moment in timed)
-    meeting = _inside(times, track, 0.0)
+    meeting = _inside(times, stretches_of(track), 0.0)
     if not times or meeting * 2 >= len(times):
         return
     first, last = track.points[0].time, track.points[-1].time
@@ -13030,7 +13117,8 @@ def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
 
 def _say_cure(timed: Sequence[Moment], times: Sequence[float], track: Track, notes: Notes) -> None:
     """Say by which zone or offset most images would meet the track; times are theirs, in order."""
-    inside = functools.partial(_inside, times, track)
+    stretches = stretches_of(track)
+    inside = functools.partial(_inside, times, stretches)
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
     days = round((times[0] - track.points[0].time) / DAY_S)
@@ -13039,7 +13127,7 @@ def _say_cure(timed: Sequence[Moment], times: Sequence[float], track: Track, not
     if not any(map(inside, shifts)):  # a wrong year or day, in a zone that is not known
         shifts += [day - zone for day in whole for zone in OFFSETS_IN_USE]
     best = min(shifts, key=lambda shift: (-inside(shift), abs(shift)))
-    told = _say_zone(timed, track, inside(best), notes)
+    told = _say_zone(timed, stretches, inside(best), notes)
     if inside(best) > inside(0) and not told:
         met = f"{inside(best)} of {len(times)} images"
         notes.say(f"with --offset_time {best:.0f} they would meet: {met}")
@@ -13664,6 +13752,7 @@ class Known(NamedTuple):
     uploader: Uploader = Uploader()
     guides: Sequence[Guide] = (Guide("exif"),)  # where positions come from, in their order
     synced: Synced = MappingProxyType({})  # how far clocks are ahead, by the sync points
+    merge_folders: bool = False  # those that a camera opened by number are one line of capture
     # images that stay as they are, beside those that are worked on
     beside: Sequence[Image] = ()
     stamps: Sequence[object] = ()  # size and time of the track's files
@@ -13774,12 +13863,12 @@ def _no_clock(image: Image) -> Problem:
 
 
 def _by_clocks(
-    images: Sequence[Image], options: Geotagging
+    images: Sequence[Image], merge: bool, options: Geotagging
 ) -> Tuple[List[List[Moment]], List[Image]]:
-    """(for each folder the images that have a time, those that have none, as failed)."""
+    """(for each line of capture the images that have a time, those that have none, as failed)."""
     found: List[List[Moment]] = []
     done: List[Image] = []
-    for folder in by_folder(images).values():
+    for folder in by_line(images, merge):
         pairs = [(image, moment_of(image, options.clockwork)) for image in folder]
         done.extend(failed(one, GEOTAG, _no_clock(one)) for one, moment in pairs if moment is None)
         found.append([moment for _, moment in pairs if moment is not None])
@@ -13808,9 +13897,9 @@ def geotag(
 ) -> List[Image]:
     """Time, position and direction of every image, from the first of the sources that knows it."""
     notes = Notes() if notes is None else notes
-    found, done = _by_clocks(images, options)
+    found, done = _by_clocks(images, known.merge_folders, options)
     guides = _in_their_era(known.guides, [one.time for part in found for one in part], notes)
-    track = whole_track(guides)
+    track = whole_track([*guides, *_sure_photos(found, known, options)])
     timed = settled(found, track, options.clockwork, known.synced, notes)
     _say_times(timed, track, options, notes)
     if not options.clockwork.start:
@@ -13823,6 +13912,14 @@ def geotag(
     return replaced(images, [*done, *placed])
 
 
+def _sure_photos(found: Sequence[List[Moment]], known: Known, options: Geotagging) -> List[Guide]:
+    """The photos that lead others as a track, those of them whose zone is known before that."""
+    if not options.by_photos:
+        return []
+    sure = [moment for part in found for moment in part if not is_assumed(moment)]
+    return [_guide_of_photos(sure, known.beside, options)]
+
+
 def _say_times(
     timed: List[Moment], track: Optional[Track], options: Geotagging, notes: Notes
 ) -> None:
@@ -13832,7 +13929,8 @@ def _say_times(
     say_changed_hours(timed, options.clockwork.zone, notes)
     say_offset(timed, options.offset_time, notes)
     if track is not None:
-        say_ranges(timed, track, notes)
+        led = [m for m in timed if m.image.fix is None] if options.by_photos else timed
+        say_ranges(led, track, notes)
         say_own_places(timed, track, notes)
 
 
@@ -13980,6 +14078,7 @@ def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes)
     if options.by_photos:  # what lies in an area leads no other photo
         images = without_areas(images, course)
     good = [image for image in images if not image.is_excluded]
+    known = known._replace(merge_folders=course.options[SequenceOptions].merge_folders)
     placed = without_areas(replaced(images, geotag(good, known, options, angle, notes)), course)
     return _without_jumps(placed, known, course)
 
@@ -14294,6 +14393,8 @@ def option_hashes(gathered: Gathered, course: Course) -> Dict[str, str]:
             return options[MetaData].plain()
         if step == GEOTAG:
             row = dict(options[Geotagging].plain(), **options[Areas].plain())
+            if options[SequenceOptions].merge_folders:
+                row.update(merge_folders=True)
             return dict(row, angle=angle, geotag_source_path=known.stamps, **beside)
         if step == SEQUENCE:
             return dict(options[SequenceOptions].plain(), angle=angle)

@@ -209,3 +209,130 @@ def test_two_copies_of_one_track_are_one(tmp_path: Path):
     ran = by_tracks(tmp_path)
     assert ran.code == 0 and "those of" not in ran.stderr
     assert placed(path) == pytest.approx(drive_north(100))
+
+
+# ---- zones --------------------------------------------------------------------------------------
+
+DAY = 86400
+
+
+def morning(folder: Path, day: int = 0, local: float = 2.0, count: int = 10, **fields: Any) -> None:
+    """Photos over half an hour of a day, by a clock on local time that does not tell its zone."""
+    for number in range(count):
+        photo(folder / f"{day}{number:02d}.jpg", day * DAY + 180 * number, local, **fields)
+
+
+def days(folder: Path, one_file: bool = False, one_segment: bool = False) -> None:
+    """The tracks of two days, an hour each."""
+    spans = [range(0, 2700, 5), range(DAY, DAY + 2700, 5)]
+    if one_segment:
+        log(folder / "t.gpx", [s for span in spans for s in span], lambda s: NORTH + s % DAY * 4e-5)
+        return
+    for number, span in enumerate(spans):
+        log(folder / f"{number}.gpx", span, lambda s: NORTH + s % DAY * 4e-5)
+
+
+@pytest.mark.parametrize("day", [0, 1])
+@pytest.mark.parametrize("one_segment", [False, True])
+def test_a_zone_by_the_track_is_one_in_which_it_was_recorded(
+    day: int, one_segment: bool, tmp_path: Path
+):
+    """With the tracks of several days every zone between them fitted, and night was taken for day."""
+    morning(tmp_path / "card", day)
+    days(tmp_path / "t", one_segment=one_segment)
+    ran = by_tracks(tmp_path)
+    assert ran.code == 0 and "zone +02:00 by the track" in ran.stderr, ran
+    for number, path in enumerate(sorted((tmp_path / "card").glob("*.jpg"))):
+        assert placed(path) == pytest.approx(NORTH + 180 * number * 4e-5, abs=2e-6)
+
+
+def test_an_offset_is_proposed_by_which_photos_meet_a_track_of_several_days(tmp_path: Path):
+    morning(tmp_path / "card", 0, local=1.0, count=15, offset="+00:00")
+    days(tmp_path / "t")
+    ran = by_tracks(tmp_path)
+    assert ran.code == 1 and "with --offset_time 3600 they would meet: 15 of 15" in ran.stderr, ran
+
+
+def test_a_zone_that_another_folder_proves_is_that_of_an_ambiguous_one(tmp_path: Path):
+    """It was taken as on UTC: two hours off, and mixed into the other folder's drive."""
+    camera = {"make": "GoPro", "model": "H9"}
+    seconds = [*range(0, 3 * 3600, 5)]
+    log(tmp_path / "t" / "t.gpx", seconds, lambda s: NORTH + s * 4e-5)
+    for number in range(5):
+        photo(tmp_path / "card" / "100GOPRO" / f"{number}.jpg", 180 * number, 2.0, **camera)
+        all_along = 600 + 2400 * number
+        photo(tmp_path / "card" / "101GOPRO" / f"{number}.jpg", all_along, 2.0, **camera)
+    ran = by_tracks(tmp_path)
+    assert ran.code == 0, ran
+    for number in range(5):
+        first = tmp_path / "card" / "100GOPRO" / f"{number}.jpg"
+        assert placed(first) == pytest.approx(NORTH + 180 * number * 4e-5, abs=2e-6)
+
+
+def test_photos_lead_a_camera_that_does_not_tell_its_zone(tmp_path: Path):
+    """All of the camera's failed, two hours outside of the track of the telephone's."""
+    for number in range(30):
+        place = {"lat": drive_north(10 * number), "lon": 11.97, "offset": "+02:00"}
+        photo(tmp_path / f"P{number:02d}.jpg", 10 * number, 2.0, make="P", model="12", **place)
+    for number in range(20):
+        photo(tmp_path / f"G{number:02d}.jpg", 5 + 10 * number, 2.0, make="GoPro", model="H9")
+    ran = process(tmp_path, "--geotag_source", "photos")
+    assert ran.code == 0 and "zone +02:00 by the track" in ran.stderr, ran
+    for number in range(20):
+        wished = drive_north(5 + 10 * number)
+        assert placed(tmp_path / f"G{number:02d}.jpg") == pytest.approx(wished, abs=2e-6)
+
+
+# ---- sync points --------------------------------------------------------------------------------
+
+
+def taken(path: Path) -> str:
+    return str(making.description(path)["MAPCaptureTime"])
+
+
+@pytest.mark.parametrize("told", ["gps_time", "offset"])
+@pytest.mark.parametrize("point", [0, 5])
+def test_a_sync_point_holds_for_photos_that_tell_their_zone_and_those_that_do_not(
+    told: str, point: int, tmp_path: Path
+):
+    """One half of the photos moved by the zone."""
+    for number in range(10):
+        more: Any = {}
+        if number >= 5:
+            clock = logs.stamp(START + number, "%H:%M:%S")
+            gps = {"gps_date": "2024:05:06", "gps_time": clock}
+            more = {"offset": "+02:00"} if told == "offset" else gps
+        place = {"lat": drive_north(number), "lon": 11.97}
+        photo(tmp_path / f"{number}.jpg", number, 2.0, make="A", **place, **more)
+    when = logs.stamp(START + point, "%Y-%m-%dT%H:%M:%SZ")
+    ran = process(tmp_path, "--sync_point", f"{when}@{point}.jpg")
+    assert ran.code == 0, ran
+    for number in range(10):
+        wished = logs.stamp(START + number, "%Y_%m_%d_%H_%M_%S_000")
+        assert taken(tmp_path / f"{number}.jpg") == wished
+
+
+def test_a_sync_point_of_a_camera_that_tells_its_zone_holds_across_a_border(tmp_path: Path):
+    for number in range(6):
+        local = 2.0 if number < 3 else 3.0
+        place = {"lat": drive_north(number), "lon": 11.97}
+        more = {"offset": f"+0{local:.0f}:00", "make": "A"}
+        photo(tmp_path / f"{number}.jpg", number + 7, local, **place, **more)
+    assert process(tmp_path, "--sync_point", "2024-05-06T07:08:09Z@0.jpg").code == 0
+    for number in range(6):
+        wished = logs.stamp(START + number, "%Y_%m_%d_%H_%M_%S_000")
+        assert taken(tmp_path / f"{number}.jpg") == wished
+
+
+# ---- folders that are one drive -----------------------------------------------------------------
+
+
+def test_merged_folders_are_one_line_for_ties_and_starts(tmp_path: Path):
+    log(tmp_path / "t" / "t.gpx", range(100), drive_north)
+    for number in range(12):
+        folder = tmp_path / "card" / ("100GOPRO" if number < 6 else "101GOPRO")
+        photo(folder / f"G{number:04d}.jpg", 1000 + number // 4, make="GoPro")
+    ran = by_tracks(tmp_path, "--use_gps_start_time", "--merge_folders")
+    assert ran.code == 0, ran
+    times = [taken(path) for path in sorted((tmp_path / "card").rglob("*.jpg"))]
+    assert times == sorted(set(times)) and times[0].endswith("07_08_09_000"), times
