@@ -151,6 +151,7 @@ from typing import (
     BinaryIO,
     Callable,
     ClassVar,
+    Container,
     Counter,
     Deque,
     Dict,
@@ -1817,7 +1818,7 @@ def without_wild(track: Track, max_speed: float) -> Track:
     ]
     if not jumps:
         return track
-    keep = _longest_way(points, [0, *jumps, len(points)], limit)
+    keep = longest_way(points, [0, *jumps, len(points)], limit)
     lost = len(points) - sum(end - start for start, end in keep)
     if not keep or lost > (1 - _KEPT) * len(points):
         note = f"the track jumps {plural(len(jumps), 'time')} faster than {max_speed:g} km/h"
@@ -1828,7 +1829,7 @@ def without_wild(track: Track, max_speed: float) -> Track:
     )
 
 
-def _longest_way(
+def longest_way(
     points: Sequence[Fix], borders: Sequence[int], limit: float
 ) -> List[Tuple[int, int]]:
     """The pieces between jumps, as (start, end), that can follow each other and hold most points;
@@ -2511,8 +2512,11 @@ def in_order(images: Iterable[Image]) -> List[Image]:
 MODES_MOST = 3  # images at least, on average, between two changes of pixel size of one camera
 
 
-_FACING = re.compile(  # 20240531_120000_NF_000001.jpg, VID_20240531_120000_10_001_000001.jpg
-    r"[^.]*\d[_-]?[A-Z]?([FRIOBT])_\d{6,}\.jpe?g$|VID_\d{8}_\d{6}_([01]0)_\d+_\d{6,}\.jpe?g$"
+_FACING = re.compile(  # of frames of cameras with several lenses
+    r"[^.]*\d[_-]?[A-Z]?([FRIOBT])H?_\d{6,}\.jpe?g$"  # 20240531_120000_NF_, 240531_120000_001_FH_
+    r"|VID_\d{8}_\d{6}_([01]0)_\d+_\d{6,}\.jpe?g$"  # VID_20240531_120000_10_001_
+    r"|[^.]*-(front|back|(?:left|right)_(?:repeater|pillar))_\d{6,}\.jpe?g$"  # Tesla
+    r"|GP(FR|BK)\d+_\d{6,}\.jpe?g$"  # GoPro Fusion
 )
 
 
@@ -2522,7 +2526,7 @@ def camera_key(image: Image) -> Tuple[Optional[str], ...]:
     """
     found, camera = image.found or NOTHING_FOUND, image.camera
     side = _FACING.match(image.path.name)
-    looks = side.group(1) or side.group(2) if side else None
+    looks = next(filter(None, side.groups())) if side else None
     return camera.make, camera.model, found.body_serial, found.lens_serial, looks
 
 
@@ -2540,19 +2544,34 @@ def of_each_camera(things: Iterable[T], image_of_thing: Callable[[T], Image]) ->
     return [part for group in groups.values() for part in of_each_size(group, image_of_thing)]
 
 
+_Pixels = Optional[Tuple[Optional[int], Optional[int]]]  # width and height, None = unknown
+
+
 def of_each_size(group: List[T], image_of_thing: Callable[[T], Image]) -> List[List[T]]:
     """The things of one camera by name, in as many groups as pixel sizes that alternate."""
-    sizes: Dict[object, List[T]] = {}
-    changes, last = -1, None
+    sizes: Dict[_Pixels, List[T]] = {}
+    runs: Dict[_Pixels, int] = {}  # of each size, how many times it comes up
+    last: _Pixels = None
     for thing in group:
-        image = image_of_thing(thing)
-        size = (image.found or NOTHING_FOUND).pixels
-        changes, last = changes + (size != last), size
+        size = (image_of_thing(thing).found or NOTHING_FOUND).pixels
+        runs[size] = runs.get(size, 0) + (not sizes or size != last)
+        last = size
         sizes.setdefault(size, []).append(thing)
-    serial = camera_key(image_of_thing(group[0]))[2]
-    if len(sizes) == 1 or serial or changes * MODES_MOST < len(group):
+    changes, serial = sum(runs.values()) - 1, camera_key(image_of_thing(group[0]))[2]
+    alternate = changes * MODES_MOST >= len(group) or any(
+        count >= MODES_MOST
+        and len(sizes[size]) < MODES_MOST * count
+        and not _is_turned(size, sizes)
+        for size, count in runs.items()
+    )
+    if len(sizes) == 1 or serial or not alternate:
         return [group]
     return list(sizes.values())
+
+
+def _is_turned(size: _Pixels, sizes: Container[_Pixels]) -> bool:
+    """Whether a pixel size is another one upright: of a telephone that was held so."""
+    return size is not None and size[::-1] in sizes
 
 
 def split(images: Iterable[Image], max_metres: float, max_seconds: float) -> List[List[Image]]:
@@ -2842,14 +2861,54 @@ def jumps_of(fixes: Sequence[Fix], max_speed: float) -> List[Jump]:
     last few by those next to them.
     """
     limit, numbers = max_speed / 3.6, range(len(fixes))
-    found, unclear = _left_and_back(_Way(fixes, limit))
+    plain_ones = _jumps_among(fixes, numbers, limit)
+    strays = _strays(_Way(fixes, limit)) if plain_ones else []
+    if not strays:
+        return plain_ones
+    both = [*strays, *_jumps_among(fixes, _without(numbers, strays), limit)]
+    return sorted(both) if len(both) < len(plain_ones) else plain_ones
+
+
+def leaps_of(fixes: Sequence[Fix], wrong: Sequence[Jump], max_speed: float) -> List[Jump]:
+    """What is left where some photos cannot be: from each of two that follow each other faster than
+    max_speed (km/h), so that one of them, and those on its side, is not where it was.
+    """
+    way, left = _Way(fixes, max_speed / 3.6), _without(range(len(fixes)), wrong)
+    return [way.jump(b, a, way.limit) for a, b in zip(left, left[1:]) if way.beyond(a, b)]
+
+
+def _strays(way: _Way) -> List[Jump]:
+    """The photos beside the most of them that can follow each other, where those are in runs as
+    short as jumps have.
+    """
+    count = len(way.fixes)
+    borders = [number for number in range(1, count) if way.beyond(number - 1, number)]
+    kept = longest_way(way.fixes, [0, *borders, count], way.limit)
+    found: List[Jump] = []
+    end = 0
+    for start, stop in [*kept, (count, count)] if kept else ():
+        at_end = end == 0 or start == count
+        if start - end > (JUMP_ENDS if at_end else JUMP_RUN):
+            return []
+        near = start if end == 0 else end - 1
+        found.extend(way.jump(number, near, way.limit) for number in range(end, start))
+        end = stop
+    return found
+
+
+def _jumps_among(fixes: Sequence[Fix], among: Sequence[int], limit: float) -> List[Jump]:
+    """The same for some of the photos, by their numbers."""
+    some = [fixes[number] for number in among]
+    numbers = range(len(some))
+    found, unclear = _left_and_back(_Way(some, limit))
     good = _without(numbers, found)
     if unclear:  # they may have left slowly, and come back at once: the same backwards
-        behind = [fixes[n]._replace(time=-fixes[n].time) for n in reversed(good)]
+        behind = [some[n]._replace(time=-some[n].time) for n in reversed(good)]
         more, _ = _left_and_back(_Way(behind, limit))
         found += [j._replace(photo=good[-1 - j.photo], other=good[-1 - j.other]) for j in more]
         good = _without(numbers, found)
-    return sorted([*found, *_off_at_ends(_Way(fixes, limit), good)])
+    found += _off_at_ends(_Way(some, limit), good)
+    return sorted(one._replace(photo=among[one.photo], other=among[one.other]) for one in found)
 
 
 def _without(numbers: Iterable[int], jumps: Sequence[Jump]) -> List[int]:
@@ -13964,9 +14023,9 @@ def _say_places(images: Sequence[Image], guides: Sequence[Guide], notes: Notes) 
         notes.say(f"positions of {plural(sources.count(source), 'image')} from {source}")
 
 
-def _without_jumps(images: List[Image], known: Known, course: Course) -> List[Image]:
+def _without_jumps(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """The images, those as failed that are where nobody could get in the time, by each other and by
-    those that stay as they are.
+    those that stay as they are; where nobody knows which, that is said.
     """
     options, merge = course.options[Geotagging], course.options[SequenceOptions].merge_folders
     if options.keep_jumps or not options.max_speed:
@@ -13977,11 +14036,26 @@ def _without_jumps(images: List[Image], known: Known, course: Course) -> List[Im
     for line in by_line(everything, merge):
         for group in of_each_camera(in_order(line), lambda image: image):
             fixes = [image.geotag.fix for image in group if image.geotag is not None]
-            for jump in jumps_of(fixes, options.max_speed):
+            jumps = jumps_of(fixes, options.max_speed)
+            _say_leaps(leaps_of(fixes, jumps, options.max_speed), group, notes)
+            for jump in jumps:
                 if group[jump.photo].path in mine:
                     problem = _jump_problem(jump, group)
                     wrong.append(failed(group[jump.photo], GEOTAG, problem))
     return replaced(images, wrong)
+
+
+def _say_leaps(leaps: Sequence[Jump], group: Sequence[Image], notes: Notes) -> None:
+    """Say where photos of a camera follow each other faster than anything goes."""
+    if leaps:
+        first = leaps[0]
+        here, there = (group[number].path.name for number in (first.photo, first.other))
+        more = f" (and {len(leaps) - 1} more such places)" if len(leaps) > 1 else ""
+        notes.say(
+            f"{here} is {first.metres:.0f} m from {there}, {first.speed * 3.6:.0f} km/h{more}: "
+            "those before it, or from it on, are not where they were; mend them with process_csv, "
+            "or --keep_jumps if it is right"
+        )
 
 
 def _jump_problem(jump: Jump, group: Sequence[Image]) -> Problem:
@@ -14080,7 +14154,7 @@ def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes)
     good = [image for image in images if not image.is_excluded]
     known = known._replace(merge_folders=course.options[SequenceOptions].merge_folders)
     placed = without_areas(replaced(images, geotag(good, known, options, angle, notes)), course)
-    return _without_jumps(placed, known, course)
+    return _without_jumps(placed, known, course, notes)
 
 
 def without_areas(images: List[Image], course: Course) -> List[Image]:

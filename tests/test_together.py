@@ -1,5 +1,6 @@
 """What meets in one run: several cameras, receivers, days and folders, and rows of a table for them."""
 
+import json
 from pathlib import Path
 from typing import Any, Optional
 
@@ -8,6 +9,8 @@ import making_logs as logs
 import pytest
 from conftest import Ran, in_process, run
 from test_tables import NAMED, PLACED, give, near
+
+import mapillary_tools as mt
 
 pytestmark = in_process
 START = 1714979289.0  # 2024-05-06 07:08:09 UTC
@@ -336,3 +339,91 @@ def test_merged_folders_are_one_line_for_ties_and_starts(tmp_path: Path):
     assert ran.code == 0, ran
     times = [taken(path) for path in sorted((tmp_path / "card").rglob("*.jpg"))]
     assert times == sorted(set(times)) and times[0].endswith("07_08_09_000"), times
+
+
+# ---- several cameras ----------------------------------------------------------------------------
+
+
+def sequences(folder: Path) -> Any:
+    found: Any = {}
+    for path in sorted(folder.rglob("*.jpg")):
+        found.setdefault(making.description(path)["MAPSequenceUUID"], []).append(path.name)
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_telephone_beside_a_camera_that_shoots_each_second_is_another(
+    named: bool, tmp_path: Path
+):
+    """They were one sequence, and the telephone's times were moved by half a second."""
+    phone = {"make": "Apple", "model": "iPhone"}
+    own: Any = phone if named else {"make": None, "model": None}
+    for second in range(60):
+        place = {"lat": drive_north(second), "lon": 11.97, "offset": "+00:00"}
+        photo(tmp_path / f"A{second:02d}.jpg", second, **place, **own)
+        if second % 10 == 0:
+            photo(tmp_path / f"P{second:02d}.jpg", second, size=(48, 32), **place, **phone)
+    ran = process(tmp_path)
+    assert ran.code == 0 and "2 cameras, 2 sequences" in ran.stdout, ran
+    assert [len(names) for names in sequences(tmp_path)] == [60, 6]
+    assert taken(tmp_path / "P10.jpg").endswith("_000")
+
+
+def test_a_telephone_that_is_turned_now_and_then_is_one_camera(tmp_path: Path):
+    for second in range(40):
+        size = (48, 64) if second % 10 == 5 else (64, 48)
+        place = {"lat": drive_north(second), "lon": 11.97, "make": "Apple", "model": "iPhone"}
+        photo(tmp_path / f"{second:02d}.jpg", second, size=size, offset="+00:00", **place)
+    assert process(tmp_path).code == 0 and len(sequences(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("2024-05-06_07-08-09-front_000001", "2024-05-06_07-08-09-back_000001"),
+        ("t-9-left_repeater_000001", "t-9-right_repeater_000001"),
+        ("240506_070809_001_FH_000001", "240506_070809_002_RH_000001"),
+        ("GPFR0001_000001", "GPBK0001_000001"),
+    ],
+)
+def test_frames_of_two_lenses_are_of_two_cameras(one: str, other: str, tmp_path: Path):
+    images = [mt.Image(tmp_path / f"{name}.jpg") for name in (one, other)]
+    assert mt.camera_key(images[0]) != mt.camera_key(images[1])
+
+
+# ---- places where nobody was --------------------------------------------------------------------
+
+
+def jumpy(folder: Path, count: int, *wrong: int, lat: float = 60.0) -> Ran:
+    for number in range(count):
+        place = lat if number in wrong else drive_north(2 * number)
+        photo(folder / f"{number:02d}.jpg", 2 * number, lat=place, lon=11.97, offset="+00:00")
+    return process(folder)
+
+
+@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize("run_of", [4, 10])
+def test_places_that_nobody_can_judge_are_said(end: bool, run_of: int, tmp_path: Path):
+    """The place of the last trip, until there was a fix, went up without a word."""
+    numbers = range(40 - run_of, 40) if end else range(run_of)
+    ran = jumpy(tmp_path, 40, *numbers)
+    assert ran.code == 0
+    edge = (39 - run_of, 40 - run_of) if end else (run_of - 1, run_of)
+    assert f"{edge[1]:02d}.jpg is " in ran.stderr and f"m from {edge[0]:02d}.jpg" in ran.stderr
+
+
+@pytest.mark.parametrize("wrong", [(0, 12), (0, 1, 15), tuple(range(0, 21, 3)), (5, 12), (30, 39)])
+def test_a_wild_first_photo_does_not_cost_the_others(wrong: Any, tmp_path: Path):
+    """Eleven honest ones failed, since one more was at the place of the first."""
+    ran = jumpy(tmp_path, 40, *wrong)
+    found = run("status", "--import_path", tmp_path, "--list", "failed", "--json")
+    names = {Path(one["file"]).name for one in json.loads(found.stdout)["failed"]}
+    assert names == {f"{number:02d}.jpg" for number in wrong} and ran.code == 1, ran
+
+
+def test_a_fast_train_is_no_leap(tmp_path: Path):
+    for number in range(20):
+        place = {"lat": NORTH + number * 0.0016, "lon": 11.97, "offset": "+00:00"}
+        photo(tmp_path / f"{number:02d}.jpg", 2 * number, **place)
+    ran = process(tmp_path)
+    assert ran.code == 0 and "keep_jumps" not in ran.stderr, ran
