@@ -14845,7 +14845,13 @@ def _with_edits_of_others(
     if _is_planned(known, found, config):
         return retouched(before, found, edits_of(known, _secret_of(known, config)))
     told = _of_this(known, found)
-    return before if told is None else retouched_since(before, found, told)
+    if told is not None:
+        return retouched_since(before, found, told)
+    if not _has_all_but_caption(known, found):
+        return before
+    ifd, tag = _CAPTION
+    raw = retaken(before, found, ifd, (tag,))
+    return before._replace(raw=raw, caption=found.caption)
 
 
 def _secret_of(known: Image, config: Configuration) -> Optional[str]:
@@ -14868,6 +14874,28 @@ def _of_this(known: Image, found: Found) -> Optional[OwnDescription]:
     told = own_description(found) if known.written is not None else None
     mine = photo_id(known.path.name, known.found or NOTHING_FOUND)
     return told if told is not None and told.photo == mine else None
+
+
+_CAPTION = ("0th", 0x010E)  # ImageDescription
+
+
+def _without_caption(edits: Edits) -> Edits:
+    """Edits but for the description."""
+    return {
+        ifd: {tag: value for tag, value in tags.items() if (ifd, tag) != _CAPTION}
+        for ifd, tags in edits.items()
+    }
+
+
+def _has_all_but_caption(known: Image, found: Found) -> bool:
+    """Whether a file carries all that we had written but the description, in whose place another
+    program has put its own, or nothing; of a photo in which we changed nothing else, nobody knows.
+    """
+    if known.written is None or known.described is None or known.outcome is not None:
+        return False
+    left = _without_caption(edits_of(known, None))
+    before = _without_caption(edits_as_found(known.found or NOTHING_FOUND))
+    return left != before and carries(found, left)
 
 
 def _with_its_growth(known: Image, ours: Written) -> Image:
@@ -14898,7 +14926,7 @@ def _as_written(known: Image, found: Found, config: Configuration) -> Optional[W
     if _is_planned(known, found, config):
         edits = edits_of(known, _secret_of(known, config))
         return Written(*found.stamp, digest=found.digest, edits=edits_hash(edits))
-    if _of_this(known, found) is not None:
+    if _of_this(known, found) is not None or _has_all_but_caption(known, found):
         return Written(*found.stamp, digest=found.digest)
     if known.given is None:
         return None
@@ -23469,17 +23497,20 @@ def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exporte
 
 
 _SIGNS = {  # how an export begins, whatever is in it; a table with its first line
-    "geojson": '{\n "creator": "mapillary_tools",',
-    "gpx": GPX_BEGIN[:80],
-    "json": '[\n {\n  "MAP',
+    "geojson": ('{\n "creator": "mapillary_tools",',),
+    "gpx": (GPX_BEGIN[:80],),
+    "json": tuple(
+        '[\n {\n  "MAP' + first for first in ('Altitude": ', 'CameraUUID": "', 'CaptureTime": "')
+    ),
 }
 
 
 def _write_export(text: str, path: str, kind: str) -> None:
     """Write an export; raises CannotWrite where another file is in its place."""
     check_parent(path)
-    begin, sign = begin_of(path), _SIGNS.get(kind, text.partition("\n")[0])
-    if begin and begin != b"[]\n" and not begin.startswith(sign[:100].encode("utf-8")):
+    begin, signs = begin_of(path), _SIGNS.get(kind, (text.partition("\n")[0],))
+    known = tuple(sign[:100].encode("utf-8") for sign in signs)
+    if begin and begin != b"[]\n" and not begin.startswith(known):
         wrong, remedy = "was not written by export", "choose another --output_path"
         raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
     write_atomically(path, [text.encode("utf-8", "backslashreplace")])

@@ -125,10 +125,15 @@ def test_photos_that_are_another_since_are_not_uploaded(
 
 
 def tagged(path: Path, **tags: Any) -> None:
-    """What another program does to the tags alone: an artist, and if given position=(lat, lon)."""
+    """What another program does to the tags alone: an artist, and if given position=(lat, lon), or
+    caption, None to take it out.
+    """
     piexif = mt.piexif()
     exif = piexif.load(str(path))
     exif["0th"][0x013B] = b"somebody"
+    if "caption" in tags:
+        exif["0th"].pop(0x010E, None)
+        exif["0th"].update({0x010E: tags["caption"]} if tags["caption"] else {})
     if "position" in tags:
         lat, lon = tags["position"]
         exif["GPS"].update({2: tuple(making.degrees(lat)), 4: tuple(making.degrees(lon))})
@@ -255,6 +260,26 @@ def test_what_an_earlier_run_wrote_is_not_found_after_one_that_did_not_write(
     assert (row["MAPLatitude"], row["MAPLongitude"]) == (57.7001, 11.97)
     assert restore(tmp_path / "card")["exit_code"] == 0
     assert as_found(photo) == before
+
+
+@pytest.mark.parametrize("caption", [b"Our house", None])
+def test_a_caption_of_another_program_shifts_nothing_twice(caption: Any, tmp_path: Path) -> None:
+    """A direction was turned again, and what we had written was called the camera's own."""
+    photo = making.drive(tmp_path / "card", 3, heading=10.0)[1]
+    before = as_found(photo)
+    options = ("--offset_angle", "90", "--offset_time", "5")
+    process(tmp_path / "card", *options)
+    first = making.description(photo)
+    tagged(photo, caption=caption)
+    for _ in range(2):
+        assert process(tmp_path / "card", *options)["failed"] == []
+        row = making.description(photo)
+        assert row["MAPCompassHeading"] == first["MAPCompassHeading"]
+        assert row["MAPCaptureTime"] == first["MAPCaptureTime"]
+    assert restore(tmp_path / "card")["done"] == 3
+    found = as_found(photo)
+    assert found.pop("ImageDescription", None) == (caption.decode() if caption else None)
+    assert found == before
 
 
 def test_a_time_and_a_direction_are_shifted_once(tmp_path: Path) -> None:
