@@ -1311,7 +1311,7 @@ class Option(NamedTuple):
             word = rule.metavar or self.name.upper()
             wrong, remedy = f"{self.flag} is missing", f"add {self.flag} {word}"
             raise UsageError("missing_option", wrong, remedy=remedy)
-        if value is None:
+        if value is None and self.default is None:
             return
         if empty and self.default != "":
             wrong, remedy = f"{self.flag} is empty", "give it a value, or leave it out"
@@ -1321,7 +1321,7 @@ class Option(NamedTuple):
         if all(isinstance(one, _FITTING[self.kind]) for one in parts):
             must = rule.wrong_with(value)
         if must is not None:
-            raise UsageError("bad_option", f"{self.flag} must be {must}", value=str(value))
+            raise UsageError("bad_option", f"{self.flag} must be {must}", value=repr(value))
 
 
 def user_name_of(typed: str) -> str:
@@ -1500,6 +1500,16 @@ class Input(Group):
     )
     verbose: bool = opt(False, _VERBOSE)
     also: Tuple[str, ...] = ()  # further folders, for the same run
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        also: object = self.also
+        several = (also,) if isinstance(also, (str, os.PathLike)) else also
+        if not isinstance(several, (tuple, list)) or not all(
+            isinstance(one, (str, os.PathLike)) and str(one) for one in several
+        ):
+            raise UsageError("bad_option", "also must be a tuple of folders", value=repr(also))
+        object.__setattr__(self, "also", tuple(map(os.fspath, several)))  # frozen from here on
 
     @property
     def folders(self) -> List[str]:
@@ -13263,7 +13273,7 @@ def say_doubts(timed: Sequence[Moment], ahead: float, now: float, notes: Notes) 
     old = [one for one in own if one.time < FIRST_DIGITAL_S]
     _say_some(old, "of a time without digital cameras", notes)
     unset = [one for one in own if one not in old and _is_of_default_day(one)]
-    _say_some(unset, "of 1 January, which cameras show whose clock was never set", notes)
+    _say_some(unset, "of a day that cameras show whose clock was never set", notes)
 
 
 def _is_of_default_day(moment: Moment) -> bool:
@@ -13300,7 +13310,10 @@ def _by_file_name(moment: Moment) -> Optional[float]:
 
 def _is_known_defect(apart: float) -> bool:
     """Whether a GPS time is wrong, not the clock: with the local date, or weeks counted anew."""
-    return any(abs(abs(apart) - defect) <= _AS_ONE_S for defect in (DAY_S, ERA_S, 2 * ERA_S))
+    if abs(abs(apart) - DAY_S) <= _AS_ONE_S:
+        return True
+    most = OFFSETS_IN_USE[-1] + _AS_ONE_S  # the zone of the clock may not be known
+    return any(abs(abs(apart) - era) <= most for era in (ERA_S, 2 * ERA_S))
 
 
 class _OtherTimes(NamedTuple):
@@ -13593,7 +13606,12 @@ class Geotagging(Group):
         if self.paths or not self.track_kinds:
             return self
         sources = ["exif" if kind in VIDEO_SOURCES else kind for kind in self.sources]
-        return dataclasses.replace(self, geotag_source=",".join(dict.fromkeys(sources)))
+        return dataclasses.replace(
+            self,
+            geotag_source=",".join(dict.fromkeys(sources)),
+            max_gap=self.max_gap if self.by_photos else None,
+            use_gps_start_time=False,
+        )
 
     @property
     def sources(self) -> Tuple[str, ...]:
@@ -13885,8 +13903,8 @@ def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -
         device = Device(
             orientation=turned or found.orientation,
             turn=turned,
-            make=options.device_make or found.make,
-            model=options.device_model or found.model,
+            make=options.device_make or image.camera.make,
+            model=options.device_model or image.camera.model,
             accuracy=found.accuracy if accuracy is None else accuracy,
             import_date=today,
             tags=_tags_of(image),
@@ -17653,6 +17671,15 @@ class Timer(NamedTuple):
             )
 
 
+def _tells(track: Track, when: float) -> bool:
+    """Whether a track tells where one was at a time."""
+    try:
+        fix_at(track, when)
+    except OutsideTrack:
+        return False
+    return True
+
+
 class Setup(NamedTuple):
     """What all videos of which frames are taken have in common."""
 
@@ -17686,6 +17713,8 @@ class Setup(NamedTuple):
             if later:
                 afters = (when - track_start for when in later)
                 return [first + seconds for seconds in timing.shown(afters)]
+        if any(_tells(track, track_start) for track, track_start in timing.ways):
+            return []  # it never gets so far: its first frame is all
         track_start = timing.ways[0][1]
         span = (
             f"{format_time(track_start)} to {format_time(track_start + timing.after(length))} UTC"
@@ -17711,6 +17740,14 @@ def _is_as_left(image: Image, path: str) -> bool:
     with contextlib.suppress(ToolError):
         return read_found(path).digest == written.digest
     return False
+
+
+def _is_gone(path: str) -> bool:
+    """Whether a video is no longer at a place; not where nobody can tell."""
+    try:
+        return not is_there(path)
+    except (OSError, ValueError):  # it may be on somebody else's disk, or no name in this locale
+        return False
 
 
 _WORK_PREFIX = "sampling-"
@@ -17751,7 +17788,7 @@ class SampleRecord:
         return [
             line
             for line in self.journal.samplings()
-            if line.path == path or line.digest == digest and not is_there(line.path)
+            if line.path == path or line.digest == digest and _is_gone(line.path)
         ]
 
     def copy_of(self, path: str, digest: str, settings: str) -> Tuple[str, List[str]]:
@@ -24548,7 +24585,7 @@ def lesson_of(tool: Tool) -> str:
         word = _worded(option)
         word = word if len(word) < 40 else option.flag
         text = f"  {word:22}  {option_help(option)}"
-        lines += textwrap.wrap(text, COLUMNS, subsequent_indent=" " * 26)[:3]
+        lines += textwrap.wrap(text, COLUMNS, subsequent_indent=" " * 26)[:4]
     also = f"also: {', '.join(rest)}; -h --advanced explains every option"
     lines += textwrap.wrap(also, COLUMNS, subsequent_indent="    ")
     return "\n".join([*lines, "", *_examples(tool)]) + "\n"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import making
+import mapillary_tools as mt
 from conftest import ROOT, images_in, in_process, tree
 
 pytestmark = in_process
@@ -277,3 +278,35 @@ def test_a_callback_that_raises_ends_the_run_in_order(tools, tmp_path):
     report = tools.process(*asked)
     assert report.done + len(report.skipped.get("already_processed", ())) == 300
     assert all(making.description(path) for path in (tmp_path / "p").glob("*.jpg"))
+
+
+@pytest.mark.parametrize("also", ["b", Path("b"), ("b",), ["b"]])
+def test_a_further_folder_may_be_given_alone(also):
+    """Of a text each letter was a folder: "/" was one of them."""
+    assert mt.Input(import_path="a", also=also).folders == ["a", "b"]
+
+
+@pytest.mark.parametrize("also", [None, 1, ("b", 2), {"b": 1}, ("",)])
+def test_further_folders_of_another_type_are_refused(also):
+    with pytest.raises(mt.UsageError, match="also must be"):
+        mt.Input(import_path="a", also=also)
+
+
+@pytest.mark.parametrize(
+    "group, name",
+    [
+        (mt.Geotagging, "offset_time"),
+        (mt.Geotagging, "geotag_source"),
+        (mt.Angle, "offset_angle"),
+        (mt.SequenceOptions, "cutoff_distance"),
+        (mt.Waiting, "wait"),
+        (mt.Table, "delimiter"),
+        (mt.CsvColumns, "time_format"),
+        (mt.Workers, "workers"),
+    ],
+)
+def test_none_is_refused_where_an_option_has_a_value(group, name):
+    """It was a TypeError from deep inside."""
+    needed = {"csv_path": "t.csv"} if group is mt.CsvColumns else {}
+    with pytest.raises(mt.UsageError, match=f"--{name} must be"):
+        group(**needed, **{name: None})

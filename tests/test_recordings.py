@@ -611,3 +611,42 @@ def test_undated_subtitles_go_by_a_video_of_any_kind(top: Path) -> None:
     (top / "card" / "DJI_0001.SRT").write_text(logs.subtitles(cues), encoding="ascii")
     assert sampled(top)["exit_code"] == 0
     check_ride(top, [0, 1, 2, 3])
+
+
+def test_a_limit_of_holes_holds_for_the_track_of_a_video_itself(top: Path) -> None:
+    """It was refused, for want of a track, when all frames had been taken."""
+    gopro(top / "card" / "GX010001.MP4", 4)
+    result = sampled(top, "--max_gap", "5")
+    assert result["exit_code"] == 0, result["said"]
+    check_ride(top, [0, 1, 2, 3])
+
+
+def test_a_video_shorter_than_the_distance_gives_its_first_frame(top: Path) -> None:
+    """It was said to be outside of its own track."""
+    gopro(top / "card" / "GX010001.MP4", 4)
+    result = sampled(top, "--video_sample_distance", "100000")
+    assert result["exit_code"] == 0, result["said"]
+    check_ride(top, [0])
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "no"), UnicodeEncodeError("a", "b", 0, 1, "c")]
+)
+def test_a_place_of_a_video_that_nobody_can_look_at_ends_no_run(
+    error: Exception, top: Path, monkeypatch: Any
+) -> None:
+    gopro(top / "card" / "GX010001.MP4", 2)
+    assert sampled(top)["exit_code"] == 0
+    old = top / "card" / "GX010001.MP4"
+    shutil.copy(str(old), str(top / "card" / "other.MP4"))
+    old.unlink()
+    plain = mt.is_there
+
+    def is_there(path: str) -> bool:
+        if path == str(old):
+            raise error
+        return plain(path)
+
+    monkeypatch.setattr(mt, "is_there", is_there)
+    result = sampled(top)
+    assert result["exit_code"] == 0 and result["stopped"] is None, result["said"]
