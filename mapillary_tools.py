@@ -15905,13 +15905,22 @@ def main_cause(problems: Sequence[Problem], total: int) -> Optional[Problem]:
     return next(one for one in problems if one.code == code) if 2 * count > total else None
 
 
+def _is_remembered(report: Report) -> bool:
+    """Whether a journal tells of a failure of a run; what may pass, as that of a medium, it does
+    not.
+    """
+    outcomes = (image.outcome for image in report.images if image.aside is None)
+    return any(outcome is not None and outcome.status == "failed" for outcome in outcomes)
+
+
 def say_account(course: Course, config: Configuration, report: Report) -> None:
     """Say once, at the end, that upload will need an account; and what comes next."""
     options, ready = course.options, report.done + len(report.skipped.get(SKIP_PROCESSED, ()))
     where = options[Input].words
     lost = main_cause(report.failed, ready + len(report.failed)) is not None
     if not ready or lost or report.exit_code and not report.done:
-        report.told.next = ("status", *where, "--list", "failed") if report.failed else ()
+        again = ("status", *where, "--list", "failed") if _is_remembered(report) else AGAIN
+        report.told.next = again if report.failed else ()
         return
     report.told.next = AGAIN if course.rehearsal else ("upload", *where, *options[Videos].words)
     if USER not in course.steps or course.rehearsal or environment("MAPILLARY_ACCESS_TOKEN"):
@@ -23441,11 +23450,29 @@ def _as_geojson(rows: Sequence[Exported], tops: Sequence[str]) -> str:
             where.append(round(one.fix.alt, 3))
         features.append(_feature("Point", where, one.values(tops)))
     for identity, part in _by_sequence(rows).items():
-        line = [[round(one.fix.lon, 7), round(one.fix.lat, 7)] for one in part]
-        if len(line) > 1:
-            features.append(_feature("LineString", line, {"sequence": identity}))
+        lines = _way_cut([one.fix for one in part])
+        if len(part) > 1:
+            shape = _feature("MultiLineString", lines, {"sequence": identity})
+            if len(lines) == 1:
+                shape = _feature("LineString", lines[0], {"sequence": identity})
+            features.append(shape)
     whole = {"creator": "mapillary_tools", "type": "FeatureCollection", "features": features}
     return json.dumps(whole, indent=1) + "\n"
+
+
+def _way_cut(fixes: Sequence[Fix]) -> List[List[List[float]]]:
+    """A way as lines of [longitude, latitude], cut at the antimeridian (RFC 7946, 3.1.9)."""
+    lines: List[List[List[float]]] = [[]]
+    for before, fix in zip([fixes[0], *fixes], fixes):
+        if abs(fix.lon - before.lon) > 180.0:
+            edge = math.copysign(180.0, before.lon)
+            whole = 360.0 - abs(fix.lon - before.lon)
+            share = abs(edge - before.lon) / whole if whole else 0.0
+            lat = round(before.lat + (fix.lat - before.lat) * share, 7)
+            lines[-1].append([edge, lat])
+            lines.append([[-edge, lat]])
+        lines[-1].append([round(fix.lon, 7), round(fix.lat, 7)])
+    return lines
 
 
 def _feature(kind: str, where: object, properties: Dict[str, object]) -> Dict[str, object]:

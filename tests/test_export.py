@@ -136,6 +136,24 @@ def test_every_image_is_a_point_of_geojson_and_every_sequence_a_line(card: Path,
     assert points[0]["properties"]["state"] == "waiting"
 
 
+@pytest.mark.parametrize("east", [True, False])
+def test_a_sequence_over_the_antimeridian_is_cut_there(east: bool, tmp_path: Path):
+    """Its line went around the globe in most viewers (RFC 7946, 3.1.9)."""
+    lons = [179.9998, 179.9999, -179.9999, -179.9998]
+    for number, lon in enumerate(lons if east else lons[::-1]):
+        time = f"2024:05:06 07:08:{9 + 2 * number:02d}"
+        making.photo(tmp_path / f"{number}.jpg", time=time, lat=-17 + number * 1e-4, lon=lon)
+    process(tmp_path)
+    told("export", "--import_path", tmp_path, "--output_path", tmp_path / "a.geojson")
+    data = json.loads((tmp_path / "a.geojson").read_text("utf-8"))
+    (way,) = [one["geometry"] for one in data["features"] if one["geometry"]["type"] != "Point"]
+    edge = 180.0 if east else -180.0
+    assert way["type"] == "MultiLineString"
+    first, second = way["coordinates"]
+    assert (first[-1], second[0]) == ([edge, -16.99985], [-edge, -16.99985])
+    assert [lon for lon, _ in first[:-1] + second[1:]] == (lons if east else lons[::-1])
+
+
 def test_every_sequence_is_a_track_of_gpx(card: Path, tmp_path: Path):
     gpxpy = pytest.importorskip("gpxpy")
     process(card)

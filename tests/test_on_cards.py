@@ -6,7 +6,7 @@ from typing import Any
 
 import making
 import pytest
-from conftest import run, told, tree
+from conftest import as_nobody, run, told, tree
 
 USER = ("--user_name", "demo")
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such links and names")
@@ -113,3 +113,18 @@ def test_a_picture_with_something_behind_its_ending_is_counted(
     row = told("process", "--import_path", tmp_path, *USER)
     expected = {code: 1} if code else {}
     assert row["done"] == 1 and row["skipped"] == expected, row
+
+
+# ---- what may pass ------------------------------------------------------------------------------
+
+
+@posix
+def test_after_what_may_pass_the_next_command_is_the_same():
+    """It was one that lists nothing: no journal tells of a photo that the medium did not give."""
+    with as_nobody() as folder:
+        card(folder / "card", "1.jpg", "2.jpg")
+        for name in ("1.jpg", "2.jpg"):
+            (folder / "card" / name).chmod(0)
+        row = told("process", "--import_path", folder / "card", *USER)
+    assert row["done"] == 0 and len(row["failed"]) == 2, row
+    assert "status" not in str(row["next"]), row["next"]
