@@ -15586,20 +15586,35 @@ def carry_out(
     told, due = _others(work.told, results), _others(work.due, results)
     gone = {one.path for one in (*work.stale, *due)}  # of these a copy is no longer right
     told = [one._replace(copied=None) if one.path in gone else one for one in told]
-    for folder, group in by_folder(told).items():
-        places[folder].journal.append(group)
+    results += _untold(told, places)
+    due = _others(due, results)
     # whatever ends the run, no worker writes on when the locks of the folders are given back
     with contextlib.closing(_written(due, course, secret)) as outcomes:
         for batch in cut(due, WRITE_BATCH):
             for image, written in itertools.islice(outcomes, len(batch)):
                 results.append(_after_writing(image, written, copies))
                 ui.progress("writing", len(results), len(due), 0)
-            for folder, group in by_folder(results[-len(batch) :]).items():
-                journal = places[folder].journal
+            written_ones = results[-len(batch) :]
+            for folder in by_folder(written_ones):
                 flush_folder(folder)
-                flush_folder(os.path.dirname(journal.copy_path("")))
-                journal.append(group)
+                flush_folder(os.path.dirname(places[folder].journal.copy_path("")))
+            results += _untold(written_ones, places)  # the last one counts
     return replaced(work.images, results)
+
+
+def _untold(images: Sequence[Image], places: Mapping[str, Place]) -> List[Image]:
+    """Tell the journals of images; returns those, as failed, of folders whose journal cannot be
+    written: the others go on. Raises CannotWrite where there is but one folder.
+    """
+    failing: List[Image] = []
+    for folder, group in by_folder(images).items():
+        try:
+            places[folder].journal.append(group)
+        except CannotWrite as error:
+            if len(places) == 1:
+                raise
+            failing.extend(fail_now(image, error.problem) for image in group)
+    return failing
 
 
 def _written(
@@ -16057,6 +16072,12 @@ def _has_state(folder: str) -> bool:
         return True
 
 
+def _without_state(path: Path) -> Optional[Outcome]:
+    """What is said of a photo in a folder without a journal."""
+    one = _restorable(None, None, path)
+    return one if isinstance(one, Outcome) else None
+
+
 def restore_images(options: Options, ui: Ui) -> Report:
     """Put photos back as they were found; raises what stops a run before any image."""
     source, dry = options[Input], options[Dry].dry_run
@@ -16070,14 +16091,19 @@ def restore_images(options: Options, ui: Ui) -> Report:
         places, problems = open_places(known, not dry, stack, options[Waiting].wait)
         for folder, group in by_folder(paths).items():
             if folder in places:
-                _restore_folder(places[folder], group, report, dry, ui)
+                before = report.found
+                try:
+                    _restore_folder(places[folder], group, report, dry, ui)
+                except CannotWrite as error:  # the others go on
+                    if len(places) == 1:
+                        raise
+                    report.failed += [error.problem] * (len(group) - report.found + before)
             elif folder in problems:
                 for path in group:
                     report.count(path, not_open(path, problems[folder]).outcome)
             else:  # nothing was ever written there, or the state is gone
                 for path in group:
-                    one = _restorable(None, None, path)
-                    report.count(path, one if isinstance(one, Outcome) else None)
+                    report.count(path, _without_state(path))
         _say_sent(places, report, notes)
     return report
 
