@@ -1201,6 +1201,25 @@ class Ui(NamedTuple):
     # (question, secret) -> answer; None = nobody to ask
     ask: Optional[Callable[[str, bool], str]] = None
 
+    def guarded(self) -> "Ui":
+        """The same, an OSError of a host's own progress told apart from those of files."""
+
+        def progress(what: str, done: int, total: int, size: int) -> None:
+            try:
+                self.progress(what, done, total, size)
+            except OSError as error:
+                raise OfHost(error) from error
+
+        return self._replace(progress=progress)
+
+
+class OfHost(Exception):
+    """An error of the host on its way out, through what handles those of files."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
 
 class Notes:
     """What the run says once, in order, whatever the number of images it is true of."""
@@ -1449,7 +1468,9 @@ class Tool(NamedTuple):
             raise TypeError(f"{self.name}() names its groups {', '.join(words)}")
         missing = [kind() for kind in self.groups if kind.word not in groups]
         try:
-            return self.act(Options([*groups.values(), *missing]), ui)
+            return self.act(Options([*groups.values(), *missing]), ui.guarded())
+        except OfHost as stopped:
+            raise stopped.error from None
         except OSError as error:
             wrong, cause = "cannot be read or written", error.strerror or str(error)
             raise ToolError(

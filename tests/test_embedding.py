@@ -310,3 +310,19 @@ def test_none_is_refused_where_an_option_has_a_value(group, name):
     needed = {"csv_path": "t.csv"} if group is mt.CsvColumns else {}
     with pytest.raises(mt.UsageError, match=f"--{name} must be"):
         group(**needed, **{name: None})
+
+
+@pytest.mark.parametrize("tool", ["process", "restore"])
+def test_an_error_of_the_hosts_progress_is_its_own(tool, tmp_path):
+    """That of a socket was said to be one of the disk."""
+    making.drive(tmp_path, 3)
+    mt.process(mt.Input(import_path=str(tmp_path)), mt.User(user_name="demo"))
+
+    def progress(what, done, total, size):
+        raise BrokenPipeError("the window is gone")
+
+    groups = [mt.Input(import_path=str(tmp_path))]
+    if tool == "process":
+        groups += [mt.User(user_name="demo"), mt.Angle(offset_angle=90.0)]
+    with pytest.raises(BrokenPipeError, match="the window is gone"):
+        getattr(mt, tool)(*groups, ui=mt.Ui(progress))
