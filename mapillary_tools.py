@@ -12525,6 +12525,14 @@ def unreadable_journal(path: str, error: OSError) -> BadJournal:
     return BadJournal("journal_unreadable", "cannot be read", file=path, value=cause, remedy=remedy)
 
 
+def opened_journal(folder: str) -> Journal:
+    """The journal of a folder, to read; an empty one where it cannot be read."""
+    journal = Journal(folder, write=False)
+    with contextlib.suppress(BadJournal):
+        journal.__enter__()
+    return journal
+
+
 def upload_marks(folder: str, import_path: str) -> Set[str]:
     """The keys of the names for which earlier tools left their upload_success."""
     relative = relative_to(folder or os.curdir, import_path)
@@ -18054,7 +18062,9 @@ def _sampled_before(
 
 def _say_whole(sampling: Sampling, record: SampleRecord, notes: Notes) -> None:
     """Say where a video goes up whole as well."""
-    clip = record.journal.clip(os.path.basename(sampling.path))
+    folder, name = os.path.split(sampling.path)
+    mine = os.path.realpath(folder) == os.path.realpath(record.journal.folder)
+    clip = (record.journal if mine else opened_journal(folder)).clip(name)
     if clip is not None and clip.digest == sampling.digest and clip.problem is None:
         notes.say(f"{clip.video} goes up whole: with its frames it would be there twice")
 
@@ -18616,11 +18626,13 @@ class _Ridden:
         self.outdated = 0  # how many were sent with another track
         self.twice: List[str] = []  # those of which frames are there, too
 
-    def add(self, clip: Clip, sent: Optional[Sent], samplings: Sequence[Sampling]) -> None:
-        """One more video, if it goes up; how it did before, and what was sampled beside it."""
+    def add(self, clip: Clip, sent: Optional[Sent], sampled: AbstractSet[str]) -> None:
+        """One more video, if it goes up; how it did before, and the digests of those of which
+        frames are here.
+        """
         there = sent is not None and sent.arrived and sent.photo == clip.id
         self.outdated += bool(there and sent and sent.fix != clip.track and clip.track)
-        if any(line.digest == clip.digest for line in samplings):
+        if clip.digest in sampled:
             self.twice.append(clip.video)
         if not clip.parked and clip.problem is None:
             self.videos, self.metres = self.videos + 1, self.metres + (clip.metres or 0.0)
@@ -18650,15 +18662,22 @@ def prepare_videos(
         dry = options[Dry].dry_run
         places, problems = open_places(paths, not dry, stack, options[Waiting].wait)
         wanted = _wanted(_opened(paths, problems, report), places, course)
+        sampled = _sampled_in({*places, *options[Input].folders})
         for count, (one, clip) in enumerate(zip(wanted, clips_of(wanted, making, notes)), 1):
             journal = places[os.path.dirname(one.path)].journal
             sent = journal.sent(course.service, clip.video)
             report.count(one.path, _outcome_of(one, clip, sent))
-            ridden.add(clip, sent, journal.samplings())
+            ridden.add(clip, sent, sampled)
             journal.append([] if clip is one.before or dry else [clip])
             ui.progress("reading videos", count, len(wanted), 0)
     ridden.say(report, notes)
     say_account(course, config, report)
+
+
+def _sampled_in(folders: Iterable[str]) -> Set[str]:
+    """The digests of the videos of which frames were taken into some folders."""
+    samplings = (opened_journal(folder).samplings() for folder in folders)
+    return {line.digest for line in itertools.chain.from_iterable(samplings)}
 
 
 def _making_of(course: Course, known: Known) -> Making:
@@ -23182,9 +23201,7 @@ def write_run_page(told: Report, options: Options, service: str) -> None:
     shown_ = Report("report", told=Told("shown"))
     page = _Page(tops, PageOptions(output_path=path), shown_)
     for folder, images in by_folder(told.images).items():
-        journal = Journal(folder, write=False)
-        with contextlib.suppress(BadJournal):
-            journal.__enter__()
+        journal = opened_journal(folder)
         stand = (standing_of(journal, service, _as_it_stands(one), None, False) for one in images)
         page.add(Standings(journal, stand, None), service)
     write_page(page)

@@ -1645,6 +1645,21 @@ def test_a_video_of_which_frames_are_there_is_told(card):
     assert "of a.mp4 frames are here, too" in card.process()["said"]
 
 
+@in_process
+def test_frames_above_a_video_are_told_as_well(card):
+    """On every card videos lie in a folder below: nothing was said, and a drive went up twice."""
+    (card.folder / "100GOPRO").mkdir()
+    path = card.put("100GOPRO/a.mp4")
+    sampling = mt.Sampling(str(path), mt.video_digest(str(path)), {})
+    with mt.Journal(card.folder) as journal:
+        journal.append([sampling])
+    assert "of a.mp4 frames are here, too" in card.process()["said"]
+    notes = mt.Notes()
+    with mt.Journal(card.folder) as journal:
+        mt._say_whole(sampling, mt.SampleRecord(journal), notes)
+    assert notes.lines == ["a.mp4 goes up whole: with its frames it would be there twice"]
+
+
 @needs_ffmpeg
 @in_process
 def test_the_start_that_is_given_goes_on_in_the_next_folder_or_nobody_guesses(tmp_path):
