@@ -18266,6 +18266,23 @@ def find_videos(path: str, trouble: List[Problem], below: bool = True) -> List[s
     return videos
 
 
+def by_own_starts(
+    geotagging: Geotagging, videos: Sequence[Union[str, Path]], notes: Notes
+) -> Geotagging:
+    """What is asked of several videos that are to begin at the first point of the track: where that
+    track is their own, each begins at its own first point, which its GPS time tells anyway.
+    """
+    if not geotagging.use_gps_start_time or len(videos) < 2:
+        return geotagging
+    own = {
+        os.path.realpath(str(place)) for video in videos for place in (video, Path(video).parent)
+    }
+    if not {os.path.realpath(path) for path in geotagging.paths} <= own:
+        return geotagging
+    notes.say("each video begins at the first point of its own track (--use_gps_start_time)")
+    return dataclasses.replace(geotagging, use_gps_start_time=False)
+
+
 def sample_videos(options: Options, ui: Ui) -> Report:
     """Sample frames from a video or a folder of videos into a folder.
 
@@ -18281,6 +18298,7 @@ def sample_videos(options: Options, ui: Ui) -> Report:
         notes.lines.append(f"{plural(len(paths), 'video')} would be sampled: {some}")
         report.done, report.told.word = len(paths), "would be sampled"
         return report
+    geotagging = by_own_starts(geotagging, paths, notes)
     guides = gather_guides(geotagging, notes)
     asked = any(kind in VIDEO_SOURCES for kind in geotagging.sources)
     ffmpeg, tracks = (
@@ -18410,6 +18428,8 @@ def clips_of(wanted: Sequence[Wanted], making: Making, notes: Notes) -> Iterator
     before, the very same, where nothing has changed.
     """
     say_start(making.video, notes)
+    own = by_own_starts(making.geotagging, [one.path for one in wanted], notes)
+    making = making._replace(geotagging=own)
     begun = [_begun(one, making) for one in wanted]
     if making.geotagging.use_gps_start_time and len(wanted) > 1:
         begun = [clip._replace(problem=ONE_START) for clip in begun]

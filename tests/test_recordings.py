@@ -650,3 +650,22 @@ def test_a_place_of_a_video_that_nobody_can_look_at_ends_no_run(
     monkeypatch.setattr(mt, "is_there", is_there)
     result = sampled(top)
     assert result["exit_code"] == 0 and result["stopped"] is None, result["said"]
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_several_videos_begin_each_at_the_first_point_of_its_own_track(
+    given: bool, top: Path
+) -> None:
+    """The example of 2018 for a folder of a dashcam's videos gave no frame at all."""
+    gopro(top / "card" / "GX010001.MP4", 3)
+    shutil.copy(str(top / "card" / "GX010001.MP4"), str(top / "card" / "GX010002.MP4"))
+    with open(str(top / "card" / "GX010002.MP4"), "ab") as stream:
+        stream.write(box(b"free", bytes(8)))  # so that it is another file
+    source = ("--geotag_source", "gopro_video", "--geotag_source_path", top / "card")
+    where = ("--import_path", top / "frames", "--video_path", top / "card", "--user_name", "demo")
+    more = source if given else ("--geotag_source", "video")
+    words = ("--video_sample_interval", 1, "--use_gps_start_time", "--advanced")
+    result = told("video_process", *where, *words, *more)
+    assert "one_start" not in str(result["failed"]) and len(frames(top)) == 6, result["said"]
+    wanted = [place_at(second)[0] for second in (0, 0, 1, 1, 2, 2)]  # of ties half a second later
+    assert sorted(lat or 0.0 for _, _, lat in frames(top)) == pytest.approx(wanted, abs=1.01e-4)
