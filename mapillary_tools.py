@@ -3417,7 +3417,8 @@ def look_below(
 ) -> Inventory:
     """Everything below a folder that looks like a picture or a video; see each_folder.
 
-    Raises NotFound when there is no such folder, or no image; a video will do, with videos.
+    Raises NotFound when there is no such folder, or no image; a video will do, with videos, and a
+    link to an image, which is counted.
     """
     found = Inventory([], {}, [], [])
     top = str(check_folder(str(folder), "--import_path"))
@@ -3428,7 +3429,7 @@ def look_below(
         for reason, alike in names.others.items():
             paths = [parent / name for name in sorted(alike, key=natural_key)]
             found.others.setdefault(reason, []).extend(paths)
-    if not found.images and not (videos and found.videos):
+    if not found.images and not (videos and found.videos) and SKIP_LINK not in found.others:
         raise _no_images(folder, found)
     return found
 
@@ -3474,7 +3475,7 @@ def look_below_all(
         for code, paths in found.others.items():
             new = [p for p in paths if code != SKIP_VIDEO or behind_links(str(p.parent)) in mine]
             whole.others.setdefault(code, []).extend(new)
-    if not whole.images and not (videos and whole.videos):
+    if not whole.images and not (videos and whole.videos) and errors:
         raise errors[0]
     whole.trouble.extend(error.problem for error in errors)
     return whole

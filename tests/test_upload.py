@@ -220,7 +220,7 @@ def test_a_folder_that_cannot_be_listed_is_not_said_to_be_safe(field, monkeypatc
     monkeypatch.setattr(os, "scandir", refusing)
     with Service() as service:
         row = field.upload(service)
-    assert (row["done"], field.code) == (3, 1) and "closed" in field.said
+    assert (row["done"], field.code) == (3, 1) and "closed" in str(row["trouble"])
     assert not any("may leave the card" in note for note in row["notes"])
 
 
