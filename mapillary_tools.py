@@ -7159,11 +7159,15 @@ def disentangled(parts: Sequence[NamedTrack], together: bool) -> List[Track]:
     place.
     """
     order = sorted(parts, key=lambda part: _ends_of(part.track))
+    going: List[int] = []  # those that have not ended yet
     for later in range(len(order)):
-        for earlier in range(later):
+        begin = _ends_of(order[later].track)[0]
+        going = [n for n in going if order[n].track.points and _ends_of(order[n].track)[1] > begin]
+        for earlier in going:
             one, two = order[earlier], order[later]
             if one.track.points and two.track.points:
                 order[earlier], order[later] = _told_apart(one, two, together)
+        going.append(later)
     whole = [part.track for part in order if part.track.points]
     gone = [part.track for part in order if not part.track.points]
     return [functools.reduce(_with_account, gone, whole[0]), *whole[1:]]
@@ -12905,13 +12909,15 @@ def _zones_by_gps(group: List[Moment], notes: Notes) -> List[Moment]:
 
 
 def _zones_on(times: Sequence[float], stretches: Stretches) -> List[float]:
-    """The zones, seconds ahead of UTC, that put all of some times, in order, on a track; where none
-    does, because it has holes, those that put at least half of them there: UTC, else the best.
+    """The zones, seconds ahead of UTC, that put all of some times, in order, on a track, UTC also
+    with nearly all; where none does, since it has holes, with half of them: UTC, else the best.
     """
     low, high = stretches[0][0], stretches[-1][1]
     around = [o for o in OFFSETS_IN_USE if low <= times[0] - o and times[-1] - o <= high]
     met = {offset: _inside(times, stretches, offset) for offset in around}
     whole = [offset for offset in around if met[offset] == len(times)]
+    if 10 * met.get(0.0, 0) >= 9 * len(times):
+        return sorted({0.0, *whole})
     half = [offset for offset in around if 2 * met[offset] >= len(times)]
     if whole or 0.0 in half:
         return whole or half

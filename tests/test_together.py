@@ -249,6 +249,16 @@ def test_a_zone_by_the_track_is_one_in_which_it_was_recorded(
         assert placed(path) == pytest.approx(NORTH + 180 * number * 4e-5, abs=2e-6)
 
 
+def test_a_few_photos_in_a_hole_of_the_track_do_not_move_all_to_another_zone(tmp_path: Path):
+    """Guard."""
+    morning(tmp_path / "card", local=0.0, count=11)
+    for number, span in enumerate((range(-9000, 1000, 5), range(1150, 9000, 5))):
+        log(tmp_path / "t" / f"{number}.gpx", span, lambda s: NORTH + s * 4e-5)
+    ran = by_tracks(tmp_path)
+    assert "UTC is taken" in ran.stderr, ran
+    assert placed(tmp_path / "card" / "000.jpg") == pytest.approx(NORTH)
+
+
 def test_an_offset_is_proposed_by_which_photos_meet_a_track_of_several_days(tmp_path: Path):
     morning(tmp_path / "card", 0, local=1.0, count=15, offset="+00:00")
     days(tmp_path / "t")
