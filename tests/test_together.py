@@ -8,7 +8,7 @@ import making
 import making_logs as logs
 import pytest
 from conftest import Ran, in_process, run
-from test_tables import NAMED, PLACED, give, near
+from test_tables import NAMED, PLACED, TIMED, give, near
 
 import mapillary_tools as mt
 
@@ -55,6 +55,21 @@ def test_a_part_of_a_name_that_is_its_own_number_is_found(row: str, name: str, t
     path = making.photo(tmp_path / name, lat=1.0, lon=2.0)
     assert give(tmp_path, f"{row},5,6\n", *PLACED).code == 0
     assert near(making.place(path)[:2], (5.0, 6.0))
+
+
+@pytest.mark.parametrize(
+    "cells, columns, day",
+    [
+        ("112089", ("--convert_gps_time",), "1980-01-07"),
+        ("112089,265", ("--convert_gps_time", "--gps_week_column", 3), "1985-02-04"),
+        ("86400", ("--convert_utc_time",), "1970-01-02"),
+    ],
+)
+def test_a_time_before_all_cameras_is_said(cells: str, columns: Any, day: str, tmp_path: Path):
+    """A week without its 1024 put 1985 into a photo, without a word."""
+    making.photo(tmp_path / "a.jpg", lat=1.0, lon=2.0)
+    ran = give(tmp_path, f"a.jpg,{cells}\n", *TIMED, *columns)
+    assert f"1 image with times of a time without digital cameras: a.jpg, from {day}" in ran.stderr
 
 
 @pytest.mark.parametrize(
