@@ -3317,14 +3317,21 @@ def _why_a_leftover(name: str) -> str:
     return SKIP_ENDING if odd is not None and kind_of(odd.group(1)) in IMAGE_KINDS else ""
 
 
-def _why_left_alone(place: str, name: str) -> Optional[str]:
+def _links_in(place: str) -> Set[str]:
+    """The names of a folder that are links to something, without a look at any other file."""
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
+        links = [entry for entry in entries if entry.is_symlink()]
+        return {link.name for link in links if os.path.exists(link.path)}
+    return set()
+
+
+def _why_left_alone(place: str, name: str, is_link: bool) -> Optional[str]:
     """Why a file of a folder takes no part that looks like a picture or a video, "" for a file that
     does not; None = it is an image that takes part.
     """
-    path = os.path.join(place, name)
-    unseen = is_out_of_sight(path)
+    unseen = is_out_of_sight(os.path.join(place, name))
     if is_image_name(name) and not unseen:
-        return SKIP_LINK if os.path.islink(path) and os.path.exists(path) else None
+        return SKIP_LINK if is_link else None
     kind, leftover = kind_of(name), _why_a_leftover(name)
     if leftover and not name.startswith((PART_PREFIX, "._")):
         return leftover
@@ -3364,9 +3371,9 @@ class Folder(NamedTuple):
 
     def names(self) -> Names:
         """Its files told apart, in no order."""
-        found = Names([], {})
+        found, links = Names([], {}), _links_in(self.place)
         for name in self.files:
-            reason = _why_left_alone(self.place, name)
+            reason = _why_left_alone(self.place, name, name in links)
             if reason is None:
                 found.images.append(name)
             elif reason:
@@ -15622,35 +15629,20 @@ def carry_out(
     told, due = _others(work.told, results), _others(work.due, results)
     gone = {one.path for one in (*work.stale, *due)}  # of these a copy is no longer right
     told = [one._replace(copied=None) if one.path in gone else one for one in told]
-    results += _untold(told, places)
-    due = _others(due, results)
+    for folder, group in by_folder(told).items():
+        places[folder].journal.append(group)
     # whatever ends the run, no worker writes on when the locks of the folders are given back
     with contextlib.closing(_written(due, course, secret)) as outcomes:
         for batch in cut(due, WRITE_BATCH):
             for image, written in itertools.islice(outcomes, len(batch)):
                 results.append(_after_writing(image, written, copies))
                 ui.progress("writing", len(results), len(due), 0)
-            written_ones = results[-len(batch) :]
-            for folder in by_folder(written_ones):
+            for folder, group in by_folder(results[-len(batch) :]).items():
+                journal = places[folder].journal
                 flush_folder(folder)
-                flush_folder(os.path.dirname(places[folder].journal.copy_path("")))
-            results += _untold(written_ones, places)  # the last one counts
+                flush_folder(os.path.dirname(journal.copy_path("")))
+                journal.append(group)
     return replaced(work.images, results)
-
-
-def _untold(images: Sequence[Image], places: Mapping[str, Place]) -> List[Image]:
-    """Tell the journals of images; returns those, as failed, of folders whose journal cannot be
-    written: the others go on. Raises CannotWrite where there is but one folder.
-    """
-    failing: List[Image] = []
-    for folder, group in by_folder(images).items():
-        try:
-            places[folder].journal.append(group)
-        except CannotWrite as error:
-            if len(places) == 1:
-                raise
-            failing.extend(fail_now(image, error.problem) for image in group)
-    return failing
 
 
 def _written(
@@ -16108,12 +16100,6 @@ def _has_state(folder: str) -> bool:
         return True
 
 
-def _without_state(path: Path) -> Optional[Outcome]:
-    """What is said of a photo in a folder without a journal."""
-    one = _restorable(None, None, path)
-    return one if isinstance(one, Outcome) else None
-
-
 def restore_images(options: Options, ui: Ui) -> Report:
     """Put photos back as they were found; raises what stops a run before any image."""
     source, dry = options[Input], options[Dry].dry_run
@@ -16127,19 +16113,14 @@ def restore_images(options: Options, ui: Ui) -> Report:
         places, problems = open_places(known, not dry, stack, options[Waiting].wait)
         for folder, group in by_folder(paths).items():
             if folder in places:
-                before = report.found
-                try:
-                    _restore_folder(places[folder], group, report, dry, ui)
-                except CannotWrite as error:  # the others go on
-                    if len(places) == 1:
-                        raise
-                    report.failed += [error.problem] * (len(group) - report.found + before)
+                _restore_folder(places[folder], group, report, dry, ui)
             elif folder in problems:
                 for path in group:
                     report.count(path, not_open(path, problems[folder]).outcome)
             else:  # nothing was ever written there, or the state is gone
                 for path in group:
-                    report.count(path, _without_state(path))
+                    one = _restorable(None, None, path)
+                    report.count(path, one if isinstance(one, Outcome) else None)
         _say_sent(places, report, notes)
     return report
 

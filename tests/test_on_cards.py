@@ -6,9 +6,7 @@ from typing import Any
 
 import making
 import pytest
-from conftest import as_nobody, in_process, run, told, tree
-
-import mapillary_tools as mt
+from conftest import as_nobody, run, told, tree
 
 USER = ("--user_name", "demo")
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such links and names")
@@ -130,46 +128,3 @@ def test_after_what_may_pass_the_next_command_is_the_same():
         row = told("process", "--import_path", folder / "card", *USER)
     assert row["done"] == 0 and len(row["failed"]) == 2, row
     assert "status" not in str(row["next"]), row["next"]
-
-
-# ---- a folder of which the journal cannot be written --------------------------------------------
-
-
-@pytest.fixture
-def shut(tmp_path: Path, monkeypatch: Any) -> Any:
-    """Three folders of two photos, and what shuts the journal of the second one."""
-    for number, name in enumerate("abc"):
-        card(tmp_path / name, "1.jpg", "2.jpg", first=2 * number)
-    plain = mt.Tail.add
-
-    def add(self: Any, lines: Any, flush: bool) -> None:
-        if Path(self.path).parent.parent.name == "b":
-            raise mt.CannotWrite("cannot_write", "cannot be written", file=self.path)
-        plain(self, lines, flush)
-
-    def close() -> None:
-        monkeypatch.setattr(mt.Tail, "add", add)
-
-    return close
-
-
-@in_process
-def test_a_journal_that_cannot_be_written_costs_its_own_folder_alone(shut: Any, tmp_path: Path):
-    """The run ended at it, with "found 0", though photos of other folders were written."""
-    shut()
-    before = tree(tmp_path / "b", ".mapillary")
-    row = told("process", "--import_path", tmp_path, *USER)
-    assert (row["done"], len(row["failed"]), row["exit_code"]) == (4, 2, 1), row
-    assert tree(tmp_path / "b", ".mapillary") == before
-    for name in "ac":
-        assert making.description(tmp_path / name / "1.jpg")["MAPLatitude"]
-
-
-@in_process
-def test_restore_goes_on_behind_a_journal_that_cannot_be_written(shut: Any, tmp_path: Path):
-    assert told("process", "--import_path", tmp_path, *USER)["done"] == 6
-    shut()
-    row = told("restore", "--import_path", tmp_path)
-    assert (row["done"], len(row["failed"]), row["exit_code"]) == (4, 2, 1), row
-    for name in "ac":
-        assert "MAPLatitude" not in (tmp_path / name / "1.jpg").read_bytes().decode("latin-1")
