@@ -15952,6 +15952,8 @@ def _is_remembered(report: Report) -> bool:
     """Whether a journal tells of a failure of a run; what may pass, as that of a medium, it does
     not.
     """
+    if isinstance(report.images, RecordedImages):
+        return True  # all that a run tells that did not look at any
     outcomes = (image.outcome for image in report.images if image.aside is None)
     return any(outcome is not None and outcome.status == "failed" for outcome in outcomes)
 
