@@ -6271,8 +6271,10 @@ def _load(source: Union[str, bytes], path: str) -> Exif:
             raise ValueError("its begin, which leads to all of it, is damaged")
         return exif
     except (ValueError, OSError) as error:
-        install = "python -m pip install -r vendor/requirements.txt --target vendor"
-        remedy = "the library exifread may: " + install
+        remedy = "leave it out, or take your own copy"
+        if second_reader("exifread") is None:
+            install = "python -m pip install -r vendor/requirements.txt --target vendor"
+            remedy = "the library exifread may: " + install
         cause = str(error).split("\n")[0]
         raise BadExif(
             "bad_exif", "its EXIF cannot be read", file=path, value=cause, remedy=remedy
@@ -15954,8 +15956,8 @@ def _is_remembered(report: Report) -> bool:
     """
     if isinstance(report.images, RecordedImages):
         return True  # all that a run tells that did not look at any
-    outcomes = (image.outcome for image in report.images if image.aside is None)
-    return any(outcome is not None and outcome.status == "failed" for outcome in outcomes)
+    asides = [image.aside for image in report.images if image.aside is not None]
+    return len(report.failed) > sum(aside.status == "failed" for aside in asides)
 
 
 def say_account(course: Course, config: Configuration, report: Report) -> None:
@@ -19549,9 +19551,10 @@ class History:
         one = self._known(picture)
         if one is None or one.folder != real_folder(path):
             return one
-        first = os.path.join(one.folder, os.path.basename(one.image))
-        with contextlib.suppress(OSError, ValueError):  # of a damaged line
-            if not os.path.samefile(first, path) and picture_of(one.image) == picture:
+        name = os.path.basename(one.image)  # of a line that somebody may have changed
+        with contextlib.suppress(OSError, ValueError):
+            first = os.path.join(one.folder, name)
+            if not os.path.samefile(first, path) and picture_of(name) == picture:
                 return None
         return one
 
@@ -19872,6 +19875,8 @@ class Shipment:
                 path = os.path.join(place.folder, one.image)
                 goods = Goods(path, image.found, place, image.fix)
                 parcel = Parcel(goods, GONE, one.handle or "")
+                if self.asked.reupload and self._never_finished(batch, parcel):
+                    continue  # it cannot go up anew with the others
                 parcel.finished = self._is_finished(batch, parcel)
                 batch.parcels.append(parcel)
 
@@ -21708,6 +21713,7 @@ def _standings_below(
             outside = (_not_in(areas, one) for one in found.images) if areas else found.images
             yield found._replace(images=itertools.chain(outside, others))
         elif others:
+            empty = empty and SKIP_LINK not in names.others
             yield Standings(Journal(one.place, write=False), iter(others), None)
     if empty:
         wrong = "holds no images and no journal"

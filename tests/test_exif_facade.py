@@ -627,3 +627,18 @@ def test_exifread_reads_what_is_written(tmp_path):
     assert (
         str(tags["GPS GPSLatitudeRef"]) == "S" and str(tags["Image ImageDescription"]) == '{"a":1}'
     )
+
+
+@pytest.mark.parametrize("has_reader", [False, True])
+def test_what_cannot_be_read_names_no_library_that_is_here_already(
+    has_reader, tmp_path, monkeypatch
+):
+    """Where exifread is, it was proposed again, when what that had read was to be written."""
+    path = making.photo(tmp_path / "a.jpg")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"II*\0\x08\0\0\0", b"II*\0\0\0\0\0", 1))
+    assert path.read_bytes() != whole
+    monkeypatch.setattr(mt, "second_reader", lambda name: mt if has_reader else None)
+    with pytest.raises(mt.BadExif, match="its EXIF cannot be read") as refused:
+        mt.write_edits(str(path), {"0th": {0x010E: b"ours"}})
+    assert ("exifread" in str(refused.value)) is not has_reader

@@ -61,6 +61,14 @@ def test_every_tool_counts_a_link_as_one(tool: str, linked: Path, tmp_path: Path
     assert row["skipped"]["link"] == 2 and row["found"] == 3, row
 
 
+@posix
+def test_a_folder_of_links_alone_is_counted_by_run_and_status(linked: Path):
+    (linked / "3.jpg").unlink()
+    for tool, more in (("process", USER), ("status", ())):
+        row = told(tool, "--import_path", linked, *more)
+        assert (row["exit_code"], row["found"], row["skipped"]["link"]) == (0, 2, 2), row
+
+
 # ---- thumbnails, deleted files ------------------------------------------------------------------
 
 
@@ -128,3 +136,9 @@ def test_after_what_may_pass_the_next_command_is_the_same():
         row = told("process", "--import_path", folder / "card", *USER)
     assert row["done"] == 0 and len(row["failed"]) == 2, row
     assert "status" not in str(row["next"]), row["next"]
+
+
+def test_after_what_a_journal_tells_the_next_command_lists_it(tmp_path: Path):
+    making.photo(tmp_path / "1.jpg", lat=None, lon=None)
+    row = told("process", "--import_path", tmp_path, *USER)
+    assert row["next"][:1] == ["status"] and row["next"][-2:] == ["--list", "failed"], row["next"]

@@ -74,6 +74,18 @@ def test_what_the_service_forgot_goes_up_anew_when_asked_to(field: Any):  # noqa
         assert (row["done"], len(service.finished)) == (0, 1), row
 
 
+def test_a_photo_that_is_gone_does_not_hold_back_what_goes_up_anew(field: Any):  # noqa: F811
+    """The handle of one that was deleted since is as dead as the others were."""
+    forgotten(field)
+    with Service() as service:
+        field.upload(service, threads=1, attempts=2)
+        (field.folder / "0002.jpg").unlink()
+        row = field.upload(service, "--reupload", threads=1, attempts=2)
+        assert (row["exit_code"], row["done"]) == (0, 5), row
+        (finished,) = service.finished
+        assert len(finished["images"]) == 5
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -199,7 +211,24 @@ def test_the_history_is_kept_beside_a_configuration_of_a_bare_name(
     assert (field.base / "history.jsonl").is_file() and not (field.base / "~").exists()
 
 
-@pytest.mark.parametrize("image", ["IM\0G.jpg", "\ud800.jpg", "../0001.jpg"])
+def test_no_line_of_the_history_leads_out_of_its_folder(tmp_path: Path, monkeypatch: Any):
+    here = str(tmp_path.resolve())
+    line = mt.Arrival("a" * 64, "s", here, "../other/b.jpg", "2024-05-06T07:08:09.000Z")
+    (tmp_path / "b.jpg").write_bytes(b"b")
+    (tmp_path / "c.jpg").write_bytes(b"c")
+    history = mt.History("s", lambda text: None)
+    monkeypatch.setattr(history, "_known", lambda picture: line)
+    asked = []
+
+    def picture_of(name: str) -> str:
+        asked.append(name)
+        return "a" * 64
+
+    assert history.before("a" * 64, str(tmp_path / "c.jpg"), picture_of) is None
+    assert asked == ["b.jpg"]
+
+
+@pytest.mark.parametrize("image", ["IM\0G.jpg", "\ud800.jpg"])
 def test_a_damaged_line_of_the_history_is_no_traceback(field: Any, image: str):  # noqa: F811
     field.drive(2)
     field.process("--keep_original")

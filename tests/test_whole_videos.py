@@ -1660,6 +1660,13 @@ def test_frames_above_a_video_are_told_as_well(card):
     assert notes.lines == ["a.mp4 goes up whole: with its frames it would be there twice"]
 
 
+@in_process
+def test_after_a_video_that_cannot_go_up_the_next_command_lists_it(card):
+    card.put("a.mp4", silent())
+    row = card.process()
+    assert len(row["failed"]) == 1 and row["next"][-2:] == ["--list", "failed"], row["next"]
+
+
 @needs_ffmpeg
 @in_process
 def test_the_start_that_is_given_goes_on_in_the_next_folder_or_nobody_guesses(tmp_path):
