@@ -1827,10 +1827,10 @@ def is_excluded(areas: Sequence[Area], fix: Optional[Fix]) -> bool:
 def outside_of(areas: Sequence[Area], track: Track) -> Track:
     """A track without its points in some areas."""
     kept = [n for n, point in enumerate(track.points) if not is_excluded(areas, point)]
-    return _of_points(track, kept)
+    return of_points(track, kept)
 
 
-def _of_points(track: Track, kept: Sequence[int]) -> Track:
+def of_points(track: Track, kept: Sequence[int]) -> Track:
     """A track of some of its points, by their numbers in order."""
     starts = sorted({bisect.bisect_left(kept, start) for start in track.starts} - {len(kept)})
     return track._replace(points=[track.points[n] for n in kept], starts=starts)
@@ -1855,7 +1855,7 @@ def without_wild(track: Track, max_speed: float) -> Track:
         note = f"the track jumps {plural(len(jumps), 'time')} faster than {max_speed:g} km/h"
         return track._replace(notes=[*track.notes, note])
     kept = [index for start, end in keep for index in range(start, end)]
-    return _of_points(track, kept)._replace(
+    return of_points(track, kept)._replace(
         dropped={**track.dropped, f"{WILD} at {max_speed:g} km/h": lost}
     )
 
@@ -2581,13 +2581,10 @@ _Pixels = Optional[Tuple[Optional[int], Optional[int]]]  # width and height, Non
 def of_each_size(group: List[T], image_of_thing: Callable[[T], Image]) -> List[List[T]]:
     """The things of one camera by name, in as many groups as pixel sizes that alternate."""
     sizes: Dict[_Pixels, List[T]] = {}
-    runs: Dict[_Pixels, int] = {}  # of each size, how many times it comes up
-    last: _Pixels = None
-    for thing in group:
-        size = (image_of_thing(thing).found or NOTHING_FOUND).pixels
-        runs[size] = runs.get(size, 0) + (not sizes or size != last)
-        last = size
+    marks = [(image_of_thing(thing).found or NOTHING_FOUND).pixels for thing in group]
+    for thing, size in zip(group, marks):
         sizes.setdefault(size, []).append(thing)
+    runs = collections.Counter(size for size, _ in itertools.groupby(marks))
     changes, serial = sum(runs.values()) - 1, camera_key(image_of_thing(group[0]))[2]
     alternate = changes * MODES_MOST >= len(group) or any(
         count >= MODES_MOST
@@ -4061,7 +4058,7 @@ def only_one(path: str, seconds: float) -> Iterator[None]:
         while not lock_file(stream):
             if time.monotonic() >= deadline:
                 wrong, remedy = "is held by another run", "try again later"
-                raise InUse("in_use", wrong, file=path, remedy=remedy)
+                raise InUse(SKIP_IN_USE, wrong, file=path, remedy=remedy)
             time.sleep(0.05)
         yield
 
@@ -7064,6 +7061,14 @@ def moved_by(track: Track, seconds: float) -> Track:
     return track._replace(points=points, zero=zero, pace=pace)
 
 
+def added(*counts: Mapping[str, int]) -> Dict[str, int]:
+    """How many there are by reason, by several such counts together, but for none."""
+    whole: Dict[str, int] = {}
+    for reason, count in itertools.chain.from_iterable(one.items() for one in counts):
+        whole[reason] = whole.get(reason, 0) + count
+    return {reason: count for reason, count in whole.items() if count}
+
+
 def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Track:
     """One Track of several: by time, one point per time (that of the first track wins).
 
@@ -7073,13 +7078,8 @@ def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Trac
         return tracks[0]
     pieces = [(number, part) for number, track in enumerate(tracks) for part in track.segments()]
     points, starts = merged(pieces, max_gap)
-    dropped: Dict[str, int] = {}
-    twice = sum(len(piece) for _, piece in pieces) - len(points)
-    if twice:
-        dropped[TWICE] = twice
-    for track in tracks:
-        for reason, count in track.dropped.items():
-            dropped[reason] = dropped.get(reason, 0) + count
+    dropped = {TWICE: sum(len(piece) for _, piece in pieces) - len(points)}
+    dropped = added(dropped, *(track.dropped for track in tracks))
     clocks = " and ".join(dict.fromkeys(track.clock for track in tracks))
     return Track(
         points, starts, dropped, clocks, [note for track in tracks for note in track.notes]
@@ -7129,6 +7129,7 @@ def _spaces(track: Track, other: Track) -> List[float]:
         here = _place_on(track, point.time)
         if here is not None:
             up = 0.0 if here.alt is None or point.alt is None else abs(here.alt - point.alt)
+            # heights count from one level or another, and are no other place
             found.append(max(distance(here, point), min(up, _TOGETHER_M)))
     return found
 
@@ -7141,25 +7142,15 @@ def _without_common(part: NamedTrack, other: NamedTrack, most: float) -> NamedTr
     kept = [n for n, fix in enumerate(track.points) if _place_on(theirs, fix.time) is None]
     times = {fix.time for fix in theirs.points}
     twice = sum(fix.time in times for fix in track.points)
-    dropped = {**track.dropped}
-    for reason, count in ((TWICE, twice), (_TOLD, len(track.points) - len(kept) - twice)):
-        if count:
-            dropped[reason] = dropped.get(reason, 0) + count
+    lost = {TWICE: twice, _TOLD: len(track.points) - len(kept) - twice}
     note = (
         f"{part.name} and {other.name} are up to {most:.0f} m apart at the same time: where both "
         f"have points, those of {other.name} count"
     )
-    known = _of_some(track, kept)
-    return part._replace(track=known._replace(dropped=dropped, notes=[*track.notes, note]))
-
-
-def _of_some(track: Track, kept: Sequence[int]) -> Track:
-    """A track of some of its points, by their numbers, which leave a border where others are
-    missing.
-    """
-    starts = {bisect.bisect_left(kept, start) for start in track.starts} - {len(kept)}
-    starts |= {n for n in range(1, len(kept)) if kept[n] > kept[n - 1] + 1}
-    return track._replace(points=[track.points[n] for n in kept], starts=sorted(starts))
+    known = of_points(track, kept)
+    holes = {n for n in range(1, len(kept)) if kept[n] > kept[n - 1] + 1}  # which are borders now
+    known = known._replace(starts=sorted(holes.union(known.starts)), notes=[*track.notes, note])
+    return part._replace(track=known._replace(dropped=added(track.dropped, lost)))
 
 
 def disentangled(parts: Sequence[NamedTrack], together: bool) -> List[Track]:
@@ -7184,10 +7175,8 @@ def disentangled(parts: Sequence[NamedTrack], together: bool) -> List[Track]:
 
 def _with_account(track: Track, gone: Track) -> Track:
     """A track with what is to be said of another one, of which no point is left."""
-    dropped = {**track.dropped}
-    for reason, count in gone.dropped.items():
-        dropped[reason] = dropped.get(reason, 0) + count
-    return track._replace(dropped=dropped, notes=[*track.notes, *gone.notes])
+    notes = [*track.notes, *gone.notes]
+    return track._replace(dropped=added(track.dropped, gone.dropped), notes=notes)
 
 
 def _told_apart(one: NamedTrack, two: NamedTrack, together: bool) -> Tuple[NamedTrack, NamedTrack]:
@@ -10758,18 +10747,16 @@ def read_tracks(
     `max_gap` as in join_tracks. Raises NotFound, BadTrack, with together also for two files that
     were not in one place at the same time; one of a kind of which there is no file is not there.
     """
-    found: List[List[NamedTrack]] = [[] for _ in kinds]
-    places: List[List[str]] = [[] for _ in kinds]
+    found: List[List[Tuple[str, NamedTrack]]] = [[] for _ in kinds]
     for path in map(Path, paths):
         for one in _read_path(path, kinds):
-            slot = _slot(one.kind, kinds)
-            found[slot].append(one)
-            places[slot].append(path.resolve().name)
+            found[_slot(one.kind, kinds)].append((path.resolve().name, one))
     tracks = []
-    for kind, files, names in zip(kinds, found, places):
+    for kind, files in zip(kinds, found):
+        names = list(dict.fromkeys(name for name, _ in files))
         if files:
-            whole = join_tracks(disentangled(files, together), max_gap)
-            tracks.append(NamedTrack(kind, some_of(list(dict.fromkeys(names)), 2), whole))
+            whole = join_tracks(disentangled([one for _, one in files], together), max_gap)
+            tracks.append(NamedTrack(kind, some_of(names, 2), whole))
     return tracks
 
 
@@ -12917,10 +12904,13 @@ def _zones_by_gps(group: List[Moment], notes: Notes) -> List[Moment]:
     return result
 
 
-def _zones_on(times: Sequence[float], stretches: Stretches) -> List[float]:
-    """The zones, seconds ahead of UTC, that put all of some times, in order, on a track, UTC also
-    with nearly all; where none does, since it has holes, with half of them: UTC, else the best.
+def _zones_of(group: Sequence[Moment], stretches: Stretches) -> List[float]:
+    """The zones, seconds ahead of UTC, that put all images of a camera whose zone nothing tells on
+    a track, UTC also with nine in ten; where none does, with half of them UTC, else the best.
     """
+    times = sorted(moment.time for moment in group if is_assumed(moment))
+    if not times:
+        return []
     low, high = stretches[0][0], stretches[-1][1]
     around = [o for o in OFFSETS_IN_USE if low <= times[0] - o and times[-1] - o <= high]
     met = {offset: _inside(times, stretches, offset) for offset in around}
@@ -12941,20 +12931,17 @@ def _zones_by_track(
     folder, are in. Raises UsageError where several do.
     """
     stretches = stretches_of(track)
+    fitting = [[_zones_of(group, stretches) for group in folder] for folder in folders]
     known: Dict[Tuple[Optional[str], ...], Set[float]] = {}  # by camera
-    fitting: Dict[int, List[float]] = {}  # by group
-    for group in itertools.chain.from_iterable(folders):
+    for group, zones in itertools.chain.from_iterable(map(zip, folders, fitting)):
         own = known.setdefault(camera_key(group[0].image), set())
         told = [m.capture for m in group if m.capture is not None and not is_assumed(m)]
         own.update(capture.offset for capture in told if capture.source != GPS_SOURCE)
-        times = sorted(moment.time for moment in group if is_assumed(moment))
-        zones = fitting[id(group)] = _zones_on(times, stretches) if times else []
         own.update(zones if len(zones) == 1 else ())
-    result = []
-    for folder in folders:
-        pairs = [(group, known[camera_key(group[0].image)]) for group in folder]
-        result.append([_in_one_of(group, fitting[id(group)], own, notes) for group, own in pairs])
-    return result
+    return [
+        [_in_one_of(one, zones, known[camera_key(one[0].image)], notes) for one, zones in pairs]
+        for pairs in map(zip, folders, fitting)
+    ]
 
 
 def _in_one_of(
@@ -13214,7 +13201,8 @@ def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
     what would help.
     """
     times = sorted(moment.time for moment in timed)
-    meeting = _inside(times, stretches_of(track), 0.0)
+    stretches = stretches_of(track)
+    meeting = _inside(times, stretches, 0.0)
     if not times or meeting * 2 >= len(times):
         return
     first, last = track.points[0].time, track.points[-1].time
@@ -13226,22 +13214,21 @@ def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
     if first < GPS_TIMES_FROM:
         notes.say("the date of the track cannot be: the clock of its logger was never set")
     else:
-        _say_cure(timed, times, track, notes)
+        _say_cure(timed, times, stretches, notes)
 
 
-def _say_cure(timed: Sequence[Moment], times: Sequence[float], track: Track, notes: Notes) -> None:
+def _say_cure(timed: Sequence[Moment], times: List[float], way: Stretches, notes: Notes) -> None:
     """Say by which zone or offset most images would meet the track; times are theirs, in order."""
-    stretches = stretches_of(track)
-    inside = functools.partial(_inside, times, stretches)
+    inside = functools.partial(_inside, times, way)
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
-    days = round((times[0] - track.points[0].time) / DAY_S)
+    days = round((times[0] - way[0][0]) / DAY_S)
     whole = [-shift for shift in years] + [day * DAY_S for day in range(days - 1, days + 2)]
     shifts += whole
     if not any(map(inside, shifts)):  # a wrong year or day, in a zone that is not known
         shifts += [day - zone for day in whole for zone in OFFSETS_IN_USE]
     best = min(shifts, key=lambda shift: (-inside(shift), abs(shift)))
-    told = _say_zone(timed, stretches, inside(best), notes)
+    told = _say_zone(timed, way, inside(best), notes)
     if inside(best) > inside(0) and not told:
         met = f"{inside(best)} of {len(times)} images"
         notes.say(f"with --offset_time {best:.0f} they would meet: {met}")
@@ -13874,7 +13861,6 @@ class Known(NamedTuple):
     uploader: Uploader = Uploader()
     guides: Sequence[Guide] = (Guide("exif"),)  # where positions come from, in their order
     synced: Synced = MappingProxyType({})  # how far clocks are ahead, by the sync points
-    merge_folders: bool = False  # those that a camera opened by number are one line of capture
     # images that stay as they are, beside those that are worked on
     beside: Sequence[Image] = ()
     stamps: Sequence[object] = ()  # size and time of the track's files
@@ -13985,13 +13971,13 @@ def _no_clock(image: Image) -> Problem:
 
 
 def _by_clocks(
-    images: Sequence[Image], merge: bool, options: Geotagging
+    lines: Sequence[Sequence[Image]], options: Geotagging
 ) -> Tuple[List[List[Moment]], List[Image]]:
     """(for each line of capture the images that have a time, those that have none, as failed)."""
     found: List[List[Moment]] = []
     done: List[Image] = []
-    for folder in by_line(images, merge):
-        pairs = [(image, moment_of(image, options.clockwork)) for image in folder]
+    for line in lines:
+        pairs = [(image, moment_of(image, options.clockwork)) for image in line]
         done.extend(failed(one, GEOTAG, _no_clock(one)) for one, moment in pairs if moment is None)
         found.append([moment for _, moment in pairs if moment is not None])
     return found, done
@@ -14010,16 +13996,11 @@ def _in_their_era(guides: Sequence[Guide], times: Sequence[float], notes: Notes)
     ]
 
 
-def geotag(
-    images: Sequence[Image],
-    known: Known,
-    options: Geotagging,
-    angle: float = 0.0,
-    notes: Optional[Notes] = None,
-) -> List[Image]:
+def geotag(images: Sequence[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """Time, position and direction of every image, from the first of the sources that knows it."""
-    notes = Notes() if notes is None else notes
-    found, done = _by_clocks(images, known.merge_folders, options)
+    options, angle = course.options[Geotagging], course.options[Angle].offset_angle
+    lines = by_line(images, course.options[SequenceOptions].merge_folders)
+    found, done = _by_clocks(lines, options)
     guides = _in_their_era(known.guides, [one.time for part in found for one in part], notes)
     track = whole_track([*guides, *_sure_photos(found, known, options)])
     timed = settled(found, track, options.clockwork, known.synced, notes)
@@ -14211,12 +14192,10 @@ def _told_by(place: Geotag, capture: Optional[Capture]) -> Geotag:
 
 def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """When, where and in which direction; nothing of those that are left out."""
-    angle, options = course.options[Angle].offset_angle, course.options[Geotagging]
-    if options.by_photos:  # what lies in an area leads no other photo
+    if course.options[Geotagging].by_photos:  # what lies in an area leads no other photo
         images = without_areas(images, course)
     good = [image for image in images if not image.is_excluded]
-    known = known._replace(merge_folders=course.options[SequenceOptions].merge_folders)
-    placed = without_areas(replaced(images, geotag(good, known, options, angle, notes)), course)
+    placed = without_areas(replaced(images, geotag(good, known, course, notes)), course)
     return _without_jumps(placed, known, course, notes)
 
 
@@ -15146,9 +15125,7 @@ def _why_skipped(path: Path, was_uploaded: bool) -> str:
     """Why an image is not even read; "" if it is."""
     if not is_jpeg_name(path):
         return SKIP_KIND
-    if was_uploaded:
-        return SKIP_UPLOADED
-    return ""
+    return SKIP_UPLOADED if was_uploaded else ""
 
 
 def is_same_file(image: Image, status: os.stat_result) -> bool:
@@ -15330,9 +15307,8 @@ def gather_guides(options: Geotagging, notes: Notes) -> List[Guide]:
     """
     found: Dict[str, Guide] = {}
     kinds = options.track_kinds
-    for kind, name, track in (
-        read_tracks(options.paths, kinds, together=True) if options.paths else ()
-    ):
+    tracks = read_tracks(options.paths, kinds, together=True) if options.paths else []
+    for kind, name, track in tracks:
         track = in_zone(track, options.clockwork.zone)
         track = with_courses(without_wild(track, options.max_speed))
         found[kind] = Guide(kind, name, track)
@@ -15951,7 +15927,7 @@ def main_cause(problems: Sequence[Problem], total: int) -> Optional[Problem]:
 
 
 def _is_remembered(report: Report) -> bool:
-    """Whether a journal tells of a failure of a run; what may pass, as that of a medium, it does
+    """Whether a journal tells of a failure of a run: what may pass, as that of a medium, it does
     not.
     """
     if isinstance(report.images, RecordedImages):
@@ -18697,7 +18673,7 @@ def prepare_videos(
         dry = options[Dry].dry_run
         places, problems = open_places(paths, not dry, stack, options[Waiting].wait)
         wanted = _wanted(_opened(paths, problems, report), places, course)
-        sampled = _sampled_in({*places, *options[Input].folders})
+        sampled = _sampled_in({*places, *options[Input].folders}, places)
         for count, (one, clip) in enumerate(zip(wanted, clips_of(wanted, making, notes)), 1):
             journal = places[os.path.dirname(one.path)].journal
             sent = journal.sent(course.service, clip.video)
@@ -18709,9 +18685,10 @@ def prepare_videos(
     say_account(course, config, report)
 
 
-def _sampled_in(folders: Iterable[str]) -> Set[str]:
-    """The digests of the videos of which frames were taken into some folders."""
-    samplings = (opened_journal(folder).samplings() for folder in folders)
+def _sampled_in(folders: Iterable[str], places: Mapping[str, Place]) -> Set[str]:
+    """The digests of the videos of which frames were taken into some folders, open or not."""
+    journals = (places[one].journal if one in places else opened_journal(one) for one in folders)
+    samplings = (journal.samplings() for journal in journals)
     return {line.digest for line in itertools.chain.from_iterable(samplings)}
 
 
@@ -23555,10 +23532,9 @@ def _as_geojson(rows: Sequence[Exported], tops: Sequence[str]) -> str:
     for identity, part in _by_sequence(rows).items():
         lines = _way_cut([one.fix for one in part])
         if len(part) > 1:
-            shape = _feature("MultiLineString", lines, {"sequence": identity})
-            if len(lines) == 1:
-                shape = _feature("LineString", lines[0], {"sequence": identity})
-            features.append(shape)
+            kind = "LineString" if len(lines) == 1 else "MultiLineString"
+            way: object = lines[0] if len(lines) == 1 else lines
+            features.append(_feature(kind, way, {"sequence": identity}))
     whole = {"creator": "mapillary_tools", "type": "FeatureCollection", "features": features}
     return json.dumps(whole, indent=1) + "\n"
 
