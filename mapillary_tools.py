@@ -24,7 +24,8 @@ step gives back as many images as it got.
                 Plausibility           photos whose position cannot be
     Files       Windows                what only Windows has: long paths, attributes, Explorer
                 Finding                which images lie below a folder
-                Files, Locks of files  writing atomically; a file for one run at a time
+                Files, Writing files   open, move, remove; written whole, or not at all
+                Locks of files         a file for one run at a time
                 Environment            what variables say; secrets
                 Workers, Programs      the worker pool; ffmpeg, exiftool
                 Configuration          the file of accounts and areas
@@ -599,6 +600,7 @@ class Track(NamedTuple):
     zero: Optional[float] = None
     # (seconds of video time, seconds UTC) where the clock runs faster than the pictures: time-lapse
     pace: Sequence[Tuple[float, float]] = ()
+    beside: Sequence["Track"] = ()  # others in the same file that tell of the same times
 
     @property
     def gps_zero(self) -> Optional[float]:
@@ -708,6 +710,7 @@ class Found(NamedTuple):
     digest: Optional[str] = None  # of its Exif block; of an image that is left out: of the areas
     thumbnail: Optional[str] = None  # base64, of a block in which it may have to make room
     sphere: Optional[bool] = None  # its XMP says that it is a panorama; None = it does not
+    doubt: Optional[str] = None  # what its EXIF says against its own position
     links: Optional[int] = None  # names of the file; None = one
     size: int = -1  # bytes
     mtime: int = -1  # milliseconds since 1970
@@ -2013,7 +2016,9 @@ _FILE_TIME = re.compile(  # a date, a time of day to the second or the milliseco
     r"(?:_?(\+\d{2}|-\d{2}(?=[-:]))[-:]?(\d{2})(?!\d))?"  # with minus only where it is plain
     r"(Z(?![A-Za-z0-9]))?"
 )
-_DASHCAM_TIME = re.compile(r"(?<!\d)((?:19|20)\d\d)_(\d{4})_(?=\d{6}(?!\d))")  # 2024_0506_070809
+_DASHCAM_TIME = re.compile(  # 2024_0506_070809_001, where the last is the number of the file
+    r"(?<!\d)((?:19|20)\d\d)_(\d{4})_(\d{6})(?!\d)(?:_\d{3}(?!\d))?"
+)
 _UTC_NAME = "PXL_"  # names that begin so are in UTC
 _OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d{2})$")
 GPS_TIMES_FROM = 915148800.0  # 1999-01-01 UTC in seconds; before that no receiver was in a camera
@@ -2126,7 +2131,7 @@ def file_name_time(name: str) -> Tuple[Optional[float], Optional[float]]:
     2024_05_06_07_08_09_123.jpg, IMG_20240506_070809.jpg or PXL_20240506_070809123.jpg; None for
     what a name does not tell.
     """
-    for match in _FILE_TIME.finditer(_DASHCAM_TIME.sub(r"\1\2_", name)):
+    for match in _FILE_TIME.finditer(_DASHCAM_TIME.sub(r"\1\2_\3", name)):
         year, _, month, day, hour, _, minute, second, milli, *zone, utc = match.groups()
         text = f"{year}:{month}:{day} {hour}:{minute}:{second}.{milli or 0}"
         seconds = parse_time(text) if "1990" <= year < "2100" and hour < "24" else None
@@ -3155,10 +3160,31 @@ def kind_of(name: str) -> str:
 
 def called_alike(path: Path) -> List[Path]:
     """The files beside one whose names differ from its own by the extension or the case of letters
-    alone, and itself, in order of names. Raises OSError where the folder cannot be listed.
+    alone, or have another extension behind its own (or the other way round), and itself, in order
+    of names. Raises OSError where the folder cannot be listed.
     """
-    names = sorted(os.listdir(str(path.parent)))
-    return [path.with_name(name) for name in names if folded(Path(name).stem) == folded(path.stem)]
+    own, stem = folded(path.name), folded(path.stem)
+
+    def is_alike(name: str) -> bool:
+        return folded(Path(name).stem) in (stem, own) or folded(name) == stem
+
+    return [path.with_name(name) for name in sorted(os.listdir(str(path.parent))) if is_alike(name)]
+
+
+_COPY_MARKS = re.compile(  # behind the name of a file that was copied beside itself
+    r"[ _-]*\(\d+\)|[ _-]+(?:copy|kopie|copie|copia|kopia)\b.*|\.sync-conflict-.*|~\d+",
+    re.IGNORECASE,
+)
+_COPY_OF = re.compile(r"(?:copy of|kopie von|copie de|copia de|copia di) ", re.IGNORECASE)
+
+
+def is_called_a_copy(path: Path, other: Path) -> bool:
+    """Whether a file has the name that systems give to a copy of another one beside it."""
+    mine, theirs = folded(path.stem), folded(other.stem)
+    mark = _COPY_OF.match(mine)
+    if mark is not None:
+        return mine[mark.end() :] == theirs
+    return mine.startswith(theirs) and bool(_COPY_MARKS.fullmatch(mine[len(theirs) :]))
 
 
 def in_any_case(path: Path, names: Sequence[str]) -> List[Path]:
@@ -3378,12 +3404,29 @@ class Folder(NamedTuple):
         return found
 
 
+def folder_id(path: str) -> object:
+    """What a folder is known by, whatever its names are."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        if status.st_ino:
+            return status.st_dev, status.st_ino
+    return unextended(behind_links(path))
+
+
 def each_folder(top: str, trouble: List[Problem], below: bool = True) -> Iterator[Folder]:
     """A folder and all below it, in natural order: not the hidden ones, those of deleted files and
-    thumbnails, and what a stand-in received, which is no input. Those that cannot be listed are
-    added to trouble. below: False = the folder alone.
+    thumbnails, what a stand-in received, which is no input, and one that was there by another name
+    before (bind mounts, junctions). Those that cannot be listed are added to trouble. below: False
+    = the folder alone.
     """
+    seen: Set[object] = set()
     for place, folders, files in walked(top, lambda error: trouble.append(unsearchable(error))):
+        identity = folder_id(place)
+        if identity in seen:
+            folders[:] = []
+            yield Folder(place, [], [place])
+            continue
+        seen.add(identity)
         inner = sorted(folders, key=natural_key) if below else []
         folders[:] = [name for name in inner if not is_closed(name)]
         if STAND_IN_FILE in files:
@@ -3405,6 +3448,19 @@ class Inventory(NamedTuple):
     def videos(self) -> List[Path]:
         """The videos among the others."""
         return self.others.get(SKIP_VIDEO, [])
+
+    def add(self, more: "Inventory", seen: Set[object]) -> None:
+        """Add what lies below another folder, but for what was seen before, by folder_id()."""
+        there = itertools.chain(more.images, *more.others.values())
+        known = {parent: folder_id(parent) for parent in {str(path.parent) for path in there}}
+        mine = {parent for parent, identity in known.items() if identity not in seen}
+        seen.update(known.values())
+        self.images.extend(path for path in more.images if str(path.parent) in mine)
+        self.closed.extend(more.closed)
+        self.trouble.extend(more.trouble)
+        for code, paths in more.others.items():
+            new = [path for path in paths if str(path.parent) in mine]
+            self.others.setdefault(code, []).extend(new)
 
 
 def _is_not_searched(place: str, name: str) -> bool:
@@ -3463,22 +3519,14 @@ def look_below_all(
     if len(folders) == 1:
         return look_below(folders[0], skip_subfolders, videos)
     whole, errors = Inventory([], {}, [], []), []
-    seen: Set[str] = set()
+    seen: Set[object] = set()
     for folder in folders:
         try:
             found = look_below(folder, skip_subfolders, videos)
         except NotFound as error:
             errors.append(error)
             continue
-        there = [*found.images, *found.videos]
-        mine = {behind_links(str(path.parent)) for path in there} - seen
-        whole.images.extend(p for p in found.images if behind_links(str(p.parent)) in mine)
-        seen |= mine
-        whole.closed.extend(found.closed)
-        whole.trouble.extend(found.trouble)
-        for code, paths in found.others.items():
-            new = [p for p in paths if code != SKIP_VIDEO or behind_links(str(p.parent)) in mine]
-            whole.others.setdefault(code, []).extend(new)
+        whole.add(found, seen)
     if not whole.images and not (videos and whole.videos) and errors:
         raise errors[0]
     whole.trouble.extend(error.problem for error in errors)
@@ -3520,13 +3568,12 @@ def account_for(
 
 
 # ---- Files --------------------------------------------------------------------------------------
-# Here: writing atomically, moving and removing, size and time of a file.
-# Not here: what is in a file.
+# Here: errors, flushing, opening, moving and removing; the system's lock.
+# Not here: what is in a file; writing it.
 
 _RIGHTS = "check the rights of the folder"
 _BUSY = (5, 32, 33)  # errors of Windows while another program holds a file: a scanner, a viewer
 _PATIENCE_S = 3.0  # seconds until a file that is held counts as open for good
-_FLUSHED_AT_ONCE = 8  # files
 # room on the disk, of one's own share of it, for open files
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EMFILE, errno.ENFILE)
 _WRITE_REMEDIES = {
@@ -3534,6 +3581,7 @@ _WRITE_REMEDIES = {
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.EROFS: "the disk is read-only: copy the images to another one",
+    errno.EBUSY: "wait until the other run has ended",
     errno.EMFILE: "run it for fewer folders at a time, or after: ulimit -n 65536",
 }
 
@@ -3656,6 +3704,48 @@ def remove_file(path: str) -> None:
     patiently(lambda: os.unlink(path))
 
 
+def lock_file(stream: io.FileIO) -> bool:
+    """Whether the operating system gave this process the lock on an open file."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            stream.seek(1 << 30)  # far behind the text, which others may read
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # 0: of a C library that does not tell why
+        busy = (errno.EACCES, errno.EDEADLK, 0) if os.name == "nt" else (errno.EAGAIN,)
+        if error.errno in busy:  # somebody has it
+            return False
+        LOG.warning("this file system has no locks: do not start a second run beside this one")
+    return True
+
+
+def remove_part(part: str) -> None:
+    """Remove a temporary file that a killed run left, if it did; raises OSError, also where another
+    run is writing it.
+    """
+    if not os.path.lexists(part):
+        return
+    if os.path.isfile(part) and not os.path.islink(part):
+        handle = os.open(part, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        with io.FileIO(handle, "r+b") as stream:
+            if not lock_file(stream):
+                raise OSError(errno.EBUSY, "another run is writing it")
+    remove_file(part)
+
+
+# ---- Writing files ------------------------------------------------------------------------------
+# Here: files written whole or not at all, one after the other or in groups.
+# Not here: what is in them.
+
+_FLUSHED_AT_ONCE = 8  # files
+
+
 def _take_after(handle: int, part: str, old: os.stat_result, path: str, strict: bool) -> None:
     """Give a new file the owner and the attributes of the one that it replaces; strict: raise
     CannotWrite where the system does not let it have that owner.
@@ -3691,6 +3781,7 @@ class Manner(NamedTuple):
     times: Optional[Tuple[int, int]] = None  # of last use and change in ns; None = now
     photo: bool = False  # two runs may write it at one time, where locks fail; it keeps its owner
     beside: str = ""  # the folder of its temporary file, if not its own
+    links: bool = True  # whether a link in its place leads to it, or is replaced
 
 
 def _fill(part: str, chunks: Iterable[Piece], manner: Manner, target: str) -> io.FileIO:
@@ -3708,6 +3799,8 @@ def _fill(part: str, chunks: Iterable[Piece], manner: Manner, target: str) -> io
     handle = os.open(part, flags, 0o666 if mode is None or os.name == "nt" else mode)
     stream = io.FileIO(handle, "wb")
     try:
+        if not manner.photo:  # another run does not take it for one that was left behind
+            lock_file(stream)
         for chunk in chunks:
             write_all(stream, chunk)
         if old is not None:
@@ -3736,12 +3829,6 @@ def part_of(target: str, manner: Manner = Manner()) -> str:
     else:
         mark = hashlib.sha1(os.fsencode(name)).hexdigest()[:16]
     return os.path.join(manner.beside or folder, PART_PREFIX + mark + PART_SUFFIX)
-
-
-def remove_part(part: str) -> None:
-    """Remove a temporary file that a killed run left, if it did."""
-    if os.path.lexists(part):
-        remove_file(part)
 
 
 class Pending(NamedTuple):
@@ -3811,7 +3898,9 @@ def begin_file(
     that is replaced. Raises CannotWrite, and then nothing is left.
     """
     target = str(path)
-    if os.path.islink(target):  # what lies in a folder behind a link is found there as well
+    if manner.links and os.path.islink(
+        target
+    ):  # what lies in a folder behind a link is found there as well
         target = behind_links(target)
     part = part_of(target, manner)
     try:
@@ -4019,29 +4108,8 @@ def by_line(things: Iterable[K], merge: bool) -> List[List[K]]:
 
 
 # ---- Locks of files -----------------------------------------------------------------------------
-# Here: the operating system's lock on an open file; one run at a time for what it stands for.
+# Here: one run at a time for what a file stands for.
 # Not here: a folder for one run at a time, which has more to say.
-
-
-def lock_file(stream: io.FileIO) -> bool:
-    """Whether the operating system gave this process the lock on an open file."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            stream.seek(1 << 30)  # far behind the text, which others may read
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # 0: of a C library that does not tell why
-        busy = (errno.EACCES, errno.EDEADLK, 0) if os.name == "nt" else (errno.EAGAIN,)
-        if error.errno in busy:  # somebody has it
-            return False
-        LOG.warning("this file system has no locks: do not start a second run beside this one")
-    return True
 
 
 @contextlib.contextmanager
@@ -4756,12 +4824,12 @@ _SECRET_NAME = re.compile("token|secret|hash", re.IGNORECASE)  # of an option of
 _CONFIG_LINE = re.compile(r"\s|[#;]|\[[^\]]+\]|[^\s=:\[][^=:]*[=:]|\Z")
 
 
-def _make_private(where: str, handle: int) -> None:
+def _make_private(where: str) -> None:
     """Take from others the right to read a configuration, and say so."""
-    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    mode = stat.S_IMODE(os.stat(where).st_mode)
     if os.name == "posix" and mode & 0o077:
         with best_effort():
-            os.chmod(handle, mode & 0o700)
+            os.chmod(where, mode & 0o700)
             LOG.warning("%s could be read by others: now only by its owner", where)
 
 
@@ -4832,7 +4900,6 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
         remove_part(part_of(behind_links(where)))  # of a killed run, with its token
     try:
         with open_file(where) as stream:
-            _make_private(where, stream.fileno())
             content = stream.read(CONFIG_BYTES + 1)
         if len(content) > CONFIG_BYTES:
             raise OSError(errno.EFBIG, "it is too large for a configuration")
@@ -4840,6 +4907,8 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
         if not all(map(_CONFIG_LINE.match, text.splitlines())):
             raise configparser.ParsingError(where)
         parser.read_string(text)
+        if parser.sections():  # it is one, and not the photo of a slip of the pen
+            _make_private(where)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -5396,6 +5465,15 @@ def _reference(ref: object) -> str:
     return (tag_text(ref) or "").upper()[:1]
 
 
+WORST_DOP = 20.0  # with a larger dilution of precision a receiver guesses
+WORST_ERROR_M = 100.0  # metres; and one that is less sure of its place
+
+
+def is_by_network(provider: str) -> bool:
+    """Whether a telephone has a place from its network, not from satellites, as it says."""
+    return provider.strip().lower() in ("network", "cell", "cellid", "wifi", "wlan")
+
+
 def has_shape_of_sphere(width: Optional[int], height: Optional[int]) -> bool:
     """Whether a picture is twice as wide as high, as an equirectangular one of a whole sphere
     is; None = its pixels are not known.
@@ -5518,7 +5596,7 @@ def _altitude(gps: Dict[int, Any]) -> Optional[float]:
     """Metres; negative where the reference says below (1, or 3 of EXIF 3.0)."""
     value, alt = gps.get(_ALT), tag_number(gps.get(_ALT))
     if isinstance(value, tuple) and len(value) == 2 and wraps(value[0]) and value[1]:
-        alt = (value[0] - (1 << 32)) / value[1]
+        alt = None if wraps(value[1]) else (value[0] - (1 << 32)) / value[1]
     if alt is not None and gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), (1, 1), 3, b"\x03", (3,)):
         alt = -abs(alt)
     return known_altitude(alt)
@@ -6359,6 +6437,8 @@ def _found_or_second(source: Union[str, bytes], path: str) -> Found:
             raise
         return _by_exifread(library, path)._replace(reader="exifread", raw=None)
     found, kinds = found_in(exif), piexif().stored_types(exif, OWNED)
+    if found.lat is not None:
+        found = found._replace(doubt=_doubt_of(exif.get("GPS", {}), found.accuracy))
     if kinds and found.raw:
         found = found._replace(raw=with_types(found.raw, kinds))
     if isinstance(source, str):
@@ -6368,6 +6448,26 @@ def _found_or_second(source: Union[str, bytes], path: str) -> Found:
 
         found = found._replace(thumbnail=base64.b64encode(exif["thumbnail"]).decode("ascii"))
     return found
+
+
+_DOP, _DATUM, _METHOD = 11, 18, 27  # tags of the GPS IFD
+# as they are written without signs, those that differ by no more than a receiver's error
+_LIKE_WGS84 = re.compile(r"(?:EPSG4326|WGS(?:19)?84\w*|ITRF\w*|ETRS\w*|JGD20\w*|CGCS\w*|GDA\w*)?$")
+
+
+def _doubt_of(gps: Dict[int, Any], accuracy: Optional[float]) -> Optional[str]:
+    """What a GPS IFD says against its own position, with an accuracy in metres; None = nothing."""
+    datum, dop = tag_text(gps.get(_DATUM)) or "", tag_number(gps.get(_DOP)) or 0.0
+    method = gps.get(_METHOD)
+    method = method[8:] if isinstance(method, bytes) and method[:5] == b"ASCII" else method
+    method = tag_text(method) or ""
+    if not _LIKE_WGS84.match(re.sub(r"[^A-Z0-9]", "", datum.upper())):
+        return f"its GPSMapDatum is {datum}, not WGS-84"
+    if accuracy is not None and accuracy > WORST_ERROR_M:
+        return f"its GPSHPositioningError is {accuracy:g} m"
+    if dop > WORST_DOP:
+        return f"its GPSDOP is {dop:g}"
+    return f"its GPSProcessingMethod is {method}" if is_by_network(method) else None
 
 
 def _by_exifread(library: Any, path: str) -> Found:
@@ -6721,11 +6821,15 @@ _UNSET_DAYS = DEFAULT_DAYS - {utc_seconds((2000, 1, 1))}
 NO_TIME, NO_PLACE = "without a time", "with a place that cannot be read"
 ODD_TIME, OF_1970 = "with times that cannot be", "with times of 1970"
 UNSET_CLOCK = "of a clock that was not set yet"
+ASTRAY = "with times far from those before and behind them"
 _ONE_TIME = "at one and the same time"
 _OUTSIDE, _ZERO = "outside the range of latitude and longitude", "at exactly 0,0"
 NO_FIX, POOR = "without a GPS fix", "with a DOP over 10"
 BAD_RECEPTION = "with a DOP over 20, or fewer than three satellites"
 NO_SATELLITES = "without a satellite"
+BY_NETWORK, INACCURATE = "of a telephone network, not of satellites", "less accurate than 100 m"
+GUESSED = "by dead reckoning, without satellites"
+CUT_LINES = "in lines that are cut off"
 BAD_CHECKSUM, NO_DATE = "in lines with a wrong checksum", "without a date"
 PLACELESS, DATELESS = "without a place", "with a time of day but no date"
 TWICE = "at the time of another point"
@@ -6746,6 +6850,8 @@ _REMEDIES = {
     _ONE_TIME: _TIMELESS,
     NO_FIX: "the GPS never locked here; give a track from another device as --geotag_source_path",
     BAD_RECEPTION: "reception was too poor; give a track from another device",
+    BY_NETWORK: "give a track from another device",
+    INACCURATE: "reception was too poor; give a track from another device",
     POOR: "reception was too poor; give a track from another device as --geotag_source_path",
     DATELESS: "add a column that is named date",
     UNDATED: "put the video of its name beside it, which tells when it began",
@@ -6879,7 +6985,7 @@ def fix_flaw(lock: float, dop: float = 0.0) -> str:
     return "" if dop <= MAX_DOP else POOR
 
 
-WORST_DOP, _FEWEST_SATS = 20.0, 3.0  # with less a receiver guesses
+_FEWEST_SATS = 3.0  # with less a receiver guesses
 
 
 def reception_flaw(satellites: Optional[float], dops: Iterable[Optional[float]]) -> str:
@@ -6898,11 +7004,34 @@ def is_unset(time: float) -> bool:
     return 0 <= time < YEAR_1970_S or time - time % DAY_S in _UNSET_DAYS
 
 
+ERA_S = 1024 * 7 * DAY_S  # seconds after which the week number of GPS begins anew
+
+
+def _eras_between(before: float, after: float) -> int:
+    """By how many times 1024 weeks a time is behind another, when it is so but for a day."""
+    eras = round((after - before) / ERA_S)
+    return eras if abs(after - before - eras * ERA_S) <= DAY_S else 0
+
+
+def _within_a_day(points: Sequence[Fix]) -> List[List[Fix]]:
+    """Points cut where the time of one is more than a day from that of the one before it."""
+    runs: List[List[Fix]] = []
+    for point in points:
+        if runs and abs(point.time - runs[-1][-1].time) <= DAY_S:
+            runs[-1].append(point)
+        else:
+            runs.append([point])
+    return runs
+
+
 class VideoClock(NamedTuple):
     """What the telemetry of a video tells of its own time line, as Track has it."""
 
     zero: Optional[float] = None
     pace: Sequence[Tuple[float, float]] = ()
+
+
+_MANY = 6  # points around others are enough to tell that those are of another time
 
 
 class Points:
@@ -6988,6 +7117,7 @@ class Points:
     def track(self) -> Track:
         """The Track of the file. Raises BadTrack if no point is left."""
         self._leave_out_unset()
+        self._put_in_row()
         segments, name = [segment for segment in self.segments if segment], self.path.name
         if not segments:
             raise self._nothing()
@@ -6998,12 +7128,17 @@ class Points:
             self.notes.append(
                 f"{self.bad_altitudes} altitudes in {name} cannot be read and were left out"
             )
-        points, starts = merged([(0, segment) for segment in segments], 0.0)
-        self.drop(TWICE, sum(map(len, segments)) - len(points))
+        lane, *others = _lanes(segments)
+        points, starts = merged([(0, segment) for segment in lane], 0.0)
+        self.drop(TWICE, sum(map(len, lane)) - len(points))
         if len(points) == 1 and self.dropped.get(TWICE, 0) > 1:  # of a planner, not of a receiver
             self.dropped = {_ONE_TIME: self.dropped[TWICE] + 1}
             raise self._nothing()
-        return Track(points, starts, self.dropped, self.clock, self.notes, *self.video)
+        beside = [
+            Track(*merged([(0, segment) for segment in other], 0.0), {}, self.clock)
+            for other in others
+        ]
+        return Track(points, starts, self.dropped, self.clock, self.notes, *self.video, beside)
 
     def _leave_out_unset(self) -> None:
         """Leave out the points of a clock that was not set yet, where it was set later."""
@@ -7012,6 +7147,51 @@ class Points:
         if left and any(kept):
             self.segments = kept
             self.drop(UNSET_CLOCK, left)
+
+    def _put_in_row(self) -> None:
+        """Mend, or leave out, the points whose times are far from those around them in the file."""
+        times = [fix.time for segment in self.segments for fix in segment]
+        if times and self.video == VideoClock() and max(times) - min(times) > DAY_S:
+            self._bring_into_one_era(times)
+            self._leave_out_astray()
+
+    def _bring_into_one_era(self, times: Sequence[float]) -> None:
+        """Move the points that are 1024 weeks before or behind the one before them in the file to
+        the weeks of most: receivers count weeks with ten bits until they have heard the date.
+        """
+        steps = map(_eras_between, times, times[1:])
+        eras = list(itertools.accumulate(itertools.chain([0], steps)))
+        counts = collections.Counter(eras)
+        usual = max(counts, key=lambda one: (counts[one], one))
+        moved = len(eras) - counts[usual]
+        if moved:
+            each_era = iter(eras)
+            self.segments = [
+                [fix._replace(time=fix.time + (usual - next(each_era)) * ERA_S) for fix in segment]
+                for segment in self.segments
+            ]
+            self.notes.append(
+                f"{plural(moved, 'point')} of {self.path.name} of another 1024 weeks than those "
+                "before or behind them: the receiver counts weeks with ten bits; they are taken "
+                "into the weeks of the others"
+            )
+
+    def _leave_out_astray(self) -> None:
+        """Leave out a few points whose times are days away from those before and behind them, which
+        follow each other.
+        """
+        for number, segment in enumerate(self.segments):
+            runs = _within_a_day(segment)
+            odd = {
+                place
+                for place, (before, run, after) in enumerate(zip(runs, runs[1:], runs[2:]), 1)
+                if abs(after[0].time - before[-1].time) <= DAY_S
+                and len(run) <= min(len(before), len(after))
+                and len(before) + len(after) >= _MANY
+            }
+            kept = [run for place, run in enumerate(runs) if place not in odd]
+            self.segments[number] = list(itertools.chain.from_iterable(kept))
+            self.drop(ASTRAY, len(segment) - len(self.segments[number]))
 
     def _nothing(self) -> BadTrack:
         """Why there is no point left."""
@@ -7027,6 +7207,29 @@ class Points:
         remedy = "give the GPX or NMEA log of the trip as --geotag_source_path"
         remedy = _REMEDIES.get(self.empty, remedy)
         return bad_track(self.path, code, self.empty, "; ".join(self.notes), remedy)
+
+
+_LANE = 12  # points that make segments a track of their own, where another tells of their time
+
+
+def _lanes(segments: Sequence[List[Fix]]) -> List[List[List[Fix]]]:
+    """Segments of one file, in several groups where two or more receivers were recorded at the same
+    time; those of a group follow each other. The first group is that with the most points.
+    """
+    lanes: List[List[List[Fix]]] = []
+    ends: List[float] = []
+    for segment in sorted(segments, key=lambda one: min(fix.time for fix in one)):
+        begin, end = min(fix.time for fix in segment), max(fix.time for fix in segment)
+        free = next((n for n, last in enumerate(ends) if last <= begin), len(lanes))
+        if free == len(lanes):
+            lanes.append([])
+            ends.append(end)
+        lanes[free].append(segment)
+        ends[free] = end
+    lanes.sort(key=lambda lane: -sum(map(len, lane)))
+    few = [lane for lane in lanes[1:] if sum(map(len, lane)) < _LANE]
+    first = [*lanes[0], *itertools.chain.from_iterable(few)]
+    return [first, *(lane for lane in lanes[1:] if lane not in few)]
 
 
 def merged(pieces: List[Tuple[int, List[Fix]]], max_gap: float) -> Tuple[List[Fix], List[int]]:
@@ -7365,6 +7568,8 @@ def looks_like_table(text: str) -> bool:
 
 _MAX_BOXES = 200_000  # a fragmented recording of a day has 172,800
 MAX_SAMPLES = 1 << 18  # of a track: three days, one a second
+# of one with a sample for each value of a gyroscope, which have so many bytes at least
+_MOST_SAMPLES, _LEAST_BYTES = 1 << 21, 12
 _MAX_BLOCK = 1 << 26  # bytes read at once: no telemetry table or sample comes near 64 MB
 _MOVIE_BOXES = {
     b"ftyp",
@@ -7600,7 +7805,7 @@ class Source:
         stsz, stts = self.child(table, b"stsz"), self.table(self.child(table, b"stts"), 8, 2)
         fixed, count = struct.unpack(">II", self.read(stsz)[4:12].ljust(8, b"\0"))
         sizes: Sequence[int] = range(0) if fixed else self.table(stsz, 12)
-        count = min(self.size // fixed if fixed else len(sizes), count, MAX_SAMPLES)
+        count = min(self.size // fixed if fixed else len(sizes), count)
         runs = map(itertools.repeat, stts[1::2], stts[::2])
         last = itertools.repeat(stts[-1] if stts else 0)  # a short table: the last duration goes on
         deltas = itertools.chain(itertools.chain.from_iterable(runs), last)
@@ -7613,12 +7818,17 @@ class Source:
         """
         scale = self.times(self.child(trak, b"mdia", b"mdhd"))[1] or math.inf
         delay, whole = self.delay(trak, scale), self.header.duration
-        count, samples = self._samples(self.child(trak, b"mdia", b"minf", b"stbl"))
-        reached = start = 0
+        told, samples = self._samples(self.child(trak, b"mdia", b"minf", b"stbl"))
+        most = _MOST_SAMPLES if told * _LEAST_BYTES <= self.size else MAX_SAMPLES
+        samples, count = itertools.islice(samples, most), min(told, most)
+        reached = start = lost = 0
         for number, ((offset, size), delta) in enumerate(samples, 1):
             seconds, duration = start / scale, delta / scale
             start += delta
             if offset + size > self.size:
+                lost += 1
+                if lost > MAX_SAMPLES:
+                    break
                 continue
             reached, self.bytes_left = reached + 1, self.bytes_left - size
             if number == count and whole is not None and 0 < whole - seconds < duration:
@@ -7633,6 +7843,11 @@ class Source:
             found.notes.append(
                 f"{count - reached} of {count} telemetry payloads lie past the end of "
                 f"{self.path.name}, which is cut off or damaged"
+            )
+        if count < told:
+            found.notes.append(
+                f"{told - count} of {told} telemetry payloads of {self.path.name} were not read: "
+                "there are too many; cut the video"
             )
 
 
@@ -7681,21 +7896,28 @@ def _best(choices: Iterable[Choice]) -> Optional[Choice]:
 _MANY_TIMES = 8
 
 
-def _pairs_of(samples: Iterable[Sample]) -> List[Tuple[float, float]]:
+def pairs_of(samples: Iterable[Sample]) -> List[Tuple[float, float]]:
     """(seconds of video time, seconds UTC) of the samples that can be used, in order."""
     good = filter(_is_good, samples)
     return sorted({one.video: one.time for one in good if one.time is not None}.items())
+
+
+_STEP_S = 0.9  # seconds by which a clock that is put right goes on at least, as for a leap second
 
 
 def _put_right(samples: List[Sample], found: Points) -> List[Sample]:
     """Samples of which the clock was put right once, each with the time that it would have had
     then, by its place in the video.
     """
-    zeros = [time - video for video, time in _pairs_of(samples)]
-    if not zeros or max(zeros) - min(zeros) <= EVEN_S:
+    zeros = [time - video for video, time in pairs_of(samples)]
+    steps = [abs(after - before) > _STEP_S for before, after in zip(zeros, zeros[1:])]
+    far = bool(zeros) and max(zeros) - min(zeros) > EVEN_S
+    if not far and sum(steps) != 1:
         return samples
-    zero = median(zeros[len(zeros) // 2 :])
-    odd = [one.time is not None and abs(one.time - one.video - zero) > EVEN_S for one in samples]
+    last = len(steps) - steps[::-1].index(True) if any(steps) else 0
+    last = last if len(zeros) - last >= FEW_TIMES else len(zeros) // 2
+    zero, limit = median(zeros[last:]), EVEN_S if far else _STEP_S
+    odd = [one.time is not None and abs(one.time - one.video - zero) > limit for one in samples]
     found.notes.append(
         f"{plural(sum(odd), 'point')} of {found.path.name}: the GPS clock was put right later, so "
         "their place in the video tells their time"
@@ -7704,13 +7926,52 @@ def _put_right(samples: List[Sample], found: Points) -> List[Sample]:
     return [there if is_odd else one for one, there, is_odd in zip(samples, moved, odd)]
 
 
+_PAUSE_S = 20.0  # seconds; less may be leap seconds that a receiver learns on its way
+
+
+def pace_of_parts(pairs: Sequence[Tuple[float, float]]) -> List[Tuple[float, float]]:
+    """The (seconds of video time, seconds UTC) at the ends of the parts of a video that was joined
+    of recordings, by those of its samples; empty where it was recorded in one go. No receiver with
+    a fix is wrong by such a pause.
+    """
+    zeros = [utc - video for video, utc in pairs]
+    cuts = [
+        number
+        for number, (before, after) in enumerate(zip(zeros, zeros[1:]), 1)
+        if _PAUSE_S < after - before < DAY_S
+    ]
+    pace: List[Tuple[float, float]] = []
+    for first, end in zip([0, *cuts], [*cuts, len(pairs)] if cuts else []):
+        part = zeros[first:end]
+        if len(part) < 3 or max(part) - min(part) > EVEN_S:
+            return []
+        begin, last = pairs[first][0], pairs[end][0] - 0.001 if end < len(pairs) else pairs[-1][0]
+        pace += [(begin, begin + median(part)), (last, last + median(part))]
+    return pace
+
+
+def is_of_parts(pace: Sequence[Tuple[float, float]]) -> bool:
+    """Whether a pace is that of recordings that were joined, each of which runs as its pictures."""
+    ends = list(zip(pace[::2], pace[1::2]))
+    return len(ends) > 1 and all(
+        abs(after[1] - before[1] - after[0] + before[0]) < 0.001 for before, after in ends
+    )
+
+
 def clock_of_video(pairs: Sequence[Tuple[float, float]]) -> VideoClock:
     """What (seconds of video time, seconds UTC) tell of a video's own time line."""
-    if is_uneven(pairs):
-        pairs = going_on(pairs)
+    parts = pace_of_parts(pairs)
+    if parts or is_uneven(pairs):
+        pairs = parts or going_on(pairs)
         return VideoClock(along(pairs, 0.0), pairs)
     zeros = [time - video for video, time in pairs]
     return VideoClock(median(zeros) if zeros else None)
+
+
+def _span_of_pauses(parts: Sequence[Tuple[float, float]]) -> str:
+    """The pauses between the parts of a video, by the ends of those."""
+    ends = zip(parts[1:-1:2], parts[2::2])
+    return some_of([f"{after[1] - before[1]:.0f} s" for before, after in ends])
 
 
 def take_first(found: Points, choices: Iterable[Choice]) -> None:
@@ -7721,9 +7982,16 @@ def take_first(found: Points, choices: Iterable[Choice]) -> None:
     if choice is None:
         return
     found.clock, samples = choice.clock, choice.timed()
-    if choice.steady and not is_uneven(_pairs_of(samples)):
+    pairs = pairs_of(samples)
+    parts = pace_of_parts(pairs)
+    if parts:
+        found.notes.append(
+            f"{found.path.name} is joined of {len(parts) // 2} recordings: its GPS clock goes on "
+            f"by {_span_of_pauses(parts)} between them"
+        )
+    elif choice.steady and not is_uneven(pairs):
         samples = _put_right(samples, found)
-    pairs = _pairs_of(samples)
+        pairs = pairs_of(samples)
     for sample in samples:
         if sample.flaw:
             found.drop(sample.flaw)
@@ -7737,6 +8005,11 @@ def take_first(found: Points, choices: Iterable[Choice]) -> None:
         found.notes.append(f"{note} (--timezone says which zone it shows)")
 
 
+def make_whole(name: str) -> str:
+    """What makes a fragmented movie one with a single index; .mov, which takes any telemetry."""
+    return f"ffmpeg -i {name} -map 0 -copy_unknown -c copy WHOLE.mov makes it one"
+
+
 def each_payload(
     movie: Source, form: bytes, found: Points, take: Callable[[bytes, Payload], None]
 ) -> None:
@@ -7744,6 +8017,11 @@ def each_payload(
     left out and noted.
     """
     damaged = []
+    if movie.child(movie.moov, b"mvex") is not None:
+        found.notes.append(
+            f"{movie.path.name} is fragmented: its telemetry is read as far as its index goes; "
+            f"{make_whole(movie.path.name)}"
+        )
     for trak in movie.tracks(form):
         for payload in movie.payloads(trak, found):
             try:
@@ -7788,19 +8066,29 @@ class XmlTimes:
         self._rests = known(self._rest)
 
     def _rest(self, text: str) -> float:
-        """Seconds of the part of a time behind its minutes, :56.5+01:00; that there is no zone is
-        noted once.
-        """
+        """Seconds of the part of a time behind its minutes, :56.5+01:00."""
+        self._note_zone(text)
+        return iso_seconds("1970-01-01T00:00" + text)
+
+    def _note_zone(self, text: str) -> None:
+        """Note once that there is no zone."""
         if not re.search(r"[Zz]|[+-]\d\d(:?\d\d)?\s*$", text) and not self.zoneless:
             self.zoneless = True
             self.found.notes.append(
                 f"{self.found.path.name} has times without a zone: they are taken as UTC"
             )
-        return iso_seconds("1970-01-01T00:00" + text)
 
     def seconds(self, text: str) -> float:
-        """Seconds UTC, NaN where it is no time."""
-        return self._minutes(text[:16]) + self._rests(text[16:])
+        """Seconds UTC, NaN where it is no time, or is written as few are: see whole()."""
+        minutes = self._minutes(text[:16])
+        return minutes + self._rests(text[16:]) if minutes == minutes else minutes
+
+    def whole(self, text: str) -> float:
+        """The same, however it is written."""
+        seconds = iso_seconds(text)
+        if seconds == seconds:
+            self._note_zone(text.strip()[10:])
+        return seconds
 
 
 class XmlFile:
@@ -8006,13 +8294,16 @@ _LAT_ATTRIBUTE, _LON_ATTRIBUTE, _ELE_CHILD, _TIME_CHILD, _COURSE_CHILD = (
 
 
 _FIX_CHILD, _SAT_CHILD, _DOP_CHILDREN = "/fix", "/sat", ("/hdop", "/pdop")
-_UNUSUAL = frozenset([_COURSE_CHILD, _FIX_CHILD, _SAT_CHILD, *_DOP_CHILDREN])
+_SOURCE_CHILD = "/src"
+_UNUSUAL = frozenset([_COURSE_CHILD, _FIX_CHILD, _SAT_CHILD, _SOURCE_CHILD, *_DOP_CHILDREN])
 
 
 def _gpx_flaw(fields: Mapping[str, str]) -> str:
     """Why a point is not used by what its receiver says of it; "" if it is."""
     if fields.get(_FIX_CHILD, "").strip().lower() == "none":
         return NO_FIX
+    if is_by_network(fields.get(_SOURCE_CHILD, "")):
+        return BY_NETWORK
     dops = [decimal(fields.get(name)) for name in _DOP_CHILDREN]
     return reception_flaw(decimal(fields.get(_SAT_CHILD)), dops)
 
@@ -8067,7 +8358,7 @@ class _GpxPoint:
                 return
         except (KeyError, ValueError):
             pass
-        time = iso_seconds(text)
+        time = self.times.whole(text)
         flaw = _gpx_flaw(fields)
         if flaw and (time >= YEAR_1970_S or not text.strip()):
             self.found.drop(flaw)
@@ -8077,7 +8368,7 @@ class _GpxPoint:
         self.found.add_timed(time, text, place, decimal(fields.get(_COURSE_CHILD)))
 
 
-_FIELDS = ("ele", "time", "course", "fix", "sat", "hdop", "pdop")
+_FIELDS = ("ele", "time", "course", "fix", "sat", "hdop", "pdop", "src")
 _GPX_NAMES = re.compile(r"https?://www\.topografix\.com/GPX/1/[01]/?$", re.IGNORECASE)
 
 
@@ -8454,6 +8745,7 @@ def read_kml(source: Source) -> Track:
 # Here: NMEA 0183 sentences to points: logs, BlackVue boxes and side files, some cameras' text.
 # Not here: where such text is found.
 
+_LOST_ZEROS = re.compile(r"\d{1,5}\.")  # of an hour before ten: 70809.00
 _CLOCK = re.compile(r"([01][0-9]|2[0-4])([0-5][0-9])([0-5][0-9]|60)(\.[0-9]*)?(?![0-9])")
 _DAY_MS = 86400000
 _ABSENT = 15  # a column that is always empty
@@ -8476,15 +8768,17 @@ class _Columns(NamedTuple):
     date: slice = slice(_ABSENT, _ABSENT + 1)  # ddmmyy, or dd, mm and yyyy
     mode: int = _ABSENT
     dop: int = _ABSENT
+    guess: str = ""  # the letter of the status that means dead reckoning
     american: bool = False  # the month stands before the day
 
 
+_NO_PLACES = ("N", "M", "S")  # modes: no fix, put in by hand, simulated
 _DATES = ("ZDA", "PUBX,04")  # sentences that tell a time alone
 _COLUMNS = {
     "RMC": _Columns(0, 0, 2, 1, "AD", course=7, date=slice(8, 9), mode=11),
     "PMGNTRK": _Columns(0, 6, 0, 7, "A", alt=4, date=slice(9, 10)),
-    "GGA": _Columns(1, 0, 1, 5, "123456789", alt=8, dop=7),
-    "GNS": _Columns(1, 0, 1, 5, "ADPRFEMS", alt=8, dop=7),
+    "GGA": _Columns(1, 0, 1, 5, "1234569", alt=8, dop=7, guess="6"),
+    "GNS": _Columns(1, 0, 1, 5, "ADPRFE", alt=8, dop=7, guess="E"),
     "GGK": _Columns(1, 0, 2, 6, "123456789", date=slice(1, 2), american=True),
     "PTNL,GGK": _Columns(1, 0, 2, 6, "123456789", date=slice(1, 2), american=True),
     "PUBX,00": _Columns(1, 0, 1, 6, "DRGT", alt=5, course=11),
@@ -8503,6 +8797,8 @@ class _Sentence(NamedTuple):
     shift: Optional[int]  # ms to add to it to have the time since 1970; None in one without a date
     good: bool  # has a fix
     poor: bool  # with a DOP by which it is a guess
+    guess: bool  # by dead reckoning
+    summed: bool  # has a checksum
     lat: Optional[float]
     lon: Optional[float]
     alt: Optional[float]
@@ -8532,8 +8828,12 @@ def _degrees(text: str, side: str, sides: str) -> Optional[float]:
 
 
 def clock_ms(text: str) -> Optional[int]:
-    """`hhmmss.sss` as milliseconds since midnight, None if it is none."""
-    match = _CLOCK.match(text)
+    """`hhmmss.sss` as milliseconds since midnight, None if it is none; zeros in front may be lost
+    where there is a fraction.
+    """
+    match = _CLOCK.match(
+        text.zfill(6 + len(text) - text.index(".")) if _LOST_ZEROS.match(text) else text
+    )
     if match is None:
         return None
     hour, minute, second, fraction = match.groups("")
@@ -8585,19 +8885,21 @@ def _sentence(kind: str, cells: List[str], moment: int, stamp: Optional[str]) ->
     at, clock = _COLUMNS[kind], clock_ms(cells[_COLUMNS[kind].clock]) or 0
     north, ns, east, ew = cells[at.place : at.place + 4]
     day = _day_of("".join(cells[at.date]), at.american)
-    dop = decimal(cells[at.dop])
+    dop, status = decimal(cells[at.dop]), cells[at.status]
     return _Sentence(
         kind=kind,
         rank=at.rank,
         moment=moment,
         shift=None if day is None else day + clock - moment,
-        good=bool(set(cells[at.status]) & set(at.good)) and cells[at.mode] != "N",
+        good=bool(set(status) & set(at.good)) and cells[at.mode] not in _NO_PLACES,
         poor=dop is not None and dop > WORST_DOP,
+        guess=cells[at.mode] == "E" or bool(at.guess) and set(status) & set(at.good) == {at.guess},
         lat=_degrees(north, ns, "NS"),
         lon=_degrees(east, ew, "EW"),
         alt=decimal(cells[at.alt]),
         course=decimal(cells[at.course]),
         stamp=int(stamp) if stamp else None,
+        summed=True,
     )
 
 
@@ -8617,8 +8919,26 @@ def _sentences(lines: Iterable[str], found: Points) -> List[_Sentence]:
             found.drop(NO_FIX)  # receivers send no time until they know it
         else:
             before = _moment_after(before, clock)
-            result.append(_sentence(kind, cells, before, stamp))
-    return result
+            sentence = _sentence(kind, cells, before, stamp)
+            result.append(sentence if checksum else sentence._replace(summed=False))
+    return _without_halves(result, found)
+
+
+_USUAL = 8  # times as many sentences with a checksum make one without it a torn one
+
+
+def _without_halves(sentences: List[_Sentence], found: Points) -> List[_Sentence]:
+    """Sentences without the few that end before their checksum, where nearly all of their kind
+    have one.
+    """
+    bare = collections.Counter(one.kind for one in sentences if not one.summed)
+    if not bare:
+        return sentences
+    counts = collections.Counter(one.kind for one in sentences)
+    few = {kind for kind, count in bare.items() if count * _USUAL < counts[kind]}
+    kept = [one for one in sentences if one.summed or one.kind not in few]
+    found.drop(CUT_LINES, len(sentences) - len(kept))
+    return kept
 
 
 _ERA_MS = 1024 * 7 * _DAY_MS  # after which the week number of GPS begins anew
@@ -8702,6 +9022,18 @@ def _first_choice(good: List[Tuple[int, _Sentence]]) -> List[Tuple[int, _Sentenc
     return [item for item in good if item[1].rank < LAST_RANK or is_alone(item[0])]
 
 
+def _without_guesses(
+    timed: List[Tuple[int, _Sentence]], poor: AbstractSet[int], found: Points
+) -> List[Tuple[int, _Sentence]]:
+    """The sentences without those of times of dead reckoning, where satellites tell any place."""
+    guesses = {ms for ms, sentence in timed if sentence.good and sentence.guess} - poor
+    rest = [item for item in timed if item[0] not in guesses]
+    if not guesses or not any(sentence.good for ms, sentence in rest if ms not in poor):
+        return timed
+    found.drop(GUESSED, len(guesses))
+    return rest
+
+
 def add_sentences(lines: Iterable[str], found: Points) -> Optional[float]:
     """Points from the sentences in `lines`: at one time the place of RMC before GGA before GLL, the
     altitude of GGA.
@@ -8714,22 +9046,33 @@ def add_sentences(lines: Iterable[str], found: Points) -> Optional[float]:
     if not timed:
         found.drop(NO_DATE, sum(sentence.good for sentence in sentences))
     poor = {ms for ms, sentence in timed if sentence.good and sentence.poor}
+    timed = _without_guesses(timed, poor, found)
     good = _first_choice([item for item in timed if item[1].good and item[0] not in poor])
     places = sorted(good, key=lambda item: (item[0], item[1].rank))
     found.drop(BAD_RECEPTION, len(poor))
     void = {ms for ms, sentence in timed if not sentence.good and sentence.kind not in _DATES}
     found.drop(NO_FIX, len(void.difference(ms for ms, _ in places)))
+    heights = {ms // 1000: s.alt for ms, s in reversed(places) if s.alt is not None}
     for ms, group in itertools.groupby(places, key=lambda item: item[0]):
-        _add_place(ms / 1000.0, [sentence for _, sentence in group], found)
+        same = [sentence for _, sentence in group]
+        _add_place(ms / 1000.0, same, heights.get(ms // 1000), found)
+    return _delay_of_stamps(places)
+
+
+def _delay_of_stamps(places: Sequence[Tuple[int, _Sentence]]) -> Optional[float]:
+    """How many seconds the stamps of the camera clock are behind the UTC of RMC."""
     timely = [(ms, s.stamp) for ms, s in places if s.kind == "RMC" and s.stamp is not None]
+    timely = [(ms, stamp) for ms, stamp in timely if not may_be_unset(ms / 1000.0)] or timely
     delays = [(ms - stamp) / 1000.0 for ms, stamp in timely]
     return median(delays) if delays else None
 
 
-def _add_place(when: float, same: List[_Sentence], found: Points) -> None:
-    """The place of all sentences of one time, best first."""
+def _add_place(when: float, same: List[_Sentence], height: Optional[float], found: Points) -> None:
+    """The place of all sentences of one time, best first, with the height of their second where
+    they tell none.
+    """
     found.drop(TWICE, sum(sentence.kind == same[0].kind for sentence in same[1:]))
-    alt = next((sentence.alt for sentence in same if sentence.alt is not None), None)
+    alt = next((sentence.alt for sentence in same if sentence.alt is not None), height)
     found.add(when, same[0].lat, same[0].lon, alt, same[0].course)
 
 
@@ -8966,7 +9309,7 @@ _IN_BRACKETS = re.compile(
     re.IGNORECASE,
 )
 _BY_LETTERS = re.compile(  # of Autel: GPS(E: 8.2, N: 47.1, 400.00m)
-    r"\bGPS\s*\(\s*(?=[^)]*\b([NS]):\s*(\d+(?:\.\d+)?))(?=[^)]*\b([EW]):\s*(\d+(?:\.\d+)?))"
+    r"\bGPS\s*\(\s*(?=[^)]*\b([NS]):\s*(-?\d+(?:\.\d+)?))(?=[^)]*\b([EW]):\s*(-?\d+(?:\.\d+)?))"
     r"(?:[^),]*,){2}\s*(-?\d+(?:\.\d+)?)?",
     re.IGNORECASE,
 )
@@ -8994,7 +9337,8 @@ def _place_in(text: str) -> Optional[Tuple[float, float, Optional[float]]]:
     """Latitude, longitude and altitude that a subtitle tells; None = none.
 
     The older `GPS(longitude, latitude, n)` has the number of satellites as n where the line tells a
-    height of its own; with metres, `GPS(latitude, longitude, 12.0M)`, it has latitude first.
+    height of its own; with metres, `GPS(latitude, longitude, 12.0M)`, or `GPS(latitude, longitude,
+    12.0) BAROMETER(1.2)`, it has latitude first.
     """
     lat, lon, alt = (one.search(text) for one in (_NAMED_LAT, _NAMED_LON, _NAMED_ALT))
     if lat and lon:
@@ -9011,10 +9355,12 @@ def _place_in(text: str) -> Optional[Tuple[float, float, Optional[float]]]:
     if match is None:
         return None
     first, second = float(match.group(1)), float(match.group(2))
-    third = decimal(match.group(3))
-    if match.group(4):
+    third, own_height = decimal(match.group(3)), bool(_OWN_HEIGHT.search(text))
+    if match.group(4) or own_height and "." in (match.group(3) or ""):
         return first, second, third
-    return second, first, None if _OWN_HEIGHT.search(text) else third
+    if abs(second) > 90.0 >= abs(first):
+        first, second = second, first
+    return second, first, None if own_height else third
 
 
 def _local_in(text: str) -> Optional[float]:
@@ -9147,11 +9493,19 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
     ),
     "hdop": ("hdop", "dop"),
     "pdop": ("pdop",),
+    "error": (
+        *("accuracy", "accuracym", "horizontalaccuracy", "hacc", "acc", "hpe", "precision"),
+        *("horizontalerror", "error", "genauigkeit"),
+    ),
+    "provider": ("provider", "source", "src", "positionsource", "locationprovider"),
     "zone": ("utcofst", "utcoffset", "timezone", "tz", "zone", "offset"),
     "milli": ("ms", "msec", "millis", "millisecond", "milliseconds"),
 }
 _CELL = 200  # characters of a cell that are looked at: no number or time has more
-_OPTIONAL_ROLES = ("course", "ns", "ew", "zone", "fix", "status", "sats", "hdop", "pdop", "milli")
+_OPTIONAL_ROLES = (
+    *("course", "ns", "ew", "zone", "fix", "status"),
+    *("sats", "hdop", "pdop", "milli", "error", "provider"),
+)
 _PLACE_ROLES = ("lat", "lon")
 LOOKED_AT = 200  # rows by which a column is known
 _UNIT = re.compile(r"[(\[].*?[)\]]")
@@ -9203,6 +9557,8 @@ class Layout(NamedTuple):
     hdop: Optional[int]  # dilution of precision, horizontal
     pdop: Optional[int]  # of the position
     milli: Optional[int]  # milliseconds beside the time
+    error: Optional[int]  # metres by which the place may be wrong
+    provider: Optional[int]  # what told the place
     columns: int  # how many there are
     metres: float  # in one unit of the altitude
     degrees: float  # in one unit of the course
@@ -9271,12 +9627,11 @@ def layout_of(path: Path, headings: Sequence[str]) -> Layout:
     told = " ".join(headings[place] for place in (time, date) if place is not None)
     metres = 1.0 if alt is None else _unit_of(headings[alt], _METRES)
     course, ns, ew, offset, fix, status, *rest = map(at, _OPTIONAL_ROLES)
-    sats, hdop, pdop, milli = rest
+    sats, hdop, pdop, milli, error, provider = rest
     degrees = 1.0 if course is None else _unit_of(headings[course], _DEGREES)
-    places = (lat, lon, time, date, alt, course, ns, ew, offset, fix, status)
-    return Layout(
-        *places, sats, hdop, pdop, milli, len(headings), metres, degrees, _zone_told(told)
-    )
+    places = (lat, lon, time, date, alt, course, ns, ew, offset, fix, status, sats, hdop, pdop)
+    units = (len(headings), metres, degrees, _zone_told(told))
+    return Layout(*places, milli, error, provider, *units)
 
 
 def begins_table(cells: Iterable[str]) -> bool:
@@ -9566,6 +9921,10 @@ def _receiver_flaw(cells: Sequence[str], layout: Layout) -> str:
     fix, status = cell_of(cells, layout.fix).lower(), cell_of(cells, layout.status).lower()
     if fix in _NO_FIX_WORDS or status in _NO_FIX_STATUS:
         return NO_FIX
+    if is_by_network(cell_of(cells, layout.provider)):
+        return BY_NETWORK
+    if (decimal(cell_of(cells, layout.error)) or 0.0) > WORST_ERROR_M:
+        return INACCURATE
     told = (layout.sats, layout.hdop, layout.pdop)
     satellites, *dops = (decimal(cell_of(cells, place)) for place in told)
     return reception_flaw(satellites, dops)
@@ -9669,7 +10028,7 @@ def read_csv(source: Source) -> Track:
         raise no_columns(source.path, [], ["latitude", "longitude", "time"])
     head = _headings_at(table)
     rows, found = table[head + 1 :], Points(source.path, "CSV")
-    headings = table[head].cells
+    headings = _without_empty_times(table[head].cells, rows)
     layout = with_letters(layout_of(source.path, headings), table[head:])
     offset = layout.offset
     if offset is not None and headings[offset].strip().lower() == "offset":
@@ -9683,6 +10042,14 @@ def read_csv(source: Source) -> Track:
         for row in rows:
             _add_row(row.cells, layout, times, found)
     return found.track()
+
+
+def _without_empty_times(headings: Sequence[str], rows: Sequence[TableRow]) -> List[str]:
+    """Headings without those of columns of times in which there is nothing, if there are others."""
+    told = [place for place, heading in enumerate(headings) if role_of(heading) == "time"]
+    filled = [place for place in told if any(cell_of(row.cells, place) for row in rows)]
+    empty = set(told).difference(filled) if filled else set()
+    return ["" if place in empty else heading for place, heading in enumerate(headings)]
 
 
 def _times_of(
@@ -9839,6 +10206,10 @@ def _gopro_choices(device: _GoProDevice, created: Optional[float]) -> Iterator[C
     if len(told) >= FEW_TIMES and len({utc for _, utc in told}) == 1:
         video, utc = device.told[0]
         yield Choice("GPSU that stands still, counted from its first", samples, utc - video)
+    elif pace_of_parts(told):
+        told = pace_of_parts(told)
+        timed = [sample._replace(time=along(told, sample.video)) for sample in samples]
+        yield Choice("GPSU part by part", timed)
     elif is_uneven(told):
         told = going_on(told)
         timed = [sample._replace(time=along(told, sample.video)) for sample in samples]
@@ -9993,18 +10364,46 @@ def _camm_samples(block: bytes, video: float) -> Iterator[Sample]:
         place += _CAMM_SIZES[kind]
 
 
-def _camm_utc(samples: List[Sample], created: Optional[float]) -> List[Sample]:
-    """Samples with UTC. The specification says GPS time, most cameras write Unix time: the nearer
-    to the file's.
+def _camm_utc(samples: List[Sample], created: Optional[float], last: float) -> List[Sample]:
+    """Samples with UTC, 0 where they do not tell it. The specification says GPS time, most cameras
+    write Unix time: the nearer to the file's, by when it was created, else last changed.
     """
     known = [sample.time for sample in samples if sample.time is not None]
     times = list(filter(math.isfinite, known))
     middle = median(times) if times else 0.0
-    if created is None or created < _CAMM_BEFORE:
-        created = _CAMM_BEFORE + GPS_EPOCH / 2  # so that a time before 2017 is nearer as GPS time
-    if not times or abs(middle + GPS_EPOCH - created) >= abs(middle - created):
-        return samples
-    return [sample._replace(time=gps_to_utc(sample.time or 0.0)) for sample in samples]
+    by_gps = middle < _CAMM_BEFORE
+    if not by_gps and (created or 0.0) >= _CAMM_BEFORE:
+        by_gps = abs(middle + GPS_EPOCH - (created or 0.0)) < abs(middle - (created or 0.0))
+    elif not by_gps:
+        by_gps = middle + GPS_EPOCH <= last + DAY_S and middle - _CAMM_BEFORE < last - middle
+    utc = [gps_to_utc(time) if by_gps else time for time in (one.time or 0.0 for one in samples)]
+    return [
+        sample._replace(time=time if not time < _CAMM_BEFORE else 0.0)
+        for sample, time in zip(samples, utc)
+    ]
+
+
+_BESIDE_S = 0.5  # seconds; a place of type 5 that is nearer to one of type 6 tells no more
+
+
+def _with_untimed(timed: List[Sample], untimed: Sequence[Sample], found: Points) -> List[Sample]:
+    """Samples that tell their times, and those that do not by their place in the video, where no
+    other is near.
+    """
+    pairs = pairs_of(timed)
+    if not pairs or not untimed:
+        return timed
+    clock, videos = clock_of_video(pairs), sorted(sample.video for sample in timed)
+
+    def is_alone(video: float) -> bool:
+        place = bisect.bisect_left(videos, video)
+        near = videos[max(place - 1, 0) : place + 1]
+        return all(abs(one - video) > _BESIDE_S for one in near)
+
+    alone = [sample for sample in untimed if is_alone(sample.video)]
+    found.drop(TWICE, len(untimed) - len(alone))
+    placed = [one._replace(time=(clock.zero or 0.0) + one.video) for one in alone]
+    return sorted([*timed, *placed], key=lambda sample: sample.video)
 
 
 def _add_texts(texts: Sequence[Tuple[float, str]], found: Points) -> None:
@@ -10037,11 +10436,12 @@ def read_camm(movie: Source) -> Track:
             samples.extend(_camm_samples(block, payload.start))
 
     each_payload(movie, b"camm", found, take)
-    created = movie.header.creation_time
+    created, last = movie.header.creation_time, stamp_of(str(movie.path)).mtime / 1000.0
     timed = [sample for sample in samples if sample.time is not None]
     untimed = [sample for sample in samples if sample.time is None]
-    by_camera = Choice(CAMERA_CLOCK, untimed, created)
-    take_first(found, [Choice("CAMM", _camm_utc(timed, created), steady=True), by_camera])
+    whole = _with_untimed(_camm_utc(timed, created, last), untimed, found)
+    by_camera = Choice(CAMERA_CLOCK, [one._replace(time=None) for one in samples], created)
+    take_first(found, [Choice("CAMM", whole, steady=True), by_camera])
     if not samples:
         _add_texts(texts, found)
     return found.track()
@@ -10735,6 +11135,17 @@ def _read_path(path: Path, kinds: Sequence[str]) -> List[NamedTrack]:
     raise NotFound("track_missing", wrong, file=path, remedy="check --geotag_source_path")
 
 
+def _parts_of(one: NamedTrack) -> List[NamedTrack]:
+    """The tracks of a file, each by itself where several tell of the same times."""
+    if not one.track.beside:
+        return [one]
+    tracks = [one.track._replace(beside=()), *one.track.beside]
+    return [
+        NamedTrack(one.kind, f"{one.name}, track {number}", track)
+        for number, track in enumerate(tracks, 1)
+    ]
+
+
 def read_tracks(
     paths: Sequence[Union[str, Path]],
     kinds: Sequence[str],
@@ -10750,12 +11161,13 @@ def read_tracks(
     found: List[List[Tuple[str, NamedTrack]]] = [[] for _ in kinds]
     for path in map(Path, paths):
         for one in _read_path(path, kinds):
-            found[_slot(one.kind, kinds)].append((path.resolve().name, one))
+            found[_slot(one.kind, kinds)].append((os.path.basename(behind_links(str(path))), one))
     tracks = []
     for kind, files in zip(kinds, found):
         names = list(dict.fromkeys(name for name, _ in files))
         if files:
-            whole = join_tracks(disentangled([one for _, one in files], together), max_gap)
+            each_one = [part for _, one in files for part in _parts_of(one)]
+            whole = join_tracks(disentangled(each_one, together), max_gap)
             tracks.append(NamedTrack(kind, some_of(names, 2), whole))
     return tracks
 
@@ -10789,7 +11201,8 @@ def _path_stamps(path: str) -> List[object]:
         if not os.path.isdir(path):
             return [_plain_stamp(path)]
         files = _track_files(Path(path), [])  # reading them tells what cannot be listed
-        return [[file.relative_to(path).as_posix(), _plain_stamp(str(file))] for file in files]
+        names = [relative_to(str(file), path).replace(os.sep, "/") for file in files]
+        return [[name, _plain_stamp(str(file))] for name, file in zip(names, files)]
     except OSError as error:
         cause, remedy = error.strerror or "", "check --geotag_source_path"
         raise NotFound(
@@ -11222,8 +11635,7 @@ def _check_whole(movie: Source) -> None:
     parts = movie.child(movie.moov, b"mvex") is not None
     if b"moof" in kinds or parts:
         wrong = "is fragmented: its index is spread over the file"
-        remedy = f"ffmpeg -i {movie.path.name} -map 0 -copy_unknown -c copy WHOLE.mp4 makes it one"
-        raise _bad_video(movie.path, "fragmented", wrong, "", remedy)
+        raise _bad_video(movie.path, "fragmented", wrong, "", make_whole(movie.path.name))
     if movie.index_flaw:
         raise _bad_video(movie.path, "damaged", movie.index_flaw, "", _COPY_AGAIN)
 
@@ -12049,6 +12461,17 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
 APPENDED = 1024  # lines that are added to a journal at a time
 
 
+_ANY = -1  # of a size
+
+
+class Seen(NamedTuple):
+    """A journal's file as it was when it was read."""
+
+    size: Optional[int] = None  # bytes; None = it was not there, _ANY = nobody knows
+    identity: Tuple[int, int] = (0, 0)  # device and inode
+    device: Optional[int] = None  # of its folder; None = not known
+
+
 class Tail:
     """The end of a journal's file, to which whole lines are added; opened when the
     first one comes.
@@ -12057,6 +12480,7 @@ class Tail:
     def __init__(self, path: str) -> None:
         self.path = path
         self.end = self.lines = 0  # offset behind the last whole line, and how many there are
+        self.seen = Seen()
         self.stream: Optional[io.FileIO] = None
         self.guard, self.closed = threading.Lock(), False
 
@@ -12065,30 +12489,60 @@ class Tail:
         try:
             stream = self._open()
             write_all(stream, b"".join(lines))
+            if not os.fstat(stream.fileno()).st_nlink and self.seen.size == _ANY:
+                raise self._gone()
             if flush:
                 flush_file(stream.fileno())
+        except ToolError:
+            self._drop()
+            raise
         except OSError as error:
             self._drop()  # opened again, it is cut behind the last whole line
             raise os_problem(self.path, error) from error
 
     def _open(self) -> io.FileIO:
-        """The stream to append to, cut behind the last whole line."""
+        """The stream to append to, cut behind the last whole line; raises CannotWrite where it is
+        not the file that was read.
+        """
         if self.stream is not None:
             return self.stream
-        make_folder(os.path.dirname(self.path))
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        handle = patiently(lambda: os.open(self.path, flags, 0o666))
+        state = os.path.dirname(self.path)
+        home = os.path.dirname(state) or os.curdir
+        if self.seen.device not in (None, os.stat(home).st_dev):
+            raise self._gone()
+        flags = os.O_RDWR | getattr(os, "O_BINARY", 0)
+        if self.seen.size is None:
+            make_folder(state)
+            flags |= os.O_CREAT
+        try:
+            handle = patiently(lambda: os.open(self.path, flags, 0o666))
+        except FileNotFoundError as error:
+            raise self._gone() from error
         stream = self.stream = io.FileIO(handle, "r+b")
-        if os.fstat(stream.fileno()).st_size != self.end:  # FUSE may not know how
+        self._take_over(stream)
+        return stream
+
+    def _take_over(self, stream: io.FileIO) -> None:
+        """Go on in the file behind its last whole line, with a header where it has none."""
+        now = os.fstat(stream.fileno())
+        if self.seen.size != _ANY and now.st_size != (self.seen.size or 0):
+            raise self._gone()
+        if now.st_nlink:  # some file systems count no names
+            self.seen = self.seen._replace(size=_ANY)
+        if now.st_size != self.end:  # FUSE may not know how
             stream.truncate(self.end)
         stream.seek(self.end)
         if not self.end:
-            header = journal_header()
+            header, state = journal_header(), os.path.dirname(self.path)
             write_all(stream, header)
             self.end = len(header)
-            flush_folder(os.path.dirname(self.path))
-            flush_folder(os.path.dirname(os.path.dirname(self.path)))
-        return stream
+            flush_folder(state)
+            flush_folder(os.path.dirname(state))
+
+    def _gone(self) -> CannotWrite:
+        wrong = "was changed or removed by another program while this run went on"
+        remedy = "put it back if you can, and run the same command again"
+        return CannotWrite("journal_gone", wrong, file=self.path, remedy=remedy)
 
     def flush(self) -> None:
         """Wait until everything that was added is on disk."""
@@ -12114,6 +12568,12 @@ def journal_header() -> bytes:
     """The first line of a journal."""
     row = {"journal": JOURNAL_FORMAT, "tool": "mapillary_tools " + __version__}
     return (canonical(row) + "\n").encode("ascii")
+
+
+def is_begin_of_header(text: bytes) -> bool:
+    """Whether a first line that does not end is that of a journal whose writing was cut off."""
+    header = journal_header()
+    return len(text) < 2 * len(header) and header.startswith(text[:10]) or not text.strip(b"\0")
 
 
 def state_of(path: str) -> str:
@@ -12302,7 +12762,8 @@ class Journal:
         if place is None:
             return None
         try:
-            with open_file(self.path) as stream:
+            with self._opened() as stream:
+                place = self._index.clips.get(name_key(name), place)
                 stream.seek(place[0])
                 row = parsed(stream.read(place[1]).decode("latin-1"))
         except OSError as error:
@@ -12350,7 +12811,7 @@ class Journal:
             yield from (None for _ in names)
             return
         try:
-            stream = open_file(self.path)
+            stream = self._opened()
         except OSError as error:
             raise unreadable_journal(self.path, error) from error
         with stream:
@@ -12360,6 +12821,23 @@ class Journal:
                 except OSError as error:
                     raise unreadable_journal(self.path, error) from error
                 yield None if found is None else found[1]
+
+    def _opened(self) -> BinaryIO:
+        """The file, whose lines are where the index has them: one that another run has made anew
+        since it was read is read again.
+        """
+        stream = open_file(self.path)
+        status = os.fstat(stream.fileno())
+        seen = self._tail.seen
+        same = (status.st_dev, status.st_ino) == seen.identity and status.st_size >= (
+            seen.size or 0
+        )
+        if self._write or same:
+            return stream
+        stream.close()
+        self._index, self._tail = _Index(), Tail(self.path)
+        self._read()
+        return open_file(self.path)
 
     def _line(
         self, stream: BinaryIO, name: str, timed: bool = True
@@ -12418,6 +12896,9 @@ class Journal:
 
     def _read(self) -> None:
         """Index the file: images by offset, the short lines whole. A torn last line is left out."""
+        with contextlib.suppress(OSError):
+            device = os.stat(self.folder or os.curdir).st_dev
+            self._tail.seen = Seen(device=device)
         try:
             stream = open_file(self.path)
         except FileNotFoundError:
@@ -12434,8 +12915,13 @@ class Journal:
         tail = self._tail
         try:
             with stream:
+                status = os.fstat(stream.fileno())
+                identity = status.st_dev, status.st_ino
+                tail.seen = tail.seen._replace(size=status.st_size, identity=identity)
                 for text in stream:
                     if not text.endswith(b"\n"):
+                        if not tail.end and not is_begin_of_header(text):
+                            self._check_header(text)
                         break
                     if tail.end or NAMED_LINE.match(text):
                         self._take(text)
@@ -12499,7 +12985,8 @@ class Journal:
             with contextlib.suppress(OSError):
                 for name in os.listdir(place):
                     if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
-                        remove_file(os.path.join(place, name))
+                        with contextlib.suppress(OSError):
+                            remove_part(os.path.join(place, name))
 
     def copy_path(self, name: str) -> str:
         """Where --keep_original keeps the described copy of an image."""
@@ -12619,7 +13106,7 @@ def moment_of(image: Image, clockwork: Clockwork) -> Optional[Moment]:
 
 
 SYNC_ZONE = "--sync_point"
-_STALE_S = 2.0  # seconds by which a GPS time may differ from the others: more is a stale fix
+STALE_S = 2.0  # seconds by which a GPS time may differ from the others: more is a stale fix
 _DRIFT_S = 120.0  # seconds by which a clock drifts at most while a card is filled
 
 Errors = List[Tuple[float, float]]  # time by a clock, seconds that it is ahead then; in order
@@ -12760,7 +13247,7 @@ def line_through(errors: Errors) -> Errors:
     if len(near) < 3:
         return []
     base, slope, start = *_fitted(near), near[0][0]
-    good = [(x, y) for x, y in near if abs(y - base - slope * (x - start)) <= _STALE_S]
+    good = [(x, y) for x, y in near if abs(y - base - slope * (x - start)) <= STALE_S]
     if len(good) < 3:
         return []
     base, slope = _fitted(good)
@@ -12775,6 +13262,36 @@ def _fitted(points: Errors) -> Tuple[float, float]:
     spread = sum((x - mean_x) ** 2 for x in xs)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / spread if spread else 0.0
     return floor + mean_y - slope * mean_x, slope
+
+
+def implied_zones(moments: List[Moment]) -> List[Optional[float]]:
+    """The zone that the GPS time of each image implies; None also for one that repeats the GPS
+    time of another image while the camera's clock went on: the receiver had lost its fix.
+    """
+    first_at: Dict[float, float] = {}
+    zones: List[Optional[float]] = []
+    for moment in moments:
+        found, capture = moment.image.found or NOTHING_FOUND, moment.capture
+        receiver = found.gps_clock if found.gps_time is None else found.gps_time
+        if capture is None or receiver is None or capture.zone != GPS_SOURCE:
+            zones.append(None)
+            continue
+        local = capture.time + capture.offset
+        stale = abs(local - first_at.setdefault(receiver, local)) > AGREE_S
+        zones.append(None if stale else capture.offset)
+    return zones
+
+
+def repeated_fixes(both: Sequence[Tuple[Moment, Moment]]) -> Set[Path]:
+    """The images, each by its clock and by its GPS time, whose receiver shows the time of one long
+    before.
+    """
+    first_at: Dict[float, float] = {}
+    stale = set()
+    for clock, receiver in sorted(both, key=lambda pair: pair[0].time):
+        if clock.time - first_at.setdefault(receiver.time, clock.time) > STALE_S:
+            stale.add(receiver.image.path)
+    return stale
 
 
 # ---- Moments ------------------------------------------------------------------------------------
@@ -12847,12 +13364,21 @@ def _clocks_by_gps(group: List[Moment], clockwork: Clockwork, notes: Notes) -> L
     both = [
         (c, one) for c, one in zip(clocks, group) if has_own_clock(c) and not has_own_clock(one)
     ]
-    line = line_through(sorted((c.time, c.time - one.time) for c, one in both))
+    stale = repeated_fixes(both)
+    known = sorted((c.time, c.time - one.time) for c, one in both if one.image.path not in stale)
+    line = line_through(known) or (known[:1] if stale else [])
     if line:
         camera = " ".join(filter(None, group[0].image.camera[:2]))
-        say_errors(camera, line, len(both), notes)
+        say_errors(camera, line, len(known), notes)
         clocks = [corrected(c, line) if has_own_clock(c) else c for c in clocks]
-    return [c if has_own_clock(one) else one for c, one in zip(clocks, group)]
+    if stale:
+        notes.say(
+            f"the GPS times of {plural(len(stale), 'image')} repeat that of one long before: taken "
+            "for old fixes, the clock counts"
+        )
+    return [
+        c if has_own_clock(one) or one.image.path in stale else one for c, one in zip(clocks, group)
+    ]
 
 
 def _is_open(moment: Moment) -> bool:
@@ -12863,31 +13389,13 @@ def _is_open(moment: Moment) -> bool:
     return capture.zone in (NO_ZONE, GPS_SOURCE)
 
 
-def _implied_zones(moments: List[Moment]) -> List[Optional[float]]:
-    """The zone that the GPS time of each image implies; None also for one that repeats the GPS
-    time of another image while the camera's clock went on: the receiver had lost its fix.
-    """
-    first_at: Dict[float, float] = {}
-    zones: List[Optional[float]] = []
-    for moment in moments:
-        found, capture = moment.image.found or NOTHING_FOUND, moment.capture
-        receiver = found.gps_clock if found.gps_time is None else found.gps_time
-        if capture is None or receiver is None or capture.zone != GPS_SOURCE:
-            zones.append(None)
-            continue
-        local = capture.time + capture.offset
-        stale = abs(local - first_at.setdefault(receiver, local)) > AGREE_S
-        zones.append(None if stale else capture.offset)
-    return zones
-
-
 def _zones_by_gps(group: List[Moment], notes: Notes) -> List[Moment]:
     """The images of one camera, those without a zone of their own in the one that their GPS times
     agree on.
     """
     members = [index for index, moment in enumerate(group) if _is_open(moment)]
     asked = [group[index] for index in members]
-    told = _implied_zones(asked)
+    told = implied_zones(asked)
     result, odd = list(group), 0
     for index, own, zone in zip(members, told, agreed_zones(told)):
         capture = group[index].capture
@@ -13102,9 +13610,6 @@ def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
         notes.say(f"{ahead:g} s subtracted: {before} becomes {after}")
 
 
-ERA_S = 1024 * 7 * DAY_S  # seconds after which the week number of GPS begins anew
-
-
 def in_this_era(track: Track, first: float, last: float, what: str, notes: Notes) -> Track:
     """A track; 1024 weeks later, or 2048, or earlier, where that alone makes it meet what was taken
     from a first time to a last one: receivers count weeks with ten bits, and some guess how often
@@ -13196,9 +13701,9 @@ def _say_zone(timed: Sequence[Moment], stretches: Stretches, meeting: int, notes
     return True
 
 
-def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
+def say_ranges(timed: Sequence[Moment], track: Track, ahead: float, notes: Notes) -> None:
     """Say image range against track range where fewer than half of the images meet the track, and
-    what would help.
+    what would help; so many seconds have been taken off their clock already.
     """
     times = sorted(moment.time for moment in timed)
     stretches = stretches_of(track)
@@ -13214,11 +13719,17 @@ def say_ranges(timed: Sequence[Moment], track: Track, notes: Notes) -> None:
     if first < GPS_TIMES_FROM:
         notes.say("the date of the track cannot be: the clock of its logger was never set")
     else:
-        _say_cure(timed, times, stretches, notes)
+        _say_cure(timed, stretches, ahead, notes)
 
 
-def _say_cure(timed: Sequence[Moment], times: List[float], way: Stretches, notes: Notes) -> None:
-    """Say by which zone or offset most images would meet the track; times are theirs, in order."""
+def _with_offset(seconds: float) -> str:
+    """How to have so many seconds taken off the clock."""
+    return f"with --offset_time {seconds:.0f}" if round(seconds) else "without --offset_time"
+
+
+def _say_cure(timed: Sequence[Moment], way: Stretches, ahead: float, notes: Notes) -> None:
+    """Say by which zone or offset most images would meet the track."""
+    times = sorted(moment.time for moment in timed)
     inside = functools.partial(_inside, times, way)
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
@@ -13231,7 +13742,7 @@ def _say_cure(timed: Sequence[Moment], times: List[float], way: Stretches, notes
     told = _say_zone(timed, way, inside(best), notes)
     if inside(best) > inside(0) and not told:
         met = f"{inside(best)} of {len(times)} images"
-        notes.say(f"with --offset_time {best:.0f} they would meet: {met}")
+        notes.say(f"{_with_offset(best + ahead)} they would meet: {met}")
     if inside(best) < len(times) and not told:
         notes.say(
             "if the first image was taken when the track begins, --use_gps_start_time makes them "
@@ -13243,9 +13754,9 @@ _NEAR_M, _FAR_M = 60.0, 200.0  # metres within which a track is where an image w
 _WITNESSES = 50  # images of which the own positions are compared with the track
 
 
-def say_own_places(timed: List[Moment], track: Track, notes: Notes) -> None:
+def say_own_places(timed: List[Moment], track: Track, ahead: float, notes: Notes) -> None:
     """Say that the images' own positions lie on the track at other times: a converter, or the
-    camera, took local time for UTC.
+    camera, took local time for UTC; so many seconds have been taken off its clock already.
     """
     witnesses = []
     for image, when, _ in timed:
@@ -13272,8 +13783,8 @@ def say_own_places(timed: List[Moment], track: Track, notes: Notes) -> None:
     if apart(best) < _NEAR_M:
         far = "outside of its times" if math.isinf(here) else f"{here:.0f} m away"
         notes.say(
-            f"the images' own positions are {far} on the track, and {apart(best):.0f} m with "
-            f"--offset_time {best:.0f}: one of them may have local time for UTC"
+            f"the images' own positions are {far} on the track, and {apart(best):.0f} m "
+            f"{_with_offset(best + ahead)}: one of them may have local time for UTC"
         )
 
 
@@ -13297,9 +13808,13 @@ def say_doubts(timed: Sequence[Moment], ahead: float, now: float, notes: Notes) 
     for moment in timed:
         if has_own_clock(moment):
             cameras.setdefault(camera_key(moment.image), []).append(moment)
+    stale = {moment.image.path for moment, _ in stale_fixes(timed)}
     for group in cameras.values():
-        _say_apart(group, _OtherTimes(_by_receiver, "GPS times", "gps"), ahead, notes)
-        _say_apart(group, _OtherTimes(_by_file_name, "times in the names", "name"), ahead, notes)
+        if not _said_standing(group, notes):
+            by_gps = _OtherTimes(_by_receiver, "GPS times", "gps")
+            _say_apart(group, by_gps, ahead, stale, notes)
+        by_name = _OtherTimes(_by_file_name, "times in the names", "name")
+        _say_apart(group, by_name, ahead, set(), notes)
     own = [one for group in cameras.values() for one in group if not _is_confirmed(one)]
     _say_some([one for one in own if now and one.time > now + DAY_S], "of the future", notes)
     old = [one for one in own if one.time < FIRST_DIGITAL_S]
@@ -13356,16 +13871,23 @@ class _OtherTimes(NamedTuple):
     source: str  # of --time_source, which takes them
 
 
-def _say_apart(group: Sequence[Moment], others: _OtherTimes, ahead: float, notes: Notes) -> None:
+def _say_apart(
+    group: Sequence[Moment],
+    others: _OtherTimes,
+    ahead: float,
+    stale: AbstractSet[Path],
+    notes: Notes,
+) -> None:
     """Say by how much the images of a camera, from whose clock so many seconds have been taken off,
-    are ahead of other times that they tell.
+    are ahead of other times that they tell; those of stale ones count only where they are days off.
     """
     words, source = others.words, others.source
-    pairs = [(moment, others.apart(moment)) for moment in group]
-    apart = [by for _, by in pairs if by is not None and not _is_known_defect(by)]
+    told = [(others.apart(moment), moment) for moment in group]
+    pairs = [(by, one) for by, one in told if by is not None and not _is_known_defect(by)]
+    apart = [by for by, _ in pairs]
     middle = median(apart) if apart else 0.0
     same = sum(abs(one - middle) <= _AS_ONE_S for one in apart)
-    name = " ".join(filter(None, group[0].image.camera[:2])) or "the camera"
+    name = _camera_words(group[0])
     if len(apart) > 2 and abs(middle) > _DOUBT_S and 3 * same >= 2 * len(apart):
         side, shift = "ahead of" if middle > 0 else "behind", middle + ahead
         notes.say(
@@ -13373,12 +13895,22 @@ def _say_apart(group: Sequence[Moment], others: _OtherTimes, ahead: float, notes
             f"those are right, --offset_time {shift:.0f} or --time_source {source} mends it"
         )
         return
-    odd = [m for m, by in pairs if by is not None and abs(by) > DAY_S and not _is_known_defect(by)]
+    fresh = [(by, moment) for by, moment in pairs if moment.image.path not in stale]
+    days = [(by, moment) for by, moment in pairs if abs(by) > DAY_S]
+    minutes = [(by, moment) for by, moment in fresh if abs(by) > _DOUBT_S]
+    _say_away(days or (minutes if len(minutes) > 2 else []), others, notes)
+
+
+def _say_away(odd: Sequence[Tuple[float, Moment]], others: _OtherTimes, notes: Notes) -> None:
+    """Say in which images a clock is away from other times, now so and now so."""
     if odd:
-        names = some_of([one.image.path.name for one in odd])
+        far = f"up to {_span(max(abs(by) for by, _ in odd))}"
+        far = "days" if any(abs(by) > DAY_S for by, _ in odd) else far
+        names = some_of([moment.image.path.name for _, moment in odd])
         notes.say(
-            f"the clock of {name} is days away from the {words} in {plural(len(odd), 'image')}, "
-            f"{names}: if those are right, --time_source {source} mends it"
+            f"the clock of {_camera_words(odd[0][1])} is {far} away from the {others.words} in "
+            f"{plural(len(odd), 'image')}, {names}: if those are right, "
+            f"--time_source {others.source} mends it"
         )
 
 
@@ -13388,6 +13920,69 @@ def _span(seconds: float) -> str:
         if abs(seconds) >= 2 * unit:
             return f"{abs(seconds) / unit:.1f} {name}"
     return f"{abs(seconds):.0f} s"
+
+
+_OLD_FIX_S = 60.0  # seconds after which the fix of an image counts as an old one
+_STANDING_S = 10.0  # seconds that GPS times may go on while a clock shows one second
+
+
+def _camera_words(moment: Moment) -> str:
+    """What to call the camera of an image."""
+    return " ".join(filter(None, moment.image.camera[:2])) or "the camera"
+
+
+def stale_fixes(timed: Iterable[Moment]) -> List[Tuple[Moment, float]]:
+    """The images that carry the fix of one before them, by its time of GPS, and how many seconds
+    that is older by the camera's clock; those of less than _OLD_FIX_S are none.
+    """
+    fixes: Dict[object, List[Moment]] = {}
+    for moment in timed:
+        found = moment.image.found or NOTHING_FOUND
+        when = found.gps_clock if found.gps_time is None else found.gps_time
+        if when is not None and moment.image.capture is not None:
+            key = (camera_key(moment.image), when, found.lat, found.lon)
+            fixes.setdefault(key, []).append(moment)
+    stale = []
+    for group in fixes.values():
+        own = [one.image.capture.time for one in group if one.image.capture is not None]
+        ages = [(moment, time - min(own)) for moment, time in zip(group, own)]
+        stale += [(moment, age) for moment, age in ages if age > _OLD_FIX_S]
+    return stale
+
+
+def say_stale_fixes(timed: Iterable[Moment], notes: Notes) -> None:
+    """Say which images, placed by their own positions, carry that of one long before."""
+    cameras: Dict[str, List[Tuple[Moment, float]]] = {}
+    for moment, age in stale_fixes(timed):
+        cameras.setdefault(_camera_words(moment), []).append((moment, age))
+    for name, group in cameras.items():
+        names = some_of([moment.image.path.name for moment, _ in group])
+        oldest = _span(max(age for _, age in group))
+        notes.say(
+            f"the GPS of {name} stood still: {plural(len(group), 'image')} with the fix of one up "
+            f"to {oldest} before, {names}: where it moved on, they are not where they were; "
+            "give a track, or leave them out"
+        )
+
+
+def _said_standing(group: Sequence[Moment], notes: Notes) -> bool:
+    """Whether it was said that a camera's clock shows one time while its GPS times go on."""
+    said = False
+    shown_at: Dict[float, List[float]] = {}
+    for moment in group:
+        receiver = (moment.image.found or NOTHING_FOUND).gps_time
+        if receiver is not None and moment.image.capture is not None:
+            shown_at.setdefault(moment.image.capture.time, []).append(receiver)
+    for shows, receivers in shown_at.items():
+        went_on = max(receivers) - min(receivers)
+        if _STANDING_S < went_on < DAY_S and len(receivers) > 2:
+            said = True
+            notes.say(
+                f"the clock of {_camera_words(group[0])} shows {format_time(shows)} in "
+                f"{plural(len(receivers), 'image')} whose GPS times go on for {_span(went_on)}: "
+                "if those are right, --time_source gps mends it"
+            )
+    return said
 
 
 def _say_some(odd: Sequence[Moment], words: str, notes: Notes) -> None:
@@ -13867,6 +14462,7 @@ class Known(NamedTuple):
     secret: Optional[str] = None  # that descriptions are signed with
     no_secret: Optional[UsageError] = None  # why there is none, where one may be needed
     now: float = 0.0  # seconds since 1970 UTC
+    twins: Mapping[Path, Path] = MappingProxyType({})  # copies of a photo beside it -> the photo
 
 
 def leave_out(image: Image, reason: str) -> Image:
@@ -14012,7 +14608,24 @@ def geotag(images: Sequence[Image], known: Known, course: Course, notes: Notes) 
         guides = [by_photos if one.kind == by_photos.kind else one for one in guides]
     placed = [_placed(moment, guides, options, angle) for moment in timed]
     _say_places(placed, guides, notes)
+    _say_own_doubts(placed, timed, notes)
     return replaced(images, [*done, *placed])
+
+
+def _say_own_doubts(placed: Sequence[Image], timed: Sequence[Moment], notes: Notes) -> None:
+    """Say which images, placed by their own positions, may not have been there."""
+    own = {one.path for one in placed if one.geotag and one.geotag.track is None}
+    say_stale_fixes([moment for moment in timed if moment.image.path in own], notes)
+    doubts = []
+    for image in placed:
+        doubt = (image.found or NOTHING_FOUND).doubt
+        if doubt is not None and image.path in own and (image.given or NOTHING_GIVEN).lat is None:
+            doubts.append(f"{image.path.name} ({doubt})")
+    if doubts:
+        notes.say(
+            f"{plural(len(doubts), 'image')} whose own position may be far off: {some_of(doubts)}; "
+            "give a track, or mend them with process_csv"
+        )
 
 
 def _sure_photos(found: Sequence[List[Moment]], known: Known, options: Geotagging) -> List[Guide]:
@@ -14033,8 +14646,8 @@ def _say_times(
     say_offset(timed, options.offset_time, notes)
     if track is not None:
         led = [m for m in timed if m.image.fix is None] if options.by_photos else timed
-        say_ranges(led, track, notes)
-        say_own_places(timed, track, notes)
+        say_ranges(led, track, options.offset_time, notes)
+        say_own_places(timed, track, options.offset_time, notes)
 
 
 def _guide_of_photos(
@@ -14192,11 +14805,32 @@ def _told_by(place: Geotag, capture: Optional[Capture]) -> Geotag:
 
 def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """When, where and in which direction; nothing of those that are left out."""
+    asked, twins = _twins_apart(images, known)
     if course.options[Geotagging].by_photos:  # what lies in an area leads no other photo
-        images = without_areas(images, course)
-    good = [image for image in images if not image.is_excluded]
-    placed = without_areas(replaced(images, geotag(good, known, course, notes)), course)
-    return _without_jumps(placed, known, course, notes)
+        asked = without_areas(asked, course)
+    good = [image for image in asked if not image.is_excluded]
+    placed = without_areas(replaced(asked, geotag(good, known, course, notes)), course)
+    done = _without_jumps(placed, known, course, notes)
+    results = {image.path: image for image in [*known.beside, *done]}
+    same = [_as_twin(one, results[known.twins[one.path]], course.areas_id) for one in twins]
+    return replaced(images, [*done, *same])
+
+
+def _twins_apart(images: Sequence[Image], known: Known) -> Tuple[List[Image], List[Image]]:
+    """(the images, those of them that are copies of one that is there)."""
+    there = {image.path for image in [*images, *known.beside]}
+    twins = {image.path for image in images if known.twins.get(image.path) in there}
+    return (
+        [image for image in images if image.path not in twins],
+        [image for image in images if image.path in twins],
+    )
+
+
+def _as_twin(image: Image, first: Image, areas: str) -> Image:
+    """A copy of a photo: it is when and where that is, or failed or left out as that is."""
+    if first.is_excluded:
+        return image.excluded(areas)
+    return image._replace(geotag=first.geotag, failure=first.failure)
 
 
 def without_areas(images: List[Image], course: Course) -> List[Image]:
@@ -14248,8 +14882,14 @@ def _sequenced(images: List[Image], options: SequenceOptions, angle: float) -> I
 def sequence_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """Sequences, directions, duplicates."""
     options, angle = course.options[SequenceOptions], course.options[Angle].offset_angle
-    lines = by_line(images, options.merge_folders)
-    return replaced(images, (one for group in lines for one in _sequenced(group, options, angle)))
+    asked, twins = _twins_apart(images, known)
+    lines = by_line(asked, options.merge_folders)
+    done = [one for group in lines for one in _sequenced(group, options, angle)]
+    same = [
+        one._replace(membership=Membership(repeats=Repeat(known.twins[one.path].name, 0.0)))
+        for one in twins
+    ]
+    return replaced(images, [*done, *same])
 
 
 # ---- Description --------------------------------------------------------------------------------
@@ -14835,7 +15475,7 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
         return image_of(path, found)
     before = known.found
     known = known._replace(capture=capture_time(before, path.name))
-    ours = _as_written(known, found, config)  # by the name that it had then
+    ours = as_written(known, found, config)  # by the name that it had then
     if ours is not None:
         return _with_ours(known, path, ours, found, config)
     known = known._replace(path=path)
@@ -14960,7 +15600,7 @@ def _written_before(known: Image, ours: Written) -> Image:
     return known._replace(written=ours, described=described)
 
 
-def _as_written(known: Image, found: Found, config: Configuration) -> Optional[Written]:
+def as_written(known: Image, found: Found, config: Configuration) -> Optional[Written]:
     """How what a file carries is known as our own writing; None where it is not."""
     written = known.written
     if written is not None and written.digest is not None and written.digest == found.digest:
@@ -15363,11 +16003,36 @@ def gather_basis(course: Course, config: Configuration, notes: Notes) -> Known:
     return known
 
 
+def _twins_in(images: Sequence[Image], notes: Notes) -> Dict[Path, Path]:
+    """The photos that are copies of another one in their folder, also by their names -> that one;
+    some cameras leave the same picture under two names of their own.
+    """
+    alike: Dict[Tuple[str, str, int], List[Image]] = {}
+    for image in images:
+        found = image.found or NOTHING_FOUND
+        if found.clocks and found.digest and found.error is None and image.aside is None:
+            key = (os.path.dirname(str(image.path)), found.digest, found.size)
+            alike.setdefault(key, []).append(image)
+    twins = {}
+    for group in alike.values():
+        paths = [image.path for image in group]
+        first = min(paths, key=lambda path: (len(path.name), natural_key(path.name)))
+        for other in paths if len(paths) > 1 else ():
+            with contextlib.suppress(ToolError, OSError):
+                if is_called_a_copy(other, first) and is_same_picture(str(first), str(other)):
+                    twins[other] = first
+    if twins:
+        names = some_of([f"{copy.name} of {photo.name}" for copy, photo in twins.items()])
+        notes.say(f"{plural(len(twins), 'image')} the same as another one beside it: {names}")
+    return twins
+
+
 def gather_known(
     basis: Known, images: Sequence[Image], course: Course, config: Configuration, notes: Notes
 ) -> Known:
     """What a run needs to know beside its images: the basis, the track, the secret."""
     known, options = basis, course.options
+    known = known._replace(twins=_twins_in(images, notes))
     if GEOTAG in course.steps:
         known = known._replace(guides=gather_guides(options[Geotagging], notes))
     if DESCRIPTION in course.steps and (course.master or any(map(is_signed, images))):
@@ -15732,6 +16397,8 @@ def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: b
             continue
         if any(map(os.path.islink, (os.path.dirname(path), path))):
             continue  # it may lead to somebody's files
+        if not os.path.isdir(place.journal.state):
+            continue  # the card was taken out
         if image.is_excluded:
             with contextlib.suppress(OSError):
                 remove_file(path)  # it may tell where the image is
@@ -15804,11 +16471,34 @@ def _worked(
             results = carry_out(work, places, course, known.secret, ui)
             _say_dropped(results, work.due, notes)
             _write_logs(results, places, options[Input].verbose)
+        _say_sidecars(results, notes)
         _count_results(results, report)
         _say_figures(report)
         if not dry:
             remember_settled(gathered, places, course, report, lasting)
     return gathered
+
+
+def _say_sidecars(results: Sequence[Image], notes: Notes) -> None:
+    """Say that files beside photos without a position may tell it: what Lightroom, darktable and
+    Google's exports write there is not read.
+    """
+    lost = [one.path for one in results if one.problem and one.problem.code == "no_position"]
+    beside = []
+    for folder, paths in by_folder(lost).items():
+        sidecars: List[str] = []
+        with contextlib.suppress(OSError):
+            names = os.listdir(folder or os.curdir)
+            sidecars = [name for name in names if kind_of(name) in ("xmp", "json")]
+        stems = {name.partition(".")[0] for name in sidecars}
+        named = sorted(path.name for path in paths if path.name.partition(".")[0] in stems)
+        beside += named
+    if beside:
+        notes.say(
+            f"{plural(len(beside), 'image')} without a position with a file of its name beside it "
+            f"(.xmp or .json) that may tell one and is not read: {some_of(beside)}; write it into "
+            "the photos with exiftool -tagsFromFile, or give a table to process_csv"
+        )
 
 
 def _say_dropped(results: Sequence[Image], due: Sequence[Image], notes: Notes) -> None:
@@ -16015,17 +16705,28 @@ def _as_known(
     return image if other is None else other._replace(path=path)
 
 
+def _with_untold(image: Optional[Image], now: Found, config: Configuration) -> Optional[Image]:
+    """An image with what a run wrote into its file that did not come to tell."""
+    if image is None or image.found is None or now.digest == image.found.digest:
+        return image
+    due, written = image.described, image.written
+    if due is not None and written is not None and written.edits == due.edits:
+        return image  # all was told
+    ours = as_written(image, now, config)
+    return image if ours is None else image._replace(written=ours)
+
+
 def _restorable(
-    place: Optional[Place], image: Optional[Image], path: Path
+    place: Optional[Place], image: Optional[Image], path: Path, config: Configuration
 ) -> Union[Image, Outcome]:
     """The image, if it carries our writing and nobody has changed it since; else why not."""
     try:
         now = read_found(path)
     except ToolError as error:
-        if image is None or image.written is None:
+        if error.problem.code != UNREADABLE and (image is None or image.written is None):
             return Outcome("skipped", SKIP_AS_FOUND)
         return Outcome("failed", error.problem.code, error.problem)
-    known = _as_known(place, image, path, now)
+    known = _as_known(place, _with_untold(image, now, config), path, now)
     if isinstance(known, Outcome):
         return known
     written = known.written
@@ -16083,7 +16784,7 @@ def _has_state(folder: str) -> bool:
 def restore_images(options: Options, ui: Ui) -> Report:
     """Put photos back as they were found; raises what stops a run before any image."""
     source, dry = options[Input], options[Dry].dry_run
-    notes = Notes(say)
+    notes, config = Notes(say), Configuration()
     report = Report("restore", told=Told("would be restored" if dry else "restored", notes.lines))
     found = look_below_all(source.folders, options[Selection].skip_subfolders)
     paths = account_for(found, report, notes)
@@ -16093,29 +16794,39 @@ def restore_images(options: Options, ui: Ui) -> Report:
         places, problems = open_places(known, not dry, stack, options[Waiting].wait)
         for folder, group in by_folder(paths).items():
             if folder in places:
-                _restore_folder(places[folder], group, report, dry, ui)
+                ready = _ready_to_restore(places[folder], group, report, config)
+                _restore_folder(places[folder], ready, report, dry, ui)
             elif folder in problems:
                 for path in group:
                     report.count(path, not_open(path, problems[folder]).outcome)
             else:  # nothing was ever written there, or the state is gone
                 for path in group:
-                    one = _restorable(None, None, path)
+                    one = _restorable(None, None, path, config)
                     report.count(path, one if isinstance(one, Outcome) else None)
         _say_sent(places, report, notes)
     return report
 
 
-def _restore_folder(place: Place, paths: Sequence[Path], report: Report, dry: bool, ui: Ui) -> None:
-    """Restore the photos of a folder: the journal forgets what was made of them, then each is
-    put back, the folder flushed, and the journal told what it carries now.
-    """
+def _ready_to_restore(
+    place: Place, paths: Sequence[Path], report: Report, config: Configuration
+) -> List[Image]:
+    """The photos of a folder that are to be restored; the others are counted."""
     ready: List[Image] = []
     for path, image in zip(paths, place.journal.images([path.name for path in paths])):
-        one = _restorable(place, image, path)
+        one = _restorable(place, image, path, config)
         if isinstance(one, Image):
             ready.append(one)
         else:
             report.count(path, one)
+    return ready
+
+
+def _restore_folder(
+    place: Place, ready: Sequence[Image], report: Report, dry: bool, ui: Ui
+) -> None:
+    """Restore photos of a folder: the journal forgets what was made of them, then each is put back,
+    the folder flushed, and the journal told what it carries now.
+    """
     if dry:
         report.done += len(ready)
         return
@@ -17075,18 +17786,7 @@ class Ffmpeg:
 
     def probe(self, path: str) -> Footage:
         """What is in a video; raises ToolError when there are no pictures to be had."""
-        asked = ["-select_streams", "V", "-show_format", "-show_streams", "-of", "json", path]
-        ran = run_program([self.ffprobe, "-v", "error", *asked])
-        if ran.code:
-            remedy = "copy it from the card again; a recording that was cut off needs repair"
-            raise ToolError(
-                "bad_video",
-                "cannot be read as a video",
-                file=path,
-                value=_cause(ran, path),
-                remedy=remedy,
-            )
-        found = json.loads(ran.output)
+        found = self._asked(path)
         if not found.get("streams"):
             with open_file(path) as handle:
                 movie = Source(handle, Path(path))
@@ -17100,6 +17800,26 @@ class Ffmpeg:
         smaller = sizes.count(max(sizes)) == 1 < len(sizes)
         look = footage.look._replace(lenses=len(tracks), track=best, smaller=smaller)
         return footage._replace(look=look)
+
+    def _asked(self, path: str) -> Dict[str, Any]:
+        """What ffprobe says of a video, as it says it; raises ToolError."""
+        asked = ["-select_streams", "V", "-show_format", "-show_streams", "-of", "json", path]
+        ran = run_program([self.ffprobe, "-v", "error", *asked])
+        if ran.code:
+            remedy = "copy it from the card again; a recording that was cut off needs repair"
+            raise ToolError(
+                "bad_video",
+                "cannot be read as a video",
+                file=path,
+                value=_cause(ran, path),
+                remedy=remedy,
+            )
+        found = parsed(ran.output)
+        if not isinstance(found, dict):
+            wrong, told = "does not say what is in it", ran.output[:40] or "nothing"
+            remedy = "install ffmpeg again, and put both programs beside this script"
+            raise ProgramMissing("bad_ffprobe", wrong, file=self.ffprobe, value=told, remedy=remedy)
+        return found
 
     def take(
         self,
@@ -17571,6 +18291,20 @@ def _meets(track: Track, start: float, length: float) -> bool:
     return start <= track.points[-1].time and track.points[0].time <= start + length
 
 
+def _starts_in_zones(
+    track: Track, covered: bool, created: Optional[float], length: float
+) -> List[float]:
+    """When a video began, seconds UTC, by the zones in which its creation time and length meet its
+    track; covered: are within it, since it may be another drive's.
+    """
+    shifts = [] if created is None else [created - offset for offset in OFFSETS_IN_USE if offset]
+    starts = [start for start in shifts if _meets(track, start, length)]
+    if not covered:
+        return starts
+    begin, end = track.points[0].time, track.points[-1].time
+    return [one for one in starts if begin <= one and one + length <= end]
+
+
 def begin_by_track(
     track: Track, beside: bool, recorded: Tuple[Optional[float], str], length: float
 ) -> Tuple[Optional[float], str]:
@@ -17580,12 +18314,12 @@ def begin_by_track(
     """
     created, told = recorded
     if created is not None and _meets(track, created, length):
-        return recorded
-    begin = track.points[0].time
-    shifts = [] if created is None else [created - offset for offset in OFFSETS_IN_USE if offset]
-    starts = [start for start in shifts if _meets(track, start, length)]
-    if beside:  # it may be another drive's: it has to cover the video
-        starts = [one for one in starts if begin <= one and one + length <= track.points[-1].time]
+        starts = _starts_in_zones(track, True, created, length) if beside else []
+        zones = some_of([format_offset(created - start) for start in starts])
+        return created, told + (
+            f", as UTC; its track covers it in {zones}, too (--timezone)" if zones else ""
+        )
+    begin, starts = track.points[0].time, _starts_in_zones(track, beside, created, length)
     if created is not None and starts and (len(starts) == 1 or not beside):
         start = min(starts, key=lambda one: abs(one - begin))
         zone = format_offset(created - start)
@@ -17692,10 +18426,12 @@ class Timer(NamedTuple):
                 check_pace(own, footage, ratio)
             return ()
         begin, name = along(own.pace, first), os.path.basename(footage.path)
-        self.notes.say(
-            f"{name}: its GPS clock does not run as its pictures do, as in a time-lapse (in the "
-            f"middle {pace_of(own.pace):.3g} times as fast): the times of its frames follow it"
-        )
+        if not is_of_parts(own.pace):  # which was said
+            self.notes.say(
+                f"{name}: its GPS clock does not run as its pictures do, as in a time-lapse "
+                f"(in the middle {pace_of(own.pace):.3g} times as fast): the times of its frames "
+                "follow it"
+            )
         return [(video - first, utc - begin) for video, utc in own.pace]
 
     def _ways(self, start: float, own: Optional[Track], zero: float) -> List[Tuple[Track, float]]:
@@ -18544,6 +19280,9 @@ THROUGH_AREA = Problem(
 def _way_of(footage: Footage, timer: Timer, given: Optional[float]) -> Tuple[List[Sample], str]:
     """(places of a video in order, by which clock); raises ToolError where there are none."""
     timing = timer.timing(footage, 0.0, given)
+    if timing.ways and not timing.by_gps and given is None:
+        name, start = os.path.basename(footage.path), format_time(timing.start)
+        timer.notes.say(f"{name}: it begins at {start} UTC, clock: {timing.clock}")
     for track, begin in timing.ways:
         places = _within(track, begin, timing, footage.duration)
         if places:
@@ -18896,6 +19635,9 @@ def is_address(text: str) -> bool:
     return bool(re.match(r"https?://[!-~]+\Z", text) and parts.hostname and port != 0)
 
 
+OWN_SERVICES: Set[str] = set()  # host:port of those in this process, which no proxy shall see
+
+
 def _proxy(parts: Any) -> Optional[Tuple[str, Dict[str, str]]]:
     """The system's proxy for a split url: (host and port, headers that log in, RFC 7617). Raises
     UploadError.
@@ -18904,6 +19646,8 @@ def _proxy(parts: Any) -> Optional[Tuple[str, Dict[str, str]]]:
     import urllib.parse
     import urllib.request
 
+    if parts.netloc in OWN_SERVICES:
+        return None
     address = urllib.request.getproxies().get(parts.scheme)
     if not address or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
@@ -18958,6 +19702,8 @@ class _InTime(io.RawIOBase):
 class _Line:
     """A kept-alive connection of one thread to one host, perhaps through a proxy."""
 
+    via = ""  # words for the proxy that it goes through
+
     def __init__(self, parts: Any) -> None:
         import http.client
 
@@ -18973,6 +19719,7 @@ class _Line:
             if login is not None:
                 self.connection.set_tunnel(host, headers=login)
         self.login = login if parts.scheme == "http" else None  # None = asked without a proxy
+        self.via = "" if login is None else f", through the proxy {place}"
 
     def target(self, url: str) -> str:
         """What the line is asked for: a proxy wants the whole address."""
@@ -19102,7 +19849,7 @@ class Wire:
                 # of an answer that is none nothing is told: there may be anything in it
                 odd = isinstance(error, http.client.HTTPException)
                 told = "" if odd else hushed(str(error))
-                raise broken(told or type(error).__name__) from error
+                raise broken((told or type(error).__name__) + line.via) from error
             raise
 
     def _exchange(self, line: _Line, request: Request) -> Answer:
@@ -19125,6 +19872,8 @@ class Wire:
         text = self._read(response, fields, most)
         if response.will_close or not whole or not response.isclosed():
             self.hang_up()
+        if not whole and response.status < 300:
+            raise Cut("the service took a part alone, and called it all")
         row = parsed(text)
         return Answer(response.status, fields, text, row if isinstance(row, dict) else {})
 
@@ -19485,23 +20234,35 @@ class History:
         if self._lost:
             self._cannot(OSError(errno.ENOENT, "there is no home folder"))
             return
+        damaged = 0
         try:
             with open_file(self.path) as stream:
-                self._spots = _spots_in(stream, service)
+                self._spots, damaged = _spots_in(stream, service)
         except FileNotFoundError:
             pass
         except OSError as error:
             self._lost = True
             self._cannot(error)
+        if damaged:
+            tell(
+                f"{plural(damaged, 'line')} of the history of uploads, {self.path}, cannot be "
+                "read: what it told of may go up again; put the file back from a copy"
+            )
 
     def _known(self, picture: str) -> Optional[Arrival]:
         """The line about a picture at this service; None where there is none."""
-        with contextlib.suppress(OSError, *DAMAGED):
-            spot = self._spots.get(picture.encode("ascii"))
+        spot = self._spots.get(picture.encode("ascii"))
+        try:
             if spot is not None:
                 with open_file(self.path) as stream:
                     one = _arrival_at(stream, spot)
                     return one if (one.picture, one.service) == (picture, self.service) else None
+        except OSError as error:
+            if not self._lost:
+                self._cannot(error)
+            self._lost = True
+        except DAMAGED:
+            pass
         return None
 
     def _cannot(self, error: OSError) -> None:
@@ -19572,14 +20333,14 @@ def _line_end(service: str) -> bytes:
     return b'","service":' + canonical(service).encode("ascii") + b"}"
 
 
-def _spots_in(stream: BinaryIO, service: str) -> Dict[bytes, int]:
-    """Where the lines of a history about one service end, by their pictures, without reading what
-    else stands in them: a million in less than a second.
+def _spots_in(stream: BinaryIO, service: str) -> Tuple[Dict[bytes, int], int]:
+    """(where the lines of a history about one service end, by their pictures, how many lines cannot
+    be read), without reading what else stands in them: a million in less than a second.
     """
     spots: Dict[bytes, int] = {}
-    tail = _line_end(service)
+    at, damaged, rest, more = 0, 0, b"", True
+    tail, others = _line_end(service), b'","service":'
     picture = slice(-len(tail) - _PICTURE_LETTERS, -len(tail))
-    at, rest, more = 0, b"", True
     while more:
         block = stream.read(_HISTORY_BLOCK)
         more, block = bool(block), rest + block
@@ -19588,7 +20349,20 @@ def _spots_in(stream: BinaryIO, service: str) -> Dict[bytes, int]:
             at += len(line) + 1
             if line.endswith(tail):
                 spots[line[picture]] = at - 1
-    return spots
+            elif line.strip() and not (line.endswith(b'"}') and others in line):
+                known = _arrival_of(line)
+                if known is None:
+                    damaged += more or line is not rest  # a torn end is no loss
+                elif known.service == service:
+                    spots[known.picture.encode("utf-8")] = at - 1
+    return spots, damaged
+
+
+def _arrival_of(line: bytes) -> Optional[Arrival]:
+    """What a line says that is written in another way than we do; None for a damaged one."""
+    with contextlib.suppress(*DAMAGED):
+        return unpack_arrival(json.loads(line))
+    return None
 
 
 def _arrival_at(stream: BinaryIO, end: int) -> Arrival:
@@ -19949,7 +20723,7 @@ class Shipment:
         except ToolError as error:
             return Outcome("failed", error.problem.code, error.problem)
         own = own_description(found)
-        if own is None:
+        if own is None or before and not has_caption_of_ours(before):  # or being restored
             return _not_processed(path)
         if is_excluded(self.areas, image_of(path, found).fix):
             return Outcome("skipped", SKIP_EXCLUDED)
@@ -20557,7 +21331,10 @@ class Sender:
         self.crew.raise_crash()
 
     def _know_arrived(self) -> None:
-        """Know the photos of this run that arrived before, for their twins."""
+        """Know the photos of this run that arrived before, for their twins, and all handles."""
+        service = self.shipment.service
+        for place in self.shipment.places.values():
+            self._turns.know(one for one in place.journal.all_sent() if one.service == service)
         for batch in self.shipment.batches.values():
             for parcel in batch.parcels:
                 sent = parcel.place.journal.sent(self.shipment.service, parcel.name)
@@ -20734,6 +21511,7 @@ class _Turns:
         self._tried: Set[str] = set()
         self.finished: Dict[str, str] = {}  # handle -> what the service made of it in this run
         self._owners: Dict[str, _Told] = {}  # handle -> what it was first given for
+        self._before: Dict[str, str] = {}  # handle -> key that it was given for in an earlier run
         self._firsts: Dict[Tuple[str, ...], _Told] = {}  # photo -> which of the run was first
 
     def first_of(self, told: _Told) -> Optional[_Told]:
@@ -20761,11 +21539,17 @@ class _Turns:
             self._tried.add(key)
             yield again
 
+    def know(self, lines: Iterable[Sent]) -> None:
+        """Know the handles that images got in earlier runs."""
+        self._before.update((one.handle, one.key) for one in lines if one.handle and one.key)
+
     def told(self, batch: Batch, parcel: Parcel, line: Sent) -> List[_Told]:
         """What is to be noted of an image: what came of it; or, where the service gave it the
         handle of other bytes, that both have failed, for nobody knows whose it is.
         """
         mine = _Told(batch, parcel, line)
+        if self._before.get(line.handle or "", line.key) != line.key:
+            return [mine._replace(line=_of_two(parcel, line))]
         theirs = self._owners.setdefault(line.handle, mine) if line.handle else mine
         if theirs[2].key == line.key:
             return [mine]
@@ -20806,7 +21590,7 @@ def stand_in_name(folder: str) -> str:
     folder.
     """
     try:
-        with open(os.path.join(folder, STAND_IN_FILE), "rb") as stream:
+        with open_file(os.path.join(folder, STAND_IN_FILE)) as stream:
             row = parsed(stream.read(1 << 16))
         return str(row.get("name") or "") if isinstance(row, dict) else ""
     except OSError:
@@ -20823,6 +21607,10 @@ def check_stand_in(folder: Optional[str], import_path: Optional[str]) -> None:
     """
     if not folder:
         return
+    for name in (STAND_IN_FILE, "sequences"):
+        if os.path.islink(os.path.join(folder, name)):
+            wrong, remedy = "holds a link that leads elsewhere", "give --stand_in another folder"
+            raise UsageError("stand_in_link", wrong, file=folder, value=name, remedy=remedy)
     if import_path and behind_links(folder) == behind_links(import_path):
         wrong, remedy = "is the folder of the images", "give --stand_in another folder"
         raise UsageError("stand_in_here", wrong, file=folder, remedy=remedy)
@@ -20857,11 +21645,14 @@ class StandIn:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _stand_in_handler(self))
         self._server.block_on_close = False
         self._server.handle_error = _client_left
-        self.root = f"http://127.0.0.1:{self._server.server_address[1]}"
+        here = f"127.0.0.1:{self._server.server_address[1]}"
+        OWN_SERVICES.add(here)
+        self.root = "http://" + here
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *_: Any) -> None:
+        OWN_SERVICES.discard(self.root.rpartition("/")[2])
         self._server.shutdown()
         self._server.server_close()
 
@@ -23786,7 +24577,8 @@ def merge_list(path: str, fresh: Mapping[str, Shot]) -> None:
 
     header, rows = _LIST_HEADER, []  # type: List[str], List[List[str]]
     try:
-        with open(path, newline="", encoding="utf-8", errors="replace") as stream:
+        with open_file(path) as raw:
+            stream = io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="")
             header, *rows = [row for row in csv.reader(stream) if row] or [_LIST_HEADER]
     except FileNotFoundError:
         pass
@@ -23807,7 +24599,7 @@ def merge_list(path: str, fresh: Mapping[str, Shot]) -> None:
     merged_rows, text = {row[0]: row for row in rows}, io.StringIO()
     in_names = [merged_rows[name] for name in sorted(merged_rows, key=natural_key)]
     csv.writer(text, lineterminator="\n").writerows([_LIST_HEADER, *in_names])
-    write_atomically(path, [text.getvalue().encode("utf-8")])
+    write_atomically(path, [text.getvalue().encode("utf-8")], Manner(links=False))
 
 
 class _Searching:
@@ -23918,7 +24710,7 @@ class _Download:
     def _keep(self, path: str, body: bytes) -> Optional[Outcome]:
         """Write an image; raises CannotWrite where no other can be written either."""
         try:
-            write_atomically(path, [body])
+            write_atomically(path, [body], Manner(links=False))  # we chose the name
         except CannotWrite as error:
             if getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -24751,13 +25543,14 @@ def cause_lines(problems: Sequence[Problem], verbose: bool, kept: bool = True) -
     they are few, or with verbose. kept: whether the journal has them.
     """
     lines: List[str] = []
-    where = "status --list failed, or --verbose, names" if kept else "--verbose names"
     for group in _alike(problems, lambda problem: problem.code):
         if verbose or len(group) <= _CAUSES_ALONE:
             lines.extend(f"  failed {problem}" for problem in group)
             continue
         whole = group[0]._replace(file="", value=_value_range(group))
         names = ", ".join(os.path.basename(one.file) for one in group[:NAMES_SHOWN])
+        told = kept and whole.code != UNREADABLE  # what may pass no journal keeps
+        where = "status --list failed, or --verbose, names" if told else "--verbose names"
         lines.append(f"  failed {len(group)}: {whole}")
         lines.append(f"    {names} ...; {where} all")
     return lines
@@ -24906,15 +25699,31 @@ def printable(text: str, stream: Any) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def print_error(text: str) -> None:
+    """Print a line where errors go; where nobody takes it, that changes no exit code."""
+    with contextlib.suppress(ToolError):
+        print_line(text, sys.stderr)
+
+
+def print_result(text: str) -> None:
+    """Print what a program asked for; raises CannotWrite where there is nowhere to print it."""
+    if sys.stdout is None:
+        raise os_problem("standard output", OSError(errno.EBADF, "it is closed"))
+    print_line(text, sys.stdout)
+
+
 def print_line(text: str, stream: Any) -> None:
-    """Print a line; a reader that went away is no error."""
+    """Print a line; a reader that went away is no error. Raises CannotWrite."""
     try:
         print(printable(text, stream), file=stream, flush=True)
+    except (ValueError, AttributeError) as error:  # closed by the host, or no whole stream
+        raise os_problem("standard output", OSError(errno.EBADF, str(error))) from error
     except OSError as error:
         # or the interpreter would complain when it flushes at its end
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # of a host's own kind
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
         if not isinstance(error, BrokenPipeError):
             raise os_problem("standard output", error) from error
 
@@ -25020,7 +25829,7 @@ class Narrator(logging.Handler):
         """Print what was kept back."""
         self._progress.quiet = False
         for text in self._kept:
-            print_line(text, sys.stderr)
+            print_error(text)
 
 
 _NARRATORS: List[Narrator] = []  # of the runs that go on in this process
@@ -25177,6 +25986,9 @@ def _value_of(word: str, rest: List[str], tool: Tool) -> List[str]:
     alone = next(option.rule.alone for option in options_of(tool) if option.flag == word)
     if alone and (not rest or rest[0].startswith("-") or os.path.isdir(rest[0])):
         return [alone]
+    if rest and rest[0] in all_options():
+        remedy = "is what stands for its value empty?"
+        raise UsageError("usage", f"{word} has no value", value=rest[0], remedy=remedy)
     return [rest.pop(0)] if rest else []
 
 
@@ -25349,9 +26161,9 @@ def _show(told: Report, arguments: argparse.Namespace, handler: Narrator) -> Non
     if quiet and told.exit_code and not as_json:
         handler.speak()
     if told.told.output is not None and not as_json:
-        print_line(told.told.output.rstrip("\n"), sys.stdout)
+        print_result(told.told.output.rstrip("\n"))
     elif as_json:
-        print_line(json.dumps(told.as_json(), sort_keys=True), sys.stdout)
+        print_result(json.dumps(told.as_json(), sort_keys=True))
     elif not quiet or told.exit_code or told.tool in _SPEAKING:
         whole = getattr(arguments, "verbose", False)
         failing = getattr(arguments, "list_images", None) == "failed"
@@ -25359,7 +26171,7 @@ def _show(told: Report, arguments: argparse.Namespace, handler: Narrator) -> Non
         lines += last_lines(told, _program())
         print_line("\n".join(map(shown, lines)), sys.stdout)
     if told.stopped is not None and not (quiet and as_json):
-        print_line(f"mapillary_tools: {told.stopped}", sys.stderr)
+        print_error(f"mapillary_tools: {told.stopped}")
 
 
 def _give_up(error: ToolError, words: Sequence[str], **more: object) -> int:
@@ -25370,7 +26182,7 @@ def _give_up(error: ToolError, words: Sequence[str], **more: object) -> int:
         with contextlib.suppress(ToolError):
             print_line(json.dumps(row, sort_keys=True), sys.stdout)
     if not {"--quiet", "--json"} <= set(words):
-        print_line(f"mapillary_tools: {error}", sys.stderr)
+        print_error(f"mapillary_tools: {error}")
     return error.exit_code
 
 
@@ -25393,6 +26205,9 @@ def _interrupted(error: KeyboardInterrupt, progress: ProgressLine, words: Sequen
 _DOING = ("writing", "uploading")  # what is done with so many images as the progress tells
 
 
+_NO_THREAD = "can't start new thread"  # what Python says
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit code and never calls sys.exit."""
     words = [os.fspath(word) for word in (sys.argv[1:] if argv is None else argv)]
@@ -25410,6 +26225,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         ended: BaseException = error
     except MemoryError:
         ended = MemoryError()  # without the frames, which hold what did not fit
+    except RuntimeError as error:
+        if _NO_THREAD not in str(error):
+            raise
+        wrong, remedy = "the system starts no more threads", "close other programs, and --workers 1"
+        ended = ToolError("threads", wrong, remedy=remedy)
     progress.clear()
     return _ended_by(ended, progress, words)
 
