@@ -7527,7 +7527,10 @@ def read_table(
     if len(_BINARY.findall(begin)) > max(8, len(begin) // 20):
         wrong, remedy = "is no table of text", "export it as CSV"
         raise BadTrack("table_binary", wrong, file=path, remedy=remedy)
-    return rows_of(text, mark)[1 if header else 0 :]
+    rows = rows_of(text, mark)
+    told = rows[0].cells if rows else []  # Excel's own line about the mark is no row
+    first = bool(told) and told[0].lower().startswith("sep=") and len(told) < 3
+    return rows[first + header :]
 
 
 def rows_of(text: str, mark: str) -> List[TableRow]:
@@ -7905,17 +7908,21 @@ def pairs_of(samples: Iterable[Sample]) -> List[Tuple[float, float]]:
 _STEP_S = 0.9  # seconds by which a clock that is put right goes on at least, as for a leap second
 
 
+def _is_even(*parts: Sequence[float]) -> bool:
+    """Whether each part of the differences of two clocks is long, and the same from end to end."""
+    return all(len(one) >= FEW_TIMES and max(one) - min(one) < _STEP_S / 2 for one in parts)
+
+
 def _put_right(samples: List[Sample], found: Points) -> List[Sample]:
     """Samples of which the clock was put right once, each with the time that it would have had
     then, by its place in the video.
     """
     zeros = [time - video for video, time in pairs_of(samples)]
-    steps = [abs(after - before) > _STEP_S for before, after in zip(zeros, zeros[1:])]
+    steps = [n for n in range(1, len(zeros)) if abs(zeros[n] - zeros[n - 1]) > _STEP_S]
     far = bool(zeros) and max(zeros) - min(zeros) > EVEN_S
-    if not far and sum(steps) != 1:
+    if not far and not (len(steps) == 1 and _is_even(zeros[: steps[0]], zeros[steps[0] :])):
         return samples
-    last = len(steps) - steps[::-1].index(True) if any(steps) else 0
-    last = last if len(zeros) - last >= FEW_TIMES else len(zeros) // 2
+    last = steps[-1] if steps and len(zeros) - steps[-1] >= FEW_TIMES else len(zeros) // 2
     zero, limit = median(zeros[last:]), EVEN_S if far else _STEP_S
     odd = [one.time is not None and abs(one.time - one.video - zero) > limit for one in samples]
     found.notes.append(
@@ -7960,9 +7967,8 @@ def is_of_parts(pace: Sequence[Tuple[float, float]]) -> bool:
 
 def clock_of_video(pairs: Sequence[Tuple[float, float]]) -> VideoClock:
     """What (seconds of video time, seconds UTC) tell of a video's own time line."""
-    parts = pace_of_parts(pairs)
-    if parts or is_uneven(pairs):
-        pairs = parts or going_on(pairs)
+    if is_uneven(pairs):
+        pairs = going_on(pairs)
         return VideoClock(along(pairs, 0.0), pairs)
     zeros = [time - video for video, time in pairs]
     return VideoClock(median(zeros) if zeros else None)
@@ -7983,7 +7989,7 @@ def take_first(found: Points, choices: Iterable[Choice]) -> None:
         return
     found.clock, samples = choice.clock, choice.timed()
     pairs = pairs_of(samples)
-    parts = pace_of_parts(pairs)
+    parts = pace_of_parts(pairs) if choice.steady else []
     if parts:
         found.notes.append(
             f"{found.path.name} is joined of {len(parts) // 2} recordings: its GPS clock goes on "
@@ -7999,7 +8005,7 @@ def take_first(found: Points, choices: Iterable[Choice]) -> None:
             found.drop(OF_1970)
         else:
             found.add(sample.time, sample.lat, sample.lon, sample.alt, sample.course)
-    found.video = clock_of_video(pairs)
+    found.video = VideoClock(along(parts, 0.0), parts) if parts else clock_of_video(pairs)
     if pairs and found.clock == CAMERA_CLOCK:
         note = f"{found.path.name} has no GPS time; its {CAMERA_CLOCK} was taken as UTC"
         found.notes.append(f"{note} (--timezone says which zone it shows)")
@@ -10157,6 +10163,13 @@ class _GoProDevice(NamedTuple):
     clocks: Dict[float, float]  # SYST: seconds of a drone's clock -> UTC
     told: List[Tuple[float, float]]  # GPSU: (video time, UTC) of payloads with a fix
 
+    def take(self, more: "_GoProDevice") -> None:
+        """Add what it tells later."""
+        for key, samples in more.samples.items():
+            self.samples.setdefault(key, []).extend(samples)
+        self.clocks.update(more.clocks)
+        self.told.extend(more.told)
+
 
 def _stream_flaw(stream: _Stream) -> str:
     """Why the GPS5 samples of a stream are not used, "" if they are; a missing fix or
@@ -10209,7 +10222,7 @@ def _gopro_choices(device: _GoProDevice, created: Optional[float]) -> Iterator[C
     elif pace_of_parts(told):
         told = pace_of_parts(told)
         timed = [sample._replace(time=along(told, sample.video)) for sample in samples]
-        yield Choice("GPSU part by part", timed)
+        yield Choice("GPSU part by part", timed, steady=True)
     elif is_uneven(told):
         told = going_on(told)
         timed = [sample._replace(time=along(told, sample.video)) for sample in samples]
@@ -10227,25 +10240,39 @@ def _drone_choice(device: _GoProDevice) -> Choice:
     return Choice("GLPI", samples)
 
 
+def _one_after_the_other(
+    devices: Mapping[bytes, _GoProDevice], told_in: Mapping[bytes, Set[int]]
+) -> List[_GoProDevice]:
+    """Devices, as one those of which never two are in one payload: one whose name has changed."""
+    whole: List[Tuple[Set[int], _GoProDevice]] = []
+    for name, device in devices.items():
+        for numbers, known in whole:
+            if numbers.isdisjoint(told_in[name]):
+                known.take(device)
+                numbers.update(told_in[name])
+                break
+        else:
+            whole.append((set(told_in[name]), device))
+    return [device for _, device in whole]
+
+
 def read_gopro(movie: Source) -> Track:
     """A GoPro video: of the first device with usable ones GPS9, else GPS5; else a drone's."""
     found = Points(movie.path, "GPSU fitted", NO_TELEMETRY)
     devices: Dict[bytes, _GoProDevice] = {}
+    told_in: Dict[bytes, Set[int]] = {}  # numbers of the payloads in which a device is
 
     def take(block: bytes, payload: Payload) -> None:
         for name, told in list(_gopro_told(block, payload)):  # all of a payload or nothing
-            known = devices.setdefault(name, _GoProDevice({}, {}, []))
-            for key, samples in told.samples.items():
-                known.samples.setdefault(key, []).extend(samples)
-            known.clocks.update(told.clocks)
-            known.told.extend(told.told)
+            devices.setdefault(name, _GoProDevice({}, {}, [])).take(told)
+            told_in.setdefault(name, set()).add(payload.number)
 
     each_payload(movie, b"gpmd", found, take)
     found.empty = NO_GPS if devices else NO_TELEMETRY
-    created = movie.header.creation_time
-    choices = [choice for device in devices.values() for choice in _gopro_choices(device, created)]
+    created, whole = movie.header.creation_time, _one_after_the_other(devices, told_in)
+    choices = [choice for device in whole for choice in _gopro_choices(device, created)]
     if not any(choice.samples for choice in choices):
-        choices = [_drone_choice(device) for device in devices.values()]
+        choices = [_drone_choice(device) for device in whole]
     take_first(found, choices)
     return found.track()
 
@@ -16709,8 +16736,9 @@ def _with_untold(image: Optional[Image], now: Found, config: Configuration) -> O
     """An image with what a run wrote into its file that did not come to tell."""
     if image is None or image.found is None or now.digest == image.found.digest:
         return image
-    due, written = image.described, image.written
-    if due is not None and written is not None and written.edits == due.edits:
+    given = Image(image.path, image.found, image.given, image.capture)
+    due = image.described.edits if image.described else edits_hash(edits_of(given, None))
+    if image.written is not None and image.written.edits == due:
         return image  # all was told
     ours = as_written(image, now, config)
     return image if ours is None else image._replace(written=ours)
@@ -16911,6 +16939,9 @@ class CsvColumns(Group):
         if (self.latitude_column is None) != (self.longitude_column is None):
             wrong = "--latitude_column and --longitude_column go together"
             raise UsageError("half_position", wrong)
+        if (self.latitude_column or 0) == self.longitude_column:
+            wrong = "--latitude_column and --longitude_column are one and the same"
+            raise UsageError("same_column", wrong, value=str(self.latitude_column))
         if self.convert_gps_time and self.convert_utc_time:
             wrong = "--convert_gps_time and --convert_utc_time contradict each other"
             raise UsageError("two_clocks", wrong)
@@ -25321,6 +25352,9 @@ def no_choice(option: Option, text: str) -> UsageError:
     """The error for a value that is none of those that there are."""
     choices = [str(choice) for choice in option.rule.choices or ()]
     near = [_OTHER_VALUES[text]] if _OTHER_VALUES.get(text) in choices else near_to(text, choices)
+    if option.rule.metavar == "DEGREES" and re.match(r"-?\d{1,4}$", text):
+        turned = str(int(text) % 360)  # the other way round
+        near = [turned] if turned in choices else []
     remedy = f"did you mean {near[0]}?" if near else f"for example {option.flag} {choices[0]}"
     wrong = f"{option.flag} must be one of {', '.join(choices)}"
     return UsageError("bad_option", wrong, value=text, remedy=remedy)
@@ -26030,6 +26064,8 @@ def _as_folder(word: str, tool: Tool, given: bool) -> List[str]:
     """
     if "--import_path" not in flags_of(tool):
         raise loose_word(word, tool)
+    if is_swallowed(word, "FOLDER"):
+        raise swallowed(word)
     if word.startswith("@") and not os.path.isdir(word):
         return ["--import_path", word]
     if not os.path.exists(word) and not given:
@@ -26140,14 +26176,24 @@ def _help(words: Sequence[str]) -> str:
     return out.getvalue()
 
 
+def _is_this(script: str) -> bool:
+    """Whether a script is this one, under another name too, or the bundle that it is in."""
+    if os.path.basename(script) == PROGRAM:
+        return True
+    mine = map(behind_links, (os.path.abspath(__file__), HERE))
+    return os.path.isfile(script) and behind_links(os.path.abspath(script)) in mine
+
+
 def _program() -> str:
     """How this program is started, as it would be typed."""
     import shlex
 
-    script = sys.argv[0] if os.path.basename(sys.argv[0]) == PROGRAM else PROGRAM
+    script = sys.argv[0] if _is_this(sys.argv[0]) else PROGRAM
     if os.name == "nt":
-        places = environment("PATH").split(os.pathsep)
-        known = any(os.path.isfile(os.path.join(place, "python.exe")) for place in places if place)
+        places = [place for place in environment("PATH").split(os.pathsep) if place]
+        found = (os.path.join(place, "python.exe") for place in places)
+        first = next(filter(os.path.isfile, found), "")
+        known = bool(first) and behind_links(first) == behind_links(sys.executable)
         return " ".join(map(quoted_for_cmd, ("python" if known else sys.executable, script)))
     return "python3 " + shlex.quote(script)
 

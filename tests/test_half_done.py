@@ -404,3 +404,17 @@ def test_an_ffprobe_that_says_nothing_is_named(answer: str, tmp_path: Path):
     words = ("--video_path", tmp_path / "v.mp4", "--import_path", tmp_path / "out")
     ran = run("sample_video", *words, "--ffmpeg_path", tmp_path / "bin" / "ffmpeg")
     assert ran.code in (1, 7) and "does not say what is in it" in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("tool", ["process", "process_csv"])
+def test_what_another_program_changed_after_a_whole_run_is_refused(tool: str, tmp_path: Path):
+    folder = card(tmp_path / "p")
+    words: Any = ("--import_path", folder, *USER)
+    if tool == "process_csv":
+        rows = "".join(f"{path.name},10.5,20.5\n" for path in sorted(folder.glob("*.jpg")))
+        (tmp_path / "t.csv").write_text(rows, "utf-8")
+        words = ("--import_path", folder, "--csv_path", tmp_path / "t.csv", *PLACED)
+    assert run(tool, *words).code == 0
+    mt.write_edits(str(folder / "0002.jpg"), {"0th": {0x0131: "another program"}})
+    row = told("restore", "--import_path", folder)
+    assert row["done"] == 3 and [one["code"] for one in row["failed"]] == ["changed"], row

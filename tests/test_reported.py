@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, List
 
@@ -558,3 +560,89 @@ def test_a_track_with_a_sample_for_each_value_of_a_gyroscope_is_read_to_its_end(
     monkeypatch.setattr(mt, "_MOST_SAMPLES", 100)
     track = camm(tmp_path / "v.mp4", samples)
     assert any("100 of 200 telemetry payloads" in note for note in track.notes)
+
+
+# ---- values and tables --------------------------------------------------------------------------
+
+
+def test_a_turn_the_other_way_round_is_proposed_as_one(tmp_path: Path):
+    """For -90 the opposite turn was meant to be meant."""
+    ran = process(tmp_path, "--orientation", "-90")
+    assert ran.code == 2 and "did you mean 270?" in ran.stderr
+    assert "did you mean" not in process(tmp_path, "--orientation", "45").stderr
+
+
+def table_of(folder: Path, text: str, *words: Any) -> Ran:
+    (folder / "t.csv").write_text(text, "utf-8")
+    start = ("process_csv", "--import_path", folder / "p", "--csv_path", folder / "t.csv")
+    return run(*start, "--filename_column", 1, *words)
+
+
+@pytest.mark.parametrize("header", [(), ("--header",)])
+def test_the_line_of_a_spreadsheet_about_its_mark_is_no_row(header: Any, tmp_path: Path):
+    path = photo(tmp_path / "p" / "a.jpg", 0)
+    text = "sep=;\n" + ("name;north;east\n" if header else "") + "a.jpg;57.1;11.2\n"
+    words = ("--latitude_column", 2, "--longitude_column", 3, "--delimiter", ";", *header)
+    ran = table_of(tmp_path, text, *words)
+    assert ran.code == 0 and making.place(path)[:2] == pytest.approx((57.1, 11.2))
+
+
+def test_one_column_is_not_both_latitude_and_longitude(tmp_path: Path):
+    """57.1 north, 57.1 east was written."""
+    path = photo(tmp_path / "p" / "a.jpg", 0)
+    words = ("--latitude_column", 2, "--longitude_column", 2)
+    ran = table_of(tmp_path, "a.jpg,57.1,11.2\n", *words)
+    assert ran.code == 2 and "one and the same: 2" in ran.stderr and making.place(path) is None
+
+
+@pytest.mark.parametrize("name", ["mapillary_tools.py", "mly.py", "mapillary_tools.pyz"])
+def test_the_next_command_names_what_was_started(name: str, tmp_path: Path):
+    """It named a file that was not there."""
+    making.drive(tmp_path / "p", 2)
+    root = Path(mt.__file__).resolve().parent
+    if name.endswith("z"):
+        bundle = [sys.executable, str(root / "tests" / "bundle.py"), str(tmp_path / "dist")]
+        subprocess.run(bundle, check=True, stdout=subprocess.DEVNULL, timeout=60)
+        program = tmp_path / "dist" / name
+    else:
+        program = tmp_path / name
+        shutil.copy(str(root / "mapillary_tools.py"), str(program))
+        shutil.copytree(str(root / "vendor"), str(tmp_path / "vendor"))
+    words = ["process", "--import_path", str(tmp_path / "p"), "--user_name", "demo"]
+    ran = subprocess.run(
+        [sys.executable, str(program), *words], stdout=subprocess.PIPE, timeout=60, check=True
+    )
+    (following,) = [one for one in ran.stdout.decode().splitlines() if one.startswith("next: ")]
+    assert name in following
+
+
+@pytest.mark.parametrize("unset", [1, 3, 9])
+def test_the_first_lines_of_a_receiver_without_the_date_do_not_begin_a_video(
+    unset: int, tmp_path: Path
+):
+    """The mean of both clocks, or 1980, was when it began."""
+    lines = []
+    for n in range(12):
+        day = "060180" if n < unset else "060524"
+        body = f"GPRMC,0708{n + 9:02d}.00,A,5742.{n:02d}00,N,01158.2000,E,1.0,0.0,{day},,,A"
+        lines.append(f"[{(int(START) + n) * 1000}]{tracks.sentence(body)}")
+    content = "\r\n".join(lines).encode("ascii")
+    boxes = tracks.box(b"free", tracks.box(b"gps ", content))
+    (tmp_path / "v.mp4").write_bytes(tracks.movie(after=boxes))
+    track = mt.read_track(tmp_path / "v.mp4")
+    assert track.zero == START and len(track.points) == 12 - unset
+
+
+@pytest.mark.parametrize("names", ["number", "name"])
+def test_a_device_whose_name_changes_loses_no_point(names: str, tmp_path: Path):
+    """Those behind the change were not there, and not counted."""
+    payloads = []
+    for n in range(20):
+        rows = [(57.7 + (n + k / 10) * 1e-4, 11.97, 10.0) for k in range(10)]
+        late = n >= 10
+        other: Any = (
+            {"number": 2 if late else 1} if names == "number" else {"name": "B" * late or "A"}
+        )
+        payloads.append(tracks.device(tracks.gps5(rows, START + n), **other))
+    (tmp_path / "v.mp4").write_bytes(tracks.movie(payloads, created=START))
+    assert len(mt.read_track(tmp_path / "v.mp4").points) == 200
