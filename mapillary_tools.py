@@ -3704,14 +3704,20 @@ def remove_file(path: str) -> None:
     patiently(lambda: os.unlink(path))
 
 
-def lock_file(stream: io.FileIO) -> bool:
-    """Whether the operating system gave this process the lock on an open file."""
+def lock_file(stream: io.FileIO, tell: bool = True) -> bool:
+    """Whether the operating system gave this process the lock on an open file; where it has none,
+    that is told.
+    """
     try:
         if os.name == "nt":
             import msvcrt
 
+            at = stream.tell()
             stream.seek(1 << 30)  # far behind the text, which others may read
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            try:
+                msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            finally:
+                stream.seek(at)
         else:
             import fcntl
 
@@ -3721,7 +3727,8 @@ def lock_file(stream: io.FileIO) -> bool:
         busy = (errno.EACCES, errno.EDEADLK, 0) if os.name == "nt" else (errno.EAGAIN,)
         if error.errno in busy:  # somebody has it
             return False
-        LOG.warning("this file system has no locks: do not start a second run beside this one")
+        if tell:
+            LOG.warning("this file system has no locks: do not start a second run beside this one")
     return True
 
 
@@ -3734,7 +3741,7 @@ def remove_part(part: str) -> None:
     if os.path.isfile(part) and not os.path.islink(part):
         handle = os.open(part, os.O_RDWR | getattr(os, "O_BINARY", 0))
         with io.FileIO(handle, "r+b") as stream:
-            if not lock_file(stream):
+            if not lock_file(stream, tell=False):
                 raise OSError(errno.EBUSY, "another run is writing it")
     remove_file(part)
 
@@ -3800,7 +3807,7 @@ def _fill(part: str, chunks: Iterable[Piece], manner: Manner, target: str) -> io
     stream = io.FileIO(handle, "wb")
     try:
         if not manner.photo:  # another run does not take it for one that was left behind
-            lock_file(stream)
+            lock_file(stream, tell=False)
         for chunk in chunks:
             write_all(stream, chunk)
         if old is not None:
@@ -3898,9 +3905,8 @@ def begin_file(
     that is replaced. Raises CannotWrite, and then nothing is left.
     """
     target = str(path)
-    if manner.links and os.path.islink(
-        target
-    ):  # what lies in a folder behind a link is found there as well
+    # what lies in a folder behind a link is found there as well
+    if manner.links and os.path.islink(target):
         target = behind_links(target)
     part = part_of(target, manner)
     try:
@@ -7210,6 +7216,7 @@ class Points:
 
 
 _LANE = 12  # points that make segments a track of their own, where another tells of their time
+_MOST_LANES = 20  # receivers of one file; with more it is something else
 
 
 def _lanes(segments: Sequence[List[Fix]]) -> List[List[List[Fix]]]:
@@ -7221,15 +7228,17 @@ def _lanes(segments: Sequence[List[Fix]]) -> List[List[List[Fix]]]:
     for segment in sorted(segments, key=lambda one: min(fix.time for fix in one)):
         begin, end = min(fix.time for fix in segment), max(fix.time for fix in segment)
         free = next((n for n, last in enumerate(ends) if last <= begin), len(lanes))
+        if free == _MOST_LANES:
+            return [list(segments)]
         if free == len(lanes):
             lanes.append([])
             ends.append(end)
         lanes[free].append(segment)
         ends[free] = end
-    lanes.sort(key=lambda lane: -sum(map(len, lane)))
-    few = [lane for lane in lanes[1:] if sum(map(len, lane)) < _LANE]
-    first = [*lanes[0], *itertools.chain.from_iterable(few)]
-    return [first, *(lane for lane in lanes[1:] if lane not in few)]
+    first, *others = sorted(lanes, key=lambda lane: -sum(map(len, lane)))
+    whole = [lane for lane in others if sum(map(len, lane)) >= _LANE]
+    few = itertools.chain.from_iterable(others[len(whole) :])
+    return [[*first, *few], *whole]
 
 
 def merged(pieces: List[Tuple[int, List[Fix]]], max_gap: float) -> Tuple[List[Fix], List[int]]:
@@ -11069,6 +11078,8 @@ def _side_track(path: Path, tell: Tell = LOG.warning) -> Optional[OwnTrack]:
             tell(str(error))
             continue
         note = f"{path.name} has no GPS of its own; that of {side.name} was taken"
+        if track.beside:
+            note += f", of its {len(track.beside) + 1} tracks of that time the one with most points"
         return OwnTrack(track._replace(notes=[note, *track.notes]), str(side), kind)
     return None
 
@@ -13400,8 +13411,8 @@ def _clocks_by_gps(group: List[Moment], clockwork: Clockwork, notes: Notes) -> L
         clocks = [corrected(c, line) if has_own_clock(c) else c for c in clocks]
     if stale:
         notes.say(
-            f"the GPS times of {plural(len(stale), 'image')} repeat that of one long before: taken "
-            "for old fixes, the clock counts"
+            f"the GPS times of {plural(len(stale), 'image')} repeat that of one before: taken for "
+            "old fixes, the clock counts"
         )
     return [
         c if has_own_clock(one) or one.image.path in stale else one for c, one in zip(clocks, group)

@@ -103,6 +103,20 @@ def test_of_two_receivers_in_one_file_that_were_together_one_counts(tmp_path: Pa
     assert lat(tmp_path / "p" / "1.jpg") == 57.701
 
 
+def test_a_file_beside_a_video_with_two_tracks_says_which_one_counts(tmp_path: Path):
+    (tmp_path / "V1.MP4").write_bytes(tracks.movie([b"xxxx"], form=b"avc1", created=START))
+    two_rides(0.05, tmp_path / "V1.gpx")
+    said: List[str] = []
+    own = mt.video_tracks([str(tmp_path / "V1.MP4")], said.append).get(str(tmp_path / "V1.MP4"))
+    assert own is not None and len(own.track.points) == 60
+    assert any("of its 2 tracks of that time" in note for note in own.track.notes)
+
+
+def test_thousands_of_segments_of_one_time_are_read_in_time(tmp_path: Path):
+    parts = [[(START, 57.7, 11.97), (START + 9 + n, 57.7, 11.97)] for n in range(20000)]
+    assert len(mt.read_track(making.gpx(parts, tmp_path / "t.gpx")).points) == 20001
+
+
 def test_segments_that_follow_each_other_are_one_track(tmp_path: Path):
     halves = [ride(30), ride(30, 30.0)]
     track = mt.read_track(making.gpx(halves, tmp_path / "t.gpx"))
@@ -256,7 +270,7 @@ def test_a_fix_that_stands_still_is_said(tmp_path: Path):
 def test_by_gps_times_the_clock_counts_where_they_stand_still(tmp_path: Path):
     """All ten were pressed into the second of the last fix."""
     ran = process(frozen(tmp_path / "p"), "--time_source", "gps")
-    assert "repeat that of one long before" in ran.stderr and "ahead by +0.0 s" in ran.stderr
+    assert "repeat that of one before" in ran.stderr and "ahead by +0.0 s" in ran.stderr
     times = [making.description(tmp_path / "p" / f"{n:02d}.jpg")["MAPCaptureTime"] for n in (5, 14)]
     assert times == ["2024_05_06_07_09_49_000", "2024_05_06_07_12_49_000"]
 
