@@ -22806,7 +22806,7 @@ class _Figures:
             sequences.add(standing)
             counts[standing.word] += 1
             if standing.word == wanted or wanted == NOT_SENT and standing.word != "uploaded":
-                self.listed.append((str(standing.image.path), standing.reason))
+                self.listed.append((unextended(str(standing.image.path)), standing.reason))
         sent = [one.service for one in found.journal.all_sent() if one.status == "sent"]
         self.elsewhere.update(place for place in sent if place != service)
         name, rows = named_below(found.journal.folder, tops), list(sequences.rows.values())
@@ -24077,7 +24077,7 @@ class Teller:
         word = self.standing.word.replace("_", " ")
         told = self.standing.reason
         self._line("state", told if told.startswith(word) else f"{word}: {told}".rstrip(": "))
-        self._note(image=str(self.image.path), state=self.standing.word)
+        self._note(image=unextended(str(self.image.path)), state=self.standing.word)
         for topic, words in (
             ("time", self._time()),
             ("other times", self._other_times()),
@@ -24261,7 +24261,7 @@ def _is_meant(wanted: str, path: Path) -> bool:
     """Whether a name, or a path, means an image."""
     if folded(wanted) == folded(path.name):
         return True
-    return behind_links(wanted) == behind_links(str(path))
+    return unextended(behind_links(wanted)) == unextended(behind_links(str(path)))
 
 
 def _as_it_is(standing: Standing) -> Standing:
@@ -24331,7 +24331,7 @@ def official_description(image: Image) -> Dict[str, object]:
     kept = {key: value for key, value in row.items() if key in _OFFICIAL}
     return dict(
         kept,
-        filename=os.path.abspath(str(image.path)),
+        filename=unextended(os.path.abspath(str(image.path))),
         filesize=stamp_of(image.path).size,
         filetype="image",
     )
