@@ -598,7 +598,7 @@ class Track(NamedTuple):
     notes: Sequence[str] = ()  # what the run should say
     # seconds UTC of a video's own time 0, by `clock`; None = its telemetry does not tell
     zero: Optional[float] = None
-    # (seconds of video time, seconds UTC) where the clock runs faster than the pictures: time-lapse
+    # (seconds of video time, seconds UTC) of a clock unlike the pictures: time-lapse, joined videos
     pace: Sequence[Tuple[float, float]] = ()
     beside: Sequence["Track"] = ()  # others in the same file that tell of the same times
 
@@ -622,6 +622,11 @@ class Camera(NamedTuple):
     width: Optional[int] = None  # pixels
     height: Optional[int] = None  # pixels
     orientation: Optional[int] = None  # EXIF 1..8
+
+    @property
+    def words(self) -> str:
+        """What to call it; "" where nothing is known."""
+        return " ".join(filter(None, (self.make, self.model)))
 
 
 class Stamp(NamedTuple):
@@ -1612,7 +1617,14 @@ HIGHEST_M = 100000.0  # metres; higher there is no camera
 # metres that stand for an altitude which is not known
 _NO_ALTITUDES = frozenset([-9999.0, -32768.0, 32767.0, 65535.0, 99999.0, -99999.0])
 NO_ERROR_M = 65535.0  # metres, all bits of 16: a receiver does not know the error of its position
+WORST_DOP = 20.0  # with a larger dilution of precision a receiver guesses
+WORST_ERROR_M = 100.0  # metres; and one that is less sure of its place
 NEAR_DEG = 0.05  # degrees (about 5 km) within which the local ellipsoid radii are exact enough
+
+
+def is_by_network(provider: str) -> bool:
+    """Whether a telephone has a place from its network, not from satellites, as it says."""
+    return provider.strip().lower() in ("network", "cell", "cellid", "wifi", "wlan")
 
 
 def is_altitude(metres: float) -> bool:
@@ -5471,15 +5483,6 @@ def _reference(ref: object) -> str:
     return (tag_text(ref) or "").upper()[:1]
 
 
-WORST_DOP = 20.0  # with a larger dilution of precision a receiver guesses
-WORST_ERROR_M = 100.0  # metres; and one that is less sure of its place
-
-
-def is_by_network(provider: str) -> bool:
-    """Whether a telephone has a place from its network, not from satellites, as it says."""
-    return provider.strip().lower() in ("network", "cell", "cellid", "wifi", "wlan")
-
-
 def has_shape_of_sphere(width: Optional[int], height: Optional[int]) -> bool:
     """Whether a picture is twice as wide as high, as an equirectangular one of a whole sphere
     is; None = its pixels are not known.
@@ -7532,14 +7535,15 @@ def read_table(
             "table_delimiter", "--delimiter is none", value=repr(delimiter), remedy=remedy
         )
     text = table_text(path)[1]
-    begin = text[:LINE_CHARS]
-    if len(_BINARY.findall(begin)) > max(8, len(begin) // 20):
+    start = text[:LINE_CHARS]
+    if len(_BINARY.findall(start)) > max(8, len(start) // 20):
         wrong, remedy = "is no table of text", "export it as CSV"
         raise BadTrack("table_binary", wrong, file=path, remedy=remedy)
     rows = rows_of(text, mark)
-    told = rows[0].cells if rows else []  # Excel's own line about the mark is no row
-    first = bool(told) and told[0].lower().startswith("sep=") and len(told) < 3
-    return rows[first + header :]
+    begin = rows[0].cells if rows else [""]
+    if begin[0].lower().startswith("sep=") and len(begin) < 3:
+        del rows[0]  # Excel's own line about the mark
+    return rows[1 if header else 0 :]
 
 
 def rows_of(text: str, mark: str) -> List[TableRow]:
@@ -10407,10 +10411,11 @@ def _camm_utc(samples: List[Sample], created: Optional[float], last: float) -> L
     known = [sample.time for sample in samples if sample.time is not None]
     times = list(filter(math.isfinite, known))
     middle = median(times) if times else 0.0
-    by_gps = middle < _CAMM_BEFORE
-    if not by_gps and (created or 0.0) >= _CAMM_BEFORE:
-        by_gps = abs(middle + GPS_EPOCH - (created or 0.0)) < abs(middle - (created or 0.0))
-    elif not by_gps:
+    if middle < _CAMM_BEFORE:
+        by_gps = True
+    elif created is not None and created >= _CAMM_BEFORE:
+        by_gps = abs(middle + GPS_EPOCH - created) < abs(middle - created)
+    else:
         by_gps = middle + GPS_EPOCH <= last + DAY_S and middle - _CAMM_BEFORE < last - middle
     utc = [gps_to_utc(time) if by_gps else time for time in (one.time or 0.0 for one in samples)]
     return [
@@ -12499,15 +12504,24 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
 APPENDED = 1024  # lines that are added to a journal at a time
 
 
-_ANY = -1  # of a size
-
-
 class Seen(NamedTuple):
     """A journal's file as it was when it was read."""
 
-    size: Optional[int] = None  # bytes; None = it was not there, _ANY = nobody knows
+    size: Optional[int] = None  # bytes; None = it was not there
     identity: Tuple[int, int] = (0, 0)  # device and inode
     device: Optional[int] = None  # of its folder; None = not known
+
+    def is_in(self, status: os.stat_result) -> bool:
+        """Whether a file is the one that was read, perhaps with more lines."""
+        same = (status.st_dev, status.st_ino) == self.identity
+        return same and status.st_size >= (self.size or 0)
+
+
+def device_of(folder: str) -> Optional[int]:
+    """The device that a folder is on; None where the system cannot tell."""
+    with contextlib.suppress(OSError):
+        return os.stat(folder or os.curdir).st_dev
+    return None
 
 
 class Tail:
@@ -12518,7 +12532,8 @@ class Tail:
     def __init__(self, path: str) -> None:
         self.path = path
         self.end = self.lines = 0  # offset behind the last whole line, and how many there are
-        self.seen = Seen()
+        self.seen: Optional[Seen] = Seen()  # None = it is this one's own since
+        self.counted = False  # whether its file system counts the names of a file
         self.stream: Optional[io.FileIO] = None
         self.guard, self.closed = threading.Lock(), False
 
@@ -12527,7 +12542,7 @@ class Tail:
         try:
             stream = self._open()
             write_all(stream, b"".join(lines))
-            if not os.fstat(stream.fileno()).st_nlink and self.seen.size == _ANY:
+            if self.counted and not os.fstat(stream.fileno()).st_nlink:
                 raise self._gone()
             if flush:
                 flush_file(stream.fileno())
@@ -12544,12 +12559,11 @@ class Tail:
         """
         if self.stream is not None:
             return self.stream
-        state = os.path.dirname(self.path)
-        home = os.path.dirname(state) or os.curdir
-        if self.seen.device not in (None, os.stat(home).st_dev):
+        state, seen = os.path.dirname(self.path), self.seen
+        if seen is not None and seen.device not in (None, device_of(os.path.dirname(state))):
             raise self._gone()
         flags = os.O_RDWR | getattr(os, "O_BINARY", 0)
-        if self.seen.size is None:
+        if seen is not None and seen.size is None:
             make_folder(state)
             flags |= os.O_CREAT
         try:
@@ -12563,10 +12577,9 @@ class Tail:
     def _take_over(self, stream: io.FileIO) -> None:
         """Go on in the file behind its last whole line, with a header where it has none."""
         now = os.fstat(stream.fileno())
-        if self.seen.size != _ANY and now.st_size != (self.seen.size or 0):
+        if self.seen is not None and now.st_size != (self.seen.size or 0):
             raise self._gone()
-        if now.st_nlink:  # some file systems count no names
-            self.seen = self.seen._replace(size=_ANY)
+        self.seen, self.counted = None, bool(now.st_nlink)
         if now.st_size != self.end:  # FUSE may not know how
             stream.truncate(self.end)
         stream.seek(self.end)
@@ -12867,10 +12880,7 @@ class Journal:
         stream = open_file(self.path)
         status = os.fstat(stream.fileno())
         seen = self._tail.seen
-        same = (status.st_dev, status.st_ino) == seen.identity and status.st_size >= (
-            seen.size or 0
-        )
-        if self._write or same:
+        if self._write or seen is None or seen.is_in(status):
             return stream
         stream.close()
         self._index, self._tail = _Index(), Tail(self.path)
@@ -12934,9 +12944,8 @@ class Journal:
 
     def _read(self) -> None:
         """Index the file: images by offset, the short lines whole. A torn last line is left out."""
-        with contextlib.suppress(OSError):
-            device = os.stat(self.folder or os.curdir).st_dev
-            self._tail.seen = Seen(device=device)
+        tail, device = self._tail, device_of(self.folder)
+        tail.seen = Seen(device=device)
         try:
             stream = open_file(self.path)
         except FileNotFoundError:
@@ -12950,12 +12959,10 @@ class Journal:
                 value=cause,
                 remedy="check its rights",
             ) from error
-        tail = self._tail
         try:
             with stream:
                 status = os.fstat(stream.fileno())
-                identity = status.st_dev, status.st_ino
-                tail.seen = tail.seen._replace(size=status.st_size, identity=identity)
+                tail.seen = Seen(status.st_size, (status.st_dev, status.st_ino), device)
                 for text in stream:
                     if not text.endswith(b"\n"):
                         if not tail.end and not is_begin_of_header(text):
@@ -13265,7 +13272,7 @@ def sync_errors(images: Sequence[Image], clockwork: Clockwork) -> Synced:
 def say_synced(synced: Synced, notes: Notes) -> None:
     """Say how far the clocks are ahead at the sync points."""
     for camera, (errors, _) in synced.items():
-        say_errors(" ".join(filter(None, camera[:2])), errors, len(errors), notes)
+        say_errors(Camera(camera[0], camera[1]).words, errors, len(errors), notes)
 
 
 def say_errors(camera: str, errors: Errors, count: int, notes: Notes) -> None:
@@ -13302,34 +13309,37 @@ def _fitted(points: Errors) -> Tuple[float, float]:
     return floor + mean_y - slope * mean_x, slope
 
 
+def receiver_time(image: Image) -> Optional[float]:
+    """What the receiver of an image shows: seconds UTC, or since midnight where it tells no day;
+    None = nothing.
+    """
+    found = image.found or NOTHING_FOUND
+    return found.gps_clock if found.gps_time is None else found.gps_time
+
+
+def fix_ages(told: Iterable[Tuple[Path, object, float]]) -> Dict[Path, float]:
+    """How many seconds the fix of each image is older than the image, by (path, what its receiver
+    shows, what its clock shows): than the first by the clock whose receiver shows the same.
+    """
+    first_at: Dict[object, float] = {}
+    in_time = sorted(told, key=lambda one: one[2])
+    return {path: clock - first_at.setdefault(fix, clock) for path, fix, clock in in_time}
+
+
 def implied_zones(moments: List[Moment]) -> List[Optional[float]]:
     """The zone that the GPS time of each image implies; None also for one that repeats the GPS
     time of another image while the camera's clock went on: the receiver had lost its fix.
     """
-    first_at: Dict[float, float] = {}
-    zones: List[Optional[float]] = []
-    for moment in moments:
-        found, capture = moment.image.found or NOTHING_FOUND, moment.capture
-        receiver = found.gps_clock if found.gps_time is None else found.gps_time
-        if capture is None or receiver is None or capture.zone != GPS_SOURCE:
-            zones.append(None)
-            continue
-        local = capture.time + capture.offset
-        stale = abs(local - first_at.setdefault(receiver, local)) > AGREE_S
-        zones.append(None if stale else capture.offset)
-    return zones
-
-
-def repeated_fixes(both: Sequence[Tuple[Moment, Moment]]) -> Set[Path]:
-    """The images, each by its clock and by its GPS time, whose receiver shows the time of one long
-    before.
-    """
-    first_at: Dict[float, float] = {}
-    stale = set()
-    for clock, receiver in sorted(both, key=lambda pair: pair[0].time):
-        if clock.time - first_at.setdefault(receiver.time, clock.time) > STALE_S:
-            stale.add(receiver.image.path)
-    return stale
+    pairs = [(one.image, one.capture) for one in moments]
+    ages = fix_ages(
+        (image.path, receiver_time(image), capture.time + capture.offset)
+        for image, capture in pairs
+        if capture is not None and capture.zone == GPS_SOURCE and receiver_time(image) is not None
+    )
+    return [
+        capture.offset if capture and ages.get(image.path, math.inf) <= AGREE_S else None
+        for image, capture in pairs
+    ]
 
 
 # ---- Moments ------------------------------------------------------------------------------------
@@ -13402,21 +13412,25 @@ def _clocks_by_gps(group: List[Moment], clockwork: Clockwork, notes: Notes) -> L
     both = [
         (c, one) for c, one in zip(clocks, group) if has_own_clock(c) and not has_own_clock(one)
     ]
-    stale = repeated_fixes(both)
+    stale = _repeated(both)
     known = sorted((c.time, c.time - one.time) for c, one in both if one.image.path not in stale)
     line = line_through(known) or (known[:1] if stale else [])
     if line:
-        camera = " ".join(filter(None, group[0].image.camera[:2]))
-        say_errors(camera, line, len(known), notes)
+        say_errors(group[0].image.camera.words, line, len(known), notes)
         clocks = [corrected(c, line) if has_own_clock(c) else c for c in clocks]
     if stale:
         notes.say(
             f"the GPS times of {plural(len(stale), 'image')} repeat that of one before: taken for "
             "old fixes, the clock counts"
         )
-    return [
-        c if has_own_clock(one) or one.image.path in stale else one for c, one in zip(clocks, group)
-    ]
+    by_clock = stale.union(one.image.path for one in group if has_own_clock(one))
+    return [c if one.image.path in by_clock else one for c, one in zip(clocks, group)]
+
+
+def _repeated(both: Sequence[Tuple[Moment, Moment]]) -> Set[Path]:
+    """The images, each by its clock and by its GPS time, that repeat the GPS time of one before."""
+    ages = fix_ages((one.image.path, one.time, clock.time) for clock, one in both)
+    return {path for path, age in ages.items() if age > STALE_S}
 
 
 def _is_open(moment: Moment) -> bool:
@@ -13592,7 +13606,7 @@ def say_zones(timed: List[Moment], notes: Notes) -> None:
     several = len({image.camera[:2] for image, _, _ in timed}) > 1
     for image, when, capture in timed:
         if capture is not None:
-            named = " ".join(filter(None, image.camera[:2])) or "a camera without a name"
+            named = image.camera.words or "a camera without a name"
             way = (f" of {named}" if several else "", capture.source, capture.zone)
             ways.setdefault(way, []).append((when, capture.offset))
     for (camera, source, zone), moments in sorted(ways.items()):
@@ -13846,13 +13860,12 @@ def say_doubts(timed: Sequence[Moment], ahead: float, now: float, notes: Notes) 
     for moment in timed:
         if has_own_clock(moment):
             cameras.setdefault(camera_key(moment.image), []).append(moment)
-    stale = {moment.image.path for moment, _ in stale_fixes(timed)}
+    by_gps = _OtherTimes(_by_receiver, "GPS times", "gps", stale_fixes(timed))
+    by_name = _OtherTimes(_by_file_name, "times in the names", "name")
     for group in cameras.values():
         if not _said_standing(group, notes):
-            by_gps = _OtherTimes(_by_receiver, "GPS times", "gps")
-            _say_apart(group, by_gps, ahead, stale, notes)
-        by_name = _OtherTimes(_by_file_name, "times in the names", "name")
-        _say_apart(group, by_name, ahead, set(), notes)
+            _say_apart(group, by_gps, ahead, notes)
+        _say_apart(group, by_name, ahead, notes)
     own = [one for group in cameras.values() for one in group if not _is_confirmed(one)]
     _say_some([one for one in own if now and one.time > now + DAY_S], "of the future", notes)
     old = [one for one in own if one.time < FIRST_DIGITAL_S]
@@ -13907,17 +13920,12 @@ class _OtherTimes(NamedTuple):
     apart: Callable[[Moment], Optional[float]]  # seconds that the clock of an image is ahead
     words: str  # what they are, for a person
     source: str  # of --time_source, which takes them
+    stale: Container[Path] = ()  # images whose own are old: they count only where days are between
 
 
-def _say_apart(
-    group: Sequence[Moment],
-    others: _OtherTimes,
-    ahead: float,
-    stale: AbstractSet[Path],
-    notes: Notes,
-) -> None:
+def _say_apart(group: Sequence[Moment], others: _OtherTimes, ahead: float, notes: Notes) -> None:
     """Say by how much the images of a camera, from whose clock so many seconds have been taken off,
-    are ahead of other times that they tell; those of stale ones count only where they are days off.
+    are ahead of other times that they tell.
     """
     words, source = others.words, others.source
     told = [(others.apart(moment), moment) for moment in group]
@@ -13933,7 +13941,7 @@ def _say_apart(
             f"those are right, --offset_time {shift:.0f} or --time_source {source} mends it"
         )
         return
-    fresh = [(by, moment) for by, moment in pairs if moment.image.path not in stale]
+    fresh = [(by, moment) for by, moment in pairs if moment.image.path not in others.stale]
     days = [(by, moment) for by, moment in pairs if abs(by) > DAY_S]
     minutes = [(by, moment) for by, moment in fresh if abs(by) > _DOUBT_S]
     _say_away(days or (minutes if len(minutes) > 2 else []), others, notes)
@@ -13966,40 +13974,34 @@ _STANDING_S = 10.0  # seconds that GPS times may go on while a clock shows one s
 
 def _camera_words(moment: Moment) -> str:
     """What to call the camera of an image."""
-    return " ".join(filter(None, moment.image.camera[:2])) or "the camera"
+    return moment.image.camera.words or "the camera"
 
 
-def stale_fixes(timed: Iterable[Moment]) -> List[Tuple[Moment, float]]:
-    """The images that carry the fix of one before them, by its time of GPS, and how many seconds
-    that is older by the camera's clock; those of less than _OLD_FIX_S are none.
+def stale_fixes(timed: Iterable[Moment]) -> Dict[Path, float]:
+    """The images that carry the fix of one at least _OLD_FIX_S before them -> how many seconds that
+    is older by the camera's clock.
     """
-    fixes: Dict[object, List[Moment]] = {}
-    for moment in timed:
-        found = moment.image.found or NOTHING_FOUND
-        when = found.gps_clock if found.gps_time is None else found.gps_time
-        if when is not None and moment.image.capture is not None:
-            key = (camera_key(moment.image), when, found.lat, found.lon)
-            fixes.setdefault(key, []).append(moment)
-    stale = []
-    for group in fixes.values():
-        own = [one.image.capture.time for one in group if one.image.capture is not None]
-        ages = [(moment, time - min(own)) for moment, time in zip(group, own)]
-        stale += [(moment, age) for moment, age in ages if age > _OLD_FIX_S]
-    return stale
+    told = []
+    for image in [moment.image for moment in timed]:
+        found, when = image.found or NOTHING_FOUND, receiver_time(image)
+        if when is not None and image.capture is not None:
+            fix = (camera_key(image), when, found.lat, found.lon)
+            told.append((image.path, fix, image.capture.time))
+    return {path: age for path, age in fix_ages(told).items() if age > _OLD_FIX_S}
 
 
-def say_stale_fixes(timed: Iterable[Moment], notes: Notes) -> None:
+def say_stale_fixes(timed: Sequence[Moment], notes: Notes) -> None:
     """Say which images, placed by their own positions, carry that of one long before."""
-    cameras: Dict[str, List[Tuple[Moment, float]]] = {}
-    for moment, age in stale_fixes(timed):
-        cameras.setdefault(_camera_words(moment), []).append((moment, age))
-    for name, group in cameras.items():
-        names = some_of([moment.image.path.name for moment, _ in group])
-        oldest = _span(max(age for _, age in group))
+    ages, cameras = stale_fixes(timed), {}  # type: Dict[Path, float], Dict[str, List[Path]]
+    for moment in timed:
+        if moment.image.path in ages:
+            cameras.setdefault(_camera_words(moment), []).append(moment.image.path)
+    for name, paths in cameras.items():
+        oldest = _span(max(ages[path] for path in paths))
         notes.say(
-            f"the GPS of {name} stood still: {plural(len(group), 'image')} with the fix of one up "
-            f"to {oldest} before, {names}: where it moved on, they are not where they were; "
-            "give a track, or leave them out"
+            f"the GPS of {name} stood still: {plural(len(paths), 'image')} with the fix of one up "
+            f"to {oldest} before, {some_of([path.name for path in paths])}: where it moved on, "
+            "they are not where they were; give a track, or leave them out"
         )
 
 
@@ -19744,8 +19746,6 @@ class _InTime(io.RawIOBase):
 class _Line:
     """A kept-alive connection of one thread to one host, perhaps through a proxy."""
 
-    via = ""  # words for the proxy that it goes through
-
     def __init__(self, parts: Any) -> None:
         import http.client
 
@@ -23917,7 +23917,7 @@ class PageIndex:
             name = title or named_below(folder, self.tops)
             self._places[folder] = name, len(self.folders)
             self.folders.append((self._prefix(folder), self._address(folder)))
-        camera = " ".join(filter(None, image.camera[:2])) or "unknown"
+        camera = image.camera.words or "unknown"
         number = self.cameras.setdefault(camera, len(self.cameras))
         offset = image.geotag.offset if image.geotag else 0.0
         name, place = self._places[folder]
@@ -24083,7 +24083,7 @@ class Teller:
             ("other times", self._other_times()),
             ("place", self._place()),
             ("direction", self._direction()),
-            ("camera", " ".join(filter(None, self.image.camera[:2])) or "not known"),
+            ("camera", self.image.camera.words or "not known"),
             ("sequence", self._sequence()),
             ("written", self._written()),
             ("sent", self._sent()),

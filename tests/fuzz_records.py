@@ -208,7 +208,7 @@ class _Wire(mt.Wire):
 
     def _line(self, url: str) -> Any:
         parts, line = urllib.parse.urlsplit(url), mt._Line.__new__(mt._Line)
-        line.origin, line.login = (parts.scheme, parts.netloc), None
+        line.origin, line.login, line.via = (parts.scheme, parts.netloc), None, ""
         line.connection = http.client.HTTPConnection("graph.example")
         line.connection.sock = _Socket(self.content)
         return line

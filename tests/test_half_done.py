@@ -137,6 +137,34 @@ def test_a_journal_that_another_program_changes_ends_the_run(
     assert b"\0" not in (path.read_bytes() if path.exists() else b"")
 
 
+def test_where_names_are_not_counted_a_failed_line_is_written_again(
+    tmp_path: Path, monkeypatch: Any
+):
+    """Some network drives tell of every file that it has no name."""
+    real, failing = os.fstat, [True, False]
+    folder = card(tmp_path / "p")
+
+    def fstat(handle: int) -> Any:
+        values = list(real(handle))
+        values[3] = 0
+        return os.stat_result(values)
+
+    def write_all(stream: Any, data: Any) -> None:
+        if stream.tell() and failing.pop(0):
+            stream.write(data[:5])
+            raise OSError(5, "Input/output error")
+        stream.write(data)
+
+    image = mt.read_image(folder / "0001.jpg")
+    monkeypatch.setattr(os, "fstat", fstat)
+    with mt.Journal(folder) as journal:
+        monkeypatch.setattr(mt, "write_all", write_all)
+        with pytest.raises(mt.CannotWrite, match="Input/output"):
+            journal.append([image])
+        journal.append([image])
+        assert journal.image("0001.jpg") is not None
+
+
 @posix
 def test_a_journal_that_is_removed_in_the_middle_is_said(tmp_path: Path):
     with mt.Journal(card(tmp_path / "p")) as journal:
@@ -254,6 +282,33 @@ def test_a_history_in_another_form_is_read_or_said(kind: str, field: Any):  # no
     else:
         assert row["skipped"].get("already_uploaded", 0) + row["done"] == 3
         assert len(service.requests("POST")) == posts, row
+
+
+def test_a_history_that_breaks_off_is_said_at_once(tmp_path: Path, monkeypatch: Any):
+    monkeypatch.setenv("MAPILLARY_CONFIG_PATH", str(tmp_path / "config"))
+    (tmp_path / "history.jsonl").write_bytes(b"")
+    said: Any = []
+    history, picture = mt.History("service", said.append), "0123456789abcdef"
+    history.keep([(picture, str(tmp_path / "a.jpg"))])
+    history = mt.History("service", said.append)
+    assert history.knows(picture) and not said
+
+    def broken(*_: Any) -> Any:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(mt, "_arrival_at", broken)
+    assert not history.knows(picture) and not history.knows(picture)
+    (line,) = said
+    assert "Input/output error" in line and "would go up twice" in line
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch: Any):
+    """The service was blamed."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(mt.Unreachable, match="through the proxy 127.0.0.1:9"):
+        mt.Wire(mt.Limits()).request(mt.Request("GET", "http://graph.example/me", {}))
 
 
 def test_no_proxy_sees_what_goes_to_a_service_on_this_computer(tmp_path: Path, monkeypatch: Any):
@@ -390,10 +445,9 @@ def test_a_system_that_starts_no_more_threads_is_one_line(tmp_path: Path, monkey
 
     folder = card(tmp_path / "p", 40)
     monkeypatch.setattr(threading.Thread, "start", start)
-    monkeypatch.setattr(mt, "may_fork", lambda: False, raising=False)
-    ran = run("process", "--import_path", folder, *USER, "--workers", 2)
-    assert "Traceback" not in ran.stderr
-    assert ran.code == 0 or ran.code == 12 and "starts no more threads" in ran.stderr
+    words = ("--stand_in", tmp_path / "received")
+    ran = run("process_and_upload", "--import_path", folder, *USER, *words)
+    assert ran.code == 12 and "the system starts no more threads" in ran.stderr
 
 
 @posix

@@ -660,3 +660,22 @@ def test_a_device_whose_name_changes_loses_no_point(names: str, tmp_path: Path):
         payloads.append(tracks.device(tracks.gps5(rows, START + n), **other))
     (tmp_path / "v.mp4").write_bytes(tracks.movie(payloads, created=START))
     assert len(mt.read_track(tmp_path / "v.mp4").points) == 200
+
+
+@pytest.mark.parametrize("form", ["camm", "gpmd"])
+def test_a_fragmented_video_says_so(form: str, tmp_path: Path):
+    """Frames behind its index were said to have had no fix."""
+    samples = [camm6(n, START + n) for n in range(4)]
+    if form == "gpmd":
+        samples = [
+            tracks.device(tracks.gps5([(57.7 + n, 11.97, 1.0)], START + n)) for n in range(4)
+        ]
+    content = tracks.movie(samples, form.encode("ascii"), created=START)
+    at = content.index(b"moov") - 4
+    size = int.from_bytes(content[at : at + 4], "big")
+    inner = content[at + 8 : at + size] + tracks.box(b"mvex", bytes(8))
+    (tmp_path / "v.mp4").write_bytes(
+        content[:at] + tracks.box(b"moov", inner) + content[at + size :]
+    )
+    notes = mt.read_track(tmp_path / "v.mp4").notes
+    assert any("is fragmented" in note and "WHOLE.mov" in note for note in notes), notes

@@ -216,6 +216,27 @@ def test_paths_longer_than_260_letters(tmp_path: Path):
     assert row["failed"][0]["file"] == folder[4:] + "\\0002.jpg"
 
 
+@windows
+def test_tracks_in_a_folder_of_a_long_name(tmp_path: Path):
+    """A traceback: a path with the mark of long ones did not begin as the folder does."""
+    making.drive(tmp_path / "p", 3)
+    folder = tmp_path / "tr" / ("x" * 140)
+    os.makedirs("\\\\?\\" + str(folder))
+    points = [(1714979280.0 + n, 57.7 + n * 1e-4, 11.97) for n in range(60)]
+    making.gpx(points, "\\\\?\\" + str(folder / "t.gpx"))
+    for _ in range(2):
+        words = ("--geotag_source", "gpx", "--geotag_source_path", tmp_path / "tr")
+        row = process(tmp_path / "p", *words)
+        assert row["exit_code"] == 0 and row["found"] == 3, row["said"]
+
+
+@windows
+def test_a_bare_folder_whose_quote_was_eaten_is_told_so(tmp_path: Path):
+    making.drive(tmp_path / "p", 1)
+    ran = real(["process", str(tmp_path / "p") + '"'])
+    assert ran.code == 2 and "a path holds a quote" in ran.stderr
+
+
 # ---- names ---------------------------------------------------------------------------------------
 
 
