@@ -12517,11 +12517,9 @@ class Seen(NamedTuple):
         return same and status.st_size >= (self.size or 0)
 
 
-def device_of(folder: str) -> Optional[int]:
-    """The device that a folder is on; None where the system cannot tell."""
-    with contextlib.suppress(OSError):
-        return os.stat(folder or os.curdir).st_dev
-    return None
+def device_of(folder: str) -> int:
+    """The device that a folder is on. OSError where the system cannot tell."""
+    return os.stat(folder or os.curdir).st_dev
 
 
 class Tail:
@@ -12944,7 +12942,9 @@ class Journal:
 
     def _read(self) -> None:
         """Index the file: images by offset, the short lines whole. A torn last line is left out."""
-        tail, device = self._tail, device_of(self.folder)
+        tail, device = self._tail, None
+        with contextlib.suppress(OSError):
+            device = device_of(self.folder)
         tail.seen = Seen(device=device)
         try:
             stream = open_file(self.path)
