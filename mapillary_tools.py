@@ -1406,6 +1406,18 @@ class Group:
         """What the help calls the group."""
         return (cls.__doc__ or "").strip()
 
+    def idle(self, options: "Options") -> List[str]:
+        """Which of its options were given, but do nothing beside the others, in words."""
+        return []
+
+    def is_given(self, name: str) -> bool:
+        """Whether an option has another value than its default."""
+        return any(
+            getattr(self, name) != option.default
+            for option in self.options()
+            if option.name == name
+        )
+
     def plain(self) -> Dict[str, object]:
         """The options by name, for hashes and ids: newer ones only where they are used."""
         return {
@@ -1460,23 +1472,18 @@ class Tool(NamedTuple):
         Raises ToolError for what a person can act on, TypeError for a group that the tool does not
         take.
         """
-        groups: Dict[str, Group] = {}
-        for one in [*given, *named.values()]:
-            if isinstance(one, Ui):
-                ui = one
-                continue
-            kind = next((kind for kind in self.groups if isinstance(one, kind)), None)
-            if kind is None or kind.word in groups:
-                raise TypeError(f"{self.name}() takes no such group, or has it already: {one!r}")
-            groups[kind.word] = one
-        words = [kind.word for kind in self.groups]
-        if not set(named) <= set(words) or any(
-            groups.get(word) is not named[word] for word in named
-        ):
-            raise TypeError(f"{self.name}() names its groups {', '.join(words)}")
+        for one in given:
+            ui = one if isinstance(one, Ui) else ui
+        groups = self._known([one for one in given if not isinstance(one, Ui)], named)
         missing = [kind() for kind in self.groups if kind.word not in groups]
+        options = Options([*groups.values(), *missing])
+        idle = [words for group in groups.values() for words in group.idle(options)]
+        for words in idle:
+            LOG.info("%s", words)
         try:
-            return self.act(Options([*groups.values(), *missing]), ui.guarded())
+            told = self.act(options, ui.guarded())
+            told.notes[:0] = idle
+            return told
         except OfHost as stopped:
             raise stopped.error from None
         except OSError as error:
@@ -1488,6 +1495,19 @@ class Tool(NamedTuple):
                 value=cause,
                 remedy="check the disk",
             ) from error
+
+    def _known(self, given: Sequence[Group], named: Mapping[str, Group]) -> Dict[str, Group]:
+        """The groups of a call by their words; raises TypeError."""
+        groups: Dict[str, Group] = {}
+        for one in [*given, *named.values()]:
+            kind = next((kind for kind in self.groups if isinstance(one, kind)), None)
+            if kind is None or kind.word in groups:
+                raise TypeError(f"{self.name}() takes no such group, or has it already: {one!r}")
+            groups[kind.word] = one
+        if any(groups.get(word) is not one for word, one in named.items()):
+            words = ", ".join(kind.word for kind in self.groups)
+            raise TypeError(f"{self.name}() names its groups {words}")
+        return groups
 
     @property
     def help(self) -> str:
@@ -1523,7 +1543,8 @@ class Input(Group):
     import_path: str = opt(
         REQUIRED,
         Rule(
-            "folder with the images; several, or @LIST for a file with one a line, are one run",
+            "folder with the images, or for the frames of videos; several, or @LIST for a file "
+            "with one a line, are one run",
             "FOLDER",
         ),
     )
@@ -7543,6 +7564,9 @@ def read_table(
     begin = rows[0].cells if rows else [""]
     if begin[0].lower().startswith("sep=") and len(begin) < 3:
         del rows[0]  # Excel's own line about the mark
+    if len(rows) <= header:
+        wrong = "has no row under its header" if rows else "has no rows"
+        raise BadTrack("table_empty", wrong, file=path, remedy="export the table again")
     return rows[1 if header else 0 :]
 
 
@@ -8408,8 +8432,10 @@ class _GpxFile(XmlFile):
         self.around = 0  # elements open outside of points
 
     def points(self) -> Points:
-        """The points of the tracks, else of routes and waypoints."""
-        return self.found if self.found.any else self.other
+        """The points of the tracks, else of routes and waypoints: those that tell times first."""
+        both = [points for points in (self.found, self.other) if points.any]
+        timed = [points for points in both if any(points.segments)]
+        return [*timed, *both, self.other][0]
 
     def take(self, more: XmlFile) -> None:
         """Add what another document in the same file holds."""
@@ -14345,6 +14371,15 @@ class SequenceOptions(Group):
         ),
     )
 
+    def idle(self, options: Options) -> List[str]:
+        """Those about duplicates, where none are looked for."""
+        given = [name for name in ("duplicate_distance", "duplicate_angle") if self.is_given(name)]
+        return [
+            f"--{name} does nothing without --flag_duplicates: no duplicates are looked for"
+            for name in given
+            if not self.flag_duplicates
+        ]
+
 
 @dataclass(frozen=True)
 class Insert(Group):
@@ -14354,6 +14389,12 @@ class Insert(Group):
     skip_EXIF_insert: bool = opt(
         False, rare("write nothing into images; upload adds the description on the fly")
     )
+
+    def idle(self, options: Options) -> List[str]:
+        """Nothing is copied where nothing is written."""
+        if self.skip_EXIF_insert and options[Keep].keep_original:
+            return ["--keep_original does nothing with --skip_EXIF_insert: nothing is written"]
+        return []
 
 
 @dataclass(frozen=True)
@@ -18117,12 +18158,26 @@ class FrameOptions(Group):
     )
     ffmpeg_path: Optional[str] = opt(None, rare("ffmpeg, or the folder it is in", "FILE"))
 
+    def idle(self, options: Options) -> List[str]:
+        """All of them where no video is read; which frames, where none are taken."""
+        videos, given = options[AllVideos], list(filter(self.is_given, self.plain()))
+        if videos.whole:
+            given = [name for name in given if name.startswith("video_sample_")]
+        elif videos.taken:
+            return []
+        words = "no frames are taken" if videos.whole else "no video is read"
+        return [f"--{name} does nothing without --videos sample: {words}" for name in given]
+
 
 @dataclass(frozen=True)
 class Video(FrameOptions):
     """video"""
 
     video_path: str = opt(REQUIRED, Rule("video, or folder of videos", "PATH"))
+
+    def idle(self, options: Options) -> List[str]:
+        """None: the tools that take these take frames."""
+        return []
 
 
 def distance_times(track: Track, start: float, end: float, metres: float) -> List[float]:
@@ -23979,7 +24034,12 @@ def _page_text(page: _Page) -> str:
 
 
 def _check_place(path: str, remedy: str) -> None:
-    """Raise CannotWrite where a page could not be written, or would replace another file."""
+    """Raise CannotWrite where a page could not be written, or would replace another file;
+    UsageError for what stands for standard output.
+    """
+    if path == "-":
+        wrong = "a page has links to the photos beside it, and cannot be printed"
+        raise UsageError("bad_option", wrong, value=path, remedy=remedy)
     begin = begin_of(path)
     if begin is not None and not begin.startswith(PAGE_BEGIN.encode("ascii")):
         raise CannotWrite("not_ours", "was not written by report", file=path, remedy=remedy)
@@ -23998,6 +24058,7 @@ def write_report(options: Options) -> Report:
     NotFound, CannotWrite.
     """
     tops, asked = options[Input].folders, options[PageOptions]
+    _check_place(asked.output_path, "choose another --output_path")
     report, service = Report("report", told=Told("shown")), service_name(graph_root())
     page = _Page(tops, asked, report)
     broken: List[Problem] = []
@@ -25390,6 +25451,24 @@ def options_of(tool: Tool) -> List[Option]:
     return [option for kind in kinds for option in kind.options()]
 
 
+class Once(argparse.Action):
+    """Keeps the value of an option that must be given, and can have but one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        given: argparse.Namespace,
+        value: object,
+        flag: Optional[str] = None,
+    ) -> None:
+        """Raise UsageError for another value than the one before."""
+        before = getattr(given, self.dest, value)
+        if before != value:
+            wrong, remedy = f"{flag} is given twice, and can be but one", "run once for each"
+            raise UsageError("usage", wrong, value=f"{before}, {value}", remedy=remedy)
+        setattr(given, self.dest, value)
+
+
 # ---- Lessons ------------------------------------------------------------------------------------
 # Here: the short help of a tool: what it is for, the options that matter, two examples.
 # Not here: the long help, which argparse makes.
@@ -25526,8 +25605,10 @@ def lesson_of(tool: Tool) -> str:
     lines += ["", *textwrap.wrap(tool.help.split("\n\n")[0].replace("\n", " "), COLUMNS), ""]
     for option in dict.fromkeys(few):
         word = _worded(option)
-        word = word if len(word) < 40 else option.flag
         text = f"  {word:22}  {option_help(option)}"
+        if len(word) >= 40:
+            some = ", ".join(map(str, (option.rule.choices or ())[:3]))
+            text = f"  {option.flag:22}  {some} ... : {option_help(option)}"
         lines += textwrap.wrap(text, COLUMNS, subsequent_indent=" " * 26)[:4]
     also = f"also: {', '.join(rest)}; -h --advanced explains every option"
     lines += textwrap.wrap(also, COLUMNS, subsequent_indent="    ")
@@ -25944,6 +26025,8 @@ def _add_option(group: Any, option: Option, show_all: bool) -> None:
         arguments.update(type=_reader(option), metavar=word)
     if option.name == "import_path" or rule.many:
         arguments["action"] = "append"
+    elif option.default is REQUIRED:
+        arguments["action"] = Once
     group.add_argument(option.flag, **arguments)
 
 

@@ -679,3 +679,99 @@ def test_a_fragmented_video_says_so(form: str, tmp_path: Path):
     )
     notes = mt.read_track(tmp_path / "v.mp4").notes
     assert any("is fragmented" in note and "WHOLE.mov" in note for note in notes), notes
+
+
+def test_timed_waypoints_count_where_the_track_beside_them_tells_no_time(tmp_path: Path):
+    photo(tmp_path / "p" / "1.jpg", 10)
+    bare = "".join(f'<trkpt lat="{10 + n}" lon="20"/>' for n in range(3))
+    timed = "".join(
+        f'<rtept lat="{lat_}" lon="{lon}"><time>{logs.stamp(when, "%Y-%m-%dT%H:%M:%SZ")}</time></rtept>'
+        for when, lat_, lon in ride()
+    )
+    text = f"<gpx><trk><trkseg>{bare}</trkseg></trk><rte>{timed}</rte></gpx>"
+    track = tmp_path / "t.gpx"
+    track.write_text(text, encoding="utf-8")
+    assert by_track(tmp_path / "p", track).code == 0
+    assert lat(tmp_path / "p" / "1.jpg") == 57.701
+
+
+# ---- words that do nothing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("--duplicate_distance 3", "--duplicate_distance does nothing without --flag_duplicates"),
+        ("--duplicate_distance 3 --flag_duplicates", None),
+        ("--duplicate_distance 0.1", None),
+        (
+            "--skip_EXIF_insert --keep_original",
+            "--keep_original does nothing with --skip_EXIF_insert",
+        ),
+        (
+            "--video_start_time 1700000000000",
+            "--video_start_time does nothing without --videos sample",
+        ),
+        ("--video_start_time 1700000000000 --videos upload", None),
+        ("--video_sample_interval 1 --videos upload", "--video_sample_interval does nothing"),
+        ("--video_sample_interval 1 --videos sample", None),
+    ],
+)
+def test_an_option_that_does_nothing_beside_the_others_is_said(
+    words: str, said: Any, tmp_path: Path
+):
+    making.drive(tmp_path / "p", 3)
+    ran = process(tmp_path / "p", "--dry_run", *words.split())
+    assert ran.code == 0
+    assert (said or "does nothing") in ran.stderr or said is None
+    assert said is not None or "does nothing" not in ran.stderr
+
+
+def test_an_option_that_does_nothing_is_a_note_of_an_embedded_run(tmp_path: Path):
+    making.drive(tmp_path / "p", 3)
+    report = mt.process(
+        mt.Input(str(tmp_path / "p")),
+        mt.User("demo"),
+        mt.SequenceOptions(duplicate_angle=1.0),
+        mt.Dry(dry_run=True),
+    )
+    assert "--duplicate_angle does nothing" in report.notes[0]
+
+
+@pytest.mark.parametrize(
+    "content, header", [("", False), ("\n\n", False), ("a,b,c\n", True), ("sep=,\n", False)]
+)
+def test_a_table_without_a_row_is_an_error(content: str, header: bool, tmp_path: Path):
+    making.drive(tmp_path / "p", 3)
+    table = tmp_path / "t.csv"
+    table.write_text(content, encoding="utf-8")
+    columns = "--filename_column 1 --latitude_column 2 --longitude_column 3".split()
+    ran = run(
+        "process_csv",
+        "--import_path",
+        tmp_path / "p",
+        "--csv_path",
+        table,
+        *columns,
+        *["--header"] * header,
+    )
+    assert ran.code == 5 and "t.csv: has no row" in ran.stderr
+
+
+def test_a_video_that_would_be_left_out_by_a_second_one_is_refused(tmp_path: Path):
+    words = ("--import_path", tmp_path, "--video_path", "one.mp4", "--video_path")
+    ran = run("sample_video", *words, "two.mp4")
+    assert (
+        ran.code == 2
+        and "--video_path is given twice, and can be but one: one.mp4, two.mp4" in ran.stderr
+    )
+    assert "given twice" not in run("sample_video", *words, "one.mp4").stderr
+
+
+def test_a_page_is_not_printed(tmp_path: Path, monkeypatch: Any):
+    monkeypatch.chdir(tmp_path)
+    making.drive(tmp_path / "p", 3)
+    assert process(tmp_path / "p").code == 0
+    assert run("report", "--import_path", tmp_path / "p", "--output_path", "-").code == 2
+    assert process(tmp_path / "p", "--report", "-").code == 2
+    assert os.listdir(tmp_path) == ["p"]
