@@ -29,7 +29,8 @@ step gives back as many images as it got.
                 Environment            what variables say; secrets
                 Workers, Programs      the worker pool; ffmpeg, exiftool
                 Configuration          the file of accounts and areas
-                JPEG, EXIF values, EXIF, XMP, Photos: segments; tags to values; image files
+                JPEG, EXIF values, EXIF, EXIF edits, XMP: segments; tags to values and back
+                Photos, Own descriptions, Writing photos: image files
                 Points, Overlaps, Rows what a reader of tracks gathers; two of them; tables of text
                 Movies, XML            boxes of MP4; tracks in XML
                 GPX, KML and TCX, NMEA, FIT, Subtitles, Headings, Tables of points, GoPro, BlackVue,
@@ -5517,32 +5518,61 @@ def wraps(number: object) -> bool:
 
 
 # ---- EXIF ---------------------------------------------------------------------------------------
-# Here: EXIF dicts to plain values and back; the only place that knows what piexif's dicts hold.
-# Not here: files, which values an image should get, and when it may be written.
+# Here: what EXIF dicts say, as plain values; here and in EXIF edits alone is known what they hold.
+# Not here: files; what is to be written.
+
+
+class Tag:
+    """Tags of EXIF 2.32, by their names there; DateTimeOriginal TIFF/EP has in IFD0."""
+
+    ImageWidth, ImageLength = 0x0100, 0x0101
+    ImageDescription, Make, Model, Orientation = 0x010E, 0x010F, 0x0110, 0x0112
+    DateTime, DateTimeOriginal, DateTimeDigitized = 0x0132, 0x9003, 0x9004
+    OffsetTime, OffsetTimeOriginal, OffsetTimeDigitized = 0x9010, 0x9011, 0x9012
+    SubSecTime, SubSecTimeOriginal, SubSecTimeDigitized = 0x9290, 0x9291, 0x9292
+    ImageHistory, BodySerialNumber, LensSerialNumber = 0x9213, 0xA431, 0xA435
+    GPSVersionID, GPSLatitudeRef, GPSLatitude, GPSLongitudeRef, GPSLongitude = 0, 1, 2, 3, 4
+    GPSAltitudeRef, GPSAltitude, GPSTimeStamp, GPSDOP, GPSTrackRef, GPSTrack = 5, 6, 7, 11, 14, 15
+    GPSImgDirectionRef, GPSImgDirection, GPSMapDatum = 16, 17, 18
+    GPSProcessingMethod, GPSDateStamp, GPSHPositioningError = 27, 29, 31
+
 
 _CLOCK_TAGS = {  # name -> where its text, its fraction of a second and its offset stand
-    "DateTimeOriginal": (("Exif", 0x9003), ("Exif", 0x9291), ("Exif", 0x9011)),
-    "DateTimeDigitized": (("Exif", 0x9004), ("Exif", 0x9292), ("Exif", 0x9012)),
-    "DateTime": (("0th", 0x0132), ("Exif", 0x9290), ("Exif", 0x9010)),
+    "DateTimeOriginal": (
+        ("Exif", Tag.DateTimeOriginal),
+        ("Exif", Tag.SubSecTimeOriginal),
+        ("Exif", Tag.OffsetTimeOriginal),
+    ),
+    "DateTimeDigitized": (
+        ("Exif", Tag.DateTimeDigitized),
+        ("Exif", Tag.SubSecTimeDigitized),
+        ("Exif", Tag.OffsetTimeDigitized),
+    ),
+    "DateTime": (("0th", Tag.DateTime), ("Exif", Tag.SubSecTime), ("Exif", Tag.OffsetTime)),
 }
-_CAPTURED = 0x9003  # DateTimeOriginal; TIFF/EP has it in IFD0
-_BODY_SERIAL, _LENS_SERIAL = 0xA431, 0xA435
-_DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL = 0x010E, 0x0112, 0x9213, 0x010F, 0x0110
-_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _GPS_TIME = 0, 1, 2, 3, 4, 5, 6, 7
-_DIR_REF, _DIR, _TRACK_REF, _TRACK, _GPS_DATE, _GPS_ERROR = 16, 17, 14, 15, 29, 31
-_WIDTH, _HEIGHT = 0x0100, 0x0101
-COUNTED = (("GPS", _ALT_REF), ("0th", _ORIENTATION))  # what can be no rational
-_PLACE = (_GPS_VERSION, _LAT_REF, _LAT, _LON_REF, _LON)
+PLACE_TAGS = (
+    Tag.GPSVersionID,
+    Tag.GPSLatitudeRef,
+    Tag.GPSLatitude,
+    Tag.GPSLongitudeRef,
+    Tag.GPSLongitude,
+)
 # What we may write; everything else in an image is not ours.
 OWNED = {
-    "0th": (_DESCRIPTION, _ORIENTATION, _HISTORY, _MAKE, _MODEL),
-    "Exif": (0x9003, 0x9011, 0x9291),
-    "GPS": (*_PLACE, _ALT_REF, _ALT, _GPS_TIME, _DIR_REF, _DIR, _GPS_DATE),
+    "0th": (Tag.ImageDescription, Tag.Orientation, Tag.ImageHistory, Tag.Make, Tag.Model),
+    "Exif": (Tag.DateTimeOriginal, Tag.OffsetTimeOriginal, Tag.SubSecTimeOriginal),
+    "GPS": (
+        *PLACE_TAGS,
+        Tag.GPSAltitudeRef,
+        Tag.GPSAltitude,
+        Tag.GPSTimeStamp,
+        Tag.GPSImgDirectionRef,
+        Tag.GPSImgDirection,
+        Tag.GPSDateStamp,
+    ),
 }
 
 Exif = Dict[str, Any]  # as piexif loads it: IFD -> tag -> value
-# IFD -> tag -> value as piexif has it; None = the tag is taken out
-Edits = Dict[str, Dict[int, Any]]
 
 
 _GPS_DAY = re.compile(r"(\d{4})(?:[:\-./](\d{1,2})[:\-./](\d{1,2})|(\d\d)(\d\d))(?!\d)")
@@ -5553,13 +5583,18 @@ def _gps_seconds(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]
     """(GPSDateStamp and GPSTimeStamp as seconds UTC, else GPSTimeStamp alone as seconds since
     midnight UTC); None for what is not there, or comes from a receiver that had no fix yet.
     """
-    date, clock = _GPS_DAY.match(tag_text(gps.get(_GPS_DATE)) or ""), gps.get(_GPS_TIME)
+    date, clock = (
+        _GPS_DAY.match(tag_text(gps.get(Tag.GPSDateStamp)) or ""),
+        gps.get(Tag.GPSTimeStamp),
+    )
     written = _GPS_CLOCK.match(tag_text(clock) or "")
     parts = tag_numbers(clock) if isinstance(clock, tuple) and len(clock) == 3 else None
     if written is not None:
         parts = [float(part) for part in written.groups()]
     if parts is None:
-        whole = parse_time(tag_text(gps.get(_GPS_DATE)))  # some write the time beside the day
+        whole = parse_time(
+            tag_text(gps.get(Tag.GPSDateStamp))
+        )  # some write the time beside the day
         return (whole, None) if whole is not None and whole >= GPS_TIMES_FROM else (None, None)
     seconds = parts[0] * 3600 + parts[1] * 60 + parts[2]
     if not 0 <= seconds <= DAY_S + 3661:
@@ -5616,24 +5651,34 @@ def with_types(raw: Raw, kinds: Mapping[str, Mapping[int, int]]) -> Raw:
 
 def _position(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     """Latitude and longitude of a GPS IFD; both None where one is unknown or both are 0."""
-    lat = coordinate(gps.get(_LAT), gps.get(_LAT_REF), "NS", 90.0)
-    lon = coordinate(gps.get(_LON), gps.get(_LON_REF), "EW", 180.0)
+    lat = coordinate(gps.get(Tag.GPSLatitude), gps.get(Tag.GPSLatitudeRef), "NS", 90.0)
+    lon = coordinate(gps.get(Tag.GPSLongitude), gps.get(Tag.GPSLongitudeRef), "EW", 180.0)
     known = lat is not None and lon is not None and (lat, lon) != (0.0, 0.0)
     return (lat, lon) if known else (None, None)
 
 
 def _altitude(gps: Dict[int, Any]) -> Optional[float]:
     """Metres; negative where the reference says below (1, or 3 of EXIF 3.0)."""
-    value, alt = gps.get(_ALT), tag_number(gps.get(_ALT))
+    value, alt = gps.get(Tag.GPSAltitude), tag_number(gps.get(Tag.GPSAltitude))
     if isinstance(value, tuple) and len(value) == 2 and wraps(value[0]) and value[1]:
         alt = None if wraps(value[1]) else (value[0] - (1 << 32)) / value[1]
-    if alt is not None and gps.get(_ALT_REF) in (1, b"\x01", b"1", (1,), (1, 1), 3, b"\x03", (3,)):
+    if alt is not None and gps.get(Tag.GPSAltitudeRef) in (
+        1,
+        b"\x01",
+        b"1",
+        (1,),
+        (1, 1),
+        3,
+        b"\x03",
+        (3,),
+    ):
         alt = -abs(alt)
     return known_altitude(alt)
 
 
-def _accuracy(metres: Optional[float]) -> Optional[float]:
-    """An error of a position; None for one that no receiver can mean."""
+def _accuracy(gps: Dict[int, Any]) -> Optional[float]:
+    """Metres of error of a position; None for what no receiver can mean."""
+    metres = tag_number(gps.get(Tag.GPSHPositioningError))
     return metres if metres is not None and 0.0 <= metres < NO_ERROR_M else None
 
 
@@ -5641,7 +5686,11 @@ def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     """Heading from true and from magnetic north, one of them None: GPSImgDirection,
     else GPSTrack.
     """
-    tag, ref = (_DIR, _DIR_REF) if tag_number(gps.get(_DIR)) is not None else (_TRACK, _TRACK_REF)
+    tag, ref = (
+        (Tag.GPSImgDirection, Tag.GPSImgDirectionRef)
+        if tag_number(gps.get(Tag.GPSImgDirection)) is not None
+        else (Tag.GPSTrack, Tag.GPSTrackRef)
+    )
     value, degrees = gps.get(tag), tag_number(gps.get(tag))
     if degrees is None:
         return None, None
@@ -5650,6 +5699,26 @@ def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     degrees %= 360.0
     magnetic = (tag_text(gps.get(ref)) or "T").upper() == "M"
     return (None, degrees) if magnetic else (degrees, None)
+
+
+# as they are written without signs, those that differ by no more than a receiver's error
+_LIKE_WGS84 = re.compile(r"(?:EPSG4326|WGS(?:19)?84\w*|ITRF\w*|ETRS\w*|JGD20\w*|CGCS\w*|GDA\w*)?$")
+
+
+def _doubt_of(gps: Dict[int, Any]) -> Optional[str]:
+    """What a GPS IFD says against its own position; None = nothing."""
+    datum, dop = tag_text(gps.get(Tag.GPSMapDatum)) or "", tag_number(gps.get(Tag.GPSDOP)) or 0.0
+    method = gps.get(Tag.GPSProcessingMethod)
+    method = method[8:] if isinstance(method, bytes) and method[:5] == b"ASCII" else method
+    method = tag_text(method) or ""
+    if not _LIKE_WGS84.match(re.sub(r"[^A-Z0-9]", "", datum.upper())):
+        return f"its GPSMapDatum is {datum}, not WGS-84"
+    accuracy = _accuracy(gps) or 0.0
+    if accuracy > WORST_ERROR_M:
+        return f"its GPSHPositioningError is {accuracy:g} m"
+    if dop > WORST_DOP:
+        return f"its GPSDOP is {dop:g}"
+    return f"its GPSProcessingMethod is {method}" if is_by_network(method) else None
 
 
 def _clocks(exif: Exif) -> Tuple[Clock, ...]:
@@ -5683,7 +5752,7 @@ def _owned_in(exif: Exif) -> Raw:
     raw: Raw = {}
     for ifd, tags in OWNED.items():
         there = exif.get(ifd, {})
-        tags = (*tags, _CAPTURED) if ifd == "0th" else tags  # written only where it was
+        tags = (*tags, Tag.DateTimeOriginal) if ifd == "0th" else tags  # written only where it was
         kept = {tag_key(tag): plain(there[tag]) for tag in tags if tag in there}
         if kept:
             raw[ifd] = kept
@@ -5695,7 +5764,7 @@ def found_in(exif: Exif) -> Found:
     ifd0, gps = exif.get("0th", {}), exif.get("GPS", {})
     (lat, lon), (heading, magnetic) = _position(gps), _direction(gps)
     gps_time, gps_clock = _gps_seconds(gps)
-    orientation = tag_number(ifd0.get(_ORIENTATION))
+    orientation = tag_number(ifd0.get(Tag.Orientation))
     return Found(
         clocks=_clocks(exif),
         gps_time=gps_time,
@@ -5706,20 +5775,30 @@ def found_in(exif: Exif) -> Found:
         heading=heading,
         magnetic=magnetic,
         orientation=int(orientation) if orientation and orientation in range(1, 9) else None,
-        make=_shared(tag_text(ifd0.get(_MAKE))),
-        model=_shared(tag_text(ifd0.get(_MODEL))),
-        body_serial=tag_text(exif.get("Exif", {}).get(_BODY_SERIAL)),
-        lens_serial=tag_text(exif.get("Exif", {}).get(_LENS_SERIAL)),
-        accuracy=_accuracy(tag_number(gps.get(_GPS_ERROR))),
-        caption=tag_text(ifd0.get(_DESCRIPTION)),
-        history=tag_text(ifd0.get(_HISTORY)) or tag_text(exif.get("Exif", {}).get(_HISTORY)),
+        make=_shared(tag_text(ifd0.get(Tag.Make))),
+        model=_shared(tag_text(ifd0.get(Tag.Model))),
+        body_serial=tag_text(exif.get("Exif", {}).get(Tag.BodySerialNumber)),
+        lens_serial=tag_text(exif.get("Exif", {}).get(Tag.LensSerialNumber)),
+        accuracy=_accuracy(gps),
+        doubt=None if lat is None else _doubt_of(gps),
+        caption=tag_text(ifd0.get(Tag.ImageDescription)),
+        history=tag_text(ifd0.get(Tag.ImageHistory))
+        or tag_text(exif.get("Exif", {}).get(Tag.ImageHistory)),
         raw=_owned_in(exif) or None,
     )
 
 
+def thumbnail_in(exif: Exif) -> Optional[bytes]:
+    """The small picture of an EXIF dict, empty where its bytes are lost; None = it has none."""
+    picture: Optional[bytes] = exif.get("thumbnail")
+    return picture
+
+
 def size_in(exif: Exif) -> Optional[Tuple[int, int]]:
     """Width and height by the tags of a TIFF; None where they do not tell."""
-    width, height = (tag_number(exif.get("0th", {}).get(tag)) for tag in (_WIDTH, _HEIGHT))
+    width, height = (
+        tag_number(exif.get("0th", {}).get(tag)) for tag in (Tag.ImageWidth, Tag.ImageLength)
+    )
     return None if width is None or height is None else (int(width), int(height))
 
 
@@ -5728,8 +5807,8 @@ def position_as_found(found: Optional[Found]) -> Tuple[str, bool]:
     whether they are there but empty: nothing but zeros and NULs).
     """
     gps = ((found.raw if found else None) or {}).get("GPS", {})
-    values = [without_type(gps.get(str(tag))) for tag in (_LAT, _LON)]
-    letters = [without_type(gps.get(str(tag))) for tag in (_LAT_REF, _LON_REF)]
+    values = [without_type(gps.get(str(tag))) for tag in (Tag.GPSLatitude, Tag.GPSLongitude)]
+    letters = [without_type(gps.get(str(tag))) for tag in (Tag.GPSLatitudeRef, Tag.GPSLongitudeRef)]
     named = any(str(letter or "").strip("\0 ") for letter in letters)
     if values == [None, None]:
         empty = any(letter is not None for letter in letters) and not named
@@ -5753,34 +5832,34 @@ def _is_nothing(value: object) -> bool:
 
 
 _EXIFREAD_GPS = {  # what exifread calls the tags of the GPS IFD, behind "GPS GPS"
-    _LAT_REF: "LatitudeRef",
-    _LAT: "Latitude",
-    _LON_REF: "LongitudeRef",
-    _LON: "Longitude",
-    _ALT_REF: "AltitudeRef",
-    _ALT: "Altitude",
-    _GPS_TIME: "TimeStamp",
-    _DIR_REF: "ImgDirectionRef",
-    _DIR: "ImgDirection",
-    _GPS_DATE: "Date",
+    Tag.GPSLatitudeRef: "LatitudeRef",
+    Tag.GPSLatitude: "Latitude",
+    Tag.GPSLongitudeRef: "LongitudeRef",
+    Tag.GPSLongitude: "Longitude",
+    Tag.GPSAltitudeRef: "AltitudeRef",
+    Tag.GPSAltitude: "Altitude",
+    Tag.GPSTimeStamp: "TimeStamp",
+    Tag.GPSImgDirectionRef: "ImgDirectionRef",
+    Tag.GPSImgDirection: "ImgDirection",
+    Tag.GPSDateStamp: "Date",
 }
 _EXIFREAD_NAMES = {
     "0th": {
-        0x0132: "Image DateTime",
-        _DESCRIPTION: "Image ImageDescription",
-        _ORIENTATION: "Image Orientation",
-        _MAKE: "Image Make",
-        _MODEL: "Image Model",
+        Tag.DateTime: "Image DateTime",
+        Tag.ImageDescription: "Image ImageDescription",
+        Tag.Orientation: "Image Orientation",
+        Tag.Make: "Image Make",
+        Tag.Model: "Image Model",
     },
     "Exif": {
-        0x9003: "EXIF DateTimeOriginal",
-        0x9004: "EXIF DateTimeDigitized",
-        0x9291: "EXIF SubSecTimeOriginal",
-        0x9292: "EXIF SubSecTimeDigitized",
-        0x9290: "EXIF SubSecTime",
-        0x9011: "EXIF OffsetTimeOriginal",
-        0x9012: "EXIF OffsetTimeDigitized",
-        0x9010: "EXIF OffsetTime",
+        Tag.DateTimeOriginal: "EXIF DateTimeOriginal",
+        Tag.DateTimeDigitized: "EXIF DateTimeDigitized",
+        Tag.SubSecTimeOriginal: "EXIF SubSecTimeOriginal",
+        Tag.SubSecTimeDigitized: "EXIF SubSecTimeDigitized",
+        Tag.SubSecTime: "EXIF SubSecTime",
+        Tag.OffsetTimeOriginal: "EXIF OffsetTimeOriginal",
+        Tag.OffsetTimeDigitized: "EXIF OffsetTimeDigitized",
+        Tag.OffsetTime: "EXIF OffsetTime",
     },
     "GPS": {tag: "GPS GPS" + name for tag, name in _EXIFREAD_GPS.items()},
 }
@@ -5801,13 +5880,19 @@ def exif_of(tags: Dict[str, Any]) -> Exif:
     }
 
 
-# -- values to tags --
+# ---- EXIF edits ---------------------------------------------------------------------------------
+# Here: which tags of an image should stand how, as edits of its EXIF dict; what they tell.
+# Not here: files, and when an image may be written.
+
+# IFD -> tag -> value as piexif has it; None = the tag is taken out
+Edits = Dict[str, Dict[int, Any]]
+COUNTED = (("GPS", Tag.GPSAltitudeRef), ("0th", Tag.Orientation))  # what can be no rational
 
 
 def position_edits(lat: float, lon: float) -> Dict[int, Any]:
     """GPS tags of a position in degrees, to a millionth of a second of arc (EXIF 2.32, 4.6.6)."""
     out: Dict[int, Any] = {}
-    for tag, value, letters in ((_LAT, lat, "NS"), (_LON, lon, "EW")):
+    for tag, value, letters in ((Tag.GPSLatitude, lat, "NS"), (Tag.GPSLongitude, lon, "EW")):
         degrees, minutes, micro = degrees_minutes_seconds(value)
         out[tag] = ((degrees, 1), (minutes, 1), (micro, 1000000))
         out[tag - 1] = letters[value < 0].encode("ascii")
@@ -5816,12 +5901,18 @@ def position_edits(lat: float, lon: float) -> Dict[int, Any]:
 
 def altitude_edits(alt: float) -> Dict[int, Any]:
     """GPS tags of an altitude in metres, to a millimetre."""
-    return {_ALT: (round(abs(alt) * 1000), 1000), _ALT_REF: 1 if alt < 0 else 0}
+    return {
+        Tag.GPSAltitude: (round(abs(alt) * 1000), 1000),
+        Tag.GPSAltitudeRef: 1 if alt < 0 else 0,
+    }
 
 
 def heading_edits(heading: float) -> Dict[int, Any]:
     """GPS tags of a direction in degrees from true north, to a thousandth."""
-    return {_DIR: (round(heading * 1000) % 360000, 1000), _DIR_REF: b"T"}
+    return {
+        Tag.GPSImgDirection: (round(heading * 1000) % 360000, 1000),
+        Tag.GPSImgDirectionRef: b"T",
+    }
 
 
 def gps_time_edits(when: float) -> Dict[int, Any]:
@@ -5829,7 +5920,10 @@ def gps_time_edits(when: float) -> Dict[int, Any]:
     date, clock = format_time(when, "exif").split(" ")
     hour, minute, second = (int(part) for part in clock.split(":"))
     milli = second * 1000 + int(round(when * 1000)) % 1000
-    return {_GPS_DATE: date.encode("ascii"), _GPS_TIME: ((hour, 1), (minute, 1), (milli, 1000))}
+    return {
+        Tag.GPSDateStamp: date.encode("ascii"),
+        Tag.GPSTimeStamp: ((hour, 1), (minute, 1), (milli, 1000)),
+    }
 
 
 def time_edits(when: float, offset: float) -> Dict[int, Any]:
@@ -5838,9 +5932,9 @@ def time_edits(when: float, offset: float) -> Dict[int, Any]:
     """
     local = when + offset
     return {
-        0x9003: format_time(local, "exif").encode("ascii"),
-        0x9011: format_offset(offset).encode("ascii"),
-        0x9291: b"%03d" % (int(round(local * 1000)) % 1000),
+        Tag.DateTimeOriginal: format_time(local, "exif").encode("ascii"),
+        Tag.OffsetTimeOriginal: format_offset(offset).encode("ascii"),
+        Tag.SubSecTimeOriginal: b"%03d" % (int(round(local * 1000)) % 1000),
     }
 
 
@@ -5848,17 +5942,22 @@ def frame_edits(camera: Camera, when: float, fix: Optional[Fix]) -> Edits:
     """The EXIF of a frame; the direction of travel is no camera direction, so it goes into
     GPSTrack.
     """
-    names = {_MAKE: camera.make, _MODEL: camera.model}
+    names = {Tag.Make: camera.make, Tag.Model: camera.model}
     first: Dict[int, Any] = {tag: text.encode("utf-8") for tag, text in names.items() if text}
-    first[_ORIENTATION] = camera.orientation
+    first[Tag.Orientation] = camera.orientation
     gps: Dict[int, Any] = {}
     if fix is not None:
         gps = {**position_edits(fix.lat, fix.lon), **gps_time_edits(fix.time)}
-        gps[_GPS_VERSION] = (2, 3, 0, 0)
+        gps[Tag.GPSVersionID] = (2, 3, 0, 0)
         if fix.alt is not None:
             gps.update(altitude_edits(fix.alt))
         if fix.course is not None:
-            gps.update({_TRACK: heading_edits(fix.course)[_DIR], _TRACK_REF: b"T"})
+            gps.update(
+                {
+                    Tag.GPSTrack: heading_edits(fix.course)[Tag.GPSImgDirection],
+                    Tag.GPSTrackRef: b"T",
+                }
+            )
     return {"0th": first, "Exif": time_edits(when, 0.0), "GPS": gps}
 
 
@@ -5886,8 +5985,8 @@ def _gps_edits(image: Image, gps: Dict[int, Any]) -> None:
     captured = None if image.capture is None else image.capture.time + later
     if when is not None and _changes(when, captured, 2e-3 - 1e-9):
         gps.update(gps_time_edits(when))
-    if gps != before and gps[_GPS_VERSION] is None:
-        gps[_GPS_VERSION] = (2, 3, 0, 0)
+    if gps != before and gps[Tag.GPSVersionID] is None:
+        gps[Tag.GPSVersionID] = (2, 3, 0, 0)
 
 
 def _clock_edits(image: Image, offset: float) -> Dict[int, Any]:
@@ -5900,7 +5999,7 @@ def _clock_edits(image: Image, offset: float) -> Dict[int, Any]:
         return {}
     local = image.capture.time + image.capture.offset + given.later
     moved = time_edits(local, 0.0)  # the clock of the photo in its own zone, which may be unknown
-    return {tag: moved[tag] for tag in (0x9003, 0x9291)}
+    return {tag: moved[tag] for tag in (Tag.DateTimeOriginal, Tag.SubSecTimeOriginal)}
 
 
 def edits_as_found(found: Found) -> Edits:
@@ -5910,8 +6009,8 @@ def edits_as_found(found: Found) -> Edits:
         ifd: {tag: unplain(raw.get(ifd, {}).get(str(tag))) for tag in tags}
         for ifd, tags in OWNED.items()
     }
-    if str(_CAPTURED) in raw.get("0th", {}):  # written only where it was
-        edits["0th"][_CAPTURED] = unplain(raw["0th"][str(_CAPTURED)])
+    if str(Tag.DateTimeOriginal) in raw.get("0th", {}):  # written only where it was
+        edits["0th"][Tag.DateTimeOriginal] = unplain(raw["0th"][str(Tag.DateTimeOriginal)])
     if not found.sphere:
         edits[SPHERE] = {WIDTH: None, HEIGHT: None}
     return edits
@@ -5930,17 +6029,17 @@ def image_edits(
     edits = edits_as_found(found)
     first, raw = edits["0th"], found.raw or {}
     if description is not None:
-        first[_DESCRIPTION] = description.encode("ascii")
+        first[Tag.ImageDescription] = description.encode("ascii")
     if orientation is not None and orientation != found.orientation:
-        first[_ORIENTATION] = orientation
+        first[Tag.Orientation] = orientation
     if given.tags:
-        first[_HISTORY] = canonical([tag._asdict() for tag in given.tags]).encode("ascii")
+        first[Tag.ImageHistory] = canonical([tag._asdict() for tag in given.tags]).encode("ascii")
     _gps_edits(image, edits["GPS"])
     clock = _clock_edits(image, offset)
-    if _CAPTURED in first and str(_CAPTURED) not in raw.get("Exif", {}):
-        first[_CAPTURED] = clock.pop(_CAPTURED, first[_CAPTURED])
+    if Tag.DateTimeOriginal in first and str(Tag.DateTimeOriginal) not in raw.get("Exif", {}):
+        first[Tag.DateTimeOriginal] = clock.pop(Tag.DateTimeOriginal, first[Tag.DateTimeOriginal])
     else:
-        first.pop(_CAPTURED, None)
+        first.pop(Tag.DateTimeOriginal, None)
     edits["Exif"].update(clock)
     if image.device is not None and image.device.sphere and found.pixels is not None:
         edits[SPHERE] = {WIDTH: found.pixels[0], HEIGHT: found.pixels[1]}
@@ -5999,13 +6098,13 @@ def retaken(known: Found, found: Found, ifd: str, tags: Iterable[int]) -> Raw:
 
 
 TOLD = (  # tags of ours, and the fields of Found that they tell
-    ("GPS", _PLACE, ("lat", "lon")),
-    ("GPS", (_ALT_REF, _ALT), ("alt",)),
-    ("GPS", (_DIR_REF, _DIR), ("heading", "magnetic")),
-    ("GPS", (_GPS_TIME, _GPS_DATE), ("gps_time", "gps_clock")),
+    ("GPS", PLACE_TAGS, ("lat", "lon")),
+    ("GPS", (Tag.GPSAltitudeRef, Tag.GPSAltitude), ("alt",)),
+    ("GPS", (Tag.GPSImgDirectionRef, Tag.GPSImgDirection), ("heading", "magnetic")),
+    ("GPS", (Tag.GPSTimeStamp, Tag.GPSDateStamp), ("gps_time", "gps_clock")),
     ("Exif", OWNED["Exif"], ("clocks",)),
-    ("0th", (_ORIENTATION,), ("orientation",)),
-    ("0th", (_MAKE, _MODEL), ("make", "model")),
+    ("0th", (Tag.Orientation,), ("orientation",)),
+    ("0th", (Tag.Make, Tag.Model), ("make", "model")),
 )
 
 
@@ -6348,8 +6447,8 @@ def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Stretc
 
 
 # ---- Photos -------------------------------------------------------------------------------------
-# Here: image files to what they carry, and what is to be written into them; each opened once.
-# Not here: what a tag means, which values an image should get.
+# Here: image files to what they carry; each opened once.
+# Not here: what a tag means; writing.
 
 
 @functools.lru_cache(maxsize=None)
@@ -6369,7 +6468,8 @@ def piexif() -> Any:
     return library
 
 
-def _load(source: Union[str, bytes], path: str) -> Exif:
+def load_exif(source: Union[str, bytes], path: str) -> Exif:
+    """The EXIF of the head of a file, or of a file, as a dict of piexif; raises BadExif."""
     try:
         exif: Exif = piexif().load(source)
         if piexif().is_unreadable(exif):
@@ -6416,7 +6516,7 @@ def thumbnail_of(path: Path) -> str:
     import base64
 
     with contextlib.suppress(ToolError, OSError, ValueError), open_file(path) as stream:
-        picture = piexif().load(read_head(stream, str(path)).data).get("thumbnail")
+        picture = thumbnail_in(piexif().load(read_head(stream, str(path)).data))
         if picture and picture[:2] == b"\xff\xd8":
             return base64.b64encode(picture).decode("ascii")
     return ""
@@ -6460,44 +6560,23 @@ def _found_or_second(source: Union[str, bytes], path: str) -> Found:
     record says so.
     """
     try:
-        exif = _load(source, path)
+        exif = load_exif(source, path)
     except BadExif:
         library = second_reader("exifread")
         if library is None:
             raise
         return _by_exifread(library, path)._replace(reader="exifread", raw=None)
     found, kinds = found_in(exif), piexif().stored_types(exif, OWNED)
-    if found.lat is not None:
-        found = found._replace(doubt=_doubt_of(exif.get("GPS", {}), found.accuracy))
     if kinds and found.raw:
         found = found._replace(raw=with_types(found.raw, kinds))
     if isinstance(source, str):
         return found._replace(pixels=size_in(exif))
-    if len(source) > TIGHT_BYTES and exif.get("thumbnail"):
+    picture = thumbnail_in(exif) if len(source) > TIGHT_BYTES else None
+    if picture:
         import base64
 
-        found = found._replace(thumbnail=base64.b64encode(exif["thumbnail"]).decode("ascii"))
+        found = found._replace(thumbnail=base64.b64encode(picture).decode("ascii"))
     return found
-
-
-_DOP, _DATUM, _METHOD = 11, 18, 27  # tags of the GPS IFD
-# as they are written without signs, those that differ by no more than a receiver's error
-_LIKE_WGS84 = re.compile(r"(?:EPSG4326|WGS(?:19)?84\w*|ITRF\w*|ETRS\w*|JGD20\w*|CGCS\w*|GDA\w*)?$")
-
-
-def _doubt_of(gps: Dict[int, Any], accuracy: Optional[float]) -> Optional[str]:
-    """What a GPS IFD says against its own position, with an accuracy in metres; None = nothing."""
-    datum, dop = tag_text(gps.get(_DATUM)) or "", tag_number(gps.get(_DOP)) or 0.0
-    method = gps.get(_METHOD)
-    method = method[8:] if isinstance(method, bytes) and method[:5] == b"ASCII" else method
-    method = tag_text(method) or ""
-    if not _LIKE_WGS84.match(re.sub(r"[^A-Z0-9]", "", datum.upper())):
-        return f"its GPSMapDatum is {datum}, not WGS-84"
-    if accuracy is not None and accuracy > WORST_ERROR_M:
-        return f"its GPSHPositioningError is {accuracy:g} m"
-    if dop > WORST_DOP:
-        return f"its GPSDOP is {dop:g}"
-    return f"its GPSProcessingMethod is {method}" if is_by_network(method) else None
 
 
 def _by_exifread(library: Any, path: str) -> Found:
@@ -6524,6 +6603,92 @@ def image_of(path: Union[str, Path], found: Found, given: Optional[Given] = None
 def read_image(path: Union[str, Path]) -> Image:
     """The Image in a file: JPEG, TIFF or WebP, others where exifread is at hand. Raises BadExif."""
     return image_of(path, read_found(path))
+
+
+# ---- Own descriptions ---------------------------------------------------------------------------
+# Here: the description that an image carries: ours, of an earlier tool, or of a telephone's app.
+# Not here: making one.
+
+
+def has_caption_of_ours(found: Optional[Found]) -> bool:
+    """Whether a file carries a description in our form."""
+    return found is not None and '"MAPPhotoUUID"' in (found.caption or "")
+
+
+class OwnDescription(NamedTuple):
+    """What a description says that a phone app or an earlier tool put into an image."""
+
+    sequence: Optional[str]
+    user: Optional[str]
+    organization: Optional[str]
+    time: Optional[float]  # capture, seconds UTC
+    photo: Optional[str] = None  # photo_id() of the image, of one of ours
+    lat: Optional[float] = None  # degrees
+    lon: Optional[float] = None
+    alt: Optional[float] = None  # metres
+    heading: Optional[float] = None  # degrees from true north
+    magnetic: Optional[float] = None  # degrees from magnetic north
+    orientation: Optional[int] = None  # EXIF 1..8
+
+
+def own_description(found: Found) -> Optional[OwnDescription]:
+    """The description that an image carries; None when it has none."""
+    row = parsed(found.caption)
+    if not isinstance(row, dict) or not {"MAPLatitude", "MAPLongitude", "MAPCaptureTime"} <= set(
+        row
+    ):
+        return None
+    user, organization = row.get("MAPSettingsUsername"), row.get("MAPOrganizationKey")
+    photo, headings = row.get("MAPPhotoUUID"), row.get("MAPCompassHeading")
+    turned = row.get("MAPOrientation")
+    headings = headings if isinstance(headings, dict) else {}
+    return OwnDescription(
+        str(row["MAPSequenceUUID"]) if row.get("MAPSequenceUUID") else None,
+        user if isinstance(user, str) else None,
+        organization if isinstance(organization, str) else None,
+        _map_time(str(row["MAPCaptureTime"])),
+        photo if isinstance(photo, str) else None,
+        _finite(row["MAPLatitude"]),
+        _finite(row["MAPLongitude"]),
+        _finite(row.get("MAPAltitude")),
+        _finite(headings.get("TrueHeading")),
+        _finite(headings.get("MagneticHeading")),
+        turned if isinstance(turned, int) else None,
+    )
+
+
+def _finite(value: object) -> Optional[float]:
+    """A number of JSON; None for anything else."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+_MAP_TIME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d{1,3})\Z")
+
+
+def _map_time(text: str) -> Optional[float]:
+    """Seconds UTC of a time as descriptions have it; None for what is none."""
+    match = _MAP_TIME.match(text)
+    if match is None:
+        return None
+    date, clock = "-".join(match.groups()[:3]), ":".join(match.groups()[3:6])
+    return parse_time(f"{date}T{clock}.{match.group(7)}")
+
+
+OUR_SOURCE = "our own description"  # of a time, where no journal tells more
+
+
+def described_time(image: Image) -> Optional[float]:
+    """The time, seconds UTC, in a description of ours that a file carried when it was found: a copy
+    of a processed photo without its journal. None for any other image.
+    """
+    found = image.found
+    own = own_description(found) if found is not None and has_caption_of_ours(found) else None
+    return None if own is None else own.time
+
+
+# ---- Writing photos -----------------------------------------------------------------------------
+# Here: edits into image files or their copies, whole and atomically; each opened once.
+# Not here: which edits an image should get; temporary files (Writing files).
 
 
 class Edited(NamedTuple):
@@ -6557,7 +6722,7 @@ def _new_block(
     """The Exif block of a dict as loaded with the edits, and a thumbnail where it has none; None
     where it is so. What the library says is added to said. Raises ValueError.
     """
-    library, missing = piexif(), None if exif.get("thumbnail") else thumbnail
+    library, missing = piexif(), None if thumbnail_in(exif) else thumbnail
     stored = _as_stored(exif, edits)
     block: Optional[bytes] = library.dump_edited(exif, stored, said.append, missing)
     if block is not None and library.has_repeats(exif):
@@ -6586,7 +6751,7 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
     """
     head = read_head(stream, path)
     nothing: Exif = {name: {} for name in ("0th", "Exif", "GPS", "Interop", "1st")}
-    exif = _load(head.data, path) if head.exif else nothing
+    exif = load_exif(head.data, path) if head.exif else nothing
     said: List[str] = []
     try:
         block = _new_block(exif, edits, thumbnail, said)
@@ -6740,11 +6905,6 @@ def write_image(
     return write_edits(str(image.path), edits, None if to is None else str(to))
 
 
-def has_caption_of_ours(found: Optional[Found]) -> bool:
-    """Whether a file carries a description in our form."""
-    return found is not None and '"MAPPhotoUUID"' in (found.caption or "")
-
-
 def check_copy(path: str, image: str, copied: Optional[Written]) -> None:
     """Raise CannotWrite where something else than the copy that we made of an image stands in its
     place. Where the journal does not tell how we left it, our description does, or the picture.
@@ -6764,77 +6924,6 @@ def check_copy(path: str, image: str, copied: Optional[Written]) -> None:
             raise CannotWrite(**error.problem._asdict()) from error
     wrong, remedy = "is not the copy that was made here", "move it away"
     raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
-
-
-class OwnDescription(NamedTuple):
-    """What a description says that a phone app or an earlier tool put into an image."""
-
-    sequence: Optional[str]
-    user: Optional[str]
-    organization: Optional[str]
-    time: Optional[float]  # capture, seconds UTC
-    photo: Optional[str] = None  # photo_id() of the image, of one of ours
-    lat: Optional[float] = None  # degrees
-    lon: Optional[float] = None
-    alt: Optional[float] = None  # metres
-    heading: Optional[float] = None  # degrees from true north
-    magnetic: Optional[float] = None  # degrees from magnetic north
-    orientation: Optional[int] = None  # EXIF 1..8
-
-
-def own_description(found: Found) -> Optional[OwnDescription]:
-    """The description that an image carries; None when it has none."""
-    row = parsed(found.caption)
-    if not isinstance(row, dict) or not {"MAPLatitude", "MAPLongitude", "MAPCaptureTime"} <= set(
-        row
-    ):
-        return None
-    user, organization = row.get("MAPSettingsUsername"), row.get("MAPOrganizationKey")
-    photo, headings = row.get("MAPPhotoUUID"), row.get("MAPCompassHeading")
-    turned = row.get("MAPOrientation")
-    headings = headings if isinstance(headings, dict) else {}
-    return OwnDescription(
-        str(row["MAPSequenceUUID"]) if row.get("MAPSequenceUUID") else None,
-        user if isinstance(user, str) else None,
-        organization if isinstance(organization, str) else None,
-        _map_time(str(row["MAPCaptureTime"])),
-        photo if isinstance(photo, str) else None,
-        _finite(row["MAPLatitude"]),
-        _finite(row["MAPLongitude"]),
-        _finite(row.get("MAPAltitude")),
-        _finite(headings.get("TrueHeading")),
-        _finite(headings.get("MagneticHeading")),
-        turned if isinstance(turned, int) else None,
-    )
-
-
-def _finite(value: object) -> Optional[float]:
-    """A number of JSON; None for anything else."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
-
-
-_MAP_TIME = re.compile(r"(\d{4})_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d{1,3})\Z")
-
-
-def _map_time(text: str) -> Optional[float]:
-    """Seconds UTC of a time as descriptions have it; None for what is none."""
-    match = _MAP_TIME.match(text)
-    if match is None:
-        return None
-    date, clock = "-".join(match.groups()[:3]), ":".join(match.groups()[3:6])
-    return parse_time(f"{date}T{clock}.{match.group(7)}")
-
-
-OUR_SOURCE = "our own description"  # of a time, where no journal tells more
-
-
-def described_time(image: Image) -> Optional[float]:
-    """The time, seconds UTC, in a description of ours that a file carried when it was found: a copy
-    of a processed photo without its journal. None for any other image.
-    """
-    found = image.found
-    own = own_description(found) if found is not None and has_caption_of_ours(found) else None
-    return None if own is None else own.time
 
 
 # ---- Points -------------------------------------------------------------------------------------
@@ -15639,7 +15728,7 @@ def _of_this(known: Image, found: Found) -> Optional[OwnDescription]:
     return told if told is not None and told.photo == mine else None
 
 
-_CAPTION = ("0th", 0x010E)  # ImageDescription
+_CAPTION = ("0th", Tag.ImageDescription)
 
 
 def _without_caption(edits: Edits) -> Edits:
