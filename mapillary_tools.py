@@ -44,6 +44,7 @@ step gives back as many images as it got.
                 Locks, Journal file, Journal: .mapillary/journal.jsonl of one folder
     Processing  Clocks                 what a clock says, and how it drifts; pure
                 Moments                zones, ties and starts among the images of a folder; pure
+                Times and tracks       whether images and a track are of the same time; pure
                 Doubtful times         which times contradict each other, or cannot be; pure
                 Step options, Steps    what a step may be asked, what it makes of images; pure
                 Description            what all layers of an image say together
@@ -1659,6 +1660,15 @@ def known_altitude(metres: Optional[float]) -> Optional[float]:
     return metres if metres is not None and is_altitude(metres) else None
 
 
+def known_heading(degrees: Optional[float]) -> Optional[float]:
+    """A direction as a person or a telephone writes it, as 0 <= x < 360; None for one that is none,
+    and for the -1 of an unknown one.
+    """
+    if degrees is None or degrees == -1.0 or not -180.0 <= degrees <= 360.0:
+        return None
+    return degrees % 360.0
+
+
 def _lon_diff(lon1: float, lon2: float) -> float:
     """lon2 - lon1 in degrees, -180 <= x < 180, so that the antimeridian is no edge."""
     return (lon2 - lon1 + 180.0) % 360.0 - 180.0
@@ -2575,8 +2585,15 @@ def by_time(items: Iterable[T], when: Callable[[T], float], name: Callable[[T], 
 
 
 def in_order(images: Iterable[Image]) -> List[Image]:
-    """Images by capture time, then natural file name; an unknown time counts as 1970."""
-    return by_time(images, lambda image: image.time or 0.0, lambda image: image.path.name)
+    """Images by capture time, then folder and natural file name; an unknown time counts as 1970."""
+    return by_time(images, lambda image: image.time or 0.0, lambda image: name_in_line(image.path))
+
+
+def name_in_line(path: Path) -> str:
+    """The name of an image by which it comes behind those of the folder that its camera opened
+    before.
+    """
+    return f"{path.parent.name}/{path.name}"
 
 
 MODES_MOST = 3  # images at least, on average, between two changes of pixel size of one camera
@@ -3058,6 +3075,11 @@ def relative_to(path: str, folder: str) -> str:
     with contextlib.suppress(ValueError):
         return os.path.relpath(unextended(path), unextended(folder))
     return unextended(path)
+
+
+def named_below(path: str, tops: Sequence[str]) -> str:
+    """A path as it is named: relative to the one folder of a run, else as it is."""
+    return unextended(path) if len(tops) > 1 else relative_to(path, tops[0])
 
 
 def walked(
@@ -4040,13 +4062,13 @@ def write_all(stream: io.RawIOBase, chunk: Piece) -> None:
         view = view[stream.write(view) or 0 :]
 
 
-def begin_of(path: Union[str, Path]) -> Optional[bytes]:
-    """The first 100 bytes of a file that is to be replaced, None where there is none; raises
+def begin_of(path: Union[str, Path], size: int = 100) -> Optional[bytes]:
+    """The first bytes of a file that is to be replaced, None where there is none; raises
     CannotWrite for what is no file.
     """
     try:
         with open_file(path) as stream:
-            return stream.read(100)
+            return stream.read(size)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -7553,16 +7575,34 @@ DELIMITERS = {
 }
 
 
-_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,312.5, beside a decimal point
+_GROUPED = {  # a point or comma of decimals -> numbers with the other one between thousands
+    ".": re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])"),  # 1,312.5
+    ",": re.compile(r"\d{1,3}(?:\.\d{3})+(?![\d.])"),  # 1.312,5
+}
 
 
 def without_groups(text: str, beside: str) -> str:
-    """The text of a cell without the commas between thousands: where another number of its row has
-    a decimal point, a comma is none of decimals.
+    """The text of a cell without what stands between thousands: where another number of its row
+    has a decimal point, a comma is none of decimals, and the other way round.
     """
-    if "." not in beside:
+    decimals = next((mark for mark in _GROUPED if mark in beside), "")
+    if not decimals:
         return text
-    return _GROUPED.sub(lambda number: number.group().replace(",", ""), text)
+    return _GROUPED[decimals].sub(lambda number: re.sub("[.,]", "", number.group()), text)
+
+
+_SHORTENED = re.compile(r"\s*[-+]?\d+(?:[.,](\d*))?[eE]\+?(\d{1,3})\s*\Z")
+
+
+def is_shortened(text: str) -> bool:
+    """Whether a spreadsheet wrote a count of seconds or milliseconds so short that its seconds are
+    lost: 1.71498E+12.
+    """
+    match = _SHORTENED.match(text)
+    if match is None:
+        return False
+    lost = int(match.group(2)) - len(match.group(1) or "")  # powers of ten behind the last digit
+    return lost > (3 if int(match.group(2)) > 10 else 0)
 
 
 class TableRow(NamedTuple):
@@ -9970,6 +10010,8 @@ class _TableTimes:
         """Seconds UTC of the cells of date, time and zone, NaN where they cannot be read."""
         if not text:  # the whole time is in the column of the date
             day, text = "", day
+        if is_shortened(text):
+            return math.nan
         if _NUMBER.match(text) and not _COMPACT.match(text):
             value = float(text.replace(",", "."))
             if not day and value % 1 and _SERIAL_DAYS[0] <= value < _SERIAL_DAYS[1]:
@@ -13253,7 +13295,7 @@ def moment_of(image: Image, clockwork: Clockwork) -> Optional[Moment]:
     """When an image was taken; None where nothing tells."""
     given, capture = image.given or NOTHING_GIVEN, image.capture
     if given.time is not None:
-        return Moment(image, given.time - clockwork.ahead, None)
+        return Moment(image, given.time, None)
     ours = described_time(image)
     if ours is not None:  # shifted once already
         return Moment(image, ours + (given.later or 0.0), Capture(ours, OUR_SOURCE, 0.0, "UTC"))
@@ -13262,7 +13304,8 @@ def moment_of(image: Image, clockwork: Clockwork) -> Optional[Moment]:
         capture = capture_time(found, name, clockwork.zone, clockwork.first)
     if capture is None:
         return None
-    return Moment(image, capture.time + (given.later or 0.0) - clockwork.ahead, capture)
+    ahead = 0.0 if capture.source == GPS_SOURCE else clockwork.ahead  # no error of the receiver
+    return Moment(image, capture.time + (given.later or 0.0) - ahead, capture)
 
 
 SYNC_ZONE = "--sync_point"
@@ -13482,14 +13525,12 @@ def settled(
     ]
     if track is not None and not clockwork.start:
         groups = _zones_by_track(groups, track, notes)
-    timed: List[Moment] = []
-    for folder in groups:
-        parts: List[Moment] = []
-        for group in folder:
-            spread = _settle_times(_by_time(group), clockwork, notes)
-            parts.extend(_started(spread, track, clockwork))
-        timed.extend(_by_time(parts))
-    return timed
+    groups = [
+        [_settle_times(_by_time(group), clockwork, notes) for group in folder] for folder in groups
+    ]
+    if track is not None and clockwork.start:
+        groups = _started(groups, track.points[0].time, notes)
+    return [one for folder in groups for one in _by_time(list(itertools.chain(*folder)))]
 
 
 def _by_clock(
@@ -13505,12 +13546,14 @@ def _by_clock(
 
 
 def _by_time(moments: List[Moment]) -> List[Moment]:
-    return by_time(moments, lambda moment: moment.time, lambda moment: moment.image.path.name)
+    return by_time(
+        moments, lambda moment: moment.time, lambda moment: name_in_line(moment.image.path)
+    )
 
 
 def _zoned(group: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
     """The images of one camera in the zones that they tell, by natural name."""
-    group = sorted(group, key=lambda moment: natural_key(moment.image.path.name))
+    group = sorted(group, key=lambda moment: natural_key(name_in_line(moment.image.path)))
     _say_disorder(group, notes)
     if clockwork.first == "gps":
         return _clocks_by_gps(group, clockwork, notes)
@@ -13579,6 +13622,14 @@ def _zones_by_gps(group: List[Moment], notes: Notes) -> List[Moment]:
     return result
 
 
+def count_inside(times: Sequence[float], stretches: Stretches, shift: float) -> int:
+    """How many times, in order, are those of a track when so many seconds are taken off."""
+    return sum(
+        bisect.bisect_right(times, last + shift) - bisect.bisect_left(times, first + shift)
+        for first, last in stretches
+    )
+
+
 def _zones_of(group: Sequence[Moment], stretches: Stretches) -> List[float]:
     """The zones, seconds ahead of UTC, that put all images of a camera whose zone nothing tells on
     a track, UTC also with nine in ten; where none does, with half of them UTC, else the best.
@@ -13588,7 +13639,7 @@ def _zones_of(group: Sequence[Moment], stretches: Stretches) -> List[float]:
         return []
     low, high = stretches[0][0], stretches[-1][1]
     around = [o for o in OFFSETS_IN_USE if low <= times[0] - o and times[-1] - o <= high]
-    met = {offset: _inside(times, stretches, offset) for offset in around}
+    met = {offset: count_inside(times, stretches, offset) for offset in around}
     whole = [offset for offset in around if met[offset] == len(times)]
     if 10 * met.get(0.0, 0) >= 9 * len(times):
         return sorted({0.0, *whole})
@@ -13666,14 +13717,45 @@ def _say_disorder(group: List[Moment], notes: Notes) -> None:
         )
 
 
-def _started(timed: List[Moment], track: Optional[Track], clockwork: Clockwork) -> List[Moment]:
-    """The images of one camera in a folder, in order of time; with --use_gps_start_time from the
-    track's first point on.
+_Start = Tuple[str, Tuple[Optional[str], ...], int]  # line of folders, camera, which of that name
+
+
+def _started(
+    folders: Sequence[List[List[Moment]]], start: float, notes: Notes
+) -> List[List[List[Moment]]]:
+    """The images of each camera in each folder, in order of time, from the start of the track on:
+    those of the folders that a camera opened by number go on.
     """
-    if not clockwork.start or track is None or not timed:
-        return timed
-    shift = track.points[0].time - timed[0].time
-    return [moment._replace(time=moment.time + shift) for moment in timed]
+    keys = [_starts_of(folder) for folder in folders]
+    first: Dict[_Start, float] = {}
+    for folder, names in zip(folders, keys):
+        for group, key in zip(folder, names):
+            first[key] = min(first.get(key, math.inf), group[0].time)
+    lines = collections.Counter(camera for _, camera, _ in first)
+    if any(count > 1 for count in lines.values()):
+        notes.say(
+            f"--use_gps_start_time begins {max(lines.values())} folders of one camera at the start "
+            "of the track: give those that it does not hold for in a run of their own"
+        )
+    return [
+        [
+            [one._replace(time=one.time + start - first[key]) for one in group]
+            for group, key in zip(folder, names)
+        ]
+        for folder, names in zip(folders, keys)
+    ]
+
+
+def _starts_of(folder: Sequence[List[Moment]]) -> List[_Start]:
+    """What each group of images of a folder has its start in common with."""
+    seen: Dict[Tuple[Optional[str], ...], int] = {}
+    keys = []
+    for group in folder:
+        image = group[0].image
+        camera = camera_key(image)
+        seen[camera] = seen.get(camera, 0) + 1
+        keys.append((line_of(os.path.dirname(str(image.path))), camera, seen[camera]))
+    return keys
 
 
 def _parts_ahead(timed: Sequence[Moment], clockwork: Clockwork) -> List[float]:
@@ -13771,10 +13853,16 @@ def say_changed_hours(timed: List[Moment], zone: Optional[str], notes: Notes) ->
 
 def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
     """Say in which direction an offset of the camera's clock counts."""
-    if ahead and timed:
-        first = min(moment.time for moment in timed)
+    own = [moment.time for moment in timed if has_own_clock(moment)]
+    if ahead and own:
+        first = min(own)
         before, after = format_time(first + ahead), format_time(first)
         notes.say(f"{ahead:g} s subtracted: {before} becomes {after}")
+
+
+# ---- Times and tracks ---------------------------------------------------------------------------
+# Here: whether images and a track are of the same time, and what would make them meet; pure.
+# Not here: when the images were taken (Moments).
 
 
 def in_this_era(track: Track, first: float, last: float, what: str, notes: Notes) -> Track:
@@ -13843,23 +13931,15 @@ def _in_another_year(seconds: float, years: int) -> float:
     return utc_seconds((year, month, day), clock)
 
 
-def _inside(times: Sequence[float], stretches: Stretches, shift: float) -> int:
-    """How many times, in order, are those of a track when so many seconds are taken off."""
-    return sum(
-        bisect.bisect_right(times, last + shift) - bisect.bisect_left(times, first + shift)
-        for first, last in stretches
-    )
-
-
 def _say_zone(timed: Sequence[Moment], stretches: Stretches, meeting: int, notes: Notes) -> bool:
     """Say which zone makes the images meet the track of which none is known, where one makes more
     of all meet than an offset does.
     """
     assumed = sorted(moment.time for moment in timed if is_assumed(moment))
     others = sorted(moment.time for moment in timed if not is_assumed(moment))
-    met = {zone: _inside(assumed, stretches, zone) for zone in OFFSETS_IN_USE}
+    met = {zone: count_inside(assumed, stretches, zone) for zone in OFFSETS_IN_USE}
     best = min(OFFSETS_IN_USE, key=lambda zone: (-met[zone], abs(zone)))
-    count = met[best] + _inside(others, stretches, 0)
+    count = met[best] + count_inside(others, stretches, 0)
     if not best or count < meeting or met[best] <= met[0.0]:
         return False
     notes.say(
@@ -13874,7 +13954,7 @@ def say_ranges(timed: Sequence[Moment], track: Track, ahead: float, notes: Notes
     """
     times = sorted(moment.time for moment in timed)
     stretches = stretches_of(track)
-    meeting = _inside(times, stretches, 0.0)
+    meeting = count_inside(times, stretches, 0.0)
     if not times or meeting * 2 >= len(times):
         return
     first, last = track.points[0].time, track.points[-1].time
@@ -13897,7 +13977,7 @@ def _with_offset(seconds: float) -> str:
 def _say_cure(timed: Sequence[Moment], way: Stretches, ahead: float, notes: Notes) -> None:
     """Say by which zone or offset most images would meet the track."""
     times = sorted(moment.time for moment in timed)
-    inside = functools.partial(_inside, times, way)
+    inside = functools.partial(count_inside, times, way)
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
     days = round((times[0] - way[0][0]) / DAY_S)
@@ -14628,6 +14708,8 @@ class Known(NamedTuple):
     synced: Synced = MappingProxyType({})  # how far clocks are ahead, by the sync points
     # images that stay as they are, beside those that are worked on
     beside: Sequence[Image] = ()
+    # those of them in the same folders, as they were found: their clocks tell of the others'
+    fellows: Sequence[Image] = ()
     stamps: Sequence[object] = ()  # size and time of the track's files
     secret: Optional[str] = None  # that descriptions are signed with
     no_secret: Optional[UsageError] = None  # why there is none, where one may be needed
@@ -14765,16 +14847,19 @@ def _in_their_era(guides: Sequence[Guide], times: Sequence[float], notes: Notes)
 def geotag(images: Sequence[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
     """Time, position and direction of every image, from the first of the sources that knows it."""
     options, angle = course.options[Geotagging], course.options[Angle].offset_angle
-    lines = by_line(images, course.options[SequenceOptions].merge_folders)
-    found, done = _by_clocks(lines, options)
+    mine = {image.path for image in images}
+    lines = by_line([*images, *known.fellows], course.options[SequenceOptions].merge_folders)
+    found, lost = _by_clocks(lines, options)
+    done = [image for image in lost if image.path in mine]
     guides = _in_their_era(known.guides, [one.time for part in found for one in part], notes)
     track = whole_track([*guides, *_sure_photos(found, known, options)])
-    timed = settled(found, track, options.clockwork, known.synced, notes)
+    all_timed = settled(found, track, options.clockwork, known.synced, notes)
+    timed = [moment for moment in all_timed if moment.image.path in mine]
     _say_times(timed, track, options, notes)
     if not options.clockwork.start:
         say_doubts(timed, options.offset_time, known.now, notes)
     if options.by_photos:
-        by_photos = _guide_of_photos(timed, known.beside, options)
+        by_photos = _guide_of_photos(all_timed, known.beside, options)
         guides = [by_photos if one.kind == by_photos.kind else one for one in guides]
     placed = [_placed(moment, guides, options, angle) for moment in timed]
     _say_places(placed, guides, notes)
@@ -15149,6 +15234,17 @@ _NEEDED = (  # for a description
 )
 
 
+def first_missing(images: Iterable[Image]) -> Tuple[str, ...]:
+    """The tool of the first step that images which are all right so far lack for their upload, with
+    what it must be given; nothing where they lack none.
+    """
+    good = [one for one in images if one.problem is None and not one.is_left_out]
+    for step, tool in (*_NEEDED, (DESCRIPTION, "exif_insert")):
+        if any(not one.taken(step) for one in good):
+            return (tool, "--user_name", "NAME") if step == USER else (tool,)
+    return ()
+
+
 def is_signed(image: Image) -> bool:
     """Whether an earlier run was asked to sign the description of an image."""
     layers = (image.uploader, image.terms, image.described)
@@ -15456,7 +15552,8 @@ class _Planner:
         if not doubtful:
             return set()
         fresh = [without_stale(one, self.course.steps) for one in group]
-        placed = run_step(GEOTAG, fresh, self.gathered.known, self.course, Notes())
+        known = self.gathered.known._replace(fellows=self.fellows(fresh))
+        placed = run_step(GEOTAG, fresh, known, self.course, Notes())
         sent = self.gathered.sent
         return {one.path for one in placed if one.path in sent and is_outdated(one, sent[one.path])}
 
@@ -15487,6 +15584,20 @@ class _Planner:
         mine = {image.path for image in due}
         images = [one for one in self.gathered.images if one.path not in mine]
         return [one for one in images if one.geotag is not None]
+
+    def fellows(self, due: Sequence[Image]) -> List[Image]:
+        """The others in the folders of those that are worked on, as they were found."""
+        if GEOTAG not in self.course.steps:
+            return []
+        mine = {image.path for image in due}
+        others: List[Image] = []
+        for line in self._lines():
+            if not mine.isdisjoint(image.path for image in line):
+                others += [one for one in line if one.path not in mine]
+        known = [one for one in others if one.found is not None and one.found.error is None]
+        twins = self.gathered.known.twins
+        bare = [without_stale(one, (GEOTAG,)) for one in known if one.path not in twins]
+        return [one for one in without_areas(bare, self.course) if not one.is_excluded]
 
     def with_settings(self, image: Image) -> Image:
         """An image after all steps, each with the hash of what its result depends on."""
@@ -15545,7 +15656,7 @@ def plan(gathered: Gathered, course: Course) -> Work:
     due, done = planner.sort_out()
     if due:
         say_synced(synced, notes)
-    known = gathered.known._replace(beside=planner.beside(due))
+    known = gathered.known._replace(beside=planner.beside(due), fellows=planner.fellows(due))
     for step in course.steps:
         due = run_step(step, due, known, course, notes)
     done.extend(map(planner.with_settings, due))
@@ -15986,7 +16097,9 @@ class _Reading:
         """Whether the journal knows a file as it is; of one that was left out by other areas it
         knows nothing.
         """
-        if record.is_excluded and record.found != record.excluded(self.course.areas_id).found:
+        again = self.course.options[Again].rerun  # its clock tells of the others'
+        other = record.found != record.excluded(self.course.areas_id).found
+        if record.is_excluded and (again or other):
             return False
         return is_as_it_was(record, path)
 
@@ -16805,10 +16918,18 @@ def say_account(course: Course, config: Configuration, report: Report) -> None:
         again = ("status", *where, "--list", "failed") if _is_remembered(report) else AGAIN
         report.told.next = again if report.failed else ()
         return
+    step = () if DESCRIPTION in course.steps else first_missing(report.images)
     report.told.next = AGAIN if course.rehearsal else ("upload", *where, *options[Videos].words)
-    if USER not in course.steps or course.rehearsal or environment("MAPILLARY_ACCESS_TOKEN"):
+    if step:
+        report.told.next = (step[0], *where, *step[1:])
+    elif USER in course.steps and not course.rehearsal:
+        _say_credentials(options[User].user_name, config, report)
+
+
+def _say_credentials(name: str, config: Configuration, report: Report) -> None:
+    """Say where a user has no credentials for the upload; how to get them comes next then."""
+    if environment("MAPILLARY_ACCESS_TOKEN"):
         return
-    name = options[User].user_name
     stored: Iterable[str] = ()
     with contextlib.suppress(UsageError):
         stored = config.accounts
@@ -17179,6 +17300,9 @@ def epoch(text: str) -> float:
     milliseconds.
     """
     value = finite(text)
+    if is_shortened(text):
+        remedy = "format its column as a number without decimals, and export the table again"
+        raise OddCell(f"{text.strip()} has lost its last digits", remedy)
     return value / 1000.0 if abs(value) > 1e11 else value
 
 
@@ -17205,12 +17329,23 @@ def _gps_row_time(text: str, cells: List[str], options: CsvColumns) -> float:
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_BOOLEANS.update(wahr=True, falsch=False, vrai=True, faux=False, verdadero=True, falso=False)
 
 
 def _boolean(text: str) -> bool:
     if text.strip().lower() not in _BOOLEANS:
         raise ValueError(f"{text!r} is neither true nor false")
     return _BOOLEANS[text.strip().lower()]
+
+
+def _whole(text: str) -> int:
+    """A whole number, also as a spreadsheet writes it, 12.0; raises ValueError."""
+    if re.match(r"\s*[-+]?\d+\s*\Z", text):
+        return int(text)
+    value = finite(text)
+    if value % 1:
+        raise ValueError(f"{text.strip()!r} is no whole number")
+    return int(value)
 
 
 def _date(text: str, style: str) -> int:
@@ -17222,7 +17357,7 @@ def _date(text: str, style: str) -> int:
 _TAG_READERS: Dict[str, Callable[[str, str], Union[str, float, int, bool]]] = {
     "string": lambda text, style: text,
     "double": lambda text, style: finite(text),
-    "long": lambda text, style: int(text),
+    "long": lambda text, style: _whole(text),
     "boolean": lambda text, style: _boolean(text),
     "date": _date,
 }
@@ -17237,7 +17372,8 @@ def row_values(cells: List[str], options: CsvColumns) -> Given:
         options.heading_column,
         options.altitude_column,
     )
-    last = max([column or 0 for column in columns] + [column for column, _, _ in options.meta()])
+    others = (options.gps_week_column, *(column for column, _, _ in options.meta()))
+    last = max(column or 0 for column in (*columns, *others))
     if last > len(cells):
         remedy = "mend that line, or check the numbers of columns"
         raise OddCell(f"column {last} is missing", remedy)
@@ -17245,12 +17381,11 @@ def row_values(cells: List[str], options: CsvColumns) -> Given:
     wrong = f"latitude and longitude are not a position: {lat.strip()}, {lon.strip()}"
     if bool(lat.strip()) != bool(lon.strip()):
         raise ValueError(wrong)
-    turned = _number_in(heading)
     given = Given(
         time=_row_time(when, cells, options) if when.strip() else None,
         lat=_degrees_in(lat, "NS", 90.0),
         lon=_degrees_in(lon, "EW", 180.0),
-        heading=None if turned is None else turned % 360.0,
+        heading=known_heading(_number_in(heading)),
         alt=known_altitude(_number_in(without_groups(alt, lat), HIGHEST_M)),
     )
     format_time(given.time or 0.0)  # raises OverflowError beyond the calendar
@@ -17262,12 +17397,14 @@ def row_values(cells: List[str], options: CsvColumns) -> Given:
 CORRECTIONS = ["filename", "leave_out", "turn_by"]  # the heading of what the report's page saves
 
 
-def corrections_in(rows: List[TableRow], path: str) -> List[TableRow]:
-    """The rows of a table of corrections; raises UsageError for another one, whose columns must be
-    named.
+def corrections_in(path: str, delimiter: str) -> List[TableRow]:
+    """The rows of a table of corrections, also as a spreadsheet saved it again; raises UsageError
+    for another one, whose columns must be named, and what read_table raises.
     """
-    if rows and [cell.strip().lower() for cell in rows[0].cells] == CORRECTIONS:
-        return rows[1:]
+    for mark in (delimiter, ",", ";", "\t"):
+        rows = read_table(path, mark, False)
+        if [cell.strip().lower() for cell in rows[0].cells] == CORRECTIONS:
+            return rows[1:]
     raise UsageError(
         "no_columns",
         "no column with anything to write is named",
@@ -17278,8 +17415,8 @@ def corrections_in(rows: List[TableRow], path: str) -> List[TableRow]:
 
 
 def correction_of(cells: List[str], options: CsvColumns) -> Given:
-    """What a row of corrections gives an image: whether it is left out, how far it is turned.
-    Raises ValueError.
+    """What a row of corrections gives an image: whether it is left out, how far it is turned from
+    how it was found. Raises ValueError.
     """
     _, out, by = [*cells, "", ""][:3]
     word = out.strip().lower()
@@ -17318,7 +17455,9 @@ def _row_tags(cells: List[str], options: CsvColumns) -> Optional[Tuple[MetaTag, 
 
 # -- which image a row means --
 
-_Likeness = Tuple[int, bool, bool]  # folders in common, same name, same letter case
+# whether it is its whole path below the folder of the run, folders in common, same name, same case
+_Likeness = Tuple[bool, int, bool, bool]
+_UNLIKE: _Likeness = (False, 0, False, False)
 
 
 def _likeness(path: Path, wanted: List[str]) -> _Likeness:
@@ -17326,7 +17465,7 @@ def _likeness(path: Path, wanted: List[str]) -> _Likeness:
     pairs = zip(path.parts[-2::-1], wanted[-2::-1])
     alike = itertools.takewhile(lambda pair: folded(pair[0]) == folded(pair[1]), pairs)
     same = folded(path.name) == folded(wanted[-1])
-    return sum(1 for _ in alike), same, path.name == wanted[-1]
+    return False, sum(1 for _ in alike), same, path.name == wanted[-1]
 
 
 def _breaks_number(text: str, start: int, end: int) -> bool:
@@ -17340,8 +17479,10 @@ class _Finder:
     part of the name.
     """
 
-    def __init__(self, images: Sequence[Image]) -> None:
+    def __init__(self, images: Sequence[Image], tops: Sequence[str]) -> None:
         self.images = images
+        paths = [image.path for image in images]
+        self.whole = {named_below(str(one), tops).replace(os.sep, "/"): one for one in paths}
         self.exact: Dict[str, List[Path]] = {}
         for image in images:
             for key in {folded(image.path.name), folded(image.path.stem)}:
@@ -17371,13 +17512,15 @@ class _Finder:
     def find(self, name: str) -> Tuple[_Likeness, List[Path]]:
         """(how much they are alike, the images that a name means)."""
         wanted = name.strip().replace("\\", "/").split("/")
-        base = folded(wanted[-1])
+        base, whole = folded(wanted[-1]), self.whole.get("/".join(wanted))
+        if whole is not None:
+            return (True, len(wanted), True, True), [whole]
         found = self.exact.get(base)
         if not found:
             found, broken = self._with_part(base)
             if not found and len(broken) > 1:  # a part of several, which is clear in no folder
-                return (0, False, False), broken
-        alike = [_likeness(path, wanted) for path in found] or [(0, False, False)]
+                return _UNLIKE, broken
+        alike = [_likeness(path, wanted) for path in found] or [_UNLIKE]
         return max(alike), [path for path, score in zip(found, alike) if score == max(alike)]
 
 
@@ -17416,15 +17559,17 @@ def _remedy_of(row: TableRow, name: str) -> str:
 
 
 def match_rows(
-    rows: List[TableRow], images: Sequence[Image], options: CsvColumns
+    rows: List[TableRow], images: Sequence[Image], options: CsvColumns, tops: Sequence[str] = ("",)
 ) -> Tuple[Dict[Path, TableRow], List[Problem]]:
-    """(row of each image that has one, problems of the rows that have none or are not clear)."""
+    """(row of each image below some folders that has one, problems of the rows that have none or
+    are not clear).
+    """
     outcomes = [(image, image.outcome) for image in images]
     good = [image for image, outcome in outcomes if outcome is None or outcome.status == "failed"]
     column = options.filename_column
     if column is None:
         return _in_order_of_names(rows, good, options), []
-    finder = _Finder(images)
+    finder = _Finder(images, tops)
     out: Dict[Path, TableRow] = {}
     bad: Dict[int, Problem] = {}
     names = ["".join(row.cells[column - 1 : column]) for row in rows]
@@ -17570,20 +17715,36 @@ def process_table(options: Options, ui: Ui) -> Report:
     if columns.names_any:
         rows = read_table(path, mark, table.header)
     else:
-        rows, parse = corrections_in(read_table(path, mark, False), path), correction_of
+        rows, parse = corrections_in(path, mark), correction_of
         columns = dataclasses.replace(columns, filename_column=1)
     converted = columns.convert_gps_time or columns.convert_utc_time
     if columns.timestamp_column and "%z" not in columns.time_format and not converted:
         notes.say("capture times of the table are taken as UTC")
 
     def change(images: List[Image]) -> List[Image]:
-        matched, unclear = match_rows(rows, images, columns)
+        matched, unclear = match_rows(rows, images, columns, options[Input].folders)
         report.trouble.extend(unclear)
         given = [_with_row(image, matched.get(image.path), columns, parse) for image in images]
+        _say_headless(matched.values(), columns, notes)
         _say_early([image for image in given if image.path in matched], notes)
         return given
 
     return _given_run(Course((), options), ui, report, change)
+
+
+def _say_headless(rows: Iterable[TableRow], columns: CsvColumns, notes: Notes) -> None:
+    """Say which cells of headings are no direction, and count as unknown."""
+    place, odd = columns.heading_column, []
+    for row in rows if place else ():
+        text = "".join(row.cells[(place or 1) - 1 : place])
+        with contextlib.suppress(ValueError):
+            if text.strip() and known_heading(finite(text)) is None:
+                odd.append(text.strip())
+    if odd:
+        notes.say(
+            f"{plural(len(odd), 'heading')} of the table that no direction can be, taken for "
+            f"unknown: {some_of(list(dict.fromkeys(odd)))}"
+        )
 
 
 def _say_early(images: Sequence[Image], notes: Notes) -> None:
@@ -17781,12 +17942,13 @@ def _stamped(rows: Sequence[TableRow], options: Interpolation, report: Report) -
             text = row.cells[column].strip()
             when = epoch(text) if options.time_utc else parse_by_format(text, options.time_format)
             timed.append(_Stamped(row, when))
-        except (ValueError, IndexError, OverflowError):
+        except (ValueError, IndexError, OverflowError) as error:
             wrong, value = (
                 f"line {row.line} has no timestamp",
                 "".join(row.cells[column : column + 1]),
             )
             remedy = "check --time_column and --time_format"
+            remedy = error.remedy if isinstance(error, OddCell) else remedy
             report.failed.append(Problem("bad_row", wrong, file=path, value=value, remedy=remedy))
     return sorted(timed, key=lambda stamped: stamped.time)
 
@@ -17809,8 +17971,11 @@ def interpolate_table(options: Options, ui: Ui) -> Report:
         to = stem + "_interpolated" + extension if options[Keep].keep_original else path
         mark, text, encoding = table_text(path)
         before = _before_cell(table.delimiter, asked.time_column)
-        after = _with_cells(text, rows, changed, before)
-        write_atomically(to, [mark, after.encode(encoding, "surrogateescape")])
+        after = mark + _with_cells(text, rows, changed, before).encode(encoding, "surrogateescape")
+        if to != path and begin_of(to, len(after) + 1) not in (None, after):
+            wrong, remedy = "is there, and is another table", "move it away"
+            raise CannotWrite("not_ours", wrong, file=to, remedy=remedy)
+        write_atomically(to, [after])
     return report
 
 
@@ -20244,6 +20409,12 @@ def number_of(variable: str, default: int) -> int:
     return int(text)
 
 
+def check_numbers() -> None:
+    """Raise UsageError, before anything is done, for numbers of the environment that are none."""
+    for variable in ("MAX_ATTEMPTS", "NUMBER_THREADS"):
+        number_of(variable, 1)
+
+
 def bearing_token(token: str) -> Dict[str, str]:
     """The headers of a request in somebody's name."""
     keep_secret(token)
@@ -20434,6 +20605,11 @@ class History:
                 f"{plural(damaged, 'line')} of the history of uploads, {self.path}, cannot be "
                 "read: what it told of may go up again; put the file back from a copy"
             )
+
+    @property
+    def any(self) -> bool:
+        """Whether any photo arrived at the service in earlier runs."""
+        return bool(self._spots)
 
     def _known(self, picture: str) -> Optional[Arrival]:
         """The line about a picture at this service; None where there is none."""
@@ -22252,6 +22428,7 @@ def target_of(options: UploadOptions, import_path: str) -> str:
     """The name of the service that a run uploads to; raises UsageError for a stand-in in the folder
     of the images.
     """
+    check_numbers()
     check_stand_in(options.stand_in, import_path)
     if options.stand_in:
         return stand_in_name(options.stand_in) or "stand-in"
@@ -22278,7 +22455,7 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
     asked, tops, dry = options[UploadOptions], options[Input].folders, options[Dry].dry_run
     notes = Notes(say)
     for top in tops:
-        check_stand_in(asked.stand_in, top)
+        target_of(asked, top)
     report = Report(tool, told=Told("would be uploaded" if dry else "uploaded", notes.lines))
     images, videos = look_for(options, report, notes)
     with contextlib.ExitStack() as stack:
@@ -22300,6 +22477,8 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
         _count_sent(report, [*images, *videos], sender, dry)
         if not dry:
             _say_left(report, sender, asked, notes)
+        else:
+            _say_rehearsed(shipment, notes)
     return report
 
 
@@ -22502,6 +22681,16 @@ def _say_there(shipment: Shipment, notes: Notes) -> None:
     say_outdated(shipment.outdated(), notes)
 
 
+def _say_rehearsed(shipment: Shipment, notes: Notes) -> None:
+    """Say what a rehearsal, which reads no image, cannot tell."""
+    say_outdated(shipment.outdated(), notes)
+    if shipment.jobs() and shipment.history.any and not shipment.asked.reupload:
+        notes.say(
+            "images that went up from another folder are known again only when they are read: the "
+            "upload itself passes over those"
+        )
+
+
 def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes) -> None:
     """Say what is left to do, and whether the pictures may leave the card."""
     _say_there(sender.shipment, notes)
@@ -22584,11 +22773,6 @@ class StatusOptions(Group):
     image: Optional[str] = opt(
         None, Rule("explain every decision about this one photo (its name, or its path)", "FILE")
     )
-
-
-def named_below(path: str, tops: Sequence[str]) -> str:
-    """A path as it is named: relative to the one folder of a run, else as it is."""
-    return unextended(path) if len(tops) > 1 else relative_to(path, tops[0])
 
 
 class Standing(NamedTuple):
@@ -23409,7 +23593,9 @@ const days = [...new Set(dots.map((d) => d.day))].sort();
 options("#day", [["", "all"], ...days.map((day) => [day, day])]);
 options("#camera", [["", "all"], ...D.cameras.map((name, n) => [n, name])]);
 let seen = dots;
-const marks = new Map();
+const marks = new Map(); // what is to be another than it is now
+const given = new Map(D.given.map(([file, out, turn]) => [file, { out, turn }]));
+const now = (file) => marks.get(file) || given.get(file) || { out: false, turn: 0 };
 function sift() {
   const [state, sequence, day, camera] = ["#state", "#sequence", "#day", "#camera"].map(
     (id) => one(id).value,
@@ -23631,7 +23817,7 @@ canvas.onkeydown = (e) => {
   else if (e.key === "0") fit(seen);
   else if (e.key === "Escape") choose(null);
   else if (e.key.toLowerCase() === "l") {
-    if (chosen) mark(chosen, { out: !(marks.get(chosen.file) || {}).out });
+    if (chosen) mark(chosen, { out: !now(chosen.file).out });
   } else return;
   e.preventDefault();
 };
@@ -23689,11 +23875,11 @@ function choose(d) {
   fact(list, "Sequence", d.s ? d.s.id.slice(0, 8) + " in " + d.s.folder : "");
   fact(list, "State", d.state === "good" ? "" : STATES[d.state], d.state === "failed");
   fact(list, "Why", d.why, d.state === "failed");
-  const now = marks.get(d.file) || {};
-  const out = el("input", { type: "checkbox", checked: !!now.out, id: "out_" });
+  const is = now(d.file);
+  const out = el("input", { type: "checkbox", checked: is.out, id: "out_" });
   out.style.minHeight = 0;
   out.onchange = () => mark(d, { out: out.checked });
-  const turn = el("input", { type: "number", step: 1, min: -360, max: 360, value: now.turn || "" });
+  const turn = el("input", { type: "number", step: 1, min: -360, max: 360, value: is.turn || "" });
   turn.onchange = () => mark(d, { turn: +turn.value || 0 });
   const copy = el("button", {}, "Copy position");
   copy.onclick = () => {
@@ -23715,14 +23901,16 @@ function choose(d) {
 
 // ---- marks, and the table that process_csv takes
 function mark(d, change) {
-  const now = Object.assign({ out: false, turn: 0 }, marks.get(d.file), change);
-  now.out || now.turn ? marks.set(d.file, now) : marks.delete(d.file);
+  const wanted = Object.assign({}, now(d.file), change);
+  marks.delete(d.file);
+  const is = now(d.file);
+  if (wanted.out !== is.out || wanted.turn !== is.turn) marks.set(d.file, wanted);
   one("#marks").hidden = !marks.size;
   one("#marked").textContent = plural(marks.size, "photo") + " marked";
   one("#how").textContent = "then: " + D.mend;
   if (d === chosen) {
     const box = photo.querySelector("input[type=checkbox]");
-    if (box) box.checked = now.out;
+    if (box) box.checked = wanted.out;
   }
   soon();
 }
@@ -24012,6 +24200,7 @@ class _Page:
         left_out = standing.outcome or Outcome("skipped", SKIP_UPLOADED)
         self.report.count(image.path, None if image.found else left_out)
         source = self.index.source(image)
+        self.index.add_given(image)
         if self.options.thumbnails and image.found is not None:
             self.index.add_thumbnail(image)
         if image.found and fix is None:
@@ -24038,6 +24227,7 @@ class _Page:
             "folders": self.index.folders,
             "cameras": list(self.index.cameras),
             "thumbnails": self.index.thumbnails,
+            "given": self.index.given,
             "tiles": self.options.tiles,
             "mend": mend,
         }
@@ -24051,6 +24241,8 @@ class PageIndex:
         self.folders: List[Tuple[str, str]] = []  # as corrections name it, as the page reaches it
         self.cameras: Dict[str, int] = {}
         self.thumbnails: Dict[str, str] = {}  # file -> data URL
+        # of each file with corrections: whether it is left out, degrees by which it is turned
+        self.given: List[Tuple[str, bool, float]] = []
         self._places: Dict[str, Tuple[str, int]] = {}  # folder -> its name, its number
 
     def source(self, image: Image) -> Origin:
@@ -24090,12 +24282,21 @@ class PageIndex:
             return ""
         return "./" + urllib.parse.quote(os.fsencode(path.replace(os.sep, "/"))) + "/"
 
+    def _file(self, image: Image) -> str:
+        """An image as corrections name it."""
+        return self._prefix(os.path.dirname(str(image.path))) + image.path.name
+
+    def add_given(self, image: Image) -> None:
+        """Keep what corrections of earlier pages gave an image."""
+        degrees = (image.given or NOTHING_GIVEN).turn or 0.0
+        if image.is_left_out or degrees:
+            self.given.append((self._file(image), image.is_left_out, degrees))
+
     def add_thumbnail(self, image: Image) -> None:
         """Keep the small picture of a photo's EXIF, if there is one."""
         text = thumbnail_of(image.path)
         if text:
-            file = self._prefix(os.path.dirname(str(image.path))) + image.path.name
-            self.thumbnails[file] = "data:image/jpeg;base64," + text
+            self.thumbnails[self._file(image)] = "data:image/jpeg;base64," + text
 
 
 def _escaped(match: "re.Match[str]") -> str:
@@ -24585,22 +24786,36 @@ def safe_cell(value: object) -> object:
 
 
 def _as_descriptions(rows: Sequence[Exported], tops: Sequence[str]) -> str:
-    """The descriptions of the images that can go up."""
-    good = [one.image for one in rows if one.image.outcome is None and one.image.sequence]
-    return json.dumps([official_description(image) for image in good], indent=1) + "\n"
+    """The descriptions of the images."""
+    return json.dumps([official_description(one.image) for one in rows], indent=1) + "\n"
 
 
-_WRITERS: Dict[str, Callable[[Sequence[Exported], Sequence[str]], str]] = {
-    "geojson": _as_geojson,
-    "gpx": _as_gpx,
-    "csv": _as_csv,
-    "json": _as_descriptions,
+def _is_sequenced(image: Image) -> bool:
+    return bool(image.sequence)
+
+
+def _can_go_up(image: Image) -> bool:
+    return image.outcome is None and bool(image.sequence) and not is_video_name(image.path.name)
+
+
+class _Form(NamedTuple):
+    """A form of an export: which images that have a place it holds, and how."""
+
+    holds: Callable[[Image], bool]
+    write: Callable[[Sequence[Exported], Sequence[str]], str]
+
+
+_FORMS = {
+    "geojson": _Form(lambda image: True, _as_geojson),
+    "gpx": _Form(_is_sequenced, _as_gpx),
+    "csv": _Form(lambda image: True, _as_csv),
+    "json": _Form(_can_go_up, _as_descriptions),
 }
 
 
-def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exported]:
-    """All images that have a place, and with videos all places of videos; the others are counted
-    in the report. Raises BadJournal where an export would lack a whole folder.
+def _exported(tops: Sequence[str], report: Report, form: _Form) -> List[Exported]:
+    """All images that have a place, and all places of videos, that a form holds; the others are
+    counted in the report. Raises BadJournal where an export would lack a whole folder.
     """
     rows: List[Exported] = []
     for found in standings(tops, service_name(graph_root()), report.trouble):
@@ -24608,9 +24823,7 @@ def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exporte
             raise BadJournal(**found.problem._asdict())
         for standing in found.images:
             image, place = standing.image, standing.image.geotag
-            if is_video_name(image.path.name) and not videos:
-                report.skipped.setdefault(SKIP_VIDEO, []).append(str(image.path))
-            elif place is not None and standing.word != SKIP_GONE:
+            if place is not None and standing.word != SKIP_GONE and form.holds(image):
                 fixes = fixes_of_video(found.journal, image.path.name) or [place.fix]
                 rows.extend(Exported(image, fix, standing.word) for fix in fixes)
                 report.done += 1
@@ -24618,6 +24831,7 @@ def _exported(tops: Sequence[str], report: Report, videos: bool) -> List[Exporte
                 report.failed.append(image.problem)
             else:
                 reason = standing.word if standing.outcome else SKIP_UNPROCESSED
+                reason = SKIP_VIDEO if is_video_name(image.path.name) else reason
                 report.skipped.setdefault(reason, []).append(str(image.path))
     return rows
 
@@ -24648,17 +24862,17 @@ def export_images(options: Options) -> Report:
     """
     tops, path = options[Input].folders, options[ExportOptions].output_path
     kind = "json" if path == "-" else kind_of(path)
-    if kind not in _WRITERS:
-        wrong = "an export is a file named " + ", ".join(f".{name}" for name in _WRITERS)
+    if kind not in _FORMS:
+        wrong = "an export is a file named " + ", ".join(f".{name}" for name in _FORMS)
         raise UsageError("bad_option", wrong, value=path, remedy="or - to print descriptions")
     report = Report("export", told=Told("exported"))
-    rows = _exported(tops, report, kind != "json")
+    rows = _exported(tops, report, _FORMS[kind])
     if report.trouble:
         raise NotFound(**report.trouble[0]._asdict())
     if not rows:
         wrong = "has no processed images"
         raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
-    text = _WRITERS[kind](rows, tops)
+    text = _FORMS[kind].write(rows, tops)
     if path == "-":
         report.told.output = text
     else:
@@ -25468,17 +25682,19 @@ def swallowed(value: str) -> UsageError:
 
 def _number_meant(text: str, unit: str) -> str:
     """A number that a text may mean."""
-    clock = re.match(r"(\d+):(\d\d)(?::(\d\d))?\Z", text)
+    plain_example = _UNITS.get(unit, ("", "4"))[1]
+    clock = re.match(r"(-?)(?:(\d+):)?(\d+):(\d\d(?:[.,]\d+)?)\Z", text)
     if clock and unit == "SECONDS":
-        parts = [int(part) for part in clock.groups() if part]
-        return str(sum(part * 60**power for power, part in enumerate(reversed(parts))))
+        sign, hours, minutes, seconds = clock.groups("0")
+        total = (int(hours) * 60 + int(minutes)) * 60 + float(seconds.replace(",", "."))
+        return f"{sign.strip('0')}{total:.10g}"
     if text.lower() in _SIDES and unit == "DEGREES":
         return _SIDES[text.lower()]
-    number = re.match(r"[-+]?\d+(?:[.,]\d+)?", text)
+    number = re.match(r"([-+]?\d+(?:[.,]\d+)?)\s*([^\d:]*)\Z", text)
     if number is None:
-        return _UNITS.get(unit, ("", "4"))[1]
-    times = _MULTIPLES.get((text[number.end() :].strip().lower(), unit), 1.0)
-    return f"{float(number.group().replace(',', '.')) * times:g}"
+        return plain_example
+    times = _MULTIPLES.get((number.group(2).strip().lower(), unit), 1.0)
+    return f"{float(number.group(1).replace(',', '.')) * times:.10g}"
 
 
 _MULTIPLES = {  # what stands behind a number, and what is wanted -> how many of it there are
