@@ -15,7 +15,7 @@ installation. It is a house of six storeys. A floor uses only floors above it in
 step gives back as many images as it got.
 
     Words       Errors and names       what can go wrong; named numbers
-                Data                   what flows: Fix, Track, Found, the layers of an Image
+                Data, Images           what flows: Fix, Track, Found; an Image and its layers
                 Reports                what a tool did, and how it talks to whoever runs it
                 Options                how an option is declared, once; what a Tool is
     Reckoning   Geo, Time              WGS-84; zones, GPS time and leap seconds
@@ -767,6 +767,11 @@ class Written(NamedTuple):
         return Stamp(self.size, self.mtime)
 
 
+# ---- Images -------------------------------------------------------------------------------------
+# Here: an image on its way: what it carried, what was given, and a layer for each step.
+# Not here: what steps do.
+
+
 class Uploader(NamedTuple):
     """What the step user_process says: who uploads."""
 
@@ -889,6 +894,16 @@ def settings_text(by_step: Mapping[str, str]) -> str:
     return " ".join([by_step.get(step, "") for step in STEPS]) if by_step else ""
 
 
+class Kept(NamedTuple):
+    """What is known of a photo that we wrote and that lies in an area that is left out: for restore
+    alone, and where the area no longer counts.
+    """
+
+    found: Found
+    given: Optional[Given]
+    written: Written
+
+
 class Image(NamedTuple):
     """One image on its way: what was found, what was given, and a layer for each step taken.
 
@@ -910,6 +925,7 @@ class Image(NamedTuple):
     written: Optional[Written] = None  # None = the file is not our writing
     copied: Optional[Written] = None  # of --keep_original; None = none, or of an earlier version
     aside: Optional[Outcome] = None  # why this run leaves it out; not remembered
+    kept: Optional[Kept] = None  # of one in an area that is left out
 
     @classmethod
     def at(cls, path: Union[str, Path], fix: Fix, heading: Optional[float] = None) -> "Image":
@@ -1021,11 +1037,20 @@ class Image(NamedTuple):
         return error is not None and error.code == SKIP_EXCLUDED
 
     def excluded(self, areas: str) -> "Image":
-        """The image with nothing but the reason, and which areas were left out."""
+        """The image with nothing but the reason, and which areas were left out; what it carried
+        before our writing is kept.
+        """
         reason = Problem(SKIP_EXCLUDED, SKIP_WORDS[SKIP_EXCLUDED])
-        found = self.found or NOTHING_FOUND
-        nothing = Found(error=reason, digest=areas, size=found.size, mtime=found.mtime)
-        return Image(self.path, nothing)
+        found, kept = self.found or NOTHING_FOUND, self.kept
+        if self.written is not None and found.error is None:
+            kept = Kept(found, self.given, self.written)
+        seen = found if kept is None else kept.written
+        nothing = Found(error=reason, digest=areas, size=seen.size, mtime=seen.mtime)
+        return Image(self.path, nothing, kept=kept)
+
+    def revealed(self) -> "Image":
+        """The image as it was known before it was in an area that is left out."""
+        return self if self.kept is None else Image(self.path, *self.kept[:2], written=self.kept[2])
 
     @property
     def layers(self) -> Tuple[Optional[Layer], ...]:
@@ -12407,7 +12432,23 @@ def pack_image(image: Image) -> Row:
         row["written"] = _known_fields(image.written)
     if image.copied is not None:
         row["copied"] = _known_fields(image.copied)
+    if image.kept is not None:
+        row["kept"] = _pack_kept(image.kept)
     return row
+
+
+def _pack_kept(kept: Kept) -> Row:
+    """What is kept of an image as it stands in its row."""
+    row: Row = {"found": pack_found(kept.found), "written": _known_fields(kept.written)}
+    if kept.given is not None:
+        row["given"] = pack_given(kept.given)
+    return row
+
+
+def _unpack_kept(row: Row) -> Kept:
+    given = _unpack_given(row["given"]) if "given" in row else None
+    written = Written(**_read_plain(Written, row["written"]))
+    return Kept(unpack_found(row["found"]), given, written)
 
 
 def unpack_image(path: Path, row: Row, timed: bool = True) -> Image:
@@ -12420,6 +12461,8 @@ def unpack_image(path: Path, row: Row, timed: bool = True) -> Image:
     for name in ("written", "copied"):
         if name in row:
             values[name] = Written(**_read_plain(Written, row[name]))
+    if "kept" in row:
+        values["kept"] = _unpack_kept(row["kept"])
     settings: Dict[str, str] = {}
     for step, entry in (row.get("steps") or {}).items():
         if step in _LAYERS:
@@ -15754,7 +15797,8 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
         return Image(path, found)
     if known is None or known.found is None:
         return image_of(path, found)
-    before = known.found
+    known = known.revealed()
+    before = known.found or NOTHING_FOUND
     known = known._replace(capture=capture_time(before, path.name))
     ours = as_written(known, found, config)  # by the name that it had then
     if ours is not None:
@@ -15937,7 +15981,8 @@ class Place:
             return image
         if self._ours is None:
             self._ours = {}
-            for one in self.journal.images(self.journal.names()):
+            for known in self.journal.images(self.journal.names()):
+                one = None if known is None else known.revealed()
                 if one is not None and one.written is not None:
                     mine = photo_id(one.path.name, one.found or NOTHING_FOUND)
                     keys = filter(None, (mine, one.written.digest))
@@ -16966,33 +17011,55 @@ def _say_strays(images: Sequence[Image], notes: Notes) -> None:
 # Not here: what a photo carried; the journal keeps that.
 
 
-def _of_another_name(place: Optional[Place], path: Path, now: Found) -> Union[Image, Outcome]:
-    """The image that carries our writing under another name than before; else that it is as it was
-    found, or that no journal tells how it was.
+class _Journals(NamedTuple):
+    """Where to look for what photos of a folder carried."""
+
+    own: Optional[Place] = None  # None = the folder has none
+    others: Sequence[Place] = ()  # of the run
+
+    def known_again(self, image: Optional[Image], found: Found) -> Optional[Image]:
+        """What is known of the image that carries our writing, in this folder or another; what is
+        known of this one where it is none of them.
+        """
+        for place in filter(None, [self.own, *self.others]):
+            one = place.known_again(image if place is self.own else None, found)
+            if one is not None and one.written is not None and not has_caption_of_ours(one.found):
+                return one
+        return image
+
+
+def _of_another_name(
+    journals: _Journals, image: Optional[Image], path: Path, now: Found
+) -> Union[Image, Outcome]:
+    """The image that carries our writing under another name than before, or in another folder; else
+    that it is as it was found, or that no journal tells how it was.
     """
     if not has_caption_of_ours(now):
         return Outcome("skipped", SKIP_AS_FOUND)
-    known = place.known_again(None, now) if place is not None else None
-    if known is None or known.written is None:
+    known = journals.known_again(None, now)
+    if known is None:
         wrong = "carries a description of ours, and no journal tells what it carried before"
         remedy = "restore it from your own copy, or where its .mapillary is"
         problem = Problem("stray", wrong, file=str(path), remedy=remedy)
         return Outcome("failed", problem.code, problem)
-    return known._replace(path=path)
+    written = known.written if image is None else image.written
+    return known._replace(path=path, written=written)
 
 
 def _as_known(
-    place: Optional[Place], image: Optional[Image], path: Path, now: Found
+    journals: _Journals, image: Optional[Image], path: Path, now: Found
 ) -> Union[Image, Outcome]:
     """The image that a file is by what it carries; else why it is not to be restored."""
     written = image.written if image is not None else None
     if image is None or written is None:
         if image is not None and has_caption_of_ours(image.found):
             return Outcome("skipped", SKIP_AS_FOUND)
-        return _of_another_name(place, path, now)
-    if place is None or now.digest == written.digest:
+        return _of_another_name(journals, None, path, now)
+    if has_caption_of_ours(image.found):  # it had come here with what we wrote elsewhere
+        return _of_another_name(journals, image, path, image.found or now)
+    if now.digest == written.digest:
         return image
-    other = place.known_again(image, now)
+    other = journals.known_again(image, now)
     return image if other is None else other._replace(path=path)
 
 
@@ -17009,16 +17076,17 @@ def _with_untold(image: Optional[Image], now: Found, config: Configuration) -> O
 
 
 def _restorable(
-    place: Optional[Place], image: Optional[Image], path: Path, config: Configuration
+    journals: _Journals, image: Optional[Image], path: Path, config: Configuration
 ) -> Union[Image, Outcome]:
     """The image, if it carries our writing and nobody has changed it since; else why not."""
+    before = image if image is None else image.revealed()
     try:
         now = read_found(path)
     except ToolError as error:
-        if error.problem.code != UNREADABLE and (image is None or image.written is None):
+        if error.problem.code != UNREADABLE and (before is None or before.written is None):
             return Outcome("skipped", SKIP_AS_FOUND)
         return Outcome("failed", error.problem.code, error.problem)
-    known = _as_known(place, _with_untold(image, now, config), path, now)
+    known = _as_known(journals, _with_untold(before, now, config), path, now)
     if isinstance(known, Outcome):
         return known
     written = known.written
@@ -17055,7 +17123,7 @@ def _as_restored(image: Image, written: Union[Written, ToolError]) -> Union[Imag
             wrong = "is as it was found but for its small picture, for which there is no room"
             remedy = "restore it from your own copy"
             return BadExif("no_thumbnail", wrong, file=image.path, remedy=remedy)
-        return image_of(image.path, found)
+        return image_of(image.path, found, image.given)
     except ToolError as error:
         return error
 
@@ -17086,31 +17154,40 @@ def restore_images(options: Options, ui: Ui) -> Report:
         places, problems = open_places(known, not dry, stack, options[Waiting].wait)
         for folder, group in by_folder(paths).items():
             if folder in places:
-                ready = _ready_to_restore(places[folder], group, report, config)
+                journals = _Journals(places[folder], list(places.values()))
+                ready = _ready_to_restore(journals, group, report, config)
                 _restore_folder(places[folder], ready, report, dry, ui)
             elif folder in problems:
                 for path in group:
                     report.count(path, not_open(path, problems[folder]).outcome)
             else:  # nothing was ever written there, or the state is gone
                 for path in group:
-                    one = _restorable(None, None, path, config)
+                    one = _restorable(_Journals(), None, path, config)
                     report.count(path, one if isinstance(one, Outcome) else None)
         _say_sent(places, report, notes)
     return report
 
 
 def _ready_to_restore(
-    place: Place, paths: Sequence[Path], report: Report, config: Configuration
+    journals: _Journals, paths: Sequence[Path], report: Report, config: Configuration
 ) -> List[Image]:
     """The photos of a folder that are to be restored; the others are counted."""
     ready: List[Image] = []
-    for path, image in zip(paths, place.journal.images([path.name for path in paths])):
-        one = _restorable(place, image, path, config)
+    names = [path.name for path in paths]
+    images = journals.own.journal.images(names) if journals.own else [None] * len(names)
+    for path, image in zip(paths, images):
+        one = _restorable(journals, image, path, config)
         if isinstance(one, Image):
             ready.append(one)
         else:
             report.count(path, one)
     return ready
+
+
+def _as_marked(image: Image) -> Image:
+    """A photo without what steps and tables made of it, but for the mark that it is left out."""
+    mark = Given(left_out=True) if image.is_left_out else None
+    return image.without(set(STEPS))._replace(given=mark)
 
 
 def _restore_folder(
@@ -17123,7 +17200,7 @@ def _restore_folder(
         report.done += len(ready)
         return
     for batch in cut(ready, WRITE_BATCH):
-        plain_ones = [one.without(set(STEPS))._replace(given=None) for one in batch]
+        plain_ones = [_as_marked(one) for one in batch]
         place.journal.append(plain_ones)
         restored = []
         for result in each_group(restore_job, plain_ones, 1):

@@ -39,6 +39,7 @@ EDGE = {
 }
 PURE = {
     "Data",
+    "Images",
     "Geo",
     "Time",
     "Capture time",

@@ -1,0 +1,113 @@
+"""Photos that are set aside - in an area, by a mark, moved - keep what they carried, and what was asked for them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import making
+import pytest
+from conftest import in_process, run, told
+
+import mapillary_tools as mt
+
+pytestmark = in_process
+USER = ("--user_name", "demo")
+AREA = ("--exclude_area", "57.7,11.97,20000")
+
+
+def card(folder: Path, count: int = 4) -> Path:
+    making.drive(folder, count)
+    return folder
+
+
+def carried(folder: Path) -> Any:
+    """What each photo carries, but for the room that its EXIF takes."""
+    found = {path.name: mt.read_found(path) for path in folder.glob("*.jpg")}
+    return {name: one._replace(size=0, mtime=0, digest=None) for name, one in found.items()}
+
+
+def journal(folder: Path) -> str:
+    return (folder / ".mapillary" / "journal.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_photo_in_an_area_left_out_later_is_restored(
+    twice: bool, compacted: bool, tmp_path: Path
+):
+    before = carried(card(tmp_path / "p"))
+    run("process", "--import_path", tmp_path / "p", *USER, "--offset_time", "10")
+    assert carried(tmp_path / "p") != before
+    for _ in range(1 + twice):
+        row = told("process", "--import_path", tmp_path / "p", *USER, *AREA)
+        assert row["skipped"] == {"excluded_area": 4}
+    if compacted:
+        path = tmp_path / "p" / ".mapillary" / "journal.jsonl"
+        last = {
+            json.loads(line).get("image", n): line
+            for n, line in enumerate(journal(tmp_path / "p").splitlines())
+        }
+        path.write_text("".join(line + "\n" for line in last.values()), encoding="utf-8")
+    row = told("restore", "--import_path", tmp_path / "p")
+    assert row["done"] == 4 and carried(tmp_path / "p") == before
+
+
+def test_the_time_is_right_again_where_an_area_no_longer_counts(tmp_path: Path):
+    card(tmp_path / "p")
+    folder = ("--import_path", tmp_path / "p")
+    run("process", *folder, *USER)
+    right = [
+        making.description(path.read_bytes()) for path in sorted((tmp_path / "p").glob("*.jpg"))
+    ]
+    run("process", *folder, *USER, "--offset_time", "10")
+    run("process", *folder, *USER, *AREA)
+    assert told("process", *folder, *USER)["done"] == 4
+    again = [
+        making.description(path.read_bytes()) for path in sorted((tmp_path / "p").glob("*.jpg"))
+    ]
+    assert again == right
+
+
+def test_nothing_but_restore_tells_what_is_kept_of_a_photo_in_an_area(tmp_path: Path):
+    card(tmp_path / "p")
+    folder = ("--import_path", tmp_path / "p")
+    run("process", *folder, *USER, "--offset_time", "10")
+    run("process", *folder, *USER, *AREA)
+    said = run("status", *folder, "--image", "0001.jpg")
+    assert "57.7" not in said.stdout + said.stderr and "11.97" not in said.stdout + said.stderr
+    assert run("export", *folder, "--output_path", tmp_path / "e.csv").code == 3
+    assert run("report", *folder, "--output_path", tmp_path / "r.html").code in (0, 3)
+    page = tmp_path / "r.html"
+    assert not page.exists() or "57.7" not in page.read_text(encoding="utf-8")
+    assert not list((tmp_path / "p" / ".mapillary").rglob("*.log"))
+    sent = told("upload", *folder, "--stand_in", tmp_path / "received")
+    assert sent["done"] == 0 and sent["skipped"] == {"excluded_area": 4}
+
+
+def test_restore_keeps_the_mark_of_a_photo_that_is_left_out(tmp_path: Path):
+    card(tmp_path / "p")
+    folder = ("--import_path", tmp_path / "p")
+    run("process", *folder, *USER)
+    marks = tmp_path / "c.csv"
+    marks.write_text("filename,leave_out,turn_by\n0003.jpg,yes,\n", encoding="utf-8")
+    run("process_csv", *folder, "--csv_path", marks)
+    run("process", *folder, *USER)
+    assert told("restore", *folder)["done"] == 4
+    row = told("process_and_upload", *folder, *USER, "--stand_in", tmp_path / "received")
+    assert row["done"] == 3 and row["skipped"] == {"left_out": 1}
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["processed there", "only moved"])
+def test_a_photo_that_moved_into_another_folder_of_the_run_is_restored(again: bool, tmp_path: Path):
+    folder = card(tmp_path / "p")
+    card(folder / "best", 1)
+    before = carried(folder)
+    run("process", "--import_path", folder, *USER, "--offset_time", "10")
+    (folder / "0003.jpg").rename(folder / "best" / "0003.jpg")
+    if again:
+        run("process", "--import_path", folder, *USER, "--offset_time", "10")
+    row = told("restore", "--import_path", folder)
+    assert row["failed"] == [] and carried(folder / "best")["0003.jpg"] == before["0003.jpg"]
+    assert not [
+        path for path in folder.rglob("*.jpg") if mt.has_caption_of_ours(mt.read_found(path))
+    ]
