@@ -62,7 +62,7 @@ step gives back as many images as it got.
     Service     HTTP, Connections      answers and when to try again; sockets
                 Service                the requests of the API
                 History                what went to which service from this computer
-                Parcels                what there is to send
+                Parcels, Shipment      what there is to send
                 Outgoing               its bytes
                 Crew, Upload           who sends it; sending it
                 Stand-in               a service on this computer
@@ -2849,6 +2849,14 @@ def photo_id(name: str, found: Found) -> str:
 def fix_id(fix: Fix) -> str:
     """A short name of a time and position, at the precision that is written."""
     return text_hash(f"{round(fix.time * 1000)}|{fix.lat:.7f}|{fix.lon:.7f}")
+
+
+def told_id(image: Image) -> str:
+    """A short name of what a description says beside time and position: direction, and whose."""
+    whose, heading = image.uploader or Uploader(), image.heading
+    name = (image.terms or Terms()).user_name or whose.user_name
+    degrees = None if heading is None else round(heading, 3)
+    return text_hash(repr([degrees, name, whose.organization_key, bool(whose.private)]))
 
 
 def picture_id(digest: str, found: Found) -> str:
@@ -12117,6 +12125,7 @@ class Sent(NamedTuple):
     picture: Optional[str] = None  # by which the history of uploads knows it
     fix: Optional[str] = None  # fix_id() of the time and position that it was sent with
     size: Optional[int] = None  # bytes of the file of an image as found
+    told: Optional[str] = None  # told_id() of what else it was sent with
 
     @property
     def arrived(self) -> bool:
@@ -12488,7 +12497,7 @@ def _one_word(value: Any) -> str:
 def _pack_sent(sent: Sent) -> Row:
     if sent.problem is None:
         values = sent._asdict()
-        names = ("image", "service", "photo", "status", "key", "handle", "picture", "fix", "size")
+        names = "image service photo status key handle picture fix size told".split()
         return known_values(**{name: values[name] for name in names})
     row = {"image": sent.image, "service": sent.service, "status": sent.status}
     row.update(_problem_row(sent.problem, True))
@@ -15587,6 +15596,17 @@ class _Planner:
             self.gathered = gathered._replace(images=replaced(gathered.images, images))
         return outdated
 
+    def sent_for_others(self) -> int:
+        """How many images the service has that were processed for another user or organization, or
+        otherwise public, than this run asks for.
+        """
+        if USER not in self.course.steps:
+            return 0
+        sent = [one for one in self.gathered.images if one.path in self.gathered.sent]
+        asked = (text_hash(_base(one) + self.hashes[USER]) for one in sent)
+        told = (one.settings_by_step.get(USER) for one in sent)
+        return sum(before not in (None, now) for before, now in zip(told, asked))
+
     def _moved(self, group: Sequence[Image]) -> Set[Path]:
         """The images of a folder that the service has and that get another time or position by the
         options of this run.
@@ -15704,6 +15724,12 @@ def plan(gathered: Gathered, course: Course) -> Work:
         due = run_step(step, due, known, course, notes)
     done.extend(map(planner.with_settings, due))
     say_outdated(outdated, notes)
+    others = planner.sent_for_others()
+    if others:
+        notes.say(
+            f"{others} that the service has were processed for another user or organization, or "
+            "otherwise public: what is there stays as it is, and is changed there"
+        )
     return planner.work(replaced(planner.gathered.images, done), notes.lines)
 
 
@@ -15970,6 +15996,13 @@ class Place:
                     found.setdefault(name, set()).add(manifest.id)
         return self._finished[service]
 
+    def is_finished(self, service: str, name: str, but: str = "") -> bool:
+        """Whether an image of the folder is in a finished sequence, as far as the folders of the
+        run tell, and that is none of an id.
+        """
+        names = ((home, name_from(home.folder, self.folder, name)) for home in self.line)
+        return any(home.finished_in(service).get(one, set()) - {but} for home, one in names)
+
     def known_again(self, image: Optional[Image], found: Found) -> Optional[Image]:
         """What is known of an image, or of that of another name whose Exif block, written by us, it
         carries.
@@ -16167,11 +16200,26 @@ class _Reading:
             if image.aside is not None and image.aside.status == "failed":
                 continue  # whatever was sent, it is not what is there now
             home = places.get(os.path.dirname(str(path)))
-            if home and is_uploaded(home.journal, self.course.service, path.name, image.found):
-                sent = home.journal.sent(self.course.service, path.name)
-                if sent is not None:
-                    found[path] = sent
+            service = self.course.service
+            if home is None or not is_uploaded(home.journal, service, path.name, image.found):
+                continue
+            sent = home.journal.sent(service, path.name)
+            if sent is not None and not _is_unasked(image, sent, places):
+                found[path] = sent
         return found
+
+
+def _is_unasked(image: Image, sent: Sent, places: Mapping[str, Place]) -> bool:
+    """Whether a service that has an image was not asked yet to finish its sequence, so that it can
+    still be put right.
+    """
+    folder = os.path.dirname(str(image.path))
+    home = places.get(image.span_from(folder)[0])
+    if home is None or sent.status != "sent" or not image.sequence:
+        return False
+    if home.journal.manifest(sent.service, image.sequence) is not None:
+        return False
+    return not places[folder].is_finished(sent.service, image.path.name)
 
 
 def not_open(path: Path, problem: Problem) -> Image:
@@ -20011,7 +20059,7 @@ def retry_delay(
     kind = debug.get("type")
     if status == 412 or kind == "OffsetInvalidError":
         return 0.0
-    if status == 429 or status >= 500 or kind == "RequestRateLimitedError":
+    if status in (408, 429) or status >= 500 or kind == "RequestRateLimitedError":
         lower = {key.lower(): value for key, value in (headers or {}).items()}
         wait = _asked_wait(lower, row or {})
         return backoff if wait is None else wait
@@ -20028,9 +20076,17 @@ def _refusal(answer: Answer) -> str:
     return f"HTTP {answer.status}"
 
 
+def _is_of_token(error: object) -> bool:
+    """Whether an error of the Graph API is about the access token: it has expired, say, whatever
+    the status of the answer (Meta for Developers, "Handling Errors").
+    """
+    return isinstance(error, dict) and error.get("code") in (102, 190)
+
+
 def verdict(answer: Answer, attempt: int) -> Tuple[Optional[float], str]:
     """(seconds to the next try or None, what was wrong); raises NotAuthorized."""
-    if answer.status in (401, 403) or _debug(answer.row).get("type") == "NotAuthorizedError":
+    refused = answer.status in (401, 403) or _is_of_token(answer.row.get("error"))
+    if refused or _debug(answer.row).get("type") == "NotAuthorizedError":
         raise NotAuthorized(
             "not_authorized",
             "the service does not accept the access token",
@@ -20355,8 +20411,11 @@ class Server:
         """Wait, unless the run ends: then raise Stopped."""
         self.wire.wait(seconds)
 
-    def _wait_for_service(self, reason: str, tries: int) -> None:
-        """Wait while the service cannot be reached; raises UploadError after the offline limit."""
+    def _wait_for_service(self, url: str, reason: str, tries: int) -> None:
+        """Wait while the host of an address cannot be reached; raises UploadError after the offline
+        limit.
+        """
+        host = "/".join(public(url).split("/")[:3])
         now, limit = time.monotonic(), self.limits.offline_s
         with self._guard:
             first = self._lost_at is None
@@ -20366,13 +20425,13 @@ class Server:
             raise UploadError(
                 "unreachable",
                 "cannot be reached",
-                file=public(self.graph),
+                file=host,
                 value=reason,
                 remedy=remedy,
             )
         if first:
             waiting = f"waiting for it, up to {limit / 60:g} minutes"
-            self.tell(f"the service cannot be reached ({reason}); {waiting}")
+            self.tell(f"the service cannot be reached at {host} ({reason}); {waiting}")
         self.wait(min(retry_delay(tries, None) or 0.0, max(0.05, since + limit - now)))
 
     def repeated(
@@ -20395,7 +20454,7 @@ class Server:
                 delay, reason = verdict(answer, attempt)
             except Unreachable as error:
                 lost += 1
-                self._wait_for_service(str(error), lost)
+                self._wait_for_service(url, str(error), lost)
                 continue
             except Cut as error:
                 attempt += 1
@@ -20429,12 +20488,17 @@ class Server:
 SEE_REASON = "see the reason"  # what to do where the service takes something never
 
 
+class NotThere(UploadError):
+    """The service has nothing under an address."""
+
+
 def _given_up(url: str, reason: str, attempt: int, later: bool) -> UploadError:
     """The error for a request that was tried for the last time."""
     times = "" if attempt == 1 else f" ({attempt} tries)"
     remedy = "run the same command again later" if later else SEE_REASON
     wrong = "the service does not take it"
-    return UploadError("refused", wrong, file=public(url), value=reason + times, remedy=remedy)
+    kind = NotThere if reason.startswith(("HTTP 404", "HTTP 410")) else UploadError
+    return kind("refused", wrong, file=public(url), value=reason + times, remedy=remedy)
 
 
 # ---- Service ------------------------------------------------------------------------------------
@@ -20535,14 +20599,17 @@ def put_entity(server: Server, entity: Entity, token: str, ask_first: bool) -> s
 
 
 def _offset(server: Server, entity: Entity, headers: Mapping[str, str]) -> int:
-    """How many bytes of an entity the service has; raises UploadError when those are more than
-    there are.
+    """How many bytes of an entity the service has, 0 where it knows none; raises UploadError when
+    those are more than there are.
     """
 
     def good(row: Dict[str, Any]) -> bool:
         return type(row.get("offset")) is int and row["offset"] >= 0
 
-    answer = server.ask("GET", f"{server.upload}/{entity.key}", headers, good=good)
+    try:
+        answer = server.ask("GET", f"{server.upload}/{entity.key}", headers, good=good)
+    except NotThere:  # it was begun, and is forgotten
+        return 0
     offset = int(answer.row["offset"])
     if offset > entity.size:
         wrong, value = "the service has more bytes than the file", f"{offset} of {entity.size}"
@@ -20665,6 +20732,7 @@ class History:
         self.path = os.path.join(os.path.dirname(config_path()), "history.jsonl")
         self._lost = not config_path()  # whether it cannot be read, which was said
         self._spots: Dict[bytes, int] = {}  # of earlier runs: picture -> where its line ends
+        self._kept: Set[str] = set()  # the pictures of this run
         if self._lost:
             self._cannot(OSError(errno.ENOENT, "there is no home folder"))
             return
@@ -20743,10 +20811,11 @@ class History:
         rows = [
             Arrival(picture, self.service, real_folder(path), os.path.basename(path), at)
             for picture, path in photos
-            if self._known(picture) is None
+            if picture not in self._kept and self._known(picture) is None
         ]
         if not rows or self._lost:
             return
+        self._kept.update(one.picture for one in rows)
         lines = b"".join(canonical(one._asdict()).encode("ascii") + b"\n" for one in rows)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         try:
@@ -20823,8 +20892,8 @@ def _torn(stream: io.FileIO) -> bool:
 
 
 # ---- Parcels ------------------------------------------------------------------------------------
-# Here: images and sequences on their way to a service: what there is to do, by the journal.
-# Not here: sending, requests, sockets.
+# Here: images and sequences on their way to a service, and how far they are.
+# Not here: which there are (Shipment); sending.
 
 
 @dataclass(frozen=True)
@@ -20888,6 +20957,7 @@ class Goods(NamedTuple):
     fix: Optional[Fix] = None  # its time, by which its sequence is ordered, and position
     clip: Optional[Clip] = None  # of a video, its places left out; None = an image
     size: Optional[int] = None  # bytes of an image's file as the journal has it
+    told: Optional[str] = None  # as in Sent; None = not known
 
 
 @dataclass
@@ -21005,6 +21075,11 @@ class Batch:
         return any(one.state != ELSEWHERE and not one.finished for one in self.parcels)
 
 
+# ---- Shipment -----------------------------------------------------------------------------------
+# Here: what an upload has to do, by the journals of its folders.
+# Not here: sending, requests, sockets.
+
+
 class Shipment:
     """What an upload has to do: sequences with their images, and the outcome of every image that is
     in none.
@@ -21060,23 +21135,26 @@ class Shipment:
             if image.outcome is not None or self._left_out(image) is not None:
                 continue
             home = self._home_of(image, place)
-            batch = self.batches.get((home.folder, image.sequence)) if home else None
-            if batch is not None and one.photo == photo_id(one.image, image.found):
-                path = os.path.join(place.folder, one.image)
-                goods = Goods(path, image.found, place, image.fix)
-                parcel = Parcel(goods, GONE, one.handle or "")
-                if self.asked.reupload and self._never_finished(batch, parcel):
-                    continue  # it cannot go up anew with the others
-                parcel.finished = self._is_finished(batch, parcel)
-                batch.parcels.append(parcel)
+            if home is not None and one.photo == photo_id(one.image, image.found):
+                self._add_one_gone(_batch_of(image, home), place, image, one)
+
+    def _add_one_gone(self, batch: Batch, place: Place, image: Image, sent: Sent) -> None:
+        """Add an image that is no longer there, where the service has not finished its sequence."""
+        batch = self.batches.get((batch.place.folder, batch.identity), batch)
+        path = os.path.join(place.folder, sent.image)
+        goods = Goods(path, image.found or NOTHING_FOUND, place, image.fix)
+        parcel = Parcel(goods, GONE, sent.handle or "")
+        if self.asked.reupload and self._never_finished(batch, parcel):
+            return  # it cannot go up anew with the others
+        parcel.finished = self._is_finished(batch, parcel)
+        batch.parcels.append(parcel)
+        manifest = batch.place.journal.manifest(self.service, batch.identity)
+        if len(batch.parcels) > 1 or batch.open_by(manifest):  # all of it may be gone
+            self.batches[batch.place.folder, batch.identity] = batch
 
     def _is_finished(self, batch: Batch, parcel: Parcel) -> bool:
         """Whether an image is in a finished sequence, and that is another one than its own."""
-        for home in parcel.place.line:
-            name = name_from(home.folder, parcel.place.folder, parcel.name)
-            if home.finished_in(self.service).get(name, set()) - {batch.identity}:
-                return True
-        return False
+        return parcel.place.is_finished(self.service, parcel.name, batch.identity)
 
     def _never_finished(self, batch: Batch, parcel: Parcel) -> bool:
         """Whether the service has been asked to finish the sequence of an image, and never did."""
@@ -21113,19 +21191,26 @@ class Shipment:
             return image.outcome
         if image.described is None or image.geotag is None or not image.sequence:
             return _not_processed(path)
-        user = image.uploader or Uploader()
-        name = (image.terms or Terms()).user_name or user.user_name
         home = self._home_of(image, place)
         if home is None:
-            if is_uploaded(place.journal, self.service, image.path.name, image.found):
+            if self._is_published(place, image):
                 return Outcome("skipped", SKIP_UPLOADED)
             span = image.span_from(place.folder)
             return _in_parts(path, [one for one in span if one not in self.places])
-        batch = Batch(image.sequence, home, name, user.organization_key)
         found, known = self._found_now(path, image), image.found or NOTHING_FOUND
-        goods = Goods(path, found, place, image.fix, size=known.size)
-        self._sort_in(batch, Parcel(goods))
+        goods = Goods(path, found, place, image.fix, size=known.size, told=told_id(image))
+        self._sort_in(_batch_of(image, home), Parcel(goods))
         return None
+
+    def _is_published(self, place: Place, image: Image) -> bool:
+        """Whether an image whose sequence begins in a folder outside of the run is in a finished
+        one, by the history of uploads.
+        """
+        name = image.path.name
+        sent = place.journal.sent(self.service, name)
+        if sent is None or not is_uploaded(place.journal, self.service, name, image.found):
+            return False
+        return bool(sent.picture) and self.history.knows(sent.picture or "")
 
     def _home_of(self, image: Image, place: Place) -> Optional[Place]:
         """The folder where the sequence of an image begins; None where that, or another of its
@@ -21168,7 +21253,10 @@ class Shipment:
             return Outcome("skipped", SKIP_EXCLUDED)
         folder = os.path.basename(place.folder).encode("utf-8", "replace")
         batch = Batch(own.sequence or uuid_of(folder), place, own.user, own.organization)
-        self._sort_in(batch, Parcel(Goods(path, found, place, size=found.size)))
+        fix = None
+        if own.time is not None and own.lat is not None and own.lon is not None:
+            fix = Fix(own.time, own.lat, own.lon, own.alt)
+        self._sort_in(batch, Parcel(Goods(path, found, place, fix, size=found.size)))
         return None
 
     def _sort_in(self, batch: Batch, parcel: Parcel) -> None:
@@ -21184,30 +21272,38 @@ class Shipment:
         if sent.arrived and (sent.fix != parcel.where or not _is_other_content(parcel)):
             if self.asked.reupload and self._never_finished(batch, parcel):
                 return  # the service may have forgotten what it has of it
-            self._there(parcel, sent)
+            self._there(batch, parcel, sent)
             parcel.finished = parcel.state in ARRIVED and self._is_finished(batch, parcel)
         elif sent.problem is not None:
             parcel.problem = sent.problem._replace(file=parcel.path)
 
-    def _there(self, parcel: Parcel, sent: Sent) -> None:
+    def _was_never_asked(self, batch: Batch, parcel: Parcel) -> bool:
+        """Whether the service was not asked yet to finish any sequence with an image."""
+        manifest = batch.place.journal.manifest(self.service, batch.identity)
+        return manifest is None and not self._is_finished(batch, parcel)
+
+    def _there(self, batch: Batch, parcel: Parcel, sent: Sent) -> None:
         """Note that an image has arrived before, unless it is to be sent again."""
         state = THERE
         if sent.status == "elsewhere":
             state = ELSEWHERE
-        elif sent.fix and sent.fix != parcel.where:
+        elif _is_otherwise(sent.fix, parcel.where) or _is_otherwise(sent.told, parcel.goods.told):
             state = OUTDATED
         if state != THERE and self.asked.reupload:
             return
+        if state == OUTDATED and self._was_never_asked(batch, parcel):
+            return  # it goes up anew, before anybody sees it
         parcel.state, parcel.handle = state, sent.handle or ""
 
-    def keep_history(self) -> None:
-        """Note the images of sequences that the service has finished, for other folders with the
-        same photos; those of an unfinished one are not at home there yet.
+    def keep_history(self, batches: Iterable[Batch]) -> None:
+        """Note the images of those of some sequences that the service has finished, for other
+        folders with the same photos; those of an unfinished one are not at home there yet.
         """
         photos = []
-        unfinished = {id(batch) for batch in self.open_batches()}
-        for batch in self.batches.values():
-            for parcel in batch.parcels if id(batch) not in unfinished else ():
+        for batch in batches:
+            if self.is_open(batch):
+                continue
+            for parcel in batch.parcels:
                 sent = parcel.place.journal.sent(self.service, parcel.name)
                 if parcel.state in ARRIVED and sent is not None and sent.picture:
                     photos.append((sent.picture, parcel.path))
@@ -21223,6 +21319,16 @@ class Shipment:
         """How many images the service has with another time or position."""
         return sum(parcel.state == OUTDATED for parcel in self.parcels)
 
+    def left_there(self) -> List[str]:
+        """The images that are left out now, of which the service has got the bytes before."""
+        there = []
+        for path, outcome in self.outcomes.items():
+            place = self.places.get(os.path.dirname(path))
+            if place is not None and outcome.reason in (SKIP_EXCLUDED, SKIP_LEFT_OUT):
+                sent = place.journal.sent(self.service, os.path.basename(path))
+                there += [path] if sent is not None and sent.arrived else []
+        return there
+
     def failed_before(self) -> List[Parcel]:
         """The images that could not be sent in an earlier run."""
         return [parcel for parcel in self.parcels if parcel.state == DUE and parcel.problem]
@@ -21234,11 +21340,11 @@ class Shipment:
 
     def open_batches(self) -> List[Batch]:
         """The sequences that the service has not finished yet."""
-        found = []
-        for batch in self.batches.values():
-            if batch.open_by(batch.place.journal.manifest(self.service, batch.identity)):
-                found.append(batch)
-        return found
+        return list(filter(self.is_open, self.batches.values()))
+
+    def is_open(self, batch: Batch) -> bool:
+        """Whether the service has not finished a sequence yet."""
+        return batch.open_by(batch.place.journal.manifest(self.service, batch.identity))
 
     def outcome(self, path: str, known: Mapping[str, Parcel], dry: bool) -> Optional[Outcome]:
         """What came of an image; None = sent, or with dry: would be."""
@@ -21246,6 +21352,18 @@ class Shipment:
         if parcel is None:
             return self.outcomes.get(path, Outcome("skipped", SKIP_LEFT))
         return None if dry and parcel.state == DUE else parcel.outcome
+
+
+def _batch_of(image: Image, home: Place) -> Batch:
+    """The sequence of an image, which begins in a folder, without its images."""
+    user = image.uploader or Uploader()
+    name = (image.terms or Terms()).user_name or user.user_name
+    return Batch(image.sequence or "", home, name, user.organization_key)
+
+
+def _is_otherwise(before: Optional[str], now: Optional[str]) -> bool:
+    """Whether an image is known to be otherwise than it was sent."""
+    return before is not None and now is not None and before != now
 
 
 def hashed_of(name: str, status: os.stat_result, track: str) -> Hashed:
@@ -21715,7 +21833,7 @@ class Sender:
             picture = before if self.shipment.history.knows(before) else picture
         service, photo = self.shipment.service, parcel.photo
         line = Sent(parcel.name, service, "started", photo, ready.key, size=parcel.goods.size)
-        return line._replace(picture=picture, fix=parcel.where)
+        return line._replace(picture=picture, fix=parcel.where, told=parcel.goods.told)
 
     def _is_there(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
         """Whether a video that had to be looked at again is the one that arrived before."""
@@ -21869,8 +21987,9 @@ class Sender:
         journal, service = batch.place.journal, self.shipment.service
         line = journal.manifest(service, batch.identity)
         if line is not None and line.cluster is None:
-            if self.shipment.asked.reupload:
-                line = None  # its images went up anew
+            wanted = set(map(batch.name_of, batch.parcels))
+            if self.shipment.asked.reupload or not wanted.issuperset(line.images):
+                line = None  # its images went up anew, or some of them are to stay out
             else:
                 self._confirm(batch, line)  # with the same handle, whatever has changed since
         left = batch.left(line)
@@ -21909,6 +22028,8 @@ class Sender:
                 cluster = finish_upload(self.server, handle, kind, batch.organization, token)
                 self._turns.finished[handle] = cluster
         batch.place.journal.append([line._replace(cluster=cluster)])
+        with self.crew.guard:
+            self.shipment.keep_history([batch])
 
 
 class _Told(NamedTuple):
@@ -21919,12 +22040,24 @@ class _Told(NamedTuple):
     line: Sent
 
     @property
-    def photo(self) -> Tuple[str, ...]:
-        """What stands for the photo, whatever its name: picture, time and Exif block as found."""
-        digest = self.parcel.found.digest
-        if not self.line.picture or not digest:
-            return (self.parcel.path,)
-        return self.line.picture, digest
+    def asked(self) -> List[Tuple[object, ...]]:
+        """What stands for the photo, whatever its name: picture, time and position as found; of a
+        copy of one that we wrote, also the id and time in its description.
+        """
+        found, picture = self.parcel.found, self.line.picture
+        keys: List[Tuple[object, ...]] = [(self.parcel.path,)]
+        if picture and found.digest:
+            keys = [(picture, found.lat, found.lon)]
+        own = own_description(found) if has_caption_of_ours(found) else None
+        if own is not None and own.time is not None:
+            keys.append((own.photo, round(own.time * 1000)))
+        return keys
+
+    @property
+    def names(self) -> List[Tuple[object, ...]]:
+        """By what copies of it ask for it."""
+        fix = self.parcel.fix
+        return self.asked + ([(self.parcel.photo, round(fix.time * 1000))] if fix else [])
 
 
 def _of_two(parcel: Parcel, line: Sent) -> Sent:
@@ -21951,20 +22084,23 @@ class _Turns:
         self.finished: Dict[str, str] = {}  # handle -> what the service made of it in this run
         self._owners: Dict[str, _Told] = {}  # handle -> what it was first given for
         self._before: Dict[str, str] = {}  # handle -> key that it was given for in an earlier run
-        self._firsts: Dict[Tuple[str, ...], _Told] = {}  # photo -> which of the run was first
+        self._firsts: Dict[Tuple[object, ...], _Told] = {}  # photo -> which of the run was first
 
     def first_of(self, told: _Told) -> Optional[_Told]:
-        """The first of this run that is the same photo, to the last byte, in another folder; the
-        image itself becomes that, for others, where there is none or that has failed.
+        """The first of this run that is the same photo in another folder; None where the image
+        itself is registered as that, since there is none, or it has failed.
         """
-        first = self._firsts.setdefault(told.photo, told)
+        known = [self._firsts[key] for key in told.asked if key in self._firsts]
+        first = known[0] if known else told
+        for key in told.names:
+            self._firsts.setdefault(key, first)
         if first.parcel is told.parcel:
             return None
         beside = first.parcel.place is told.parcel.place and first.parcel.state != GONE
         if beside and told.parcel.clip is None:
             return None
         if first.parcel.state in (FAILED, LEFT):
-            self._firsts[told.photo] = told
+            self._firsts.update(dict.fromkeys(told.names, told))
             return None
         return first
 
@@ -22548,7 +22684,7 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
             try:
                 _send(sender, service, asked)
             finally:
-                shipment.keep_history()
+                shipment.keep_history(shipment.batches.values())
         elif asked.retry_failed == "no":
             _leave_failed(shipment)
         _count_sent(report, [*images, *videos], sender, dry)
@@ -22782,6 +22918,12 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
             "finalize them"
         )
     noun = sender.shipment.noun
+    there = len(sender.shipment.left_there())
+    if there:
+        notes.say(
+            f"{there} {noun}s that are left out now went up before: look at the service whether it "
+            "shows them, and remove them there"
+        )
     _say_unfinished(left, unfinished, sender.shipment, notes)
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, ()))
     done = report.exit_code == 0 and not (left or unfinished or held) and not asked.stand_in
@@ -22791,7 +22933,7 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
         verb = "is" if arrived == 1 else "are"
         notes.say(f"{plural(arrived, noun)} {verb} {place}; nothing went to Mapillary")
     elif arrived and done:
-        rest = "; skipped ones are only here" if arrived < report.found else ""
+        rest = "; skipped ones are only here" if arrived + there < report.found else ""
         notes.say(_acknowledged(arrived, noun) + rest)
 
 
