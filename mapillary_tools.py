@@ -7609,8 +7609,8 @@ DELIMITERS = {
 
 
 _GROUPED = {  # a point or comma of decimals -> numbers with the other one between thousands
-    ".": re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,])"),  # 1,312.5
-    ",": re.compile(r"\d{1,3}(?:\.\d{3})+(?![\d.])"),  # 1.312,5
+    ".": re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])"),  # 1,312.5
+    ",": re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3})+(?![\d.])"),  # 1.312,5
 }
 
 
@@ -10118,7 +10118,7 @@ def _row_place(
     lat = _sided(cell_of(cells, layout.lat), cell_of(cells, layout.ns), "NS", 90.0)
     lon = _sided(cell_of(cells, layout.lon), cell_of(cells, layout.ew), "EW", 180.0)
     text = cell_of(cells, layout.alt)
-    text = without_groups(text, cell_of(cells, layout.lat))
+    text = without_groups(text, cell_of(cells, layout.lat) + cell_of(cells, layout.lon))
     match = _QUANTITY.match(text)
     alt = decimal(match.group(1).replace(",", ".") if match else text)
     unit = FOOT if match is not None and match.group(2).startswith("f") else layout.metres
@@ -14951,7 +14951,7 @@ def _say_times(
     say_unread_offsets(timed, notes)
     say_changed_hours(timed, options.clockwork.zone, notes)
     say_offset(timed, options.offset_time, notes)
-    if track is not None:
+    if track is not None and options.track_kinds:
         led = [m for m in timed if m.image.fix is None] if options.by_photos else timed
         say_ranges(led, track, options.offset_time, notes)
         say_own_places(timed, track, options.offset_time, notes)
@@ -15569,7 +15569,9 @@ class _Planner:
 
     def _lines(self) -> List[List[Image]]:
         """The images of which some depend on each other."""
-        return by_line(self.gathered.images, self.course.options[SequenceOptions].merge_folders)
+        options = self.course.options
+        merge = options[SequenceOptions].merge_folders or options[Geotagging].use_gps_start_time
+        return by_line(self.gathered.images, merge)
 
     def expected(self, image: Image) -> Dict[str, str]:
         """The settings hash of each step of an image when it is up to date."""
@@ -17424,11 +17426,16 @@ def epoch(text: str) -> float:
     """Seconds since 1970 from seconds or milliseconds: a number beyond the year 5000 is
     milliseconds.
     """
-    value = finite(text)
+    value = _exact(text)
+    return value / 1000.0 if abs(value) > 1e11 else value
+
+
+def _exact(text: str) -> float:
+    """A finite number of which no spreadsheet has cut off the last digits; raises ValueError."""
     if is_shortened(text):
         remedy = "format its column as a number without decimals, and export the table again"
         raise OddCell(f"{text.strip()} has lost its last digits", remedy)
-    return value / 1000.0 if abs(value) > 1e11 else value
+    return finite(text)
 
 
 def _row_time(text: str, cells: List[str], options: CsvColumns) -> float:
@@ -17447,7 +17454,7 @@ def _row_time(text: str, cells: List[str], options: CsvColumns) -> float:
 def _gps_row_time(text: str, cells: List[str], options: CsvColumns) -> float:
     """The same of a GPS time: seconds since 1980, or of the week in another column."""
     column = options.gps_week_column
-    week, seconds = 0 if column is None else int(finite(cells[column - 1])), finite(text)
+    week, seconds = 0 if column is None else int(finite(cells[column - 1])), _exact(text)
     if column is not None and not 0 <= seconds < 7 * DAY_S:
         raise ValueError("more seconds than a week has")
     return gps_to_utc(week * 7 * DAY_S + seconds)
@@ -17467,7 +17474,7 @@ def _whole(text: str) -> int:
     """A whole number, also as a spreadsheet writes it, 12.0; raises ValueError."""
     if re.match(r"\s*[-+]?\d+\s*\Z", text):
         return int(text)
-    value = finite(text)
+    value = _exact(text)
     if value % 1:
         raise ValueError(f"{text.strip()!r} is no whole number")
     return int(value)
@@ -17511,7 +17518,7 @@ def row_values(cells: List[str], options: CsvColumns) -> Given:
         lat=_degrees_in(lat, "NS", 90.0),
         lon=_degrees_in(lon, "EW", 180.0),
         heading=known_heading(_number_in(heading)),
-        alt=known_altitude(_number_in(without_groups(alt, lat), HIGHEST_M)),
+        alt=known_altitude(_number_in(without_groups(alt, lat + lon), HIGHEST_M)),
     )
     format_time(given.time or 0.0)  # raises OverflowError beyond the calendar
     if (given.lat, given.lon) == (0.0, 0.0):
@@ -17528,7 +17535,8 @@ def corrections_in(path: str, delimiter: str) -> List[TableRow]:
     """
     for mark in (delimiter, ",", ";", "\t"):
         rows = read_table(path, mark, False)
-        if [cell.strip().lower() for cell in rows[0].cells] == CORRECTIONS:
+        heading = [cell.strip().lower() for cell in rows[0].cells]
+        if heading[: len(CORRECTIONS)] == CORRECTIONS and not any(heading[len(CORRECTIONS) :]):
             return rows[1:]
     raise UsageError(
         "no_columns",
@@ -17637,6 +17645,7 @@ class _Finder:
     def find(self, name: str) -> Tuple[_Likeness, List[Path]]:
         """(how much they are alike, the images that a name means)."""
         wanted = name.strip().replace("\\", "/").split("/")
+        wanted = wanted[1:] if wanted[0] == "." else wanted
         base, whole = folded(wanted[-1]), self.whole.get("/".join(wanted))
         if whole is not None:
             return (True, len(wanted), True, True), [whole]
@@ -18091,7 +18100,7 @@ def interpolate_table(options: Options, ui: Ui) -> Report:
     report.done, left = len(changed), len(timed) - len(changed)
     if left:
         report.skipped.setdefault(SKIP_ALONE, []).extend([""] * left)
-    if changed and not dry:
+    if changed:
         stem, extension = os.path.splitext(path)
         to = stem + "_interpolated" + extension if options[Keep].keep_original else path
         mark, text, encoding = table_text(path)
@@ -18100,7 +18109,8 @@ def interpolate_table(options: Options, ui: Ui) -> Report:
         if to != path and begin_of(to, len(after) + 1) not in (None, after):
             wrong, remedy = "is there, and is another table", "move it away"
             raise CannotWrite("not_ours", wrong, file=to, remedy=remedy)
-        write_atomically(to, [after])
+        if not dry:
+            write_atomically(to, [after])
     return report
 
 
