@@ -43,7 +43,8 @@ step gives back as many images as it got.
                 Journal lines          lines packed and unpacked
                 Locks, Journal file, Journal: .mapillary/journal.jsonl of one folder
     Processing  Clocks                 what a clock says, and how it drifts; pure
-                Moments                zones, ties and starts among the images of a folder; pure
+                Sub-seconds            order and times of images within one second; pure
+                Moments                zones and starts among the images of a folder; pure
                 Times and tracks       whether images and a track are of the same time; pure
                 Doubtful times         which times contradict each other, or cannot be; pure
                 Step options, Steps    what a step may be asked, what it makes of images; pure
@@ -2500,15 +2501,20 @@ _AT_HOME_S = 2.5 * 3600.0  # seconds that a zone may part from the time of its p
 
 
 def _zone_beside(local: float, found: Found, name: str) -> Optional[Tuple[float, str]]:
-    """(zone, who tells it) of XMP, IPTC or the file name, where they have the same local time;
-    None where none of them does.
+    """(zone, who tells it) of XMP or IPTC, where they have the same local time, or of a file name
+    that tells the time in a zone; None where none of them does.
     """
     clocks = [_reading(clock) for clock in found.clocks if clock.name in OTHER_CLOCKS]
-    zoned = [(one.local, one.offset, one.source) for one in clocks if one is not None]
-    for moment, offset, source in (*zoned, (*file_name_time(name), _NAME_SOURCE)):
-        if moment is not None and offset is not None and abs(moment - local) < 1.0:
-            return offset, source
-    return None
+    for one in clocks:
+        same = one is not None and one.local is not None and abs(one.local - local) < 1.0
+        if same and one is not None and one.offset is not None:
+            return one.offset, one.source
+    moment, offset = file_name_time(name)
+    if moment is None or offset is None:
+        return None
+    ahead = local - (moment - offset)
+    near = [zone for zone in OFFSETS_IN_USE if abs(zone - ahead) <= AGREE_S]
+    return (near[0], _NAME_SOURCE) if near else None
 
 
 NO_ZONE = "UTC assumed"  # who told the zone, where nobody did
@@ -2603,10 +2609,28 @@ def by_time(items: Iterable[T], when: Callable[[T], float], name: Callable[[T], 
     out: List[T] = []
     for _, group in itertools.groupby(sorted(items, key=when), key=when):
         same = list(group)
-        out.extend(
-            same if len(same) == 1 else sorted(same, key=lambda item: natural_key(name(item)))
-        )
+        if len(same) > 1:
+            same.sort(key=lambda item: natural_key(name(item)))
+            start = _first_counted([name(item) for item in same])
+            same = same[start:] + same[:start]
+        out.extend(same)
     return out
+
+
+_COUNTED_NAME = re.compile(r"(.*?)(\d+)(\D*)$")
+
+
+def _first_counted(names: Sequence[str]) -> int:
+    """The index of the first of some names, in natural order, whose counter began anew between
+    them: 9999 before 0001.
+    """
+    matches = [_COUNTED_NAME.match(name) for name in names]
+    if not all(matches) or len({(m.group(1, 3), len(m.group(2))) for m in matches if m}) > 1:
+        return 0
+    numbers = [int(match.group(2)) for match in matches if match]
+    gap, index = max((b - a, n) for n, (a, b) in enumerate(zip(numbers, numbers[1:]), 1))
+    whole = 10 ** max(len(match.group(2)) for match in matches if match)
+    return index if 2 * gap > whole else 0
 
 
 def in_order(images: Iterable[Image]) -> List[Image]:
@@ -5487,7 +5511,7 @@ _PLACE_TEXT = re.compile(  # 57,42.123N, N 57 42.123, 48,7,30S, 48.125, 48 deg 7
     r"[,;:'\u2019\u2032 ]*(\d+(?:\.\d*)?)?[\"'\u2019\u201d\u2033 ]*([NSEW]?)$",
     re.IGNORECASE,
 )
-_WITH_UNITS = re.compile(r"([+-]?\d+)d\s*(\d+(?:\.\d*)?)m\s*(?:(\d+(?:\.\d*)?)s)?\s*([NSEW]?)$")
+_WITH_UNITS = re.compile(r"([+-]?\d+)d\s*(\d+(?:\.\d*)?)m\s*(?:(\d+(?:\.\d*)?)s)?\s*([NSEWnsew]?)$")
 
 
 def _divided(match: "re.Match[str]") -> str:
@@ -5503,15 +5527,17 @@ def _degrees_by_text(text: str) -> Tuple[Optional[List[float]], str]:
     text = _COMMA_IN_MINUTES.sub(r"\1.\2", text)
     match = _WITH_UNITS.match(text)
     if match is not None:
-        return [float(part) for part in match.groups()[:3] if part], match.group(4)
+        return [float(part) for part in match.groups()[:3] if part], match.group(4).upper()
     match = _PLACE_TEXT.match(text)
     if match is None or match.group(1) and match.group(5):
         return None, ""
-    letter = match.group(1) or match.group(5)
-    return [float(part) for part in match.groups()[1:4] if part], letter
+    letter = match.group(1) or match.group(5) or ""
+    return [float(part) for part in match.groups()[1:4] if part], letter.upper()
 
 
-_COMMA_IN_MINUTES = re.compile(r"(\d[\s\u00b0\u00ba]+\d+),(\d+)(?=\s*['\u2019\u2032]?\s*[NSEW]?$)")
+_COMMA_IN_MINUTES = re.compile(
+    r"(\d[\s\u00b0\u00ba]+\d+),(\d+)(?=\s*['\u2019\u2032]?\s*[NSEWnsew]?$)"
+)
 _CHARACTERS = 100  # of a coordinate at most
 _TENS = frozenset(10**power for power in range(10))
 
@@ -5541,7 +5567,7 @@ def coordinate(value: object, ref: object, letters: str, limit: float) -> Option
     degrees = abs(parts[0])  # not sum(): since Python 3.12 that rounds in another way
     for place, part in enumerate(parts[1:], 1):
         degrees += abs(part) / 60**place
-    letter = letter or _reference(ref)
+    letter = letter or letter_of(ref)
     if letter:
         if letter not in letters:
             return None  # of the other axis, or in a language in which nobody knows what it means
@@ -5551,7 +5577,7 @@ def coordinate(value: object, ref: object, letters: str, limit: float) -> Option
     return sign * degrees + 0.0 if degrees <= limit else None
 
 
-def _reference(ref: object) -> str:
+def letter_of(ref: object) -> str:
     """The first letter of a Ref, of whatever type it is; "" where there is none."""
     if isinstance(ref, int):
         ref = (ref,)
@@ -5752,7 +5778,7 @@ def _direction(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     if degrees > 360 and isinstance(value, tuple) and len(value) == 2 and wraps(value[0]):
         degrees = (value[0] - (1 << 32)) / value[1]
     degrees %= 360.0
-    magnetic = (tag_text(gps.get(ref)) or "T").upper() == "M"
+    magnetic = letter_of(gps.get(ref)) == "M"
     return (None, degrees) if magnetic else (degrees, None)
 
 
@@ -13552,6 +13578,110 @@ def implied_zones(moments: List[Moment]) -> List[Optional[float]]:
     ]
 
 
+# ---- Sub-seconds --------------------------------------------------------------------------------
+# Here: the order and the times of images within one and the same second; pure.
+# Not here: zones, starts.
+
+
+def moments_in_order(moments: List[Moment]) -> List[Moment]:
+    """Images by time, then folder and natural name."""
+    return by_time(
+        moments, lambda moment: moment.time, lambda moment: name_in_line(moment.image.path)
+    )
+
+
+def _parts_ahead(timed: Sequence[Moment], clockwork: Clockwork) -> List[float]:
+    """Seconds that each image's own clock is ahead of its time, but for whole minutes, as of zones,
+    and whole seconds that all have in common: by them a whole second of that clock is one again.
+    """
+    own = [moment_of(one.image, clockwork._replace(ahead=0.0)) for one in timed]
+    aheads = [clock.time - one.time if clock else 0.0 for clock, one in zip(own, timed)]
+    first = aheads[0] if aheads else 0.0
+    parts = [ahead - 60.0 * round((ahead - first) / 60.0) - round(first) for ahead in aheads]
+    return [round(part, 6) for part in parts]
+
+
+def _within_seconds(timed: Sequence[Moment]) -> List[Moment]:
+    """Images in order of time, those whose clock tells no fraction of a second as their receiver
+    tells it; else, where it is known of others in the same second, between those before and behind
+    them by name.
+    """
+    result: List[Moment] = []
+    for second, group in itertools.groupby(timed, key=lambda moment: math.floor(moment.time)):
+        same = list(group)
+        bare = [moment for moment in same if not _has_fraction(moment)]
+        if bare and len(bare) < len(same):
+            same = moments_in_order(_filled_in(same, second))
+        elif len(bare) > 1:
+            same = moments_in_order(_as_received(same))
+        result.extend(same)
+    return result
+
+
+def _as_received(same: Sequence[Moment]) -> List[Moment]:
+    """Images of one and the same second as far after each other as their receiver tells; as they
+    are where it does not tell all of them apart.
+    """
+    told = [(one.image.found or NOTHING_FOUND).gps_time for one in same]
+    times = [when for when in told if when is not None]
+    if len(set(times)) < len(same) or max(times) - min(times) >= 1.0:
+        return list(same)
+    first = min(times)
+    return [one._replace(time=one.time + when - first) for one, when in zip(same, times)]
+
+
+def _has_fraction(moment: Moment) -> bool:
+    """Whether the time of an image is known more exactly than to the second."""
+    capture, clocks = moment.capture, (moment.image.found or NOTHING_FOUND).clocks
+    named = [clock for clock in clocks if capture is not None and clock.name == capture.source]
+    return bool(moment.time % 1 or not named or named[0].fraction.strip(BLANKS))
+
+
+def _filled_in(same: Sequence[Moment], second: int) -> List[Moment]:
+    """Images of one second in order of their names, with times between those that are known; as
+    they are where those are in another order.
+    """
+    named = sorted(same, key=lambda moment: natural_key(name_in_line(moment.image.path)))
+    known = [(n, one.time) for n, one in enumerate(named) if _has_fraction(one)]
+    times = [when for _, when in known]
+    if times != sorted(times):
+        return list(same)
+    ends = [(-1, float(second)), *known, (len(named), second + 1.0)]
+    result = []
+    for (before, start), (after, end) in zip(ends, ends[1:]):
+        step = (end - start) / (after - before)
+        inner = named[before + 1 : after]
+        result += [
+            one._replace(time=start + step * n) for n, one in enumerate(inner, int(before >= 0))
+        ]
+        result += named[after : after + 1]
+    return result
+
+
+def settle_seconds(timed: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
+    """The images of one camera in a folder, in order of time, with sub-seconds and ties settled."""
+    timed = _within_seconds(timed)
+    times = [moment.time for moment in timed]
+    if clockwork.interval:
+        aheads = _parts_ahead(timed, clockwork)
+        clocks = [round(when + ahead, 3) for when, ahead in zip(times, aheads)]
+        clocks, wrong = spread_subseconds(clocks, clockwork.interval)
+        times = [clock - ahead for clock, ahead in zip(clocks, aheads)]
+        if wrong is not None:
+            notes.say(
+                f"{timed[wrong].image.path} contradicts --sub_second_interval "
+                f"{clockwork.interval:g}: no start puts it inside its second; the times "
+                "of its folder stay as they are"
+            )
+    times, ties = spread_ties(times)
+    if ties:
+        notes.say(
+            f"{timed[0].image.path.parent}: {plural(ties, 'image')} with the capture time of the "
+            "one before; spread evenly up to the next"
+        )
+    return [moment._replace(time=when) for moment, when in zip(timed, times)]
+
+
 # ---- Moments ------------------------------------------------------------------------------------
 # Here: when the images of a folder were taken: zones, ties, starts, and what the track says of it.
 # Not here: which times an image tells; positions; options.
@@ -13568,21 +13698,27 @@ def settled(
     camera, each folder in order of time; errors are those of sync points. Raises UsageError where
     several zones would put a camera's images on the track.
     """
-    groups = [
-        [
-            _by_clock(group, errors.get(camera_key(group[0].image)), clockwork, notes)
-            for group in of_each_camera(_by_time(moments), lambda moment: moment.image)
-        ]
-        for moments in folders
-    ]
+    groups = [_cameras_by_clock(moments, clockwork, errors, notes) for moments in folders]
     if track is not None and not clockwork.start:
         groups = _zones_by_track(groups, track, notes)
+    groups = [[_zones_beside(group, notes) for group in folder] for folder in groups]
     groups = [
-        [_settle_times(_by_time(group), clockwork, notes) for group in folder] for folder in groups
+        [settle_seconds(moments_in_order(group), clockwork, notes) for group in folder]
+        for folder in groups
     ]
     if track is not None and clockwork.start:
         groups = _started(groups, track.points[0].time, notes)
-    return [one for folder in groups for one in _by_time(list(itertools.chain(*folder)))]
+    return [one for folder in groups for one in moments_in_order(list(itertools.chain(*folder)))]
+
+
+def _cameras_by_clock(
+    moments: List[Moment], clockwork: Clockwork, errors: Synced, notes: Notes
+) -> List[List[Moment]]:
+    """The images of each camera of a folder by its clock."""
+    return [
+        _by_clock(group, errors.get(camera_key(group[0].image)), clockwork, notes)
+        for group in of_each_camera(moments_in_order(moments), lambda moment: moment.image)
+    ]
 
 
 def _by_clock(
@@ -13595,12 +13731,6 @@ def _by_clock(
         return _zoned(group, clockwork, notes)
     told = [as_shown(moment) if known.local else moment for moment in group]
     return [corrected(m, known.errors, SYNC_ZONE) if has_own_clock(m) else m for m in told]
-
-
-def _by_time(moments: List[Moment]) -> List[Moment]:
-    return by_time(
-        moments, lambda moment: moment.time, lambda moment: name_in_line(moment.image.path)
-    )
 
 
 def _zoned(group: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
@@ -13619,9 +13749,8 @@ def _clocks_by_gps(group: List[Moment], clockwork: Clockwork, notes: Notes) -> L
     plain_ones = clockwork._replace(first=TIME_SOURCES[0])
     clocks = [moment_of(one.image, plain_ones) or one for one in group]
     clocks = _zones_by_gps(clocks, notes)
-    both = [
-        (c, one) for c, one in zip(clocks, group) if has_own_clock(c) and not has_own_clock(one)
-    ]
+    group = _with_right_days(clocks, group, notes)
+    both = _of_both(clocks, group)
     stale = _repeated(both)
     known = sorted((c.time, c.time - one.time) for c, one in both if one.image.path not in stale)
     line = line_through(known) or (known[:1] if stale else [])
@@ -13635,6 +13764,54 @@ def _clocks_by_gps(group: List[Moment], clockwork: Clockwork, notes: Notes) -> L
         )
     by_clock = stale.union(one.image.path for one in group if has_own_clock(one))
     return [c if one.image.path in by_clock else one for c, one in zip(clocks, group)]
+
+
+_Both = List[Tuple[Moment, Moment]]  # an image by its clock, and by its GPS time
+
+
+def _of_both(clocks: Sequence[Moment], group: Sequence[Moment]) -> _Both:
+    """The images that have a time by their clock and one by GPS, with both."""
+    pairs = zip(clocks, group)
+    return [(c, one) for c, one in pairs if has_own_clock(c) and not has_own_clock(one)]
+
+
+def _with_right_days(
+    clocks: Sequence[Moment], group: Sequence[Moment], notes: Notes
+) -> List[Moment]:
+    """The images by their GPS times, the days of those put right by their clocks: where a receiver
+    writes the local date, does not count on at midnight, or counts weeks anew.
+    """
+    both, right = _of_both(clocks, group), {}  # type: _Both, Dict[Path, Moment]
+    any_right = any(abs(clock.time - one.time) <= AGREE_S for clock, one in both)
+    for clock, one in both:
+        by = _days_off(clock, one)
+        if by and (any_right or abs(by) > DAY_S or _has_local_date(clock, one)):
+            capture = one.capture and one.capture._replace(time=one.capture.time + by)
+            right[one.image.path] = one._replace(time=one.time + by, capture=capture)
+    if right:
+        notes.say(
+            f"the GPS times of {plural(len(right), 'image')} have another day than the clock, as "
+            "some receivers write it: the time of day counts, and the day of the clock"
+        )
+    return [right.get(one.image.path, one) for one in group]
+
+
+def _days_off(clock: Moment, receiver: Moment) -> float:
+    """Seconds to add to a GPS time so that it has the day of the clock, of whole days, or of times
+    after which weeks count anew; 0 where that does not make them agree.
+    """
+    apart = clock.time - receiver.time
+    zone = AGREE_S if clock.capture and not is_assumed(clock) else OFFSETS_IN_USE[-1] + AGREE_S
+    for by, slack in ((DAY_S, AGREE_S), (ERA_S, zone), (2 * ERA_S, zone)):
+        if abs(abs(apart) - by) <= slack:
+            return math.copysign(by, apart)
+    return 0.0
+
+
+def _has_local_date(clock: Moment, receiver: Moment) -> bool:
+    """Whether the GPS time of an image has the date that its clock showed."""
+    local = clock.time + (clock.capture.offset if clock.capture else 0.0)
+    return receiver.time // DAY_S == local // DAY_S
 
 
 def _repeated(both: Sequence[Tuple[Moment, Moment]]) -> Set[Path]:
@@ -13720,6 +13897,40 @@ def _zones_by_track(
         [_in_one_of(one, zones, known[camera_key(one[0].image)], notes) for one, zones in pairs]
         for pairs in map(zip, folders, fitting)
     ]
+
+
+def _zones_beside(group: List[Moment], notes: Notes) -> List[Moment]:
+    """The images of one camera, the few whose zone nothing tells in that which most others tell
+    themselves.
+    """
+    group = sorted(group, key=lambda moment: natural_key(name_in_line(moment.image.path)))
+    told = [_own_zone(moment) for moment in group]
+    if sum(zone is not None for zone in told) <= sum(map(is_assumed, group)):
+        return group
+    zones = agreed_zones(told)
+    lacking = {m.image.path: zone for m, zone in zip(group, zones) if is_assumed(m) and zone}
+    if lacking:
+        words = sorted(set(map(format_offset, lacking.values())))
+        notes.say(
+            f"{group[0].image.path.parent}: {plural(len(lacking), 'image')} without a zone in that "
+            f"of those around: {', '.join(words)}; if that is wrong, give --timezone"
+        )
+    beside = (lacking.get(moment.image.path) for moment in group)
+    return [m if zone is None else m.in_zone(zone, BESIDE) for m, zone in zip(group, beside)]
+
+
+BESIDE = "the photos around"  # who told a zone
+
+
+def _own_zone(moment: Moment) -> Optional[float]:
+    """The zone that an image tells itself; None where something else does."""
+    capture = moment.capture
+    if capture is None or not has_own_clock(moment) or capture.zone in _ZONES_OF_OTHERS:
+        return None
+    return capture.offset
+
+
+_ZONES_OF_OTHERS = (NO_ZONE, GPS_SOURCE, SYNC_ZONE, "track")
 
 
 def _in_one_of(
@@ -13808,40 +14019,6 @@ def _starts_of(folder: Sequence[List[Moment]]) -> List[_Start]:
         seen[camera] = seen.get(camera, 0) + 1
         keys.append((line_of(os.path.dirname(str(image.path))), camera, seen[camera]))
     return keys
-
-
-def _parts_ahead(timed: Sequence[Moment], clockwork: Clockwork) -> List[float]:
-    """Seconds that each image's own clock is ahead of its time, but for whole minutes, as of zones,
-    and whole seconds that all have in common: by them a whole second of that clock is one again.
-    """
-    own = [moment_of(one.image, clockwork._replace(ahead=0.0)) for one in timed]
-    aheads = [clock.time - one.time if clock else 0.0 for clock, one in zip(own, timed)]
-    first = aheads[0] if aheads else 0.0
-    parts = [ahead - 60.0 * round((ahead - first) / 60.0) - round(first) for ahead in aheads]
-    return [round(part, 6) for part in parts]
-
-
-def _settle_times(timed: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
-    """The images of one camera in a folder, in order of time, with sub-seconds and ties settled."""
-    times = [moment.time for moment in timed]
-    if clockwork.interval:
-        aheads = _parts_ahead(timed, clockwork)
-        clocks = [round(when + ahead, 3) for when, ahead in zip(times, aheads)]
-        clocks, wrong = spread_subseconds(clocks, clockwork.interval)
-        times = [clock - ahead for clock, ahead in zip(clocks, aheads)]
-        if wrong is not None:
-            notes.say(
-                f"{timed[wrong].image.path} contradicts --sub_second_interval "
-                f"{clockwork.interval:g}: no start puts it inside its second; the times "
-                "of its folder stay as they are"
-            )
-    times, ties = spread_ties(times)
-    if ties:
-        notes.say(
-            f"{timed[0].image.path.parent}: {plural(ties, 'image')} with the capture time of the "
-            "one before; spread evenly up to the next"
-        )
-    return [moment._replace(time=when) for moment, when in zip(timed, times)]
 
 
 # -- what the run says of times --

@@ -10,6 +10,11 @@ from .values import ASCII, WIDTH, decode, encode
 
 MAKER_NOTE, ORIENTATION = 0x927C, 0x0112
 POSITION = (1, 2, 3, 4)  # of the GPS IFD: latitude and longitude with their letters
+CAPTURED = (
+    0x9003,
+    0x9291,
+    0x9011,
+)  # of the Exif IFD: DateTimeOriginal, its fraction of a second and offset
 BOUND = STRIP_TAGS | {SUB_IFDS, MAKER_NOTE}  # tags whose values hold for their own block alone
 
 
@@ -27,7 +32,8 @@ def main_block(blocks):
 
 def merged(blocks):
     """The main one of some TIFF blocks, in the order of their file, with what the others have and it has not, or only
-    empty; the orientation, and a whole position, count as the first block tells them.
+    empty; the orientation, the capture time, and a whole position with all beside it, count as the first block tells
+    them.
     """
     main = main_block(blocks)
     if main is None:
@@ -61,7 +67,9 @@ def _first(name, found):
     """The tags of an IFD that count where a block before the main one has them: programs put them there to be met."""
     if name == "0th":
         return (ORIENTATION,)
-    return POSITION if name == "GPS" and all(tag in found for tag in POSITION) else ()
+    if name == "Exif":
+        return CAPTURED if CAPTURED[0] in found and not _is_empty(found[CAPTURED[0]]) else ()
+    return tuple(found) if name == "GPS" and all(tag in found for tag in POSITION) else ()
 
 
 def _is_empty(row):

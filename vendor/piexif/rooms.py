@@ -96,9 +96,11 @@ class Rooms:
         gaps = []
         for start, stop in subtract([(0, size)], taken):
             fill = self.block[start:stop]
-            single = len(fill) >= PADDING and fill.count(fill[:1]) == len(fill)
-            if single and (stop == size or tight and not fill[0]):
-                gaps.append([even(start), stop])
+            run = len(fill) - len(
+                fill.rstrip(fill[-1:])
+            )  # there may be a few bytes of something else before it
+            if run >= PADDING and (stop == size or tight and not fill[-1]):
+                gaps.append([even(stop - run), stop])
         return gaps
 
     def _cut_tail(self):
