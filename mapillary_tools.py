@@ -2620,17 +2620,24 @@ def by_time(items: Iterable[T], when: Callable[[T], float], name: Callable[[T], 
 _COUNTED_NAME = re.compile(r"(.*?)(\d+)(\D*)$")
 
 
+def counted(names: Sequence[str]) -> List[str]:
+    """The digits of names that differ in one number alone; nothing where any differs otherwise."""
+    matches = [_COUNTED_NAME.match(name) for name in names]
+    forms = {(match.group(1, 3), len(match.group(2))) for match in matches if match}
+    if not all(matches) or len(forms) > 1:
+        return []
+    return [match.group(2) for match in matches if match]
+
+
 def _first_counted(names: Sequence[str]) -> int:
     """The index of the first of some names, in natural order, whose counter began anew between
     them: 9999 before 0001.
     """
-    matches = [_COUNTED_NAME.match(name) for name in names]
-    if not all(matches) or len({(m.group(1, 3), len(m.group(2))) for m in matches if m}) > 1:
-        return 0
-    numbers = [int(match.group(2)) for match in matches if match]
-    gap, index = max((b - a, n) for n, (a, b) in enumerate(zip(numbers, numbers[1:]), 1))
-    whole = 10 ** max(len(match.group(2)) for match in matches if match)
-    return index if 2 * gap > whole else 0
+    digits = counted(names)
+    numbers = list(map(int, digits))
+    steps = [(b - a, n) for n, (a, b) in enumerate(zip(numbers, numbers[1:]), 1)]
+    gap, index = max(steps, default=(0, 0))
+    return index if digits and 2 * gap > 10 ** len(digits[0]) else 0
 
 
 def in_order(images: Iterable[Image]) -> List[Image]:
@@ -13644,7 +13651,7 @@ def _filled_in(same: Sequence[Moment], second: int) -> List[Moment]:
     named = sorted(same, key=lambda moment: natural_key(name_in_line(moment.image.path)))
     known = [(n, one.time) for n, one in enumerate(named) if _has_fraction(one)]
     times = [when for _, when in known]
-    if times != sorted(times):
+    if times != sorted(times) or not counted([moment.image.path.name for moment in named]):
         return list(same)
     ends = [(-1, float(second)), *known, (len(named), second + 1.0)]
     result = []
