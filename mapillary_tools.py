@@ -7657,7 +7657,7 @@ def without_groups(text: str, beside: str) -> str:
     return _GROUPED[decimals].sub(lambda number: re.sub("[.,]", "", number.group()), text)
 
 
-_SHORTENED = re.compile(r"\s*[-+]?\d+(?:[.,](\d*))?[eE]\+?(\d{1,3})\s*\Z")
+_SHORTENED = re.compile(r"\s*[-+]?\d(?:[.,](\d{0,5}))?[eE]\+(\d{1,3})\s*\Z")  # of six digits
 
 
 def is_shortened(text: str) -> bool:
@@ -9801,6 +9801,7 @@ class Layout(NamedTuple):
     provider: Optional[int]  # what told the place
     columns: int  # how many there are
     metres: float  # in one unit of the altitude
+    error_metres: float  # in one unit of the error
     degrees: float  # in one unit of the course
     zone: str  # of all times by their headings, "Z" for UTC; "" = they do not tell
 
@@ -9841,11 +9842,25 @@ def _roles(headings: Sequence[str]) -> Dict[str, int]:
     return places
 
 
-def _unit_of(heading: str, units: Mapping[str, float]) -> float:
-    """How many metres, or degrees, are one of the unit that a heading names; 1 where it names
+def _day_beside(headings: Sequence[str], time: int, date: int) -> int:
+    """The column of days by the same clock as a column of times; that of a date where there is
     none.
     """
-    words = [word.lower() for word in _WORDS.findall(heading)]
+    clock = _named_clock(headings[time])
+    days = [place for place, heading in enumerate(headings) if role_of(heading) == "date"]
+    return next((place for place in days if _named_clock(headings[place]) == clock), date)
+
+
+def _named_clock(heading: str) -> Tuple[bool, bool]:
+    """Whether a heading of days or times names UTC, and whether it names a local clock."""
+    return bool(_UTC_WORD.search(heading)), "local" in heading.lower()
+
+
+def _unit_at(headings: Sequence[str], place: Optional[int], units: Mapping[str, float]) -> float:
+    """How many metres, or degrees, are one of the unit that the heading of a column names; 1 where
+    it names none, or there is no such column.
+    """
+    words = [] if place is None else [word.lower() for word in _WORDS.findall(headings[place])]
     return next((units[word] for word in words if word in units), 1.0)
 
 
@@ -9864,13 +9879,16 @@ def layout_of(path: Path, headings: Sequence[str]) -> Layout:
     if lat is None or lon is None or time is None and date is None:
         needed = {"latitude": lat, "longitude": lon, "time": date if time is None else time}
         raise no_columns(path, headings, [name for name in needed if needed[name] is None])
+    if time is not None and date is not None:
+        date = _day_beside(headings, time, date)
     told = " ".join(headings[place] for place in (time, date) if place is not None)
-    metres = 1.0 if alt is None else _unit_of(headings[alt], _METRES)
+    metres = _unit_at(headings, alt, _METRES)
     course, ns, ew, offset, fix, status, *rest = map(at, _OPTIONAL_ROLES)
     sats, hdop, pdop, milli, error, provider = rest
-    degrees = 1.0 if course is None else _unit_of(headings[course], _DEGREES)
+    degrees = _unit_at(headings, course, _DEGREES)
+    error_metres = _unit_at(headings, error, _METRES)
     places = (lat, lon, time, date, alt, course, ns, ew, offset, fix, status, sats, hdop, pdop)
-    units = (len(headings), metres, degrees, _zone_told(told))
+    units = (len(headings), metres, error_metres, degrees, _zone_told(told))
     return Layout(*places, milli, error, provider, *units)
 
 
@@ -10165,7 +10183,8 @@ def _receiver_flaw(cells: Sequence[str], layout: Layout) -> str:
         return NO_FIX
     if is_by_network(cell_of(cells, layout.provider)):
         return BY_NETWORK
-    if (decimal(cell_of(cells, layout.error)) or 0.0) > WORST_ERROR_M:
+    error = (decimal(cell_of(cells, layout.error).replace(",", ".")) or 0.0) * layout.error_metres
+    if error > WORST_ERROR_M:
         return INACCURATE
     told = (layout.sats, layout.hdop, layout.pdop)
     satellites, *dops = (decimal(cell_of(cells, place)) for place in told)
@@ -15747,6 +15766,7 @@ class _Planner:
     def __init__(self, gathered: Gathered, course: Course) -> None:
         self.gathered, self.course = gathered, course
         self.hashes = option_hashes(gathered, course)
+        self.hidden: List[Image] = []  # that the service has, in an area that is left out now
         self.digests: Dict[str, str] = {}
         for group in self._lines():
             self.digests.update(dict.fromkeys(by_folder(group), _digest_of(group)))
@@ -15773,7 +15793,10 @@ class _Planner:
             moved = self._moved([one for one in group if not is_final(one)])
             for image in group:
                 how = sent.get(image.path)
-                if how is not None and image.path not in moved and not _is_halfway(image, how):
+                if how is not None and is_excluded(self.course.areas, image.fix):
+                    image = image.excluded(self.course.areas_id)
+                    self.hidden.append(image)
+                elif how is not None and image.path not in moved and not _is_halfway(image, how):
                     outdated += is_outdated(image, how)
                     image = leave_out(image, SKIP_UPLOADED)
                 outdated += image.path in moved
@@ -15858,7 +15881,7 @@ class _Planner:
 
     def work(self, images: List[Image], notes: List[str]) -> Work:
         """What is to be done so that the images stand as they are planned."""
-        work = Work(images, [], [], [], notes)
+        work = Work(images, list(self.hidden), [], [], notes)
         rerun = self.course.options[Again].rerun
         for image, old in zip(images, self.gathered.images):
             new = image is not old and not (image.aside and image.aside.status == "skipped")
@@ -16189,6 +16212,14 @@ class Place:
         names = ((home, name_from(home.folder, self.folder, name)) for home in self.line)
         return any(home.finished_in(service).get(one, set()) - {but} for home, one in names)
 
+    def is_asked(self, service: str, name: str) -> bool:
+        """Whether a service was asked to finish any sequence with an image of the folder."""
+        for home in self.line:
+            one = name_from(home.folder, self.folder, name)
+            if any(one in manifest.images for manifest in home.journal.manifests(service)):
+                return True
+        return False
+
     def known_again(self, image: Optional[Image], found: Found) -> Optional[Image]:
         """What is known of an image, or of that of another name whose Exif block, written by us, it
         carries.
@@ -16400,12 +16431,9 @@ def _is_unasked(image: Image, sent: Sent, places: Mapping[str, Place]) -> bool:
     still be put right.
     """
     folder = os.path.dirname(str(image.path))
-    home = places.get(image.span_from(folder)[0])
-    if home is None or sent.status != "sent" or not image.sequence:
+    if sent.status != "sent" or image.span_from(folder)[0] not in places:
         return False
-    if home.journal.manifest(sent.service, image.sequence) is not None:
-        return False
-    return not places[folder].is_finished(sent.service, image.path.name)
+    return not places[folder].is_asked(sent.service, image.path.name)
 
 
 def not_open(path: Path, problem: Problem) -> Image:
@@ -21164,6 +21192,8 @@ class Parcel:
     problem: Optional[Problem] = None  # why it failed; of one that is due: in an earlier run
     arrival: Optional[Arrival] = None  # how the service got it from another folder
     finished: bool = False  # whether it is part of another sequence that is finished
+    # of one that already carried our description: what its picture was called before that, perhaps
+    pictures: Tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -21389,8 +21419,10 @@ class Shipment:
         if home is None:
             if self._is_published(place, image):
                 return Outcome("skipped", SKIP_UPLOADED)
-            span = image.span_from(place.folder)
-            return _in_parts(path, [one for one in span if one not in self.places])
+            apart = [one for one in image.span_from(place.folder) if one not in self.places]
+            if not self.asked.reupload or any(map(os.path.isdir, apart)):
+                return _in_parts(path, apart)
+            home = place
         found, known = self._found_now(path, image), image.found or NOTHING_FOUND
         goods = Goods(path, found, place, image.fix, size=known.size, told=told_id(image))
         self._sort_in(_batch_of(image, home), Parcel(goods))
@@ -21584,7 +21616,8 @@ def _in_parts(path: str, folders: Sequence[str]) -> Outcome:
         "is of a sequence that runs through folders that are not part of this run",
         file=path,
         value=", ".join(map(os.path.basename, folders)),
-        remedy="give the folder above them as --import_path, or process again",
+        remedy="give the folder above them as --import_path; where they are gone, --reupload sends "
+        "the others in a sequence of their own",
     )
     return Outcome("failed", problem.code, problem)
 
@@ -22024,6 +22057,7 @@ class Sender:
         picture, found = picture_id(ready.picture, parcel.found), parcel.found
         if has_caption_of_ours(found):  # found after us, whose time it may be
             before = picture_id(ready.picture, found._replace(clocks=()))
+            parcel.pictures = picture, before
             picture = before if self.shipment.history.knows(before) else picture
         service, photo = self.shipment.service, parcel.photo
         line = Sent(parcel.name, service, "started", photo, ready.key, size=parcel.goods.size)
@@ -22098,11 +22132,15 @@ class Sender:
         """
         owners: Dict[Tuple[Optional[str], int], Parcel] = {}
         found = []
+        parcels = list(self.shipment.parcels)
+        plain_ones = {one.photo for one in parcels if not has_caption_of_ours(one.found)}
         for batch in self.shipment.batches.values():
             for parcel in batch.parcels:
                 known = parcel.found
                 owner = owners.setdefault((known.digest, known.size), parcel)
                 another = owner.place is not parcel.place or parcel.clip and owner is not parcel
+                own = own_description(known) if has_caption_of_ours(known) else None
+                another = another or own is not None and own.photo in plain_ones
                 if (known.clocks or parcel.clip) and another and parcel.state == DUE:
                     found.append((batch, parcel))
         return found
@@ -22181,8 +22219,7 @@ class Sender:
         journal, service = batch.place.journal, self.shipment.service
         line = journal.manifest(service, batch.identity)
         if line is not None and line.cluster is None:
-            wanted = set(map(batch.name_of, batch.parcels))
-            if self.shipment.asked.reupload or not wanted.issuperset(line.images):
+            if self.shipment.asked.reupload or self._names_one_left_out(batch, line):
                 line = None  # its images went up anew, or some of them are to stay out
             else:
                 self._confirm(batch, line)  # with the same handle, whatever has changed since
@@ -22197,6 +22234,12 @@ class Sender:
             journal.append([line])
             self._confirm(batch, line)
         batch.stage = FINISHED
+
+    def _names_one_left_out(self, batch: Batch, line: Manifest) -> bool:
+        """Whether a manifest has an image that is left out now."""
+        out = map(os.path.split, self.shipment.left_there())
+        names = {name_from(batch.place.folder, folder, name) for folder, name in out}
+        return not names.isdisjoint(line.images)
 
     def _bundle(self, batch: Batch, left: Sequence[Parcel]) -> Tuple[Optional[str], str]:
         """(key, handle) of what is to be finished: a video itself, or a manifest of images, which
@@ -22236,22 +22279,18 @@ class _Told(NamedTuple):
     @property
     def asked(self) -> List[Tuple[object, ...]]:
         """What stands for the photo, whatever its name: picture, time and position as found; of a
-        copy of one that we wrote, also the id and time in its description.
+        copy of one that we wrote, whose position may be ours, picture and time alone.
         """
         found, picture = self.parcel.found, self.line.picture
         keys: List[Tuple[object, ...]] = [(self.parcel.path,)]
         if picture and found.digest:
             keys = [(picture, found.lat, found.lon)]
-        own = own_description(found) if has_caption_of_ours(found) else None
-        if own is not None and own.time is not None:
-            keys.append((own.photo, round(own.time * 1000)))
-        return keys
+        return [*keys, *((picture,) for picture in self.parcel.pictures)]
 
     @property
     def names(self) -> List[Tuple[object, ...]]:
         """By what copies of it ask for it."""
-        fix = self.parcel.fix
-        return self.asked + ([(self.parcel.photo, round(fix.time * 1000))] if fix else [])
+        return [*self.asked, (self.line.picture or self.parcel.path,)]
 
 
 def _of_two(parcel: Parcel, line: Sent) -> Sent:
