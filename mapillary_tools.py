@@ -1863,9 +1863,17 @@ def least_speed(a: Fix, b: Fix) -> float:
     return max(0.0, distance(a, b) - _NOISE_M) / max(0.1, b.time - a.time)
 
 
-def _too_fast(a: Fix, b: Fix, limit: float) -> bool:
-    """Whether the way from a to b is faster than limit (m/s), noise apart."""
-    return least_speed(a, b) > limit
+FLIGHT_S = 900.0  # seconds of a pause in which somebody may have flown
+_AIRLINER = 1000.0 / 3.6  # metres a second of the fastest
+_DRIVES = 400.0 / 3.6  # with a lower limit nobody flies
+
+
+def is_beyond(a: Fix, b: Fix, limit: float) -> bool:
+    """Whether the way from a to b is faster than limit (m/s), noise apart; after a pause than an
+    airliner.
+    """
+    flies = abs(b.time - a.time) >= FLIGHT_S and limit >= _DRIVES
+    return least_speed(a, b) > (max(limit, _AIRLINER) if flies else limit)
 
 
 class Area(NamedTuple):
@@ -1918,7 +1926,7 @@ def without_wild(track: Track, max_speed: float) -> Track:
     jumps = [
         index
         for index in range(1, len(points))
-        if limit and _too_fast(points[index - 1], points[index], limit)
+        if limit and is_beyond(points[index - 1], points[index], limit)
     ]
     if not jumps:
         return track
@@ -1946,7 +1954,7 @@ def longest_way(
     for number, (start, end) in enumerate(pieces):
         held, before = 0, -1
         for other in range(number):
-            reachable = not _too_fast(points[pieces[other][1] - 1], points[start], limit)
+            reachable = not is_beyond(points[pieces[other][1] - 1], points[start], limit)
             if best[other][0] > held and reachable:
                 held, before = best[other][0], other
         best.append((held + end - start, before))
@@ -2971,7 +2979,9 @@ class _Way:
 
     def beyond(self, a: int, b: int) -> bool:
         """Whether the limit itself forbids to get from one photo to another."""
-        return self.metres(a, b) > JUMP_M and self.speed(a, b) > self.limit
+        first, last = sorted((a, b))
+        far = self.metres(a, b) > JUMP_M
+        return far and is_beyond(self.fixes[first], self.fixes[last], self.limit)
 
     def returns(self, last: int, at: int, back: int) -> bool:
         """Whether the photos from one that cannot follow the last good one to that before back are
