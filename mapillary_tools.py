@@ -14130,33 +14130,36 @@ def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
 # Not here: when the images were taken (Moments).
 
 
-def in_this_era(track: Track, first: float, last: float, what: str, notes: Notes) -> Track:
-    """A track; 1024 weeks later, or 2048, or earlier, where that alone makes it meet what was taken
-    from a first time to a last one: receivers count weeks with ten bits, and some guess how often
+def in_this_era(track: Track, times: Sequence[float], what: str, notes: Notes) -> Track:
+    """A track; 1024 weeks later, or 2048, or earlier, where more of some times are those of it
+    then, and at least half of them: receivers count weeks with ten bits, and some guess how often
     they began anew.
     """
-    slack = OFFSETS_IN_USE[-1]  # the zone of those times may not be known yet
+    slack, whole = OFFSETS_IN_USE[-1], sorted(times)  # the zone of those may not be known yet
     parts = list(track.segments())
     if len(parts) > 1 and track.zero is None:
-        track = _segments_in_this_era(track, parts, (first - slack, last + slack), notes)
-    moments = [fix.time for fix in track.points]
-    if bisect.bisect_left(moments, first - slack) < bisect.bisect_right(moments, last + slack):
-        return track  # it meets them as it is
-    for eras in (1, 2, -1, -2):
-        begin, end = (moments[index] + eras * ERA_S for index in (0, -1))
-        if begin - slack <= first and last <= end + slack:
-            apart, back = abs(eras) * 1024, eras < 0
-            where, moved = ("after", "earlier") if back else ("before", "later")
-            notes.say(
-                f"the track is {apart} weeks {where} {what}: its receiver counts weeks with ten "
-                f"bits; it is taken {apart} weeks {moved}"
-            )
-            return moved_by(track, eras * ERA_S)
-    since_1980 = gps_to_utc(moments[0]) - moments[0]
-    if moments[0] + since_1980 - slack <= first and last <= moments[-1] + since_1980 + slack:
+        track = _segments_in_this_era(track, parts, (whole[0] - slack, whole[-1] + slack), notes)
+    begin, end = track.points[0].time, track.points[-1].time
+
+    def met(by: float) -> int:
+        low, high = begin + by - slack, end + by + slack
+        return bisect.bisect_right(whole, high) - bisect.bisect_left(whole, low)
+
+    since_1980 = gps_to_utc(begin) - begin
+    shifts = [*(eras * ERA_S for eras in (1, 2, -1, -2)), since_1980]
+    best = max(shifts, key=met)
+    if met(best) <= met(0.0) or 2 * met(best) < len(whole):
+        return track
+    if best == since_1980:
         notes.say(f"the times of the track count from 1980, as those of GPS do, to meet {what}")
-        return moved_by(track, since_1980)
-    return track
+    else:
+        apart = round(abs(best) / ERA_S) * 1024
+        where, moved = ("after", "earlier") if best < 0 else ("before", "later")
+        notes.say(
+            f"the track is {apart} weeks {where} {what}: its receiver counts weeks with ten "
+            f"bits; it is taken {apart} weeks {moved}"
+        )
+    return moved_by(track, best)
 
 
 def _segments_in_this_era(
@@ -15100,11 +15103,10 @@ def _in_their_era(guides: Sequence[Guide], times: Sequence[float], notes: Notes)
     """Guides whose tracks are in the era of the images, by the times of those."""
     if not times:
         return list(guides)
-    first, last = min(times), max(times)
     return [
         one
         if one.track is None
-        else one._replace(track=in_this_era(one.track, first, last, "the images", notes))
+        else one._replace(track=in_this_era(one.track, times, "the images", notes))
         for one in guides
     ]
 
@@ -19114,7 +19116,7 @@ class Timer(NamedTuple):
         created = created if footage.zoned is None else footage.zoned
         if created is not None:
             end, name = created + (footage.duration or 0.0), os.path.basename(footage.path)
-            track = in_this_era(track, created, end, name, self.notes)
+            track = in_this_era(track, (created, end), name, self.notes)
         used = any(guide.track is None for guide in self.guides)
         if used:
             for line in track.notes:
@@ -19152,6 +19154,7 @@ class Timer(NamedTuple):
         for guide in self.guides:
             track, track_start = guide.track, start - self.geotagging.offset_time
             if track is not None:
+                track = in_this_era(track, (track_start,), "the video", self.notes)
                 first = track.points[0].time
                 ways.append((track, first if self.geotagging.use_gps_start_time else track_start))
             elif own is not None and (own, zero) not in ways:
