@@ -56,7 +56,8 @@ step gives back as many images as it got.
                 A run                  gather, plan, carry out
                 Restore                photos as they were found
                 Tables, Given          process_csv and interpolate
-                Probe, Sampling        ffmpeg; which frames of a video, when and where
+                Probe, Chapters        ffmpeg; recordings in several files
+                Sampling               which frames of a video, when and where
                 Sample record          which frames of which video are in a folder
                 Frames                 their way into the folder
                 Whole videos           where a video that goes up whole was, or why it does not
@@ -2676,9 +2677,21 @@ def camera_key(image: Image) -> Tuple[Optional[str], ...]:
     of a dashcam's videos also which way it looks.
     """
     found, camera = image.found or NOTHING_FOUND, image.camera
-    side = _FACING.match(image.path.name)
-    looks = next(filter(None, side.groups())) if side else None
+    looks = _side_in(image.path.name)
     return camera.make, camera.model, found.body_serial, found.lens_serial, looks
+
+
+def _side_in(name: str) -> Optional[str]:
+    """Which way the camera of a frame looks, by its name; None where that does not tell."""
+    side = _FACING.match(name)
+    return next(filter(None, side.groups())) if side else None
+
+
+def facing_of(stem: str) -> Optional[str]:
+    """Which way the camera of a video looks, by its name without ending; None where that does not
+    tell.
+    """
+    return _side_in(stem + "_000001.jpg")
 
 
 def of_each_camera(things: Iterable[T], image_of_thing: Callable[[T], Image]) -> List[List[T]]:
@@ -15272,10 +15285,12 @@ def _no_position(image: Image) -> Problem:
 def _placed(moment: Moment, guides: Sequence[Guide], options: Geotagging, angle: float) -> Image:
     """One image with its position and direction, or the reason why it has none."""
     image, problems = moment.image, []
-    for guide in guides:
+    several = len(guides) > 1 and options.max_gap is None  # then no line across a hole, at first
+    gaps = [HOLE_S, None] if several else [options.max_gap]
+    for guide, gap in [(guide, gap) for gap in gaps for guide in guides]:
         own = guide.track is None or guide.kind == "photos" and image.fix is not None
         try:
-            place = _own_place(moment, angle) if own else _on_track(moment, guide, options, angle)
+            place = _own_place(moment, angle) if own else _on_track(moment, guide, gap, angle)
         except OutsideTrack as error:
             problems.append(error.problem)
             continue
@@ -15302,11 +15317,12 @@ def _own_place(moment: Moment, angle: float) -> Optional[Geotag]:
     return place if has_own_place(image) else place._replace(placed_by="XMP")
 
 
-def _on_track(moment: Moment, guide: Guide, options: Geotagging, angle: float) -> Optional[Geotag]:
-    """Where an image was by a track. Raises OutsideTrack."""
+def _on_track(
+    moment: Moment, guide: Guide, hole: Optional[float], angle: float
+) -> Optional[Geotag]:
+    """Where an image was by a track, not across a hole of so many seconds. Raises OutsideTrack."""
     image, when, _ = moment
     assert guide.track is not None
-    hole = options.max_gap
     if hole is None and guide.kind == "photos":
         hole = HOLE_S
     fix = fix_at(guide.track, when, hole)
@@ -18728,6 +18744,62 @@ def take_at(task: Moments) -> str:
     return wrong
 
 
+# ---- Chapters -----------------------------------------------------------------------------------
+# Here: recordings in several files: which come before a chapter, and how long they last.
+# Not here: frames.
+
+_CHAPTER = re.compile(r"(G[HXLS])(\d{2})(\d{4})(\.\w+)$|GP(\d{2})(\d{4})(\.\w+)$", re.IGNORECASE)
+END_S = 2.0  # seconds within which a time is that of a video's end
+
+
+def chapter_parts(path: str) -> Tuple[str, ...]:
+    """The parts of the name of a GoPro chapter, of newer ones lead, number, recording and ending,
+    of older ones number, recording and ending; empty where it is none.
+    """
+    match = _CHAPTER.match(os.path.basename(path))
+    return ("",) * 7 if match is None else match.groups("")
+
+
+def _chapters_before(path: str) -> List[Path]:
+    """The files of a GoPro recording before a chapter of it, as they are named; none for others."""
+    lead, number, recording, ending, old_number, old, old_ending = chapter_parts(path)
+    if not recording and not old:
+        return []
+    if lead:
+        names = [f"{lead}{k:02d}{recording}{ending}" for k in range(1, int(number))]
+    else:
+        later = [f"GP{k:02d}{old}{old_ending}" for k in range(1, int(old_number))]
+        names = [f"GOPR{old}{old_ending}", *later]
+    return in_any_case(Path(path), names)
+
+
+def length_before(path: str, created: float) -> Optional[float]:
+    """Seconds that the chapters before a video last, which have its time; None where one is missing
+    or has another.
+    """
+    total, chapters = 0.0, _chapters_before(path)
+    if not all(map(os.path.isfile, chapters)):
+        return _later_by_timecode(path, created)
+    for chapter in chapters:
+        movie = read_movie(chapter)
+        if movie.duration is None or movie.creation_time is None:
+            return None
+        if abs(movie.creation_time - created) > END_S:
+            return 0.0  # each has a time of its own
+        total += movie.duration
+    return total
+
+
+def _later_by_timecode(path: str, created: float) -> Optional[float]:
+    """Seconds that the time code of a chapter is ahead of the time of day at which its recording
+    was created, both by the camera's clock; None where it has no time code, or one of another
+    clock.
+    """
+    code = read_movie(path).timecode
+    late = None if code is None else (code - created) % DAY_S
+    return late if late is not None and late < DAY_S / 2 else None
+
+
 # ---- Sampling -----------------------------------------------------------------------------------
 # Here: which frames of a video to take, when and where each was taken.
 # Not here: what telemetry says, what becomes of the frames.
@@ -18826,10 +18898,6 @@ def _walk(part: Sequence[Fix], start: float, end: float, metres: float) -> Itera
 # -- when and where --
 
 
-_CHAPTER = re.compile(r"(G[HXLS])(\d{2})(\d{4})(\.\w+)$|GP(\d{2})(\d{4})(\.\w+)$", re.IGNORECASE)
-_END_S = 2.0  # seconds within which a time is that of a video's end
-
-
 def check_pace(own: Track, footage: Footage, ratio: float) -> None:
     """Raise ToolError where the GPS clock of a video runs faster than its pictures, as in a
     time-lapse, and ratio (real time / video time) does not say so.
@@ -18851,55 +18919,14 @@ def check_pace(own: Track, footage: Footage, ratio: float) -> None:
         )
 
 
-def _chapters_before(path: str) -> List[Path]:
-    """The files of a GoPro recording before a chapter of it, as they are named; none for others."""
-    match = _CHAPTER.match(os.path.basename(path))
-    if match is None:
-        return []
-    lead, number, recording, ending, old_number, old, old_ending = match.groups()
-    if lead:
-        names = [f"{lead}{k:02d}{recording}{ending}" for k in range(1, int(number))]
-    else:
-        later = [f"GP{k:02d}{old}{old_ending}" for k in range(1, int(old_number))]
-        names = [f"GOPR{old}{old_ending}", *later]
-    return in_any_case(Path(path), names)
-
-
-def _length_before(path: str, created: float) -> Optional[float]:
-    """Seconds that the chapters before a video last, which have its time; None where one is missing
-    or has another.
-    """
-    total, chapters = 0.0, _chapters_before(path)
-    if not all(map(os.path.isfile, chapters)):
-        return _later_by_timecode(path, created)
-    for chapter in chapters:
-        movie = read_movie(chapter)
-        if movie.duration is None or movie.creation_time is None:
-            return None
-        if abs(movie.creation_time - created) > _END_S:
-            return 0.0  # each has a time of its own
-        total += movie.duration
-    return total
-
-
-def _later_by_timecode(path: str, created: float) -> Optional[float]:
-    """Seconds that the time code of a chapter is ahead of the time of day at which its recording
-    was created, both by the camera's clock; None where it has no time code, or one of another
-    clock.
-    """
-    code = read_movie(path).timecode
-    late = None if code is None else (code - created) % DAY_S
-    return late if late is not None and late < DAY_S / 2 else None
-
-
 def _is_end(late: float, length: float) -> bool:
     """Whether a time that is so many seconds later than that of a file name, zones apart, is the
     end of a video of this length, and not its begin.
     """
     lates = [late + offset for offset in OFFSETS_IN_USE]
-    begins = min(abs(seconds) for seconds in lates) <= _END_S
-    ends = min(abs(seconds - length) for seconds in lates) <= _END_S
-    return ends and not begins and length > 2 * _END_S
+    begins = min(abs(seconds) for seconds in lates) <= END_S
+    ends = min(abs(seconds - length) for seconds in lates) <= END_S
+    return ends and not begins and length > 2 * END_S
 
 
 def _by_name(
@@ -18933,7 +18960,7 @@ def recorded_at(
     local, named = file_name_time(os.path.basename(footage.path))
     if created is None:
         return _by_name(local, named, zone)
-    before = _length_before(footage.path, created)
+    before = length_before(footage.path, created)
     ahead = zone_offset(zone, created) if zone else 0.0
     if local is not None and _is_utc(created - local, ahead, length):
         zone, ahead = None, 0.0  # the name is in that zone, the time is not
@@ -18953,7 +18980,7 @@ def _is_utc(late: float, ahead: float, length: float) -> bool:
     """Whether a time is UTC by that of a file name, which is in a zone so many seconds ahead, of
     the begin or the end of a video of this length.
     """
-    return bool(ahead) and any(abs(late + ahead - end) <= _END_S for end in (0.0, length))
+    return bool(ahead) and any(abs(late + ahead - end) <= END_S for end in (0.0, length))
 
 
 class Timing(NamedTuple):
@@ -19666,14 +19693,30 @@ def _seconds_of(path: str) -> float:
 
 
 def with_starts(paths: Sequence[str], video: FrameOptions) -> Iterator[Tuple[str, Optional[float]]]:
-    """Videos with when each begins, seconds UTC, as far as the user says so: those behind the first
-    follow without a pause; NaN behind one whose length is not known.
+    """Videos, chapters of a recording behind each other, with when each begins, seconds UTC, as far
+    as the user says so: those that look to one side follow the first of them without a pause; NaN
+    behind one whose length is not known.
     """
-    start = None if video.video_start_time is None else video.video_start_time / 1000
-    for path in paths:
+    first = None if video.video_start_time is None else video.video_start_time / 1000
+    starts: Dict[str, float] = {}  # side -> when its next video begins
+    for path in sorted(paths, key=_recording_key):
+        if first is None:
+            yield path, None
+            continue
+        side = facing_of(Path(path).stem) or ""
+        start = starts.setdefault(side, first)
         yield path, start
-        if start is not None and len(paths) > 1:
-            start += _seconds_of(path) * video.video_duration_ratio
+        if len(paths) > 1:
+            starts[side] = start + _seconds_of(path) * video.video_duration_ratio
+
+
+def _recording_key(path: str) -> Tuple[str, Tuple[str, str, str]]:
+    """A sort key by which the chapters of a recording follow each other."""
+    folder, name = os.path.split(path)
+    _, number, recording, _, old_number, old, _ = chapter_parts(name)
+    if recording or old:
+        name = f"G{recording or old}_{number or old_number}"
+    return folder, natural_key(re.sub("^GOPR", "G", name, flags=re.IGNORECASE))
 
 
 def say_start(video: FrameOptions, notes: Notes) -> None:
