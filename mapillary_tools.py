@@ -890,6 +890,11 @@ class Outcome(NamedTuple):
     problem: Optional[Problem] = None
     repeats: Optional[Repeat] = None
 
+    @classmethod
+    def of(cls, problem: Problem) -> "Outcome":
+        """That of an image that failed."""
+        return cls("failed", problem.code, problem)
+
 
 def settings_text(by_step: Mapping[str, str]) -> str:
     """Hashes by step as one text, in the order of STEPS, which takes less memory."""
@@ -1022,7 +1027,7 @@ class Image(NamedTuple):
             return Outcome("skipped", SKIP_EXCLUDED)
         problem = self.problem
         if problem is not None:
-            return Outcome("failed", problem.code, problem)
+            return Outcome.of(problem)
         if self.membership is not None and self.membership.repeats is not None:
             return Outcome("duplicate", SKIP_DUPLICATE, None, self.membership.repeats)
         return None
@@ -11796,7 +11801,7 @@ class Clip(NamedTuple):
     def outcome(self, path: str) -> Optional[Outcome]:
         """Why the video at a path goes no further; None = it does."""
         if self.problem is not None:
-            return Outcome("failed", self.problem.code, self.problem._replace(file=path))
+            return Outcome.of(self.problem._replace(file=path))
         return Outcome("skipped", SKIP_PARKED) if self.parked else None
 
 
@@ -12388,8 +12393,6 @@ def pack_found(found: Found) -> Row:
     row = known_values(times=_times_row(found.clocks))
     row.update(_known_fields(found))
     row.pop("clocks")
-    if found.pixels is not None:
-        row["pixels"] = list(found.pixels)
     if found.xmp is not None:
         row["xmp"] = _known_fields(found.xmp)
     if found.error is not None:
@@ -12417,8 +12420,6 @@ def pack_given(given: Given) -> Row:
     row = _known_fields(given)
     if given.tags is not None:
         row["tags"] = _tags_row(given.tags)
-    if given.filled is not None:
-        row["filled"] = list(given.filled)
     return row
 
 
@@ -12435,12 +12436,8 @@ def _pack_layer(layer: Layer) -> Row:
     row = _known_fields(layer)
     if isinstance(layer, Device) and layer.tags is not None:
         row["tags"] = _tags_row(layer.tags)
-    if isinstance(layer, Geotag) and layer.around is not None:
-        row["around"] = list(layer.around)
-    if isinstance(layer, Membership):
-        if layer.repeats is not None:
-            return _known_fields(layer.repeats)
-        row.update(known_values(limits=layer.limits, span=layer.span))
+    if isinstance(layer, Membership) and layer.repeats is not None:
+        return _known_fields(layer.repeats)
     return row
 
 
@@ -12465,12 +12462,12 @@ def _unpack_membership(row: Row) -> Membership:
 
 # seconds UTC of the years 1 and 10000, between which a time can be written as text
 _FIRST_TIME, _LAST_TIME = -62135596800, 253402300800
-V = TypeVar("V", Geotag, Given, Found)
+V = TypeVar("V", Geotag, Given)
 
 
 def _real(layer: V) -> V:
     """A layer whose time and place exist; raises ValueError for one that no run makes."""
-    when = layer.gps_time if isinstance(layer, Found) else layer.time
+    when = layer.time
     if when is not None and not _FIRST_TIME <= when < _LAST_TIME:
         raise ValueError("no such time")
     for value, limit in ((layer.lat, 90.0), (layer.lon, 180.0), (layer.alt, 1e9)):
@@ -12484,7 +12481,7 @@ _LAYERS: Dict[
 ] = {  # step -> field of an Image, reader of its data
     USER: ("uploader", lambda row: Uploader(**_read_plain(Uploader, row))),
     META: ("device", _unpack_device),
-    GEOTAG: ("geotag", lambda row: _unpack_geotag(row)),
+    GEOTAG: ("geotag", _unpack_geotag),
     SEQUENCE: ("membership", _unpack_membership),
     PARAMS: ("terms", lambda row: Terms(**_read_plain(Terms, row))),
     DESCRIPTION: ("described", lambda row: Described(**_read_plain(Described, row))),
@@ -12688,11 +12685,11 @@ def pack_line(line: Line) -> Row:
     if isinstance(line, Sent):
         return {"upload": _pack_sent(line)}
     if isinstance(line, Manifest):
-        return {"sequence": known_values(**line._asdict())}
+        return {"sequence": _known_fields(line)}
     if isinstance(line, Clip):
         return _pack_clip(line)
     if isinstance(line, Hashed):
-        return {"hashed": known_values(**line._asdict())}
+        return {"hashed": _known_fields(line)}
     return {"sampling": _pack_sampling(line)}
 
 
@@ -12714,7 +12711,7 @@ def log_text(image: Image, outcome: Optional[Outcome]) -> str:
     if outcome is not None:
         repeats, problem = outcome.repeats, outcome.problem
         told = known_values(status=outcome.status, reason=outcome.reason)
-        told.update(known_values(**repeats._asdict()) if repeats else {})
+        told.update(_known_fields(repeats) if repeats else {})
         row["outcome"] = dict(told, problem=problem._asdict()) if problem else told
     return json.dumps(row, indent=1, sort_keys=True)
 
@@ -13231,20 +13228,7 @@ class Journal:
             device = device_of(self.folder)
         tail.seen = Seen(device=device)
         try:
-            stream = open_file(self.path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            cause = error.strerror or ""
-            raise BadJournal(
-                "journal_unreadable",
-                "cannot be read",
-                file=self.path,
-                value=cause,
-                remedy="check its rights",
-            ) from error
-        try:
-            with stream:
+            with open_file(self.path) as stream:
                 status = os.fstat(stream.fileno())
                 tail.seen = Seen(status.st_size, (status.st_dev, status.st_ino), device)
                 for text in stream:
@@ -13258,6 +13242,8 @@ class Journal:
                         self._check_header(text)
                     tail.end += len(text)
                     tail.lines += 1
+        except FileNotFoundError:
+            return
         except OSError as error:
             self._index, self._tail = _Index(), Tail(self.path)
             raise unreadable_journal(self.path, error) from error
@@ -15008,7 +14994,7 @@ def fail_now(image: Image, problem: Problem) -> Image:
     remembered.
     """
     whole = problem if problem.file else problem._replace(file=str(image.path))
-    return image._replace(aside=Outcome("failed", problem.code, whole))
+    return image._replace(aside=Outcome.of(whole))
 
 
 def failed(image: Image, step: str, problem: Problem) -> Image:
@@ -16464,11 +16450,11 @@ def _is_unasked(image: Image, sent: Sent, places: Mapping[str, Place]) -> bool:
     return not places[folder].is_asked(sent.service, image.path.name)
 
 
-def not_open(path: Path, problem: Problem) -> Image:
-    """An image of a folder that could not be opened."""
+def not_open(path: Path, problem: Problem) -> Outcome:
+    """The outcome of an image, or a video, of a folder that could not be opened."""
     if problem.code == SKIP_IN_USE:
-        return leave_out(Image(path), SKIP_IN_USE)
-    return fail_now(Image(path), problem._replace(file=""))
+        return Outcome("skipped", SKIP_IN_USE)
+    return Outcome.of(problem._replace(file=str(path)))
 
 
 def gather_images(
@@ -16487,7 +16473,8 @@ def gather_images(
         if folder in places:
             reading.look(places[folder], group, top_of(folder, tops))
         else:
-            reading.images.update((path, not_open(path, problems[folder])) for path in group)
+            for path in group:
+                reading.images[path] = Image(path, aside=not_open(path, problems[folder]))
     reading.read_all(places, ui)
     copies = {folder: place.journal.copies() for folder, place in places.items()}
     images, sent = [reading.images[path] for path in paths], reading.uploaded(places)
@@ -17331,7 +17318,7 @@ def _of_another_name(
         wrong = "carries a description of ours, and no journal tells what it carried before"
         remedy = "restore it from your own copy, or where its .mapillary is"
         problem = Problem("stray", wrong, file=str(path), remedy=remedy)
-        return Outcome("failed", problem.code, problem)
+        return Outcome.of(problem)
     written = known.written if image is None else image.written
     return known._replace(path=path, written=written)
 
@@ -17375,7 +17362,7 @@ def _restorable(
     except ToolError as error:
         if error.problem.code != UNREADABLE and (before is None or before.written is None):
             return Outcome("skipped", SKIP_AS_FOUND)
-        return Outcome("failed", error.problem.code, error.problem)
+        return Outcome.of(error.problem)
     known = _as_known(journals, _with_untold(before, now, config), path, now)
     if isinstance(known, Outcome):
         return known
@@ -17388,7 +17375,7 @@ def _restorable(
     if not ours and not is_back:
         wrong, remedy = "was changed by another program since", "restore it from your own copy"
         problem = Problem("changed", wrong, file=str(path), remedy=remedy)
-        return Outcome("failed", problem.code, problem)
+        return Outcome.of(problem)
     return known._replace(written=written._replace(size=now.size, mtime=now.mtime))
 
 
@@ -17449,7 +17436,7 @@ def restore_images(options: Options, ui: Ui) -> Report:
                 _restore_folder(places[folder], ready, report, dry, ui)
             elif folder in problems:
                 for path in group:
-                    report.count(path, not_open(path, problems[folder]).outcome)
+                    report.count(path, not_open(path, problems[folder]))
             else:  # nothing was ever written there, or the state is gone
                 for path in group:
                     one = _restorable(_Journals(), None, path, config)
@@ -20202,7 +20189,7 @@ def _opened(paths: Sequence[Path], problems: Mapping[str, Problem], report: Repo
         if problem is None:
             opened.append(path)
         else:
-            report.count(path, not_open(path, problem).outcome)
+            report.count(path, not_open(path, problem))
     return opened
 
 
@@ -21299,7 +21286,7 @@ class Parcel:
         if self.state == SENT:
             return None
         if self.state in (FAILED, LEFT) and self.problem is not None:
-            return Outcome("failed", self.problem.code, self.problem)
+            return Outcome.of(self.problem)
         there = self.state in (THERE, OUTDATED, ELSEWHERE, GONE)
         return Outcome("skipped", SKIP_UPLOADED if there else SKIP_LEFT)
 
@@ -21445,7 +21432,7 @@ class Shipment:
         """Add a video of a folder that is open, or note why it is not sent."""
         outcome = clip.outcome(path)
         if outcome is None and passes_through(self.areas, clip.places):
-            outcome = Outcome("failed", THROUGH_AREA.code, THROUGH_AREA._replace(file=path))
+            outcome = Outcome.of(THROUGH_AREA._replace(file=path))
         if outcome is not None:
             self.outcomes[path] = outcome
             return
@@ -21527,7 +21514,7 @@ class Shipment:
         try:
             found = read_found(path)
         except ToolError as error:
-            return Outcome("failed", error.problem.code, error.problem)
+            return Outcome.of(error.problem)
         own = own_description(found)
         if own is None or before and not has_caption_of_ours(before):  # or being restored
             return _not_processed(path)
@@ -21675,14 +21662,14 @@ def _in_parts(path: str, folders: Sequence[str]) -> Outcome:
         remedy="give the folder above them as --import_path; where they are gone, --reupload sends "
         "the others in a sequence of their own",
     )
-    return Outcome("failed", problem.code, problem)
+    return Outcome.of(problem)
 
 
 def _not_processed(path: str) -> Outcome:
     problem = Problem(
         "not_processed", "has not been processed", file=path, remedy="run process first"
     )
-    return Outcome("failed", problem.code, problem)
+    return Outcome.of(problem)
 
 
 # ---- Outgoing -----------------------------------------------------------------------------------
@@ -21890,9 +21877,18 @@ class Crew:
             for worker in workers:
                 if worker.ident is not None:  # it was started
                     worker.join(max(0.0, deadline - time.monotonic()))
-        self.raise_crash()
+        self._raise_crash()
 
-    def raise_crash(self) -> None:
+    def alone(self, tasks: Iterable[Callable[[], None]]) -> None:
+        """Do tasks in this thread, until one ends the run."""
+        self.wire.stop.clear()
+        for task in tasks:
+            if self.stopped is None:
+                self.guarded(task)
+        self.wire.hang_up()
+        self._raise_crash()
+
+    def _raise_crash(self) -> None:
         """Raise the bug that a thread met."""
         if self._crash is not None:
             raise self._crash
@@ -22020,7 +22016,8 @@ class Sender:
         self._know_arrived()
         try:
             self.crew.run(itertools.chain(sending, finishing), count)
-            self._send_copies([job for job in jobs if id(job[1]) in copies])
+            later = [job for job in jobs if id(job[1]) in copies]  # mostly it is not needed
+            self.crew.alone(functools.partial(self.send, *job) for job in later)
         finally:
             self.server.wire.stop.set()
             self._flush()
@@ -22033,13 +22030,10 @@ class Sender:
 
     def finish_held(self) -> None:
         """Finish the sequences that a run with hold left open."""
-        self.server.wire.stop.clear()
-        self.hold = False
-        for batch in self.held:
+        self.hold, held = False, self.held
+        for batch in held:
             batch.stage = OPEN
-            self.crew.guarded(functools.partial(self.try_finish, batch))
-        self.server.wire.hang_up()
-        self.crew.raise_crash()
+        self.crew.alone(functools.partial(self.try_finish, batch) for batch in held)
 
     @property
     def held(self) -> List[Batch]:
@@ -22161,15 +22155,6 @@ class Sender:
             parcel.arrival = Arrival(line.picture or "", service, folder, name, "")
         self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
         return True
-
-    def _send_copies(self, jobs: Sequence[Tuple[Batch, Parcel]]) -> None:
-        """Send what may be copies, now that the others are there: it mostly is not needed."""
-        self.server.wire.stop.clear()
-        for job in jobs:
-            if self.crew.stopped is None:
-                self.crew.guarded(functools.partial(self.send, *job))
-        self.server.wire.hang_up()
-        self.crew.raise_crash()
 
     def _know_arrived(self) -> None:
         """Know the photos of this run that arrived before, for their twins, and all handles."""
@@ -23010,8 +22995,8 @@ def _take_on_board(
         if folder in places:
             shipment.add_place(places[folder], [path.name for path in group])
         else:
-            images = [not_open(path, problems[folder]) for path in group]
-            shipment.outcomes.update((str(one.path), one.aside) for one in images if one.aside)
+            lost = {str(path): not_open(path, problems[folder]) for path in group}
+            shipment.outcomes.update(lost)
 
 
 def _take_videos(
@@ -23026,8 +23011,7 @@ def _take_videos(
     for path in paths:
         folder = os.path.dirname(str(path))
         if folder in problems:
-            outcome = not_open(path, problems[folder]).outcome
-            shipment.outcomes[str(path)] = outcome or Outcome("skipped", SKIP_LEFT)
+            shipment.outcomes[str(path)] = not_open(path, problems[folder])
             continue
         before = shipment.places[folder].journal.clip(path.name)
         if before is None or before.user is None or _may_be_mended(before):
@@ -23519,7 +23503,7 @@ def standing_of(
     problem = _failed_upload(image, sent) if problem is None else problem
     if problem is not None and (before is None or before.status != "failed"):
         problem = problem._replace(file=str(image.path))
-        return Standing(image, Outcome("failed", problem.code, problem))
+        return Standing(image, Outcome.of(problem))
     if before is None and image.described is not None:
         return Standing(image, _waiting("upload broken off" if sent else "processed, not sent yet"))
     return Standing(image, before or Outcome("skipped", SKIP_UNPROCESSED))
@@ -23548,7 +23532,7 @@ def _standing_of_video(journal: Journal, service: str, path: Path, clip: Clip) -
     outcome = clip.outcome(str(path))
     if outcome is None and sent is not None and sent.problem is not None:
         problem = sent.problem._replace(file=str(path))
-        outcome = Outcome("failed", problem.code, problem)
+        outcome = Outcome.of(problem)
     places = plural(len(clip.places), "place")
     wrong = "upload broken off" if sent else f"processed, not sent yet; {places} by {clip.source}"
     return Standing(image, outcome or _waiting(wrong))
@@ -25132,7 +25116,7 @@ def _as_it_is(standing: Standing) -> Standing:
     try:
         return standing._replace(image=image_of(path, read_found(path)))
     except ToolError as error:
-        return Standing(standing.image, Outcome("failed", error.problem.code, error.problem))
+        return Standing(standing.image, Outcome.of(error.problem))
 
 
 # ---- Export -------------------------------------------------------------------------------------
@@ -25628,7 +25612,7 @@ class _Download:
         except CannotWrite as error:
             if getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            return Outcome("failed", error.problem.code, error.problem)
+            return Outcome.of(error.problem)
         return None
 
     def _count(self, path: str, outcome: Optional[Outcome], size: int, shot: Shot) -> None:
@@ -25695,7 +25679,7 @@ def _not_downloaded(path: str, wrong: str) -> Outcome:
     problem = Problem(
         "not_downloaded", "cannot be downloaded", file=path, value=wrong, remedy=remedy
     )
-    return Outcome("failed", problem.code, problem)
+    return Outcome.of(problem)
 
 
 def download(options: Options, ui: Ui) -> Report:
