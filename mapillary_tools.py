@@ -16034,6 +16034,13 @@ def _shows(now: Found, found: Found, when: Optional[float]) -> bool:
     return told is not None and when is not None and abs(told.time - when) <= 1.0
 
 
+class Ours(NamedTuple):
+    """Our own writing in a file, and what another program has put right in it since."""
+
+    written: Written
+    found: Found  # what the image carried before us, with that
+
+
 def as_read(path: Path, known: Optional[Image], found: Found, config: Configuration) -> Image:
     """The image in a file that was read: known again if what it carries is our own writing, else as
     found now.
@@ -16049,9 +16056,9 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
     known = known.revealed()
     before = known.found or NOTHING_FOUND
     known = known._replace(capture=capture_time(before, path.name))
-    ours = as_written(known, found, config)  # by the name that it had then
+    ours = our_writing(known, found, config)  # by the name that it had then
     if ours is not None:
-        return _with_ours(known, path, ours, found, config)
+        return _with_ours(known, path, ours, found)
     known = known._replace(path=path)
     if before == found._replace(mtime=before.mtime):  # only its time is another
         return known._replace(written=Written(*found.stamp, digest=found.digest))
@@ -16059,28 +16066,22 @@ def as_read(path: Path, known: Optional[Image], found: Found, config: Configurat
     return image_of(path, found, known.given if same else None)
 
 
-def _with_ours(
-    known: Image, path: Path, ours: Written, found: Found, config: Configuration
-) -> Image:
+def _with_ours(known: Image, path: Path, ours: Ours, found: Found) -> Image:
     """What is known of an image whose file carries our writing, as it is called now."""
-    grown = _with_its_growth(known, ours)
-    touched = _touched_since(grown, found, config)
+    grown = _with_its_growth(known, ours.written)
+    now = ours.found._replace(size=(grown.found or NOTHING_FOUND).size)
+    touched = None if now == grown.found else _retold(grown, now, found)
     known = grown if touched is None else touched
     clocks = capture_time(known.found or NOTHING_FOUND, path.name)
     known = known._replace(path=path, capture=clocks)
-    return _written_before(known, ours) if touched is None else known
+    return _written_before(known, ours.written) if touched is None else known
 
 
-def _touched_since(known: Image, found: Found, config: Configuration) -> Optional[Image]:
+def _retold(known: Image, now: Found, found: Found) -> Image:
     """An image that carries our writing, but whose position, direction or time is not as we left
-    it: somebody has put that right, so it counts, and not what was given before. None for others.
+    it: somebody has put that right, so it counts, and not what was given before.
     """
-    before, written, given = known.found, known.written, known.given
-    if before is None or written is None or found.digest == written.digest:
-        return None
-    now = _with_edits_of_others(known, before, found, config)
-    if now == before:
-        return None
+    before, given = known.found or NOTHING_FOUND, known.given
     if given is not None and (now.lat, now.lon) != (before.lat, before.lon):
         given = given._replace(lat=None, lon=None, filled=None)
     if given is not None and now.alt != before.alt:
@@ -16089,25 +16090,10 @@ def _touched_since(known: Image, found: Found, config: Configuration) -> Optiona
         given = given._replace(heading=None, turn=None)
     if given is not None and (now.clocks, now.gps_time) != (before.clocks, before.gps_time):
         given = given._replace(time=None, later=None)
-    now = now._replace(size=before.size + found.size - written.size)
+    written = known.written.size if known.written is not None else 0
+    now = now._replace(size=before.size + found.size - written)
     image = image_of(known.path, now, given)
     return image._replace(written=Written(*found.stamp, digest=found.digest))
-
-
-def _with_edits_of_others(
-    known: Image, before: Found, found: Found, config: Configuration
-) -> Found:
-    """What an image carried before us, with what another program has put right in it since."""
-    if _is_planned(known, found, config):
-        return retouched(before, found, edits_of(known, _secret_of(known, config)))
-    told = _of_this(known, found)
-    if told is not None:
-        return retouched_since(before, found, told)
-    if not _has_all_but_caption(known, found):
-        return before
-    ifd, tag = _CAPTION
-    raw = retaken(before, found, ifd, (tag,))
-    return before._replace(raw=raw, caption=found.caption)
 
 
 def _secret_of(known: Image, config: Configuration) -> Optional[str]:
@@ -16174,22 +16160,29 @@ def _written_before(known: Image, ours: Written) -> Image:
     return known._replace(written=ours, described=described)
 
 
-def as_written(known: Image, found: Found, config: Configuration) -> Optional[Written]:
-    """How what a file carries is known as our own writing; None where it is not."""
-    written = known.written
-    if written is not None and written.digest is not None and written.digest == found.digest:
-        return written._replace(size=found.size, mtime=found.mtime)
-    if _is_planned(known, found, config):
+def our_writing(known: Image, now: Found, config: Configuration) -> Optional[Ours]:
+    """Our own writing in a file as it is now; None where what it carries is not ours."""
+    before, written = known.found or NOTHING_FOUND, known.written
+    ours = Written(*now.stamp, digest=now.digest)
+    if written is not None and written.digest is not None and written.digest == now.digest:
+        return Ours(written._replace(size=now.size, mtime=now.mtime), before)
+    if _is_planned(known, now, config):
         edits = edits_of(known, _secret_of(known, config))
-        return Written(*found.stamp, digest=found.digest, edits=edits_hash(edits))
-    if _of_this(known, found) is not None or _has_all_but_caption(known, found):
-        return Written(*found.stamp, digest=found.digest)
+        ours = ours._replace(edits=edits_hash(edits))
+        return Ours(ours, retouched(before, now, edits) if written is not None else before)
+    told = _of_this(known, now)
+    if told is not None:
+        return Ours(ours, retouched_since(before, now, told))
+    if _has_all_but_caption(known, now):
+        ifd, tag = _CAPTION
+        raw = retaken(before, now, ifd, (tag,))
+        return Ours(ours, before._replace(raw=raw, caption=now.caption))
     if known.given is None:
         return None
     given = edits_of(Image(known.path, known.found, known.given, known.capture), None)
-    if not carries(found, given):
+    if not carries(now, given):
         return None  # else a run before wrote it, and did not come to tell
-    return Written(*found.stamp, digest=found.digest, edits=edits_hash(given))
+    return Ours(ours._replace(edits=edits_hash(given)), before)
 
 
 # ---- Gather -------------------------------------------------------------------------------------
@@ -17348,8 +17341,8 @@ def _with_untold(image: Optional[Image], now: Found, config: Configuration) -> O
     due = image.described.edits if image.described else edits_hash(edits_of(given, None))
     if image.written is not None and image.written.edits == due:
         return image  # all was told
-    ours = as_written(image, now, config)
-    return image if ours is None else image._replace(written=ours)
+    ours = our_writing(image, now, config)
+    return image if ours is None else image._replace(written=ours.written)
 
 
 def _restorable(
