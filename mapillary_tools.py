@@ -737,6 +737,13 @@ class Found(NamedTuple):
             return self.xmp.lat, self.xmp.lon, self.alt if self.xmp.alt is None else self.xmp.alt
         return self.lat, self.lon, self.alt
 
+    @property
+    def direction(self) -> Tuple[Optional[float], Optional[float]]:
+        """Degrees from true and from magnetic north, by EXIF, else by XMP."""
+        if self.heading is None and self.magnetic is None and self.xmp is not None:
+            return self.xmp.heading, self.xmp.magnetic
+        return self.heading, self.magnetic
+
 
 class Given(NamedTuple):
     """What process_csv and interpolate put in place of what was found; None = nothing."""
@@ -970,10 +977,7 @@ class Image(NamedTuple):
             return self.geotag.heading
         if self.given is not None and self.given.heading is not None:
             return self.given.heading
-        found = self.found or NOTHING_FOUND
-        if found.heading is None and found.magnetic is None and found.xmp is not None:
-            return found.xmp.heading
-        return found.heading
+        return (self.found or NOTHING_FOUND).direction[0]
 
     @property
     def magnetic(self) -> Optional[float]:
@@ -981,10 +985,7 @@ class Image(NamedTuple):
         if self.geotag is not None:
             derived = self.geotag.heading is None and self.heading is not None
             return None if derived else self.geotag.magnetic
-        found = self.found or NOTHING_FOUND
-        if found.heading is None and found.magnetic is None and found.xmp is not None:
-            return found.xmp.magnetic
-        return found.magnetic
+        return (self.found or NOTHING_FOUND).direction[1]
 
     @property
     def camera(self) -> Camera:
@@ -7017,7 +7018,7 @@ def write_image(
     if image.found is None:
         read = read_image(image.path)
         image = image._replace(found=read.found, capture=read.capture)
-    edits = image_edits(image, description, image.camera.orientation)
+    edits = image_edits(image, description)
     return write_edits(str(image.path), edits, None if to is None else str(to))
 
 
@@ -24991,12 +24992,15 @@ class Teller:
         image, place, heading = self.image, self.image.geotag, self.image.heading
         self._note(heading=heading)
         if heading is None:
-            return "none"
-        given, found = image.given or NOTHING_GIVEN, image.found or NOTHING_FOUND
+            north = image.magnetic
+            return (
+                "none" if north is None else f"{north:.1f} degrees from magnetic north, from EXIF"
+            )
+        given = image.given or NOTHING_GIVEN
         source = "the way to its neighbours"
         if place is not None and place.heading == heading:
             source = "EXIF" if given.heading is None else "process_csv"
-            if place.track is not None and found.heading != heading:
+            if place.track is not None and place.course is not None:
                 source = f"the course of the track {place.track}"
         return f"{heading:.1f} degrees, from {source}"
 
