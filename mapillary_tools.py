@@ -82,9 +82,9 @@ step gives back as many images as it got.
                 Terminal               showing lines, progress, questions
                 Command line           parser, signals, exit codes
 
-A photo on its way: find_images finds it; read_job reads its head and tail in one open and gives
+A photo on its way: look_below_all finds it; read_job reads its head and tail in one open and gives
 Found; image_of makes an Image of that and its own clock; plan lets each step (STEP_FUNCTIONS) lay
-its layer on it; carry_out tells the journal (pack_image), has write_job write the edits of all
+its layer on it; carry_out tells the journal (pack_image), has write_images write the edits of all
 layers into the file, and tells the journal again (Written). The upload reads the line
 (unpack_image), makes a Parcel of it in the Batch of its sequence, and sends the bytes that
 ready_image gives; what the service acknowledges becomes a line Sent, the sequence a line Manifest.
@@ -512,7 +512,8 @@ DAY_S = 86400.0  # seconds
 PROCESS_IMAGES = 2000  # images from which worker processes are worth their start
 FORK_IMAGES = 64  # the same, where a process begins as a copy of this one
 ID_NAMESPACE = "8d3e7e7b-6a0b-5c5e-9c5b-3c1f0c1a7d11"  # namespace of the UUIDv5 ids, chosen once
-# Why something is skipped: a stable code, and in SKIP_WORDS what it means and what to do.
+# Why something is skipped: a stable code, and in SKIP_WORDS what it means, where the code itself
+# does not say it, and what to do.
 SKIP_KIND, SKIP_UPLOADED, SKIP_PROCESSED = "not_jpeg", "already_uploaded", "already_processed"
 SKIP_DUPLICATE, SKIP_LEFT, SKIP_HIDDEN, SKIP_SHADOW = "duplicate", "not_sent", "hidden", "shadow"
 SKIP_HEIC, SKIP_OTHER, SKIP_RAW, SKIP_LINK = "heic", "other_picture", "raw_photo", "link"

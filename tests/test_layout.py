@@ -430,3 +430,11 @@ def test_tests_say_the_encoding_of_every_text_file():
     for path in sorted((ROOT / "tests").glob("*.py")):
         found[path.name] = without_encoding(ast.parse(path.read_text("utf-8")))
     assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_the_way_of_a_photo_names_what_the_module_uses():
+    paragraph = (mt.__doc__ or "").partition("A photo on its way:")[2].partition("\n\n")[0]
+    names = set(re.findall(r"\b[a-z]+_[a-z_]+\b|\b[A-Z][a-z]+\b", paragraph)) - {"The"}
+    assert {"look_below_all", "write_images", "Manifest"} <= names
+    used = [token.string for token in HOUSE.tokens]
+    assert [name for name in sorted(names) if not hasattr(mt, name) or used.count(name) < 2] == []

@@ -117,7 +117,14 @@ def test_the_story_of_a_photo_tells_where_its_direction_is_from(tmp_path: Path):
     """A track that stands still has no course; a direction from magnetic north is one, too."""
     for name, ref in (("t.jpg", "T"), ("m.jpg", "M")):
         folder = tmp_path / ref
-        making.photo(folder / name, time="2024:05:06 07:08:09", lat=57.7, lon=11.97, heading=40.0, heading_ref=ref)
+        making.photo(
+            folder / name,
+            time="2024:05:06 07:08:09",
+            lat=57.7,
+            lon=11.97,
+            heading=40.0,
+            heading_ref=ref,
+        )
     still = making.gpx([(1714979280.0 + n, 57.7, 11.97) for n in range(30)], tmp_path / "still.gpx")
     by_track = ("--geotag_source", "gpx", "--geotag_source_path", still, "--offset_angle", "90")
     run("process", "--import_path", tmp_path / "T", *USER, *by_track)
