@@ -21598,8 +21598,9 @@ class Shipment:
         return [parcel for parcel in self.parcels if parcel.state == DUE and parcel.problem]
 
     def jobs(self) -> List[Tuple[Batch, Parcel]]:
-        """The images to send, a sequence after the other."""
-        pairs = [(batch, parcel) for batch in self.batches.values() for parcel in batch.parcels]
+        """The images to send, a sequence after the other; none of those that cannot be sent."""
+        good = [batch for batch in self.batches.values() if batch.problem is None]
+        pairs = [(batch, parcel) for batch in good for parcel in batch.parcels]
         return [(batch, parcel) for batch, parcel in pairs if parcel.state == DUE]
 
     def open_batches(self) -> List[Batch]:
@@ -22001,7 +22002,7 @@ class Sender:
     def run(self, jobs: Sequence[Tuple[Batch, Parcel]], threads: int) -> None:
         """Send images, and finish each sequence after its last, or hold it."""
         batches = self.shipment.open_batches()
-        complete = [batch for batch in batches if batch.complete]
+        complete = [batch for batch in batches if batch.complete and batch.problem is None]
         self._pulse.total = len(jobs)
         copies = {id(parcel): (batch, parcel) for batch, parcel in self._copies()}
         first = [job for job in jobs if id(job[1]) not in copies]
@@ -23120,10 +23121,8 @@ def _send(sender: Sender, service: Service, asked: UploadOptions) -> None:
     jobs, batches = shipment.jobs(), shipment.open_batches()
     if not jobs and not any(batch.complete for batch in batches):
         return
-    for batch in batches:
-        if batch.user not in sender.tokens.known:
-            token = "stand-in" if service.rehearsal else token_of(batch.user, shipment.config)
-            sender.tokens.add(batch.user, token, service.rehearsal)
+    _log_in(sender, batches, service.rehearsal)
+    jobs, batches = shipment.jobs(), [batch for batch in batches if batch.problem is None]
     organizations = {batch.organization: batch for batch in batches if batch.organization}
     for organization, batch in organizations.items():
         check_organization(server, str(organization), sender.tokens.known[batch.user])
@@ -23133,6 +23132,27 @@ def _send(sender: Sender, service: Service, asked: UploadOptions) -> None:
     question = f"{held} sequences are complete. Finalize them now? (y/n)"
     if held and sender.crew.stopped is None and agreed(ui, question):
         sender.finish_held()
+
+
+def _log_in(sender: Sender, batches: Sequence[Batch], rehearsal: bool) -> None:
+    """Find the access token of the user of each sequence; the sequences of one of several who has
+    none that the service takes are not sent. Raises NotAuthorized where no user has one.
+    """
+    users = sorted({batch.user for batch in batches}, key=str)
+    locked: Dict[Optional[str], Problem] = {}
+    for user in users:
+        try:
+            token = "stand-in" if rehearsal else token_of(user, sender.shipment.config)
+            sender.tokens.add(user, token, rehearsal)
+            if len(users) > 1:
+                sender.tokens.of(user)
+        except NotAuthorized as error:
+            if len(locked) + 1 == len(users):
+                raise
+            wrong = f"the sequences of {user or 'nobody'} wait: {error.problem.wrong}"
+            locked[user] = error.problem._replace(wrong=wrong)
+    for batch in batches:
+        batch.problem = locked.get(batch.user)
 
 
 def _count_sent(report: Report, paths: Sequence[Path], sender: Sender, dry: bool) -> None:

@@ -550,3 +550,13 @@ def test_a_photo_that_is_turned_before_its_sequence_is_finished_is_published(
     process(card)
     assert upload(card)["exit_code"] == 0
     assert sorted(sum(names(service), [])) == ["0001.jpg", "0002.jpg", "0003.jpg"]
+
+
+def test_one_user_without_a_token_holds_back_nobody_else(tmp_path: Path, service: Service):
+    for name, user in (("a", "zoe"), ("b", "demo")):
+        making.drive(tmp_path / "p" / name, 2, lat=57.0 + ord(name) / 100)
+        run("process", "--import_path", tmp_path / "p" / name, "--user_name", user)
+    row = told("upload", "--import_path", tmp_path / "p")
+    assert row["done"] == 2 and row["exit_code"] == 1 and len(service.finished) == 1
+    assert "the sequences of zoe wait: there is no access token for zoe" in row["trouble"][0]["wrong"]
+    assert not row["safe_to_delete"]
