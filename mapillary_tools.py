@@ -2625,12 +2625,17 @@ def by_time(items: Iterable[T], when: Callable[[T], float], name: Callable[[T], 
     out: List[T] = []
     for _, group in itertools.groupby(sorted(items, key=when), key=when):
         same = list(group)
-        if len(same) > 1:
-            same.sort(key=lambda item: natural_key(name(item)))
-            start = _first_counted([name(item) for item in same])
-            same = same[start:] + same[:start]
-        out.extend(same)
+        out.extend(same if len(same) == 1 else as_counted(same, name))
     return out
+
+
+def as_counted(items: Iterable[T], name: Callable[[T], str]) -> List[T]:
+    """Items of one moment in natural order of their names; those of a counter that began anew
+    between them behind the others.
+    """
+    ordered = sorted(items, key=lambda item: natural_key(name(item)))
+    start = _first_counted([name(item) for item in ordered])
+    return ordered[start:] + ordered[:start]
 
 
 _COUNTED_NAME = re.compile(r"(.*?)(\d+)(\D*)$")
@@ -2651,9 +2656,14 @@ def _first_counted(names: Sequence[str]) -> int:
     """
     digits = counted(names)
     numbers = list(map(int, digits))
-    steps = [(b - a, n) for n, (a, b) in enumerate(zip(numbers, numbers[1:]), 1)]
-    gap, index = max(steps, default=(0, 0))
-    return index if digits and 2 * gap > 10 ** len(digits[0]) else 0
+    if len(numbers) < 2 or len(digits[0]) < 3 or numbers[0] > 1 or _MILLISECONDS.search(names[0]):
+        return 0
+    if set(digits[-1]) != {"9"}:
+        return 0
+    return max((b - a, n) for n, (a, b) in enumerate(zip(numbers, numbers[1:]), 1))[1]
+
+
+_MILLISECONDS = re.compile(r"\d{6}\D?\d{3}(?!\d)\D*$")  # behind a time, in a name
 
 
 def in_order(images: Iterable[Image]) -> List[Image]:
@@ -9787,7 +9797,12 @@ _BEHIND = re.compile(
 )
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # altitudeFeet, ALTITUDE_FT
 FOOT = 0.3048  # metres
-_METRES = {"feet": FOOT, "foot": FOOT, "ft": FOOT, "km": 1000.0, "cm": 0.01, "mm": 0.001}
+_METRES = {
+    **dict.fromkeys(("feet", "foot", "ft"), FOOT),
+    **dict.fromkeys(("km", "kilometers", "kilometres"), 1000.0),
+    **dict.fromkeys(("cm", "centimeters", "centimetres"), 0.01),
+    **dict.fromkeys(("mm", "millimeters", "millimetres"), 0.001),
+}
 _DEGREES = {"rad": math.degrees(1.0), "radian": math.degrees(1.0), "radians": math.degrees(1.0)}
 _ELAPSED = ("time", "utc", "timeofday")  # headings that may be those of seconds since the begin
 _UTC_WORD = re.compile(r"utc|gmt", re.IGNORECASE)
@@ -13678,7 +13693,7 @@ def _filled_in(same: Sequence[Moment], second: int) -> List[Moment]:
     """Images of one second in order of their names, with times between those that are known; as
     they are where those are in another order.
     """
-    named = sorted(same, key=lambda moment: natural_key(name_in_line(moment.image.path)))
+    named = as_counted(same, lambda moment: name_in_line(moment.image.path))
     known = [(n, one.time) for n, one in enumerate(named) if _has_fraction(one)]
     times = [when for _, when in known]
     if times != sorted(times) or not counted([moment.image.path.name for moment in named]):
@@ -14238,6 +14253,13 @@ def say_ranges(timed: Sequence[Moment], track: Track, ahead: float, notes: Notes
         _say_cure(timed, stretches, ahead, notes)
 
 
+def _is_of_weeks(shift: float) -> bool:
+    """Whether a clock is off by about the time after which weeks of GPS count anew: then the track
+    is wrong, and not the clock.
+    """
+    return any(abs(abs(shift) - era) <= 5 * DAY_S for era in (ERA_S, 2 * ERA_S))
+
+
 def _with_offset(seconds: float) -> str:
     """How to have so many seconds taken off the clock."""
     return f"with --offset_time {seconds:.0f}" if round(seconds) else "without --offset_time"
@@ -14250,7 +14272,8 @@ def _say_cure(timed: Sequence[Moment], way: Stretches, ahead: float, notes: Note
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
     days = round((times[0] - way[0][0]) / DAY_S)
-    whole = [-shift for shift in years] + [day * DAY_S for day in range(days - 1, days + 2)]
+    far = [-shift for shift in years] + [day * DAY_S for day in range(days - 1, days + 2)]
+    whole = list(itertools.filterfalse(_is_of_weeks, far))
     shifts += whole
     if not any(map(inside, shifts)):  # a wrong year or day, in a zone that is not known
         shifts += [day - zone for day in whole for zone in OFFSETS_IN_USE]
@@ -22960,6 +22983,7 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
         _count_sent(report, [*images, *videos], sender, dry)
         if not dry:
             _say_left(report, sender, asked, notes)
+            _say_unsearched(options, report, notes)
         else:
             _say_rehearsed(shipment, notes)
     return report
@@ -23180,6 +23204,20 @@ def _say_there(shipment: Shipment, notes: Notes) -> None:
         when = f" on {day}" if day else ""
         notes.say(f"{count} were sent from {folder}{when} and are not sent again; {again}")
     say_outdated(shipment.outdated(), notes)
+
+
+def _say_unsearched(options: Options, report: Report, notes: Notes) -> None:
+    """Say that folders below were not looked at, so that nothing is known of what is in them."""
+    if options[Selection].skip_subfolders and any(map(_has_folders, options[Input].folders)):
+        report.told.facts.update(safe_to_delete=False)
+        notes.say("folders below were not looked at: what is in them may be here alone")
+
+
+def _has_folders(top: str) -> bool:
+    """Whether there are folders below one, beside our own."""
+    with contextlib.suppress(OSError), os.scandir(top) as entries:
+        return any(one.is_dir() and one.name != STATE_FOLDER for one in entries)
+    return True
 
 
 def _say_rehearsed(shipment: Shipment, notes: Notes) -> None:

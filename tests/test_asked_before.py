@@ -558,5 +558,20 @@ def test_one_user_without_a_token_holds_back_nobody_else(tmp_path: Path, service
         run("process", "--import_path", tmp_path / "p" / name, "--user_name", user)
     row = told("upload", "--import_path", tmp_path / "p")
     assert row["done"] == 2 and row["exit_code"] == 1 and len(service.finished) == 1
-    assert "the sequences of zoe wait: there is no access token for zoe" in row["trouble"][0]["wrong"]
+    assert (
+        "the sequences of zoe wait: there is no access token for zoe" in row["trouble"][0]["wrong"]
+    )
     assert not row["safe_to_delete"]
+
+
+def test_nothing_is_safe_to_delete_where_folders_below_were_not_looked_at(
+    card: Path, service: Service
+):
+    making.drive(card, 2)
+    making.drive(card / "below", 2)
+    run("process", "--import_path", card, "--user_name", "demo", "--skip_subfolders")
+    row = told("upload", "--import_path", card, "--skip_subfolders")
+    assert row["done"] == 2 and row["safe_to_delete"] is False
+    assert "folders below were not looked at" in row["notes"][-1]
+    shutil.rmtree(card / "below")
+    assert told("upload", "--import_path", card, "--skip_subfolders")["safe_to_delete"] is True
