@@ -16226,6 +16226,7 @@ class Place:
         # images by the digest of what we wrote, and by the id in it
         self._ours: Optional[Dict[str, Image]] = None
         self._finished: Dict[str, Dict[str, Set[str]]] = {}  # service -> as of finished_in
+        self._named: Dict[str, Set[str]] = {}  # service -> as of named_in
         self.line: List[Place] = [self]  # of the run, where sequences with its images may begin
 
     def finished_in(self, service: str) -> Dict[str, Set[str]]:
@@ -16245,12 +16246,18 @@ class Place:
         return any(home.finished_in(service).get(one, set()) - {but} for home, one in names)
 
     def is_asked(self, service: str, name: str) -> bool:
-        """Whether a service was asked to finish any sequence with an image of the folder."""
-        for home in self.line:
-            one = name_from(home.folder, self.folder, name)
-            if any(one in manifest.images for manifest in home.journal.manifests(service)):
-                return True
-        return False
+        """Whether a service was asked to finish any sequence with an image of the folder, when that
+        was looked up first.
+        """
+        names = ((home, name_from(home.folder, self.folder, name)) for home in self.line)
+        return any(one in home.named_in(service) for home, one in names)
+
+    def named_in(self, service: str) -> Set[str]:
+        """The images of all sequences that begin in the folder and were to be finished."""
+        if service not in self._named:
+            manifests = self.journal.manifests(service)
+            self._named[service] = {name for one in manifests for name in one.images}
+        return self._named[service]
 
     def known_again(self, image: Optional[Image], found: Found) -> Optional[Image]:
         """What is known of an image, or of that of another name whose Exif block, written by us, it
