@@ -20809,7 +20809,7 @@ def _root(variable: str, default: str) -> str:
     text = environment(variable) or default
     if not is_address(text):
         wrong = f"{variable} must be an http or https address"
-        raise UsageError("bad_environment", wrong, value=text)
+        raise UsageError("bad_environment", wrong, value=public(text))
     return text
 
 

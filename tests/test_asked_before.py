@@ -575,3 +575,10 @@ def test_nothing_is_safe_to_delete_where_folders_below_were_not_looked_at(
     assert "folders below were not looked at" in row["notes"][-1]
     shutil.rmtree(card / "below")
     assert told("upload", "--import_path", card, "--skip_subfolders")["safe_to_delete"] is True
+
+
+def test_a_mistyped_address_is_shown_without_its_password(card: Path, monkeypatch: Any):
+    making.drive(card, 1)
+    monkeypatch.setenv("MAPILLARY_GRAPH_API_ENDPOINT", "htps://joe:s3cret@host/x")
+    ran = run("upload", "--import_path", card)
+    assert ran.code == 2 and "htps://host/x" in ran.stderr and "s3cret" not in ran.stderr
