@@ -2660,7 +2660,8 @@ def _first_counted(names: Sequence[str]) -> int:
         return 0
     if set(digits[-1]) != {"9"}:
         return 0
-    return max((b - a, n) for n, (a, b) in enumerate(zip(numbers, numbers[1:]), 1))[1]
+    gap, start = max((b - a, n) for n, (a, b) in enumerate(zip(numbers, numbers[1:]), 1))
+    return start if 2 * gap > numbers[-1] else 0
 
 
 _MILLISECONDS = re.compile(r"\d{6}\D?\d{3}(?!\d)\D*$")  # behind a time, in a name
@@ -15202,7 +15203,8 @@ def _guide_of_photos(
     """The photos that have a position of their own, and those that stay as they are, as a track."""
     places = [one.geotag for one in beside]
     found = [place.fix for place in places if place is not None and place.track is None]
-    found += [one.image.fix._replace(time=one.time) for one in timed if one.image.fix]
+    leads = [one for one in timed if not one.image.is_left_out]
+    found += [one.image.fix._replace(time=one.time) for one in leads if one.image.fix]
     fixes = {fix.time: fix for fix in found}
     points = [fixes[time] for time in sorted(fixes)]
     guide = Guide("photos", OTHER_PHOTOS)
@@ -15807,8 +15809,11 @@ class _Planner:
         self.hashes = option_hashes(gathered, course)
         self.hidden: List[Image] = []  # that the service has, in an area that is left out now
         self.digests: Dict[str, str] = {}
-        for group in self._lines():
+        self.lines = self._lines()  # as they were gathered
+        self.line_numbers: Dict[str, int] = {}  # folder -> which of the lines it is in
+        for number, group in enumerate(self.lines):
             self.digests.update(dict.fromkeys(by_folder(group), _digest_of(group)))
+            self.line_numbers.update(dict.fromkeys(by_folder(group), number))
 
     def _lines(self) -> List[List[Image]]:
         """The images of which some depend on each other."""
@@ -15850,10 +15855,9 @@ class _Planner:
         """
         if USER not in self.course.steps:
             return 0
-        sent = [one for one in self.gathered.images if one.path in self.gathered.sent]
-        asked = (text_hash(_base(one) + self.hashes[USER]) for one in sent)
-        told = (one.settings_by_step.get(USER) for one in sent)
-        return sum(before not in (None, now) for before, now in zip(told, asked))
+        asked = _whose(self.gathered.known.uploader)
+        sent = [one.uploader for one in self.gathered.images if one.path in self.gathered.sent]
+        return sum(one is not None and _whose(one) != asked for one in sent)
 
     def _moved(self, group: Sequence[Image]) -> Set[Path]:
         """The images of a folder that the service has and that get another time or position by the
@@ -15901,10 +15905,9 @@ class _Planner:
         if GEOTAG not in self.course.steps:
             return []
         mine = {image.path for image in due}
-        others: List[Image] = []
-        for line in self._lines():
-            if not mine.isdisjoint(image.path for image in line):
-                others += [one for one in line if one.path not in mine]
+        numbers = {self.line_numbers[folder] for folder in by_folder(due)}
+        lines = [self.lines[number] for number in sorted(numbers)]
+        others = [one for line in lines for one in line if one.path not in mine]
         known = [one for one in others if one.found is not None and one.found.error is None]
         twins = self.gathered.known.twins
         bare = [without_stale(one, (GEOTAG,)) for one in known if one.path not in twins]
@@ -15937,6 +15940,11 @@ class _Planner:
             if due or new and into != "copy":
                 work.stale.append(image)
         return work
+
+
+def _whose(uploader: Uploader) -> Tuple[Optional[str], Optional[str], bool]:
+    """For whom images go up, and whether for their eyes only."""
+    return uploader.user_name, uploader.organization_key, bool(uploader.private)
 
 
 def _is_renamed(group: Sequence[Image], members: Sequence[Image]) -> bool:
@@ -17358,7 +17366,9 @@ def _as_known(
             return Outcome("skipped", SKIP_AS_FOUND)
         return _of_another_name(journals, None, path, now)
     if has_caption_of_ours(image.found):  # it had come here with what we wrote elsewhere
-        return _of_another_name(journals, image, path, image.found or now)
+        elsewhere = _of_another_name(journals, image, path, image.found or now)
+        if isinstance(elsewhere, Image):
+            return elsewhere
     if now.digest == written.digest:
         return image
     other = journals.known_again(image, now)
@@ -17897,7 +17907,7 @@ class _Finder:
     def find(self, name: str) -> Tuple[_Likeness, List[Path]]:
         """(how much they are alike, the images that a name means)."""
         wanted = name.strip().replace("\\", "/").split("/")
-        wanted = wanted[1:] if wanted[0] == "." else wanted
+        wanted = wanted[1:] if wanted[0] == "." and len(wanted) > 1 else wanted
         base, whole = folded(wanted[-1]), self.whole.get("/".join(wanted))
         if whole is not None:
             return (True, len(wanted), True, True), [whole]

@@ -613,3 +613,11 @@ def test_numbers_that_are_no_counters_that_began_anew_keep_their_order(names: An
     assert run("process", "--import_path", tmp_path, "--user_name", "demo").code == 0
     times = [making.description(tmp_path / f"{name}.jpg")["MAPCaptureTime"] for name in names]
     assert times == sorted(times)
+
+
+def test_a_whole_roll_of_one_moment_stays_in_the_order_of_its_names():
+    names = [f"P{number:03d}.jpg" for number in range(1, 1000)]
+    assert mt.as_counted(names, lambda name: name) == names
+    rest = [name for name in names if name not in ("P500.jpg", "P501.jpg")]
+    assert mt.as_counted(rest, lambda name: name) == rest
+    assert mt.as_counted(["9998", "0001", "9999"], lambda name: name) == ["9998", "9999", "0001"]

@@ -133,3 +133,52 @@ def test_the_story_of_a_photo_tells_where_its_direction_is_from(tmp_path: Path):
     assert "130.0 degrees, from" in turned and "course of the track" not in turned
     magnetic = run("status", "--import_path", tmp_path / "M", "--image", "m.jpg").stdout
     assert "40.0 degrees from magnetic north" in magnetic
+
+
+def test_a_photo_that_is_left_out_gives_no_other_its_position(tmp_path: Path):
+    for number in range(1, 5):
+        place = {} if number == 3 else {"lat": 57.7 + number * 1e-4, "lon": 11.97}
+        making.photo(
+            tmp_path / "p" / f"{number}.jpg",
+            time=f"2024:05:06 07:08:{10 + 3 * number}",
+            pixels=number,
+            **place,
+        )
+    marks = tmp_path / "c.csv"
+    marks.write_text("filename,leave_out,turn_by\n4.jpg,yes,\n", encoding="utf-8")
+    run("process_csv", "--import_path", tmp_path / "p", "--csv_path", marks)
+    row = told("process", "--import_path", tmp_path / "p", *USER, "--geotag_source", "exif,photos")
+    assert [Path(one["file"]).name for one in row["failed"]] == ["3.jpg"]
+
+
+def test_what_came_here_with_a_description_of_ours_is_put_back_as_it_came(tmp_path: Path):
+    card(tmp_path / "a", 1)
+    run("process", "--import_path", tmp_path / "a", *USER)
+    (tmp_path / "b").mkdir()
+    came = (tmp_path / "a" / "0001.jpg").read_bytes()
+    (tmp_path / "b" / "0001.jpg").write_bytes(came)
+    run("process", "--import_path", tmp_path / "b", "--user_name", "eve")
+    assert told("restore", "--import_path", tmp_path / "b")["done"] == 1
+    assert making.description(tmp_path / "b" / "0001.jpg") == making.description(
+        tmp_path / "a" / "0001.jpg"
+    )
+
+
+def test_credentials_that_came_later_are_no_other_user(tmp_path: Path, own_home: Path):
+    card(tmp_path / "p")
+    words = ("--import_path", tmp_path / "p", *USER, "--stand_in", tmp_path / "received")
+    run("process_and_upload", *words)
+    path = Path(mt.config_path())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[demo]\nMAPSettingsUserKey = 7\nuser_upload_token = t\n", encoding="utf-8")
+    assert "for another user" not in run("process_and_upload", *words).stderr
+    other = run(
+        "process_and_upload",
+        "--import_path",
+        tmp_path / "p",
+        "--user_name",
+        "eve",
+        "--stand_in",
+        tmp_path / "received",
+    )
+    assert "4 that the service has were processed for another user" in other.stderr

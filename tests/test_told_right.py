@@ -653,3 +653,12 @@ def test_corrections_with_empty_columns_behind_are_known(tmp_path: Path):
     making.drive(tmp_path / "p", 2)
     table = "filename;leave_out;turn_by;;\r\n0001.jpg;yes;;;\r\n"
     assert give(tmp_path / "p", table).code == 0
+
+
+def test_a_row_that_names_a_point_names_no_image(tmp_path: Path):
+    making.drive(tmp_path / "p", 2)
+    table = tmp_path / "t.csv"
+    table.write_text(".,90\n0001.jpg,90\n", encoding="utf-8")
+    words = ("--filename_column", 1, "--heading_column", 2)
+    ran = run("process_csv", "--import_path", tmp_path / "p", "--csv_path", table, *words)
+    assert ran.code == 1 and "line 1 names no image: ." in ran.stdout
