@@ -20746,8 +20746,10 @@ class Server:
         """
         attempt = lost = 0
         while True:
+            there = True
             try:
                 answer = send()
+                there = answer.status not in (404, 410)
                 if answer.status < 300 and good(answer.row):
                     return answer
                 attempt += 1
@@ -20760,7 +20762,8 @@ class Server:
                 attempt += 1
                 delay, reason = retry_delay(attempt, None), str(error)
             if delay is None or attempt >= self.limits.attempts:
-                raise _given_up(url, reason, attempt, delay is not None)
+                refused = _given_up(url, reason, attempt, delay is not None)
+                raise refused if there else NotThere(**refused.problem._asdict())
             if delay > 60.0:
                 self.tell(f"the service asks to wait {int(delay)} s ({reason})")
             LOG.debug("try %d failed (%s), next in %.1f s", attempt, reason, delay)
@@ -20797,8 +20800,7 @@ def _given_up(url: str, reason: str, attempt: int, later: bool) -> UploadError:
     times = "" if attempt == 1 else f" ({attempt} tries)"
     remedy = "run the same command again later" if later else SEE_REASON
     wrong = "the service does not take it"
-    kind = NotThere if reason.startswith(("HTTP 404", "HTTP 410")) else UploadError
-    return kind("refused", wrong, file=public(url), value=reason + times, remedy=remedy)
+    return UploadError("refused", wrong, file=public(url), value=reason + times, remedy=remedy)
 
 
 # ---- Service ------------------------------------------------------------------------------------
@@ -21620,7 +21622,7 @@ class Shipment:
         return "file" if len(kinds) > 1 else next(iter(kinds), "image")
 
     def outdated(self) -> int:
-        """How many images the service has with another time or position."""
+        """How many images the service has otherwise than they are known now."""
         return sum(parcel.state == OUTDATED for parcel in self.parcels)
 
     def left_there(self) -> List[str]:
