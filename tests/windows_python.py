@@ -46,8 +46,8 @@ PROGRAMS = {  # npm package -> sha256 of its archive
 }
 WHEELS = (
     "pytest pytest-xdist pytest-timeout hypothesis jsonschema Pillow piexif exifread gpxpy pynmea2 geographiclib tzdata "
-    "colorama tomli exceptiongroup"
-)  # the last three: pip looks at our system, not at the target's
+    "colorama tomli exceptiongroup typing_extensions"
+)  # from colorama on: pip looks at our system and Python, not at the target's
 CACHE = os.environ.get("WINDOWS_PYTHON_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"),
     "windows_python_tests",
