@@ -29,6 +29,7 @@ EVERYWHERE = (
     "accounts cli embedding files history journal keep new_user run sources steps upload windows"
 ).split()
 NOT_THERE = {
+    "asked_before": "is about uploads, the same everywhere: by hand, with --all",
     "bundle": "builds with the tools of a checkout",
     "failing": "makes calls of POSIX fail",
     "file_systems": "mounts disks",
@@ -50,9 +51,11 @@ NOT_THERE = {
     "recordings": "is about ffmpeg, as frames is: by hand, with --all",
     "secrets": "runs all other tests again",
     "reported": "is about times and places, the same everywhere: by hand, with --all",
+    "right_times": "is about times, the same everywhere: by hand, with --all",
     "segments": "is about the bytes of EXIF, the same everywhere: by hand, with --all",
     "settled": "is about times, places and words, the same everywhere: by hand, with --all",
     "tables": "reads tables, the same everywhere: by hand, with --all",
+    "told_right": "is about tables and words, the same everywhere: by hand, with --all",
     "together": "is about times and places, the same everywhere: by hand, with --all",
     "tracks": "reads tracks, the same everywhere: by hand, with --all",
     "typed": "is about types and fields, the same everywhere: by hand, with --all",
