@@ -1448,11 +1448,7 @@ class Group:
 
     def is_given(self, name: str) -> bool:
         """Whether an option has another value than its default."""
-        return any(
-            getattr(self, name) != option.default
-            for option in self.options()
-            if option.name == name
-        )
+        return bool(getattr(self, name) != getattr(type(self), name))
 
     def plain(self) -> Dict[str, object]:
         """The options by name, for hashes and ids: newer ones only where they are used."""
@@ -5712,18 +5708,14 @@ def _gps_seconds(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]
     """(GPSDateStamp and GPSTimeStamp as seconds UTC, else GPSTimeStamp alone as seconds since
     midnight UTC); None for what is not there, or comes from a receiver that had no fix yet.
     """
-    date, clock = (
-        _GPS_DAY.match(tag_text(gps.get(Tag.GPSDateStamp)) or ""),
-        gps.get(Tag.GPSTimeStamp),
-    )
+    day, clock = tag_text(gps.get(Tag.GPSDateStamp)), gps.get(Tag.GPSTimeStamp)
+    date = _GPS_DAY.match(day or "")
     written = _GPS_CLOCK.match(tag_text(clock) or "")
     parts = tag_numbers(clock) if isinstance(clock, tuple) and len(clock) == 3 else None
     if written is not None:
         parts = [float(part) for part in written.groups()]
     if parts is None:
-        whole = parse_time(
-            tag_text(gps.get(Tag.GPSDateStamp))
-        )  # some write the time beside the day
+        whole = parse_time(day)  # some write the time beside the day
         return (whole, None) if whole is not None and whole >= GPS_TIMES_FROM else (None, None)
     seconds = parts[0] * 3600 + parts[1] * 60 + parts[2]
     if not 0 <= seconds <= DAY_S + 3661:
@@ -5786,21 +5778,15 @@ def _position(gps: Dict[int, Any]) -> Tuple[Optional[float], Optional[float]]:
     return (lat, lon) if known else (None, None)
 
 
+_BELOW_SEA = (1, b"\x01", b"1", (1,), (1, 1), 3, b"\x03", (3,))  # as cameras write it
+
+
 def _altitude(gps: Dict[int, Any]) -> Optional[float]:
     """Metres; negative where the reference says below (1, or 3 of EXIF 3.0)."""
     value, alt = gps.get(Tag.GPSAltitude), tag_number(gps.get(Tag.GPSAltitude))
     if isinstance(value, tuple) and len(value) == 2 and wraps(value[0]) and value[1]:
         alt = None if wraps(value[1]) else (value[0] - (1 << 32)) / value[1]
-    if alt is not None and gps.get(Tag.GPSAltitudeRef) in (
-        1,
-        b"\x01",
-        b"1",
-        (1,),
-        (1, 1),
-        3,
-        b"\x03",
-        (3,),
-    ):
+    if alt is not None and gps.get(Tag.GPSAltitudeRef) in _BELOW_SEA:
         alt = -abs(alt)
     return known_altitude(alt)
 
@@ -15827,7 +15813,8 @@ class _Planner:
 
     def leave_out_sent(self) -> int:
         """Leave out what the service has, but for images that would now get another time or
-        position; returns how many of all of them were sent with another one.
+        position, and hide those that lie in an area; returns how many of all were sent with another
+        time or position.
         """
         gathered, sent, outdated = self.gathered, self.gathered.sent, 0
         images = []
@@ -16254,8 +16241,8 @@ class Place:
         return any(home.finished_in(service).get(one, set()) - {but} for home, one in names)
 
     def is_asked(self, service: str, name: str) -> bool:
-        """Whether a service was asked to finish any sequence with an image of the folder, when that
-        was looked up first.
+        """Whether a service was asked to finish any sequence with an image of the folder, as it was
+        when somebody looked first.
         """
         names = ((home, name_from(home.folder, self.folder, name)) for home in self.line)
         return any(one in home.named_in(service) for home, one in names)
@@ -17466,8 +17453,7 @@ def restore_images(options: Options, ui: Ui) -> Report:
         places, problems = open_places(known, not dry, stack, options[Waiting].wait)
         for folder, group in by_folder(paths).items():
             if folder in places:
-                journals = _Journals(places[folder], list(places.values()))
-                ready = _ready_to_restore(journals, group, report, config)
+                ready = _ready_to_restore(places, group, report, config)
                 _restore_folder(places[folder], ready, report, dry, ui)
             elif folder in problems:
                 for path in group:
@@ -17481,13 +17467,13 @@ def restore_images(options: Options, ui: Ui) -> Report:
 
 
 def _ready_to_restore(
-    journals: _Journals, paths: Sequence[Path], report: Report, config: Configuration
+    places: Mapping[str, Place], paths: Sequence[Path], report: Report, config: Configuration
 ) -> List[Image]:
-    """The photos of a folder that are to be restored; the others are counted."""
+    """The photos of one of the folders of a run that are to be restored; the others are counted."""
     ready: List[Image] = []
-    names = [path.name for path in paths]
-    images = journals.own.journal.images(names) if journals.own else [None] * len(names)
-    for path, image in zip(paths, images):
+    place = places[os.path.dirname(str(paths[0]))]
+    journals = _Journals(place, list(places.values()))
+    for path, image in zip(paths, place.journal.images([path.name for path in paths])):
         one = _restorable(journals, image, path, config)
         if isinstance(one, Image):
             ready.append(one)
@@ -17795,7 +17781,7 @@ def corrections_in(path: str, delimiter: str) -> List[TableRow]:
     """The rows of a table of corrections, also as a spreadsheet saved it again; raises UsageError
     for another one, whose columns must be named, and what read_table raises.
     """
-    for mark in (delimiter, ",", ";", "\t"):
+    for mark in dict.fromkeys((delimiter, ",", ";", "\t")):
         rows = read_table(path, mark, False)
         heading = [cell.strip().lower() for cell in rows[0].cells]
         if heading[: len(CORRECTIONS)] == CORRECTIONS and not any(heading[len(CORRECTIONS) :]):
@@ -17850,9 +17836,14 @@ def _row_tags(cells: List[str], options: CsvColumns) -> Optional[Tuple[MetaTag, 
 
 # -- which image a row means --
 
-# whether it is its whole path below the folder of the run, folders in common, same name, same case
-_Likeness = Tuple[bool, int, bool, bool]
-_UNLIKE: _Likeness = (False, 0, False, False)
+
+class _Likeness(NamedTuple):
+    """How much the path of an image and that of a row are alike, the better the larger."""
+
+    whole: bool = False  # the row has the whole path below the folder of the run
+    folders: int = 0  # in common, from the name upwards
+    name: bool = False  # the same, whatever its case
+    case: bool = False
 
 
 def _likeness(path: Path, wanted: List[str]) -> _Likeness:
@@ -17860,7 +17851,7 @@ def _likeness(path: Path, wanted: List[str]) -> _Likeness:
     pairs = zip(path.parts[-2::-1], wanted[-2::-1])
     alike = itertools.takewhile(lambda pair: folded(pair[0]) == folded(pair[1]), pairs)
     same = folded(path.name) == folded(wanted[-1])
-    return False, sum(1 for _ in alike), same, path.name == wanted[-1]
+    return _Likeness(False, sum(1 for _ in alike), same, path.name == wanted[-1])
 
 
 def _breaks_number(text: str, start: int, end: int) -> bool:
@@ -17910,13 +17901,13 @@ class _Finder:
         wanted = wanted[1:] if wanted[0] == "." and len(wanted) > 1 else wanted
         base, whole = folded(wanted[-1]), self.whole.get("/".join(wanted))
         if whole is not None:
-            return (True, len(wanted), True, True), [whole]
+            return _Likeness(True, len(wanted), True, True), [whole]
         found = self.exact.get(base)
         if not found:
             found, broken = self._with_part(base)
             if not found and len(broken) > 1:  # a part of several, which is clear in no folder
-                return _UNLIKE, broken
-        alike = [_likeness(path, wanted) for path in found] or [_UNLIKE]
+                return _Likeness(), broken
+        alike = [_likeness(path, wanted) for path in found] or [_Likeness()]
         return max(alike), [path for path, score in zip(found, alike) if score == max(alike)]
 
 
@@ -22949,12 +22940,18 @@ def _token_by_password(
 # Not here: how an image is sent.
 
 
-def target_of(options: UploadOptions, import_path: str) -> str:
-    """The name of the service that a run uploads to; raises UsageError for a stand-in in the folder
-    of the images.
+def check_target(options: UploadOptions, tops: Sequence[str]) -> None:
+    """Raise UsageError, before anything is done, for numbers of the environment that are none, and
+    for a stand-in in a folder of the images.
     """
     check_numbers()
-    check_stand_in(options.stand_in, import_path)
+    for top in tops:
+        check_stand_in(options.stand_in, top)
+
+
+def target_of(options: UploadOptions, tops: Sequence[str]) -> str:
+    """The name of the service that a run uploads to; raises UsageError as check_target does."""
+    check_target(options, tops)
     if options.stand_in:
         return stand_in_name(options.stand_in) or "stand-in"
     return service_name(graph_root())
@@ -22979,8 +22976,7 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
     """
     asked, tops, dry = options[UploadOptions], options[Input].folders, options[Dry].dry_run
     notes = Notes(say)
-    for top in tops:
-        target_of(asked, top)
+    check_target(asked, tops)
     report = Report(tool, told=Told("would be uploaded" if dry else "uploaded", notes.lines))
     images, videos = look_for(options, report, notes)
     with contextlib.ExitStack() as stack:
@@ -25860,7 +25856,7 @@ def _upload(options: Options, ui: Ui) -> Report:
 
 
 def _target(options: Options) -> str:
-    return [target_of(options[UploadOptions], top) for top in options[Input].folders][0]
+    return target_of(options[UploadOptions], options[Input].folders)
 
 
 def _process_and_upload(options: Options, ui: Ui) -> Report:
