@@ -718,7 +718,8 @@ class Found(NamedTuple):
     reader: Optional[str] = None  # the library that read it where our own reader could not
     pixels: Optional[Tuple[Optional[int], Optional[int]]] = None  # width, height
     digest: Optional[str] = None  # of its Exif block; of an image that is left out: of the areas
-    thumbnail: Optional[str] = None  # base64, of a block in which it may have to make room
+    # IFD1 and its picture, of a block in which they may have to make room: an Exif block in base64
+    thumbnail: Optional[str] = None
     sphere: Optional[bool] = None  # its XMP says that it is a panorama; None = it does not
     doubt: Optional[str] = None  # what its EXIF says against its own position
     links: Optional[int] = None  # names of the file; None = one
@@ -6637,6 +6638,30 @@ def thumbnail_of(path: Path) -> str:
     return ""
 
 
+def kept_thumbnail(exif: Exif) -> str:
+    """IFD1 and its picture, as Found has them; the picture alone where no tag can be written."""
+    import base64
+
+    picture = thumbnail_in(exif) or b""
+    try:
+        block: bytes = piexif().dump({"1st": exif["1st"], "thumbnail": picture})
+    except ValueError:
+        block = picture
+    return base64.b64encode(block).decode("ascii")
+
+
+def missing_thumbnail(exif: Exif, kept: Optional[bytes]) -> Tuple[Optional[bytes], Exif]:
+    """(the picture, the other tags of IFD1) kept of a photo, if it has none now: either of an Exif
+    block, or, of an earlier version, the picture alone.
+    """
+    if not kept or thumbnail_in(exif):
+        return None, {}
+    if kept[:2] == b"\xff\xd8":
+        return kept, {}
+    before = piexif().load(kept)
+    return thumbnail_in(before), {"1st": before["1st"]}
+
+
 def _begins_as_jpeg(stream: BinaryIO) -> bool:
     """Whether a file, open at its begin, begins with SOI; it is there again then."""
     begin = stream.read(2)
@@ -6686,11 +6711,8 @@ def _found_or_second(source: Union[str, bytes], path: str) -> Found:
         found = found._replace(raw=with_types(found.raw, kinds))
     if isinstance(source, str):
         return found._replace(pixels=size_in(exif))
-    picture = thumbnail_in(exif) if len(source) > TIGHT_BYTES else None
-    if picture:
-        import base64
-
-        found = found._replace(thumbnail=base64.b64encode(picture).decode("ascii"))
+    if len(source) > TIGHT_BYTES and thumbnail_in(exif):
+        found = found._replace(thumbnail=kept_thumbnail(exif))
     return found
 
 
@@ -6837,8 +6859,8 @@ def _new_block(
     """The Exif block of a dict as loaded with the edits, and a thumbnail where it has none; None
     where it is so. What the library says is added to said. Raises ValueError.
     """
-    library, missing = piexif(), None if thumbnail_in(exif) else thumbnail
-    stored = _as_stored(exif, edits)
+    library, (missing, ifd1) = piexif(), missing_thumbnail(exif, thumbnail)
+    stored = {**_as_stored(exif, edits), **ifd1}
     block: Optional[bytes] = library.dump_edited(exif, stored, said.append, missing)
     if block is not None and library.has_repeats(exif):
         again = library.load(block)  # a tag of ours may have been right, and stand there again
@@ -6919,7 +6941,7 @@ class Task(NamedTuple):
     to: Optional[str] = None  # the path of the copy; None = the image itself
     known: Optional[Stamp] = None  # the size and time that the file must have; None = whichever
     copied: Optional[Written] = None  # what the copy that is there must be
-    thumbnail: Optional[bytes] = None  # put in where the file has none
+    thumbnail: Optional[bytes] = None  # as Found.thumbnail, put in where the file has none
     beside: str = ""  # the folder of the temporary file, on the same disk; "" = that of the target
 
 
@@ -12728,10 +12750,18 @@ def log_text(image: Image, outcome: Optional[Outcome]) -> str:
 _OUR_NAMES = ("", "lock", "journal.jsonl", "settled.json", "process_images", "logs")
 
 
-def _refuse_links(state: str) -> None:
-    """Raise BadJournal where something of ours is a link: nothing is written, or removed, through
-    one, since it may lead to somebody's photos.
+def state_is_file(state: str) -> BadJournal:
+    """The error for a file that has the name of a state folder."""
+    wrong, remedy = ".mapillary is a file, where our folder should be", "move it away"
+    return BadJournal("state_file", wrong, file=state, remedy=remedy)
+
+
+def _refuse_others(state: str) -> None:
+    """Raise BadJournal where the state folder is a file, or something of ours a link: nothing is
+    written, or removed, through one, since it may lead to somebody's photos.
     """
+    if os.path.isfile(state) and not os.path.islink(state):
+        raise state_is_file(state)
     for name in _OUR_NAMES:
         path = os.path.join(state, name).rstrip(os.sep)
         if os.path.islink(path):
@@ -12755,7 +12785,7 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
     """Lock a folder for this process; the operating system frees it whatever happens. Raises
     BadJournal, CannotWrite.
     """
-    _refuse_links(state)
+    _refuse_others(state)
     try:
         if not os.path.isdir(state):
             os.makedirs(state, exist_ok=True)
@@ -13328,6 +13358,8 @@ class Journal:
 
 def unreadable_journal(path: str, error: OSError) -> BadJournal:
     """The error for a file of the journal's that the system does not let us read."""
+    if os.path.isfile(os.path.dirname(path)):
+        return state_is_file(os.path.dirname(path))
     cause, remedy = error.strerror or "", "check its rights"
     return BadJournal("journal_unreadable", "cannot be read", file=path, value=cause, remedy=remedy)
 

@@ -279,17 +279,21 @@ def test_a_thumbnail_that_had_to_go_comes_back(tmp_path: Path):
     thumbnail = making.jpeg((64, 64), filler=58000)
     exif = mt.piexif().load(making.jpeg((16, 16), making.exif_tiff(lat=57.7, lon=11.97)))
     exif["Exif"][0x9003] = b"2024:05:06 07:08:09"
-    exif["1st"], exif["thumbnail"] = {0x0103: 6}, thumbnail
+    ifd1 = {0x0103: 6, 0x0112: 3, 0x011A: (180, 1), 0x011B: (180, 1), 0x0128: 2}
+    exif["1st"], exif["thumbnail"] = ifd1, thumbnail
     block = mt.piexif().dump(exif)
     padding = 65400 - len(block)
     exif["Exif"][0x927C] = b"m" * max(0, padding)
     photo = tmp_path / "card" / "a.jpg"
     making.photo(photo, exif=mt.piexif().dump(exif)[6:])
-    assert mt.piexif().load(photo.read_bytes())["thumbnail"] == thumbnail
+    before = mt.piexif().load(photo.read_bytes())
+    assert before["thumbnail"] == thumbnail
     process(photo.parent)
     assert mt.piexif().load(photo.read_bytes())["thumbnail"] is None
     assert told("restore", "--import_path", photo.parent)["done"] == 1
-    assert mt.piexif().load(photo.read_bytes())["thumbnail"] == thumbnail
+    after = mt.piexif().load(photo.read_bytes())
+    assert after["thumbnail"] == thumbnail
+    assert {**after["1st"], 0x0201: 0} == {**before["1st"], 0x0201: 0}  # but where it lies
 
 
 def test_a_photo_that_somebody_changed_is_not_restored(card: Path):
