@@ -414,10 +414,18 @@ class Problem(NamedTuple):
         return dict(self._asdict(), file=unextended(self.file))
 
 
+SomeError = TypeVar("SomeError", bound="ToolError")
+
+
 class ToolError(Exception):
     """Something a person can act on; carries its problem, also from one process to another."""
 
     exit_code = 12
+
+    @classmethod
+    def of(cls: Type[SomeError], problem: Problem) -> SomeError:
+        """The error of a problem."""
+        return cls(*problem)
 
     def __init_subclass__(cls, exit_code: int = 0) -> None:
         cls.exit_code = exit_code or cls.exit_code
@@ -904,6 +912,16 @@ class Outcome(NamedTuple):
         """That of an image that failed."""
         return cls("failed", problem.code, problem)
 
+    @classmethod
+    def skipped(cls, reason: str, problem: Optional[Problem] = None) -> "Outcome":
+        """That of an image that is left out, and what may be said of it."""
+        return cls("skipped", reason, problem)
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether something went wrong, which the exit code tells."""
+        return self.status == "failed"
+
 
 def settings_text(by_step: Mapping[str, str]) -> str:
     """Hashes by step as one text, in the order of STEPS, which takes less memory."""
@@ -1025,9 +1043,9 @@ class Image(NamedTuple):
         if self.aside is not None:
             return self.aside
         if self.is_left_out:
-            return Outcome("skipped", SKIP_LEFT_OUT)
+            return Outcome.skipped(SKIP_LEFT_OUT)
         if self.is_excluded:
-            return Outcome("skipped", SKIP_EXCLUDED)
+            return Outcome.skipped(SKIP_EXCLUDED)
         problem = self.problem
         if problem is not None:
             return Outcome.of(problem)
@@ -1194,10 +1212,14 @@ class Report:
         """Account for one image by its outcome; None = done."""
         if outcome is None:
             self.done += 1
-        elif outcome.status == "failed":
+        elif outcome.is_failed:
             self.failed.append(outcome.problem or Problem(outcome.reason, "failed", file=str(path)))
         else:
-            self.skipped.setdefault(outcome.reason, []).append(str(path))
+            self.skip(outcome.reason, [path])
+
+    def skip(self, reason: str, paths: Iterable[Union[str, Path]]) -> None:
+        """Account for images that are left out, "" for each that has no path."""
+        self.skipped.setdefault(reason, []).extend(map(str, paths))
 
     def add(self, other: "Report") -> None:
         """Count also what another run of the same tool did."""
@@ -1206,7 +1228,7 @@ class Report:
         self.trouble += other.trouble
         self.told.lines += other.told.lines
         for code, paths in other.skipped.items():
-            self.skipped.setdefault(code, []).extend(paths)
+            self.skip(code, paths)
 
     def as_json(self) -> Dict[str, object]:
         """The same as plain values."""
@@ -3394,7 +3416,7 @@ def check_folder(path: str, option: str) -> Path:
     except OSError as error:
         if getattr(error, "winerror", 0) == _BAD_NAME:
             raise no_folder(path, option) from None
-        raise NotFound(**unsearchable(error)._asdict()) from error
+        raise NotFound.of(unsearchable(error)) from error
     if not is_folder:
         where = os.path.dirname(path) or os.curdir
         remedy = f"give {option} the folder it is in: {where}"
@@ -3657,7 +3679,7 @@ def _no_images(folder: Union[str, Path], found: Inventory) -> NotFound:
     searched.
     """
     if found.trouble and not found.others:
-        return NotFound(**found.trouble[0]._asdict())
+        return NotFound.of(found.trouble[0])
     there = {reason: len(paths) for reason, paths in found.others.items()}
     told = [f"{plural(count, 'time')} {skip_words(code)}" for code, count in there.items()]
     links = [path for path in found.closed if os.path.islink(path)]
@@ -3717,7 +3739,7 @@ def account_for(
     for reason, paths in sorted(found.others.items()):
         code = videos if reason == SKIP_VIDEO else reason
         if code is not None and paths:
-            report.skipped.setdefault(code, []).extend(map(str, paths))
+            report.skip(code, paths)
     report.trouble.extend(found.trouble)
     if found.closed:
         names = ", ".join(found.closed[:5]) + (", ..." if len(found.closed) > 5 else "")
@@ -7058,7 +7080,7 @@ def check_copy(path: str, image: str, copied: Optional[Written]) -> None:
         raise os_problem(path, error) from error
     except BadExif as error:
         if error.problem.code == UNREADABLE:
-            raise CannotWrite(**error.problem._asdict()) from error
+            raise CannotWrite.of(error.problem) from error
     wrong, remedy = "is not the copy that was made here", "move it away"
     raise CannotWrite("not_ours", wrong, file=path, remedy=remedy)
 
@@ -11430,7 +11452,7 @@ def _ask_second(found: Dict[Path, Tuple[str, Track]], problems: Dict[Path, BadTr
     except ProgramMissing as missing:
         for file in unplaced:
             wrong, more = problems[file].problem, more_cameras(missing)
-            problems[file] = BadTrack(**wrong._replace(remedy=f"{wrong.remedy}; {more}")._asdict())
+            problems[file] = BadTrack.of(wrong._replace(remedy=f"{wrong.remedy}; {more}"))
 
 
 def more_cameras(missing: ProgramMissing) -> str:
@@ -11445,7 +11467,7 @@ def _read_folder(folder: Path, kinds: Sequence[str]) -> List[NamedTrack]:
     trouble: List[Problem] = []
     tracks, all_problems = _read_files(_track_files(folder, trouble), kinds)
     problems = [one for one in all_problems if one.problem.code != "track_unknown"]
-    problems += [BadTrack(**one._asdict()) for one in trouble]
+    problems += [BadTrack.of(one) for one in trouble]
     if tracks:
         first = tracks[0].track
         first = first._replace(notes=[*first.notes, *map(str, problems)])
@@ -11586,7 +11608,6 @@ class Movie(NamedTuple):
     duration: Optional[float] = None  # seconds
     make: Optional[str] = None
     model: Optional[str] = None
-    telemetry: Tuple[str, ...] = ()  # kinds of READERS that it holds
     key_gap: Optional[float] = None  # seconds between key frames, on average
     # real seconds since midnight at its begin, by its time code; cameras set that by their clock
     timecode: Optional[float] = None
@@ -11765,12 +11786,9 @@ def read_movie(path: Union[str, Path]) -> Movie:
             udta = _user_data(movie)
             tags = {"date": _user_text(udta, b"\xa9day"), **_metadata(movie)}
             make, model = _camera_names(movie, tags, udta)
-            kinds = tuple(
-                reader.kind for reader in READERS if movie.family == "movie" and reader.holds(movie)
-            )
             created, duration = movie.header.creation_time, movie.header.duration
             more = _key_gap(movie), _timecode(movie), _sphere(movie), time_in_zone(tags)
-            return Movie(created, duration, make, model, kinds, *more)
+            return Movie(created, duration, make, model, *more)
     except OSError as error:
         raise unreadable_track(Path(path), error) from error
 
@@ -11828,7 +11846,7 @@ class Clip(NamedTuple):
         """Why the video at a path goes no further; None = it does."""
         if self.problem is not None:
             return Outcome.of(self.problem._replace(file=path))
-        return Outcome("skipped", SKIP_PARKED) if self.parked else None
+        return Outcome.skipped(SKIP_PARKED) if self.parked else None
 
 
 class Hashed(NamedTuple):
@@ -12803,7 +12821,7 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
         with lock, contextlib.suppress(OSError):
             lock.seek(0)
             owner = lock.read(200).decode("utf-8", "replace").strip()
-        raise InUse(**in_use(folder, owner)._asdict())
+        raise InUse.of(in_use(folder, owner))
     import socket  # of the ways to the computer's name the one that is quick on Windows, too
 
     with contextlib.suppress(OSError):  # who holds it is a courtesy: a disk may be full
@@ -14908,7 +14926,7 @@ def areas_of(options: Options, config: Configuration) -> Tuple[Area, ...]:
             found.append(area_of(text))
         except UsageError as error:
             known = error.problem._replace(file=config.path, value=f"{name} = {text}")
-            raise UsageError(**known._asdict()) from None
+            raise UsageError.of(known) from None
     return tuple(found)
 
 
@@ -15030,7 +15048,7 @@ class Known(NamedTuple):
 
 def leave_out(image: Image, reason: str) -> Image:
     """The image as left out of this run."""
-    return image._replace(aside=Outcome("skipped", reason))
+    return image._replace(aside=Outcome.skipped(reason))
 
 
 def fail_now(image: Image, problem: Problem) -> Image:
@@ -16480,7 +16498,7 @@ class _Reading:
         """The images that the service of the run has, and how they were sent."""
         found = {}
         for path, image in self.images.items() if self.course.service else ():
-            if image.aside is not None and image.aside.status == "failed":
+            if image.aside is not None and image.aside.is_failed:
                 continue  # whatever was sent, it is not what is there now
             home = places.get(os.path.dirname(str(path)))
             service = self.course.service
@@ -16505,7 +16523,7 @@ def _is_unasked(image: Image, sent: Sent, places: Mapping[str, Place]) -> bool:
 def not_open(path: Path, problem: Problem) -> Outcome:
     """The outcome of an image, or a video, of a folder that could not be opened."""
     if problem.code == SKIP_IN_USE:
-        return Outcome("skipped", SKIP_IN_USE)
+        return Outcome.skipped(SKIP_IN_USE)
     return Outcome.of(problem._replace(file=str(path)))
 
 
@@ -16830,7 +16848,7 @@ def tell_settled(
     images: Sequence[Path], found: Mapping[str, Settled], report: Report, notes: Notes
 ) -> None:
     """Account for the images of settled folders, as the run that left them so would today."""
-    done = Outcome("skipped", SKIP_PROCESSED)
+    done = Outcome.skipped(SKIP_PROCESSED)
     for folder, paths in by_folder(images).items():
         for path in paths:
             outcome = found[folder].others.get(path.name, done)
@@ -16875,7 +16893,7 @@ def remember_settled(
 def _is_lasting(image: Image) -> bool:
     """Whether what the journal has of an image holds, and why it goes no further."""
     outcome, problem = image.outcome, image.problem
-    if outcome is not None and outcome.status == "failed":
+    if outcome is not None and outcome.is_failed:
         own = problem is not None and problem.file == str(image.path)
         return image.aside is None and own
     if outcome is not None and outcome.reason not in _LASTING:
@@ -17049,7 +17067,7 @@ def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: b
         if place is None:
             continue
         path = place.journal.log_path(image.path.name)
-        wanted = verbose or outcome is not None and outcome.status == "failed"
+        wanted = verbose or outcome is not None and outcome.is_failed
         if not wanted and not image.is_excluded:
             continue
         if any(map(os.path.islink, (os.path.dirname(path), path))):
@@ -17183,7 +17201,7 @@ def look_for(options: Options, report: Report, notes: Notes) -> Tuple[List[Path]
     whole: List[Path] = []
     for path in found.videos if videos.whole else ():
         if os.path.islink(path):
-            report.skipped.setdefault(SKIP_LINK, []).append(str(path))
+            report.skip(SKIP_LINK, [path])
         else:
             whole.append(path)
     return images, whole
@@ -17280,7 +17298,7 @@ def _is_remembered(report: Report) -> bool:
     if isinstance(report.images, RecordedImages):
         return True  # all that a run tells that did not look at any
     asides = [image.aside for image in report.images if image.aside is not None]
-    return len(report.failed) > sum(aside.status == "failed" for aside in asides)
+    return len(report.failed) > sum(aside.is_failed for aside in asides)
 
 
 def say_account(course: Course, config: Configuration, report: Report) -> None:
@@ -17364,7 +17382,7 @@ def _of_another_name(
     that it is as it was found, or that no journal tells how it was.
     """
     if not has_caption_of_ours(now):
-        return Outcome("skipped", SKIP_AS_FOUND)
+        return Outcome.skipped(SKIP_AS_FOUND)
     known = journals.known_again(None, now)
     if known is None:
         wrong = "carries a description of ours, and no journal tells what it carried before"
@@ -17382,7 +17400,7 @@ def _as_known(
     written = image.written if image is not None else None
     if image is None or written is None:
         if image is not None and has_caption_of_ours(image.found):
-            return Outcome("skipped", SKIP_AS_FOUND)
+            return Outcome.skipped(SKIP_AS_FOUND)
         return _of_another_name(journals, None, path, now)
     if has_caption_of_ours(image.found):  # it had come here with what we wrote elsewhere
         elsewhere = _of_another_name(journals, image, path, image.found or now)
@@ -17415,14 +17433,14 @@ def _restorable(
         now = read_found(path)
     except ToolError as error:
         if error.problem.code != UNREADABLE and (before is None or before.written is None):
-            return Outcome("skipped", SKIP_AS_FOUND)
+            return Outcome.skipped(SKIP_AS_FOUND)
         return Outcome.of(error.problem)
     known = _as_known(journals, _with_untold(before, now, config), path, now)
     if isinstance(known, Outcome):
         return known
     written = known.written
     if written is None:
-        return Outcome("skipped", SKIP_AS_FOUND)
+        return Outcome.skipped(SKIP_AS_FOUND)
     # a run before put it back, and did not come to tell
     is_back = carries(now, edits_as_found(known.found or NOTHING_FOUND))
     ours = (now.digest, now.size) == (written.digest, written.size)
@@ -17984,7 +18002,7 @@ def match_rows(
     are not clear).
     """
     outcomes = [(image, image.outcome) for image in images]
-    good = [image for image, outcome in outcomes if outcome is None or outcome.status == "failed"]
+    good = [image for image, outcome in outcomes if outcome is None or outcome.is_failed]
     column = options.filename_column
     if column is None:
         return _in_order_of_names(rows, good, options), []
@@ -18384,7 +18402,7 @@ def interpolate_table(options: Options, ui: Ui) -> Report:
     changed = _spread_cells(timed, asked)
     report.done, left = len(changed), len(timed) - len(changed)
     if left:
-        report.skipped.setdefault(SKIP_ALONE, []).extend([""] * left)
+        report.skip(SKIP_ALONE, [""] * left)
     if changed:
         stem, extension = os.path.splitext(path)
         to = stem + "_interpolated" + extension if options[Keep].keep_original else path
@@ -19596,7 +19614,7 @@ def sample_one(
     sampling = Sampling(path, digest)
     there, wrong = _sampled_before(sampling, record, settings, setup.timer.notes)
     if there:
-        report.skipped.setdefault(SKIP_SAMPLED, []).extend(map(record.place, there))
+        report.skip(SKIP_SAMPLED, map(record.place, there))
         report.trouble.extend(wrong)
         return
     _say_whole(sampling, record, setup.timer.notes)
@@ -19787,7 +19805,7 @@ def find_videos(path: str, trouble: List[Problem], below: bool = True) -> List[s
         here = [name for name in one.files if is_video_name(name)]
         videos += [os.path.join(one.place, name) for name in sorted(here, key=natural_key)]
     if not videos and trouble:
-        raise NotFound(**trouble[0]._asdict())
+        raise NotFound.of(trouble[0])
     if not videos:
         kinds = "videos are named ." + ", .".join(VIDEO_KINDS)
         raise NotFound("no_videos", "holds no videos", file=path, remedy=kinds)
@@ -19868,7 +19886,7 @@ def sample_below(options: Options, ui: Ui) -> Optional[Report]:
         try:
             whole.add(sample_videos(options.having(video).having(Input(top)), ui))
         except InUse:
-            whole.skipped.setdefault(SKIP_IN_USE, []).extend(paths)
+            whole.skip(SKIP_IN_USE, paths)
         start = _start_behind(paths, video)
     return whole
 
@@ -19890,9 +19908,9 @@ def _sample_each(paths: Sequence[str], record: SampleRecord, setup: Setup, repor
     for path, start in with_starts(paths, setup.timer.video):
         try:
             if start is not None and math.isnan(start):
-                raise ToolError(**NO_START._replace(file=path)._asdict())
+                raise ToolError.of(NO_START._replace(file=path))
             if setup.timer.geotagging.use_gps_start_time and len(paths) > 1:
-                raise ToolError(**ONE_START._replace(file=path)._asdict())
+                raise ToolError.of(ONE_START._replace(file=path))
             sample_one(path, record, setup, start, report)
         except ToolError as error:
             report.failed.append(error.problem)
@@ -20019,7 +20037,7 @@ def _with_way(one: Wanted, clip: Clip, making: Making, timer: Timer) -> Clip:
     footage = _footage_of(one.path)
     places, source = _way_of(footage, timer, one.given)
     if passes_through(making.areas, places):
-        raise ToolError(**THROUGH_AREA._asdict())
+        raise ToolError.of(THROUGH_AREA)
     fixes = [Fix(place.video, place.lat, place.lon) for place in places]
     parked = all(distance(fixes[0], fix) <= PARKED_M for fix in fixes)
     _check_cover(footage, places, parked, timer.notes)
@@ -20268,7 +20286,7 @@ def _outcome_of(one: Wanted, clip: Clip, sent: Optional[Sent]) -> Optional[Outco
     if outcome is not None or clip is not one.before:
         return outcome
     arrived = sent is not None and sent.arrived and sent.photo == clip.id
-    return Outcome("skipped", SKIP_UPLOADED if arrived else SKIP_PROCESSED)
+    return Outcome.skipped(SKIP_UPLOADED if arrived else SKIP_PROCESSED)
 
 
 # ---- HTTP ---------------------------------------------------------------------------------------
@@ -20786,7 +20804,7 @@ class Server:
                 delay, reason = retry_delay(attempt, None), str(error)
             if delay is None or attempt >= self.limits.attempts:
                 refused = _given_up(url, reason, attempt, delay is not None)
-                raise refused if there else NotThere(**refused.problem._asdict())
+                raise refused if there else NotThere.of(refused.problem)
             if delay > 60.0:
                 self.tell(f"the service asks to wait {int(delay)} s ({reason})")
             LOG.debug("try %d failed (%s), next in %.1f s", attempt, reason, delay)
@@ -21348,7 +21366,7 @@ class Parcel:
         if self.state in (FAILED, LEFT) and self.problem is not None:
             return Outcome.of(self.problem)
         there = self.state in (THERE, OUTDATED, ELSEWHERE, GONE)
-        return Outcome("skipped", SKIP_UPLOADED if there else SKIP_LEFT)
+        return Outcome.skipped(SKIP_UPLOADED if there else SKIP_LEFT)
 
 
 OPEN, HELD, FINISHED = "open", "held", "finished"  # held: complete, and waits for somebody's word
@@ -21437,9 +21455,9 @@ class Shipment:
         for name, image in zip(names, place.journal.images(names)):
             path = os.path.join(place.folder, name)
             if not is_jpeg_name(name):
-                self.outcomes[path] = Outcome("skipped", SKIP_KIND)
+                self.outcomes[path] = Outcome.skipped(SKIP_KIND)
             elif is_marked(name, marked):
-                self.outcomes[path] = Outcome("skipped", SKIP_UPLOADED)
+                self.outcomes[path] = Outcome.skipped(SKIP_UPLOADED)
             else:
                 outcome = self._take(place, path, image)
                 if outcome is not None:
@@ -21505,7 +21523,7 @@ class Shipment:
         """Why an image is not to be sent however far it has come; None = nothing forbids it."""
         if image.is_left_out or image.is_excluded:
             return image.outcome
-        return Outcome("skipped", SKIP_EXCLUDED) if is_excluded(self.areas, image.fix) else None
+        return Outcome.skipped(SKIP_EXCLUDED) if is_excluded(self.areas, image.fix) else None
 
     def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
         """Put an image into its sequence; gives the outcome of one that is not to be sent."""
@@ -21521,7 +21539,7 @@ class Shipment:
         home = self._home_of(image, place)
         if home is None:
             if self._is_published(place, image):
-                return Outcome("skipped", SKIP_UPLOADED)
+                return Outcome.skipped(SKIP_UPLOADED)
             apart = [one for one in image.span_from(place.folder) if one not in self.places]
             if not self.asked.reupload or any(map(os.path.isdir, apart)):
                 return _in_parts(path, apart)
@@ -21570,7 +21588,7 @@ class Shipment:
             return image.outcome
         before = image.found if image is not None else None
         if before and is_uploaded(place.journal, self.service, os.path.basename(path), before):
-            return Outcome("skipped", SKIP_UPLOADED)
+            return Outcome.skipped(SKIP_UPLOADED)
         try:
             found = read_found(path)
         except ToolError as error:
@@ -21579,7 +21597,7 @@ class Shipment:
         if own is None or before and not has_caption_of_ours(before):  # or being restored
             return _not_processed(path)
         if is_excluded(self.areas, image_of(path, found).fix):
-            return Outcome("skipped", SKIP_EXCLUDED)
+            return Outcome.skipped(SKIP_EXCLUDED)
         folder = os.path.basename(place.folder).encode("utf-8", "replace")
         batch = Batch(own.sequence or uuid_of(folder), place, own.user, own.organization)
         fix = None
@@ -21680,7 +21698,7 @@ class Shipment:
         """What came of an image; None = sent, or with dry: would be."""
         parcel = known.get(path)
         if parcel is None:
-            return self.outcomes.get(path, Outcome("skipped", SKIP_LEFT))
+            return self.outcomes.get(path, Outcome.skipped(SKIP_LEFT))
         return None if dry and parcel.state == DUE else parcel.outcome
 
 
@@ -23378,7 +23396,7 @@ class Standing(NamedTuple):
         """ "uploaded", "failed" or why it is skipped."""
         if self.outcome is None:
             return "uploaded"
-        return "failed" if self.outcome.status == "failed" else self.outcome.reason
+        return "failed" if self.outcome.is_failed else self.outcome.reason
 
     @property
     def reason(self) -> str:
@@ -23448,14 +23466,14 @@ def _standings_below(
     if empty:
         wrong = "holds no images and no journal"
         if trouble:
-            raise NotFound(**trouble[0]._asdict())
+            raise NotFound.of(trouble[0])
         raise NotFound("no_images", wrong, file=top, remedy="check --import_path")
 
 
 def _left_alone(folder: str, names: Names) -> List[Standing]:
     """What lies in a folder that looks like a picture and takes no part, as a run counts it."""
     found = [
-        Standing(Image(Path(folder, name)), Outcome("skipped", reason))
+        Standing(Image(Path(folder, name)), Outcome.skipped(reason))
         for reason, alike in names.others.items()
         for name in alike
         if reason != SKIP_VIDEO
@@ -23489,14 +23507,14 @@ def _briefly(folder: str, names: List[str], known: Settled) -> Iterator[Standing
     for name in sorted(names, key=natural_key):
         path, number = Path(folder, name), known.members.get(name)
         outcome = known.others.get(name, waiting)
-        if outcome.problem is not None and outcome.status == "failed":
+        if outcome.problem is not None and outcome.is_failed:
             outcome = outcome._replace(problem=outcome.problem._replace(file=str(path)))
         membership = None if number is None else groups[number]
         yield Standing(Image(path, membership=membership), outcome)
 
 
 def _waiting(wrong: str) -> Outcome:
-    return Outcome("skipped", SKIP_WAITING, Problem(SKIP_WAITING, wrong))
+    return Outcome.skipped(SKIP_WAITING, Problem(SKIP_WAITING, wrong))
 
 
 def _standings_in(folder: str, names: Names, top: str, service: str) -> Optional[Standings]:
@@ -23564,14 +23582,14 @@ def _if_unchanged(standing: Standing, journal: Journal, service: str) -> Standin
     picture = picture_at(Place(journal.folder, journal), name, Configuration())
     if picture is not None and picture == sent.picture:
         return standing
-    return standing._replace(outcome=Outcome("skipped", SKIP_UNPROCESSED, _CHANGED_SINCE))
+    return standing._replace(outcome=Outcome.skipped(SKIP_UNPROCESSED, _CHANGED_SINCE))
 
 
 def _without_file(standing: Standing) -> Standing:
     """An image of the journal that is no longer in its folder."""
     if standing.word in ("uploaded", SKIP_OUTDATED):
         return standing._replace(outcome=None)
-    return standing._replace(outcome=Outcome("skipped", SKIP_GONE))
+    return standing._replace(outcome=Outcome.skipped(SKIP_GONE))
 
 
 def _failed_upload(image: Image, sent: Optional[Sent]) -> Optional[Problem]:
@@ -23594,19 +23612,19 @@ def standing_of(
     name, before = image.path.name, image.outcome
     sent = journal.sent(service, name)
     if is_video_name(name):
-        return Standing(image, Outcome("skipped", SKIP_VIDEO))
+        return Standing(image, Outcome.skipped(SKIP_VIDEO))
     if not is_jpeg_name(name):
-        return Standing(image, Outcome("skipped", SKIP_KIND))
+        return Standing(image, Outcome.skipped(SKIP_KIND))
     if earlier or is_uploaded(journal, service, name, image.found):
         outdated = sent is not None and is_outdated(image, sent)
-        return Standing(image, Outcome("skipped", SKIP_OUTDATED) if outdated else None)
+        return Standing(image, Outcome.skipped(SKIP_OUTDATED) if outdated else None)
     problem = _failed_upload(image, sent) if problem is None else problem
-    if problem is not None and (before is None or before.status != "failed"):
+    if problem is not None and (before is None or not before.is_failed):
         problem = problem._replace(file=str(image.path))
         return Standing(image, Outcome.of(problem))
     if before is None and image.described is not None:
         return Standing(image, _waiting("upload broken off" if sent else "processed, not sent yet"))
-    return Standing(image, before or Outcome("skipped", SKIP_UNPROCESSED))
+    return Standing(image, before or Outcome.skipped(SKIP_UNPROCESSED))
 
 
 def _image_of_video(path: Path, clip: Clip) -> Image:
@@ -23625,9 +23643,9 @@ def _standing_of_video(journal: Journal, service: str, path: Path, clip: Clip) -
     image = _image_of_video(path, clip)
     sent = journal.sent(service, path.name)
     if stamp_of(path) not in (clip.stamp, NO_STAMP):
-        return Standing(image, Outcome("skipped", SKIP_UNPROCESSED, _CHANGED_SINCE))
+        return Standing(image, Outcome.skipped(SKIP_UNPROCESSED, _CHANGED_SINCE))
     if sent is not None and sent.arrived and sent.photo == clip.id:
-        outdated = Outcome("skipped", SKIP_OUTDATED)
+        outdated = Outcome.skipped(SKIP_OUTDATED)
         return Standing(image, outdated if sent.fix != clip.track else None)
     outcome = clip.outcome(str(path))
     if outcome is None and sent is not None and sent.problem is not None:
@@ -24789,7 +24807,7 @@ class _Page:
         the page.
         """
         image, fix = standing.image, standing.image.fix
-        left_out = standing.outcome or Outcome("skipped", SKIP_UPLOADED)
+        left_out = standing.outcome or Outcome.skipped(SKIP_UPLOADED)
         self.report.count(image.path, None if image.found else left_out)
         source = self.index.source(image)
         self.index.add_given(image)
@@ -24949,7 +24967,7 @@ def write_report(options: Options) -> Report:
             broken.append(found.problem)
         page.add(found, service)
     if not report.done and broken:
-        raise BadJournal(**broken[0]._asdict())
+        raise BadJournal.of(broken[0])
     report.trouble.extend(broken)
     if not report.done:
         wrong = "has no processed images"
@@ -25415,7 +25433,7 @@ def _exported(tops: Sequence[str], report: Report, form: _Form) -> List[Exported
     rows: List[Exported] = []
     for found in standings(tops, service_name(graph_root()), report.trouble):
         if found.problem is not None:
-            raise BadJournal(**found.problem._asdict())
+            raise BadJournal.of(found.problem)
         for standing in found.images:
             image, place = standing.image, standing.image.geotag
             if place is not None and standing.word != SKIP_GONE and form.holds(image):
@@ -25427,7 +25445,7 @@ def _exported(tops: Sequence[str], report: Report, form: _Form) -> List[Exported
             else:
                 reason = standing.word if standing.outcome else SKIP_UNPROCESSED
                 reason = SKIP_VIDEO if is_video_name(image.path.name) else reason
-                report.skipped.setdefault(reason, []).append(str(image.path))
+                report.skip(reason, [image.path])
     return rows
 
 
@@ -25463,7 +25481,7 @@ def export_images(options: Options) -> Report:
     report = Report("export", told=Told("exported"))
     rows = _exported(tops, report, _FORMS[kind])
     if report.trouble:
-        raise NotFound(**report.trouble[0]._asdict())
+        raise NotFound.of(report.trouble[0])
     if not rows:
         wrong = "has no processed images"
         raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
@@ -25697,7 +25715,7 @@ class _Download:
                 path = self.folder
                 outcome = _not_downloaded(path, f"its id is no number: {identity[:80]!r}")
             elif _is_here(path):
-                outcome = Outcome("skipped", SKIP_HERE)
+                outcome = Outcome.skipped(SKIP_HERE)
             else:
                 body, wrong = self._image(identity, search)
                 outcome = _not_downloaded(path, wrong) if wrong else None

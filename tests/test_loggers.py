@@ -1219,9 +1219,7 @@ def test_insta360_rows_without_a_fix_are_no_points(tmp_path):
 def test_insta360_camera_is_named(tmp_path):
     said = mt.read_movie(put(tmp_path, "a.insv", insta360(RIDE, model="Insta360 ONE RS")))
     assert (said.make, said.model) == ("Insta360", "Insta360 ONE RS")
-    assert (
-        "insta360" in said.telemetry and said.duration == 5 and said.creation_time == CLIP_SECONDS
-    )
+    assert (said.duration, said.creation_time) == (5, CLIP_SECONDS)
 
 
 def test_insta360_records_of_other_kinds_are_stepped_over(tmp_path):
@@ -1343,11 +1341,6 @@ def test_novatek_minutes_that_a_float_rounds_up_to_sixty_are_a_place(tmp_path):
     points = [(CLIP_SECONDS + i, 47.999999, 8.9999999, None, 90.0) for i in range(2)]
     track = read(tmp_path, "a.mp4", novatek(list(map(free_gps, points))))
     agree(track, points, place=1e-5, alt=None)
-
-
-def test_novatek_telemetry_is_told_of_a_movie(tmp_path):
-    path = put(tmp_path, "a.mp4", novatek(list(map(free_gps, RIDE))))
-    assert "novatek" in mt.read_movie(path).telemetry
 
 
 @pytest.mark.slow

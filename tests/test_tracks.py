@@ -1436,13 +1436,13 @@ def test_movie_tells_a_blackvue_model(tmp_path, value, model):
             tmp_path, "a.mp4", blackvue([blackvue_text(1)], extra=box(b"free", box(b"cprt", value)))
         )
     )
-    assert (found.make, found.model, found.telemetry) == ("BlackVue", model, ("blackvue",))
+    assert (found.make, found.model) == ("BlackVue", model)
 
 
 @pytest.mark.parametrize("version", [0, 1])
-def test_movie_tells_creation_time_duration_and_telemetry(tmp_path, version):
+def test_movie_tells_creation_time_and_duration(tmp_path, version):
     found = mt.read_movie(clip(tmp_path, hero5_style(3), version=version))
-    assert found == mt.Movie(CLIP_SECONDS, 3.0, "GoPro", "Hero9 Black", ("gopro_video",))
+    assert found == mt.Movie(CLIP_SECONDS, 3.0, "GoPro", "Hero9 Black")
 
 
 def test_movie_creation_time_0_and_other_files_are_unknown(tmp_path):
@@ -1453,11 +1453,10 @@ def test_movie_creation_time_0_and_other_files_are_unknown(tmp_path):
 @needs_shared
 def test_movie_facts_of_karma():
     found = mt.read_movie(SHARED / "videos" / "karma.mp4")
-    assert (found.creation_time, round(found.duration, 2), found.make, found.telemetry) == (
+    assert (found.creation_time, round(found.duration, 2), found.make) == (
         1492457277.0,
         12.08,
         "GoPro",
-        ("gopro_video",),
     )
 
 
