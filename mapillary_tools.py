@@ -523,7 +523,7 @@ ID_NAMESPACE = "8d3e7e7b-6a0b-5c5e-9c5b-3c1f0c1a7d11"  # namespace of the UUIDv5
 # Why something is skipped: a stable code, and in SKIP_WORDS what it means, where the code itself
 # does not say it, and what to do.
 SKIP_KIND, SKIP_UPLOADED, SKIP_PROCESSED = "not_jpeg", "already_uploaded", "already_processed"
-SKIP_DUPLICATE, SKIP_LEFT, SKIP_HIDDEN, SKIP_SHADOW = "duplicate", "not_sent", "hidden", "shadow"
+SKIP_DUPLICATE, SKIP_UNSENT, SKIP_HIDDEN, SKIP_SHADOW = "duplicate", "not_sent", "hidden", "shadow"
 SKIP_HEIC, SKIP_OTHER, SKIP_RAW, SKIP_LINK = "heic", "other_picture", "raw_photo", "link"
 SKIP_VIDEO, SKIP_PREVIEW = "video", "preview_video"
 SKIP_UNFINISHED, SKIP_BACKUP, SKIP_ENDING = "unfinished", "backup", "odd_ending"
@@ -534,7 +534,7 @@ SKIP_SAMPLED, SKIP_LEFT_OUT, SKIP_EXCLUDED = "already_sampled", "left_out", "exc
 SKIP_IN_USE, SKIP_PARKED, SKIP_IN_FRAMES = "in_use", "parked", "in_frames"
 SKIP_WORDS = {
     SKIP_KIND: "not a JPEG (Mapillary takes only JPEG)",
-    SKIP_LEFT: "still to be sent",
+    SKIP_UNSENT: "still to be sent",
     SKIP_HIDDEN: "hidden: deleted by a phone, or not yet written whole",
     SKIP_SHADOW: "a shadow file of macOS, without a picture",
     SKIP_HEIC: "HEIC, HEIF or AVIF (export as JPEG; on an iPhone: Settings, Camera, Formats, Most "
@@ -1064,7 +1064,7 @@ class Image(NamedTuple):
         error = self.found.error if self.found is not None else None
         return error is not None and error.code == SKIP_EXCLUDED
 
-    def excluded(self, areas: str) -> "Image":
+    def as_excluded(self, areas: str) -> "Image":
         """The image with nothing but the reason, and which areas were left out; what it carried
         before our writing is kept.
         """
@@ -1130,7 +1130,7 @@ NOTHING_FOUND, NOTHING_GIVEN = Found(), Given()
 
 
 @dataclass
-class Told:
+class ReportExtras:
     """What a summary says beside its counts."""
 
     word: str = "done"  # what was done: "processed", "uploaded"
@@ -1156,7 +1156,7 @@ class Report:
     failed: List[Problem] = dataclasses.field(default_factory=list)
     trouble: List[Problem] = dataclasses.field(default_factory=list)  # wrong with no single image
     stopped: Optional[ToolError] = None  # why the run ended before its time; None = it did not
-    told: Told = dataclasses.field(default_factory=Told)
+    extras: ReportExtras = dataclasses.field(default_factory=ReportExtras)
     # tools that ran before, in order
     parts: List["Report"] = dataclasses.field(default_factory=list)
 
@@ -1168,27 +1168,27 @@ class Report:
     @property
     def notes(self) -> List[str]:
         """What was said while it ran."""
-        return self.told.notes
+        return self.extras.notes
 
     @property
     def images(self) -> Sequence[Image]:
         """The images of a run that processed any: path, time, fix, heading, sequence, problem."""
-        return self.told.images
+        return self.extras.images
 
     @property
     def word(self) -> str:
         """What was done: "processed", "uploaded"."""
-        return self.told.word
+        return self.extras.word
 
     @property
     def lines(self) -> List[str]:
         """What else the summary shows."""
-        return self.told.lines
+        return self.extras.lines
 
     @property
     def facts(self) -> Dict[str, object]:
         """Figures of the tool, for --json."""
-        return self.told.facts
+        return self.extras.facts
 
     @property
     def exit_code(self) -> int:
@@ -1226,7 +1226,7 @@ class Report:
         self.done += other.done
         self.failed += other.failed
         self.trouble += other.trouble
-        self.told.lines += other.told.lines
+        self.extras.lines += other.extras.lines
         for code, paths in other.skipped.items():
             self.skip(code, paths)
 
@@ -1246,12 +1246,12 @@ class Report:
             "notes": list(map(unextended, self.notes)),
             "stopped": None if self.stopped is None else self.stopped.problem.as_row(),
             "sequences": None,
-            "seconds": self.told.seconds,
+            "seconds": self.extras.seconds,
             "safe_to_delete": None,
-            "next": list(self.told.next) or None,
+            "next": list(self.extras.next) or None,
             "parts": [part.as_json() for part in self.parts],
         }
-        row.update(self.told.facts)
+        row.update(self.extras.facts)
         return row
 
 
@@ -2032,10 +2032,10 @@ def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
 LONG_HOLE_S = 7200.0  # seconds; a longer hole is no break of a trip, but its end
 
 
-Stretches = Sequence[Tuple[float, float]]  # from when to when, seconds UTC
+TimeSpans = Sequence[Tuple[float, float]]  # from when to when, seconds UTC
 
 
-def stretches_of(track: Track) -> Stretches:
+def stretches_of(track: Track) -> TimeSpans:
     """When a track tells where one was: from when to when, between its borders and long holes."""
     points, borders = track.points, set(track.starts)
     found, first = [], points[0].time
@@ -2688,10 +2688,10 @@ _MILLISECONDS = re.compile(r"\d{6}\D?\d{3}(?!\d)\D*$")  # behind a time, in a na
 
 def in_order(images: Iterable[Image]) -> List[Image]:
     """Images by capture time, then folder and natural file name; an unknown time counts as 1970."""
-    return by_time(images, lambda image: image.time or 0.0, lambda image: name_in_line(image.path))
+    return by_time(images, lambda image: image.time or 0.0, lambda image: name_in_roll(image.path))
 
 
-def name_in_line(path: Path) -> str:
+def name_in_roll(path: Path) -> str:
     """The name of an image by which it comes behind those of the folder that its camera opened
     before.
     """
@@ -2935,12 +2935,12 @@ def photo_id(name: str, found: Found) -> str:
     return uuid_of(composed(name).encode("utf-8", "surrogateescape") + rest.encode("ascii"))
 
 
-def fix_id(fix: Fix) -> str:
+def fix_hash(fix: Fix) -> str:
     """A short name of a time and position, at the precision that is written."""
     return text_hash(f"{round(fix.time * 1000)}|{fix.lat:.7f}|{fix.lon:.7f}")
 
 
-def told_id(image: Image) -> str:
+def terms_hash(image: Image) -> str:
     """A short name of what a description says beside time and position: direction, and whose."""
     whose, heading = image.uploader or Uploader(), image.heading
     name = (image.terms or Terms()).user_name or whose.user_name
@@ -2948,7 +2948,7 @@ def told_id(image: Image) -> str:
     return text_hash(repr([degrees, name, whose.organization_key, bool(whose.private)]))
 
 
-def picture_id(digest: str, found: Found) -> str:
+def picture_hash(digest: str, found: Found) -> str:
     """The id of a photo whatever its name: from the digest of its picture and its capture time as
     found.
     """
@@ -3774,7 +3774,7 @@ def is_held(error: OSError) -> bool:
     return code in _BUSY or code is None and os.name == "nt" and error.errno == errno.EACCES
 
 
-def os_problem(path: Union[str, Path], error: OSError) -> CannotWrite:
+def write_failure(path: Union[str, Path], error: OSError) -> CannotWrite:
     """The error for a file that the system does not let us write."""
     remedy = _WRITE_REMEDIES.get(error.errno or 0, "check the disk")
     cause = error.strerror or str(error)
@@ -4099,7 +4099,7 @@ def begin_file(
                 remove_file(part)
             raise
     except OSError as error:
-        raise os_problem(path, error) from error
+        raise write_failure(path, error) from error
     return Pending(str(path), target, part, stream, manner.flush, ready)
 
 
@@ -4150,7 +4150,7 @@ def finish_files(files: Sequence[Pending]) -> List[Union[os.stat_result, ToolErr
                 results.append(one.take_place(written))
             except OSError as error:
                 one.give_up()
-                results.append(os_problem(one.path, error))
+                results.append(write_failure(one.path, error))
             except ToolError as error:
                 one.give_up()
                 results.append(error)
@@ -4196,7 +4196,7 @@ def begin_of(path: Union[str, Path], size: int = 100) -> Optional[bytes]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise os_problem(path, error) from error
+        raise write_failure(path, error) from error
 
 
 def check_parent(path: Union[str, Path]) -> None:
@@ -4211,7 +4211,7 @@ def make_folder(path: str, mode: int = 0o777) -> None:
     try:
         os.makedirs(path or os.curdir, mode, exist_ok=True)
     except OSError as error:
-        raise os_problem(path, error) from error
+        raise write_failure(path, error) from error
 
 
 def flush_folder(folder: Union[str, Path]) -> None:
@@ -4278,18 +4278,18 @@ def is_numbered(name: object) -> bool:
     return isinstance(name, str) and _NUMBERED.match(name) is not None
 
 
-def line_of(folder: str) -> str:
+def roll_of(folder: str) -> str:
     """Stands for a folder, or for all those beside it that the same camera opened by number."""
     parent, name = os.path.split(folder)
     known = _NUMBERED.match(name)
     return folder if known is None else os.path.join(parent, "???" + known.group(1).upper())
 
 
-def by_line(things: Iterable[K], merge: bool) -> List[List[K]]:
+def by_roll(things: Iterable[K], merge: bool) -> List[List[K]]:
     """The paths, or images, of each folder; with merge of all that a camera opened by number."""
     lines: Dict[str, List[K]] = {}
     for folder, group in by_folder(things).items():
-        lines.setdefault(line_of(folder) if merge else folder, []).extend(group)
+        lines.setdefault(roll_of(folder) if merge else folder, []).extend(group)
     return list(lines.values())
 
 
@@ -4307,7 +4307,7 @@ def only_one(path: str, seconds: float) -> Iterator[None]:
     try:
         stream = patiently(lambda: io.FileIO(path, "a+"))
     except OSError as error:
-        raise os_problem(path, error) from error
+        raise write_failure(path, error) from error
     with stream:
         while not lock_file(stream):
             if time.monotonic() >= deadline:
@@ -5148,7 +5148,7 @@ class Configuration:
             self._sections = read_config(self.path)
         return self._sections
 
-    def told(self, section: str, option: str) -> Optional[str]:
+    def setting(self, section: str, option: str) -> Optional[str]:
         """One option, None where it is not there."""
         return self.sections.get(section, {}).get(option)
 
@@ -5165,7 +5165,7 @@ class Configuration:
 
     def secret(self) -> str:
         """The key that --master_upload signs with. Raises UsageError when there is none."""
-        found = self.told("MAPAdmin", "MAPILLARY_SECRET_HASH")
+        found = self.setting("MAPAdmin", "MAPILLARY_SECRET_HASH")
         if not found:
             wrong = "has no MAPILLARY_SECRET_HASH under [MAPAdmin]"
             raise UsageError(
@@ -6235,7 +6235,7 @@ def retaken(known: Found, found: Found, ifd: str, tags: Iterable[int]) -> Raw:
     return {name: rest for name, rest in raw.items() if rest}
 
 
-TOLD = (  # tags of ours, and the fields of Found that they tell
+FIELDS_OF_TAGS = (  # tags of ours, and the fields of Found that they tell
     ("GPS", PLACE_TAGS, ("lat", "lon")),
     ("GPS", (Tag.GPSAltitudeRef, Tag.GPSAltitude), ("alt",)),
     ("GPS", (Tag.GPSImgDirectionRef, Tag.GPSImgDirection), ("heading", "magnetic")),
@@ -6550,7 +6550,7 @@ _OUR_MARK = re.compile(
 )
 
 
-class Stretch(NamedTuple):
+class Splice(NamedTuple):
     """A stretch of a head, and what takes its place."""
 
     start: int
@@ -6558,7 +6558,7 @@ class Stretch(NamedTuple):
     new: bytes
 
 
-def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Stretch]:
+def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Splice]:
     """What has to change in a head so that its XMP marks a panorama of these pixels, or, for None,
     so that our own mark is gone; nothing where it is so. Raises ValueError where there is no room.
     """
@@ -6571,16 +6571,16 @@ def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Stretc
         if rest == packet:
             return []
         alone = (_PACKET_BEGIN + _RDF_BEGIN + _PACKET_END).encode("utf-8")
-        return [Stretch(start, end, b"" if rest == alone else _xmp_segment(rest))]
+        return [Splice(start, end, b"" if rest == alone else _xmp_segment(rest))]
     if not packet:
-        return [Stretch(head.after_exif, head.after_exif, _gpano_segment(*size))]
+        return [Splice(head.after_exif, head.after_exif, _gpano_segment(*size))]
     close = _RDF_END.search(packet)
     if close is None:
         raise ValueError(_NOT_MARKED)
     rdf, (width, height) = close.group(1).decode("ascii"), map(str, size)
     mark = _gpano(rdf, width, height, packet).encode("ascii")
     return [
-        Stretch(start, end, _xmp_segment(packet[: close.start()] + mark + packet[close.start() :]))
+        Splice(start, end, _xmp_segment(packet[: close.start()] + mark + packet[close.start() :]))
     ]
 
 
@@ -6892,7 +6892,7 @@ def _new_block(
 
 def _stretches(
     stream: BinaryIO, head: Head, edits: Edits, exif: Exif, block: Optional[bytes]
-) -> Optional[List[Stretch]]:
+) -> Optional[List[Splice]]:
     """What has to change in a head so that it carries the edits, and a new Exif block; None where
     nothing has to. Raises ValueError.
     """
@@ -6901,7 +6901,7 @@ def _stretches(
         return None
     if block is None:
         block = piexif().dump(exif) if head.exif else b"Exif\0\0"
-    return [Stretch(*one) for one in piexif().insertion(block, head.data, stream, marks, exif)]
+    return [Splice(*one) for one in piexif().insertion(block, head.data, stream, marks, exif)]
 
 
 def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes] = None) -> Edited:
@@ -7000,7 +7000,7 @@ def begin_edits(task: Task) -> Union[Rewritten, Written]:
             same = functools.partial(_check_same, path, status)
             return Rewritten(begin_file(to or path, parts, manner, same), new.digest, new.dropped)
     except OSError as error:
-        raise os_problem(path, error) from error
+        raise write_failure(path, error) from error
 
 
 def _as_written_now(status: os.stat_result, digest: str) -> Written:
@@ -7077,7 +7077,7 @@ def check_copy(path: str, image: str, copied: Optional[Written]) -> None:
         if copied is None and (has_caption_of_ours(found) or is_same_picture(path, image)):
             return
     except OSError as error:
-        raise os_problem(path, error) from error
+        raise write_failure(path, error) from error
     except BadExif as error:
         if error.problem.code == UNREADABLE:
             raise CannotWrite.of(error.problem) from error
@@ -7576,7 +7576,7 @@ def join_tracks(tracks: Sequence[Track], max_gap: float = TOUCH_SECONDS) -> Trac
 
 _ALIKE_M = 3.0  # metres within which two tracks are two readings of one receiver
 _TOGETHER_M = 200.0  # metres within which two receivers are in one place, or follow each other
-_TOLD = "at a time of which another track tells"
+_TOLD_TWICE = "at a time of which another track tells"
 _SHARED = 200  # points of a track that are compared with another one
 
 
@@ -7626,7 +7626,7 @@ def _without_common(part: NamedTrack, other: NamedTrack, most: float) -> NamedTr
     kept = [n for n, fix in enumerate(track.points) if _place_on(theirs, fix.time) is None]
     times = {fix.time for fix in theirs.points}
     twice = sum(fix.time in times for fix in track.points)
-    lost = {TWICE: twice, _TOLD: len(track.points) - len(kept) - twice}
+    lost = {TWICE: twice, _TOLD_TWICE: len(track.points) - len(kept) - twice}
     note = (
         f"{part.name} and {other.name} are up to {most:.0f} m apart at the same time: where both "
         f"have points, those of {other.name} count"
@@ -10964,7 +10964,7 @@ _LOCK_TAGS = ("GPSStatus", "GPSMeasureMode")
 _POINT_TAGS = (*_PLACE_TAGS, _DATE_TIME, _DAY_TAG, _CLOCK_TAG, *_BELOW, *_LOCK_TAGS)
 
 
-class _Spot(NamedTuple):
+class _ExifToolPoint(NamedTuple):
     """A place as exiftool tells it, with what belongs to its sample."""
 
     tags: Dict[str, str]  # of _POINT_TAGS
@@ -10978,14 +10978,14 @@ def _seconds(text: str) -> Optional[float]:
     return value if value is not None and 0.0 <= value < DAY_S else None
 
 
-class _Spots:
+class _ExifToolPoints:
     """The places in one group of tags of a file, as they come."""
 
     def __init__(self) -> None:
         self.tags: Dict[str, str] = {}
         self.start: Optional[float] = None
         self.length = 0.0
-        self.all: List[_Spot] = []
+        self.all: List[_ExifToolPoint] = []
 
     def tell(self, name: str, text: str) -> None:
         """The next tag. One that the place has already is of the next place."""
@@ -11002,7 +11002,7 @@ class _Spots:
     def end(self) -> None:
         """The place is complete."""
         if _LATITUDE in self.tags and _LONGITUDE in self.tags:
-            self.all.append(_Spot(self.tags, self.start, self.length))
+            self.all.append(_ExifToolPoint(self.tags, self.start, self.length))
         self.tags = {}
 
     def samples(self, created: Optional[float]) -> Iterator[Sample]:
@@ -11022,7 +11022,7 @@ class _Spots:
                 time = None if told is None else told + late
                 yield _as_sample(one.tags, begin + late, time)
 
-    def _is_head(self, at: int, spot: _Spot) -> bool:
+    def _is_head(self, at: int, spot: _ExifToolPoint) -> bool:
         """Whether a place begins those that share one time."""
         return at == 0 or bool(_time_text(spot.tags)) or spot.start != self.all[at - 1].start
 
@@ -11052,7 +11052,7 @@ class _Heard:
     """What exiftool told of all files so far."""
 
     def __init__(self) -> None:
-        self.groups: Dict[str, Dict[str, _Spots]] = {}  # of a file, by their group of tags
+        self.groups: Dict[str, Dict[str, _ExifToolPoints]] = {}  # of a file, by their group of tags
         self.created: Dict[str, str] = {}  # CreateDate of a file
         self.path = ""
         self.version = 0.0  # 0 = it told nothing
@@ -11075,7 +11075,7 @@ class _Heard:
             self.created.setdefault(self.path, text)
         elif tag.startswith(("GPS", "Sample")) and group != "Composite":
             groups = self.groups.setdefault(self.path, {})
-            groups.setdefault(group, _Spots()).tell(tag, text)
+            groups.setdefault(group, _ExifToolPoints()).tell(tag, text)
 
     def track(self, path: Path) -> Optional[Track]:
         """The Track of a file: of the group of tags that tells the most places; None = no place
@@ -11268,7 +11268,7 @@ def _tracks_in(
         raise unreadable_track(path, error) from error
 
 
-def _read_file(path: Path, kinds: Sequence[str]) -> Tuple[str, Track]:
+def _best_track_in(path: Path, kinds: Sequence[str]) -> Tuple[str, Track]:
     """(kind, Track) of one file. Raises BadTrack."""
     problems = []
     for kind, result in _tracks_in(path, kinds):
@@ -11356,7 +11356,7 @@ def why_unplaced(path: Path) -> str:
         beside = side_files(path)
     for file in (path, *beside):
         try:
-            _read_file(file, ())
+            _best_track_in(file, ())
         except BadTrack as error:
             problem, name = error.problem, "" if file == path else f"{file.name}: "
             told.append(name + problem.wrong + (f": {problem.value}" if problem.value else ""))
@@ -11396,7 +11396,7 @@ def _side_track(path: Path, tell: Tell = LOG.warning) -> Optional[OwnTrack]:
     """
     for side in side_files(path):
         try:
-            kind, track = _read_file(side, ())
+            kind, track = _best_track_in(side, ())
         except BadTrack as error:
             tell(str(error))
             continue
@@ -11412,7 +11412,7 @@ def is_unplaced(error: BadTrack, path: Path) -> bool:
     return error.problem.code == "track_none" and kind_of(str(path)) in VIDEO_KINDS
 
 
-def _read_files(
+def _tracks_of_files(
     files: Sequence[Path], kinds: Sequence[str]
 ) -> Tuple[List[NamedTrack], List[BadTrack]]:
     """(the track of each file, why others have none): by our readers; of videos that those do
@@ -11423,7 +11423,7 @@ def _read_files(
     problems: Dict[Path, BadTrack] = {}
     for file in files:
         try:
-            found[file] = _read_file(file, kinds)
+            found[file] = _best_track_in(file, kinds)
         except BadTrack as error:
             problems[file] = error
     for file in [file for file, error in problems.items() if is_unplaced(error, file)]:
@@ -11460,12 +11460,12 @@ def more_cameras(missing: ProgramMissing) -> str:
     return f"exiftool reads the GPS of more cameras: {missing.problem}"
 
 
-def _read_folder(folder: Path, kinds: Sequence[str]) -> List[NamedTrack]:
+def _tracks_of_folder(folder: Path, kinds: Sequence[str]) -> List[NamedTrack]:
     """The track of each file of a folder; what cannot be used is a note of the first. Raises
     BadTrack.
     """
     trouble: List[Problem] = []
-    tracks, all_problems = _read_files(_track_files(folder, trouble), kinds)
+    tracks, all_problems = _tracks_of_files(_track_files(folder, trouble), kinds)
     problems = [one for one in all_problems if one.problem.code != "track_unknown"]
     problems += [BadTrack.of(one) for one in trouble]
     if tracks:
@@ -11483,15 +11483,15 @@ def _read_folder(folder: Path, kinds: Sequence[str]) -> List[NamedTrack]:
     )
 
 
-def _read_path(path: Path, kinds: Sequence[str]) -> List[NamedTrack]:
+def _tracks_at(path: Path, kinds: Sequence[str]) -> List[NamedTrack]:
     """The track of a file, or of each file of a folder. Raises NotFound, BadTrack."""
     if path.is_file():
-        tracks, problems = _read_files([path], kinds)
+        tracks, problems = _tracks_of_files([path], kinds)
         if problems:
             raise problems[0]
         return tracks
     if path.is_dir():  # a pipe is neither: it cannot be read twice
-        return _read_folder(path, kinds)
+        return _tracks_of_folder(path, kinds)
     wrong = "there is no such track file or folder"
     raise NotFound("track_missing", wrong, file=path, remedy="check --geotag_source_path")
 
@@ -11521,7 +11521,7 @@ def read_tracks(
     """
     found: List[List[Tuple[str, NamedTrack]]] = [[] for _ in kinds]
     for path in map(Path, paths):
-        for one in _read_path(path, kinds):
+        for one in _tracks_at(path, kinds):
             found[_slot(one.kind, kinds)].append((os.path.basename(behind_links(str(path))), one))
     tracks = []
     for kind, files in zip(kinds, found):
@@ -12247,9 +12247,9 @@ class Sent(NamedTuple):
     handle: Optional[str] = None  # what the service gave for it
     problem: Optional[Problem] = None
     picture: Optional[str] = None  # by which the history of uploads knows it
-    fix: Optional[str] = None  # fix_id() of the time and position that it was sent with
+    fix: Optional[str] = None  # fix_hash() of the time and position that it was sent with
     size: Optional[int] = None  # bytes of the file of an image as found
-    told: Optional[str] = None  # told_id() of what else it was sent with
+    told: Optional[str] = None  # terms_hash() of what else it was sent with
 
     @property
     def arrived(self) -> bool:
@@ -12283,7 +12283,7 @@ class Sampling(NamedTuple):
 class Arrival(NamedTuple):
     """A photo that a service has: a line of the history of uploads."""
 
-    picture: str  # picture_id()
+    picture: str  # picture_hash()
     service: str
     folder: str  # that it was sent from
     image: str  # file name there
@@ -12810,12 +12810,12 @@ def _take_lock(folder: str, state: str) -> io.FileIO:
             flush_folder(folder)
         lock = patiently(lambda: io.FileIO(os.path.join(state, "lock"), "a+"))
     except OSError as error:
-        raise os_problem(state if os.path.lexists(state) else folder, error) from error
+        raise write_failure(state if os.path.lexists(state) else folder, error) from error
     try:
         locked = lock_file(lock)
     except OSError as error:
         lock.close()
-        raise os_problem(os.path.join(state, "lock"), error) from error
+        raise write_failure(os.path.join(state, "lock"), error) from error
     if not locked:
         owner = ""
         with lock, contextlib.suppress(OSError):
@@ -12882,7 +12882,7 @@ class Tail:
             raise
         except OSError as error:
             self._drop()  # opened again, it is cut behind the last whole line
-            raise os_problem(self.path, error) from error
+            raise write_failure(self.path, error) from error
 
     def _open(self) -> io.FileIO:
         """The stream to append to, cut behind the last whole line; raises CannotWrite where it is
@@ -12933,7 +12933,7 @@ class Tail:
                 try:
                     flush_file(self.stream.fileno())
                 except OSError as error:
-                    raise os_problem(self.path, error) from error
+                    raise write_failure(self.path, error) from error
 
     def _drop(self) -> None:
         if self.stream is not None:
@@ -13260,7 +13260,7 @@ class Journal:
         except DAMAGED:
             return None
 
-    def told_at(self, name: str) -> Optional[str]:
+    def last_line_at(self, name: str) -> Optional[str]:
         """When the last line of an image was written; None where it has none."""
         if name_key(name) not in self._index.images:
             return None
@@ -13675,7 +13675,7 @@ def implied_zones(moments: List[Moment]) -> List[Optional[float]]:
 def moments_in_order(moments: List[Moment]) -> List[Moment]:
     """Images by time, then folder and natural name."""
     return by_time(
-        moments, lambda moment: moment.time, lambda moment: name_in_line(moment.image.path)
+        moments, lambda moment: moment.time, lambda moment: name_in_roll(moment.image.path)
     )
 
 
@@ -13730,7 +13730,7 @@ def _filled_in(same: Sequence[Moment], second: int) -> List[Moment]:
     """Images of one second in order of their names, with times between those that are known; as
     they are where those are in another order.
     """
-    named = as_counted(same, lambda moment: name_in_line(moment.image.path))
+    named = as_counted(same, lambda moment: name_in_roll(moment.image.path))
     known = [(n, one.time) for n, one in enumerate(named) if _has_fraction(one)]
     times = [when for _, when in known]
     if times != sorted(times) or not counted([moment.image.path.name for moment in named]):
@@ -13776,7 +13776,7 @@ def settle_seconds(timed: List[Moment], clockwork: Clockwork, notes: Notes) -> L
 # Not here: which times an image tells; positions; options.
 
 
-def settled(
+def times_in_utc(
     folders: Sequence[List[Moment]],
     track: Optional[Track],
     clockwork: Clockwork,
@@ -13824,7 +13824,7 @@ def _by_clock(
 
 def _zoned(group: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Moment]:
     """The images of one camera in the zones that they tell, by natural name."""
-    group = sorted(group, key=lambda moment: natural_key(name_in_line(moment.image.path)))
+    group = sorted(group, key=lambda moment: natural_key(name_in_roll(moment.image.path)))
     _say_disorder(group, notes)
     if clockwork.first == "gps":
         return _clocks_by_gps(group, clockwork, notes)
@@ -13940,7 +13940,7 @@ def _zones_by_gps(group: List[Moment], notes: Notes) -> List[Moment]:
     return result
 
 
-def count_inside(times: Sequence[float], stretches: Stretches, shift: float) -> int:
+def count_inside(times: Sequence[float], stretches: TimeSpans, shift: float) -> int:
     """How many times, in order, are those of a track when so many seconds are taken off."""
     return sum(
         bisect.bisect_right(times, last + shift) - bisect.bisect_left(times, first + shift)
@@ -13948,7 +13948,7 @@ def count_inside(times: Sequence[float], stretches: Stretches, shift: float) -> 
     )
 
 
-def _zones_of(group: Sequence[Moment], stretches: Stretches) -> List[float]:
+def _zones_of(group: Sequence[Moment], stretches: TimeSpans) -> List[float]:
     """The zones, seconds ahead of UTC, that put all images of a camera whose zone nothing tells on
     a track, UTC also with nine in ten; where none does, with half of them UTC, else the best.
     """
@@ -13992,7 +13992,7 @@ def _zones_beside(group: List[Moment], notes: Notes) -> List[Moment]:
     """The images of one camera, the few whose zone nothing tells in that which most others tell
     themselves.
     """
-    group = sorted(group, key=lambda moment: natural_key(name_in_line(moment.image.path)))
+    group = sorted(group, key=lambda moment: natural_key(name_in_roll(moment.image.path)))
     told = [_own_zone(moment) for moment in group]
     if sum(zone is not None for zone in told) <= sum(map(is_assumed, group)):
         return group
@@ -14106,7 +14106,7 @@ def _starts_of(folder: Sequence[List[Moment]]) -> List[_Start]:
         image = group[0].image
         camera = camera_key(image)
         seen[camera] = seen.get(camera, 0) + 1
-        keys.append((line_of(os.path.dirname(str(image.path))), camera, seen[camera]))
+        keys.append((roll_of(os.path.dirname(str(image.path))), camera, seen[camera]))
     return keys
 
 
@@ -14252,7 +14252,7 @@ def _in_another_year(seconds: float, years: int) -> float:
     return utc_seconds((year, month, day), clock)
 
 
-def _say_zone(timed: Sequence[Moment], stretches: Stretches, meeting: int, notes: Notes) -> bool:
+def _say_zone(timed: Sequence[Moment], stretches: TimeSpans, meeting: int, notes: Notes) -> bool:
     """Say which zone makes the images meet the track of which none is known, where one makes more
     of all meet than an offset does.
     """
@@ -14302,7 +14302,7 @@ def _with_offset(seconds: float) -> str:
     return f"with --offset_time {seconds:.0f}" if round(seconds) else "without --offset_time"
 
 
-def _say_cure(timed: Sequence[Moment], way: Stretches, ahead: float, notes: Notes) -> None:
+def _say_cure(timed: Sequence[Moment], way: TimeSpans, ahead: float, notes: Notes) -> None:
     """Say by which zone or offset most images would meet the track."""
     times = sorted(moment.time for moment in timed)
     inside = functools.partial(count_inside, times, way)
@@ -14983,7 +14983,7 @@ class AllVideos(Videos):
     )
 
 
-class Course(NamedTuple):
+class RunSpec(NamedTuple):
     """What a run is asked to do."""
 
     steps: Tuple[str, ...]
@@ -15029,7 +15029,7 @@ def whole_track(guides: Sequence[Guide]) -> Optional[Track]:
     return join_tracks(tracks) if tracks else None
 
 
-class Known(NamedTuple):
+class RunContext(NamedTuple):
     """What was gathered beside the images."""
 
     uploader: Uploader = Uploader()
@@ -15046,7 +15046,7 @@ class Known(NamedTuple):
     twins: Mapping[Path, Path] = MappingProxyType({})  # copies of a photo beside it -> the photo
 
 
-def leave_out(image: Image, reason: str) -> Image:
+def skip_now(image: Image, reason: str) -> Image:
     """The image as left out of this run."""
     return image._replace(aside=Outcome.skipped(reason))
 
@@ -15067,15 +15067,17 @@ def failed(image: Image, step: str, problem: Problem) -> Image:
 # -- who uploads, and whose account --
 
 
-def user_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+def user_step(images: List[Image], context: RunContext, spec: RunSpec, notes: Notes) -> List[Image]:
     """Who uploads."""
-    uploader = known.uploader._replace(master=course.master or None)
+    uploader = context.uploader._replace(master=spec.master or None)
     return [image._replace(uploader=uploader) for image in images]
 
 
-def params_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+def params_step(
+    images: List[Image], context: RunContext, spec: RunSpec, notes: Notes
+) -> List[Image]:
     """What the upload needs: whose account, for which organization; never a token."""
-    name, master = course.options[Account].user_name, course.master or None
+    name, master = spec.options[Account].user_name, spec.master or None
     keys = [image.uploader.organization_key if image.uploader else None for image in images]
     terms = {key: Terms(name, key, "mapillary", master) for key in set(keys)}
     return [image._replace(terms=terms[key]) for image, key in zip(images, keys)]
@@ -15101,10 +15103,10 @@ def _tags_of(image: Image) -> Optional[Tuple[MetaTag, ...]]:
     return tuple(tags) or None
 
 
-def meta_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+def meta_step(images: List[Image], context: RunContext, spec: RunSpec, notes: Notes) -> List[Image]:
     """Orientation, make, model, accuracy, file name, import date; options win over EXIF."""
-    options, out, last = course.options[MetaData], [], Device()
-    today = int(known.now * 1000) if options.add_import_date else None
+    options, out, last = spec.options[MetaData], [], Device()
+    today = int(context.now * 1000) if options.add_import_date else None
     turned = None if options.orientation is None else EXIF_ORIENTATION[options.orientation]
     for image in images:
         found, accuracy = image.found or NOTHING_FOUND, options.GPS_accuracy
@@ -15172,22 +15174,24 @@ def _in_their_era(guides: Sequence[Guide], times: Sequence[float], notes: Notes)
     ]
 
 
-def geotag(images: Sequence[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+def geotag(
+    images: Sequence[Image], context: RunContext, spec: RunSpec, notes: Notes
+) -> List[Image]:
     """Time, position and direction of every image, from the first of the sources that knows it."""
-    options, angle = course.options[Geotagging], course.options[Angle].offset_angle
+    options, angle = spec.options[Geotagging], spec.options[Angle].offset_angle
     mine = {image.path for image in images}
-    lines = by_line([*images, *known.fellows], course.options[SequenceOptions].merge_folders)
+    lines = by_roll([*images, *context.fellows], spec.options[SequenceOptions].merge_folders)
     found, lost = _by_clocks(lines, options)
     done = [image for image in lost if image.path in mine]
-    guides = _in_their_era(known.guides, [one.time for part in found for one in part], notes)
-    track = whole_track([*guides, *_sure_photos(found, known, options)])
-    all_timed = settled(found, track, options.clockwork, known.synced, notes)
+    guides = _in_their_era(context.guides, [one.time for part in found for one in part], notes)
+    track = whole_track([*guides, *_sure_photos(found, context, options)])
+    all_timed = times_in_utc(found, track, options.clockwork, context.synced, notes)
     timed = [moment for moment in all_timed if moment.image.path in mine]
     _say_times(timed, track, options, notes)
     if not options.clockwork.start:
-        say_doubts(timed, options.offset_time, known.now, notes)
+        say_doubts(timed, options.offset_time, context.now, notes)
     if options.by_photos:
-        by_photos = _guide_of_photos(all_timed, known.beside, options)
+        by_photos = _guide_of_photos(all_timed, context.beside, options)
         guides = [by_photos if one.kind == by_photos.kind else one for one in guides]
     placed = [_placed(moment, guides, options, angle) for moment in timed]
     _say_places(placed, guides, notes)
@@ -15211,12 +15215,14 @@ def _say_own_doubts(placed: Sequence[Image], timed: Sequence[Moment], notes: Not
         )
 
 
-def _sure_photos(found: Sequence[List[Moment]], known: Known, options: Geotagging) -> List[Guide]:
+def _sure_photos(
+    found: Sequence[List[Moment]], context: RunContext, options: Geotagging
+) -> List[Guide]:
     """The photos that lead others as a track, those of them whose zone is known before that."""
     if not options.by_photos:
         return []
     sure = [moment for part in found for moment in part if not is_assumed(moment)]
-    return [_guide_of_photos(sure, known.beside, options)]
+    return [_guide_of_photos(sure, context.beside, options)]
 
 
 def _say_times(
@@ -15264,17 +15270,19 @@ def _say_places(images: Sequence[Image], guides: Sequence[Guide], notes: Notes) 
         notes.say(f"positions of {plural(sources.count(source), 'image')} from {source}")
 
 
-def _without_jumps(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+def _without_jumps(
+    images: List[Image], context: RunContext, spec: RunSpec, notes: Notes
+) -> List[Image]:
     """The images, those as failed that are where nobody could get in the time, by each other and by
     those that stay as they are; where nobody knows which, that is said.
     """
-    options, merge = course.options[Geotagging], course.options[SequenceOptions].merge_folders
+    options, merge = spec.options[Geotagging], spec.options[SequenceOptions].merge_folders
     if options.keep_jumps or not options.max_speed:
         return images
     wrong: List[Image] = []
     mine = {image.path for image in images}
-    everything = [image for image in [*images, *known.beside] if image.geotag is not None]
-    for line in by_line(everything, merge):
+    everything = [image for image in [*images, *context.beside] if image.geotag is not None]
+    for line in by_roll(everything, merge):
         for group in of_each_camera(in_order(line), lambda image: image):
             fixes = [image.geotag.fix for image in group if image.geotag is not None]
             jumps = jumps_of(fixes, options.max_speed)
@@ -15390,23 +15398,25 @@ def _told_by(place: Geotag, capture: Optional[Capture]) -> Geotag:
     return place._replace(source=capture.source, zone=capture.zone, offset=capture.offset)
 
 
-def geotag_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+def geotag_step(
+    images: List[Image], context: RunContext, spec: RunSpec, notes: Notes
+) -> List[Image]:
     """When, where and in which direction; nothing of those that are left out."""
-    asked, twins = _twins_apart(images, known)
-    if course.options[Geotagging].by_photos:  # what lies in an area leads no other photo
-        asked = without_areas(asked, course)
+    asked, twins = _twins_apart(images, context)
+    if spec.options[Geotagging].by_photos:  # what lies in an area leads no other photo
+        asked = without_areas(asked, spec)
     good = [image for image in asked if not image.is_excluded]
-    placed = without_areas(replaced(asked, geotag(good, known, course, notes)), course)
-    done = _without_jumps(placed, known, course, notes)
-    results = {image.path: image for image in [*known.beside, *done]}
-    same = [_as_twin(one, results[known.twins[one.path]], course.areas_id) for one in twins]
+    placed = without_areas(replaced(asked, geotag(good, context, spec, notes)), spec)
+    done = _without_jumps(placed, context, spec, notes)
+    results = {image.path: image for image in [*context.beside, *done]}
+    same = [_as_twin(one, results[context.twins[one.path]], spec.areas_id) for one in twins]
     return replaced(images, [*done, *same])
 
 
-def _twins_apart(images: Sequence[Image], known: Known) -> Tuple[List[Image], List[Image]]:
+def _twins_apart(images: Sequence[Image], context: RunContext) -> Tuple[List[Image], List[Image]]:
     """(the images, those of them that are copies of one that is there)."""
-    there = {image.path for image in [*images, *known.beside]}
-    twins = {image.path for image in images if known.twins.get(image.path) in there}
+    there = {image.path for image in [*images, *context.beside]}
+    twins = {image.path for image in images if context.twins.get(image.path) in there}
     return (
         [image for image in images if image.path not in twins],
         [image for image in images if image.path in twins],
@@ -15416,17 +15426,17 @@ def _twins_apart(images: Sequence[Image], known: Known) -> Tuple[List[Image], Li
 def _as_twin(image: Image, first: Image, areas: str) -> Image:
     """A copy of a photo: it is when and where that is, or failed or left out as that is."""
     if first.is_excluded:
-        return image.excluded(areas)
+        return image.as_excluded(areas)
     return image._replace(geotag=first.geotag, failure=first.failure)
 
 
-def without_areas(images: List[Image], course: Course) -> List[Image]:
+def without_areas(images: List[Image], spec: RunSpec) -> List[Image]:
     """The images, of those in an area that is left out nothing but that."""
-    areas = course.areas
+    areas = spec.areas
     if not areas:
         return images
-    name = course.areas_id
-    return [one.excluded(name) if is_excluded(areas, one.fix) else one for one in images]
+    name = spec.areas_id
+    return [one.as_excluded(name) if is_excluded(areas, one.fix) else one for one in images]
 
 
 # -- sequences --
@@ -15466,14 +15476,16 @@ def _sequenced(images: List[Image], options: SequenceOptions, angle: float) -> I
             yield from _parts(piece, options, angle)
 
 
-def sequence_step(images: List[Image], known: Known, course: Course, notes: Notes) -> List[Image]:
+def sequence_step(
+    images: List[Image], context: RunContext, spec: RunSpec, notes: Notes
+) -> List[Image]:
     """Sequences, directions, duplicates."""
-    options, angle = course.options[SequenceOptions], course.options[Angle].offset_angle
-    asked, twins = _twins_apart(images, known)
-    lines = by_line(asked, options.merge_folders)
+    options, angle = spec.options[SequenceOptions], spec.options[Angle].offset_angle
+    asked, twins = _twins_apart(images, context)
+    lines = by_roll(asked, options.merge_folders)
     done = [one for group in lines for one in _sequenced(group, options, angle)]
     same = [
-        one._replace(membership=Membership(repeats=Repeat(known.twins[one.path].name, 0.0)))
+        one._replace(membership=Membership(repeats=Repeat(context.twins[one.path].name, 0.0)))
         for one in twins
     ]
     return replaced(images, [*done, *same])
@@ -15583,7 +15595,7 @@ def is_signed(image: Image) -> bool:
     return any(layer is not None and layer.master for layer in layers)
 
 
-def _described(image: Image, known: Known, course: Course) -> Image:
+def _described(image: Image, context: RunContext, spec: RunSpec) -> Image:
     """An image with its description planned, or the reason why it has none."""
     missing = [(step, tool) for step, tool in _NEEDED if image.layer(step) is None]
     if missing:
@@ -15598,26 +15610,26 @@ def _described(image: Image, known: Known, course: Course) -> Image:
                 remedy=f"run {tool} first",
             ),
         )
-    into = "copy" if course.options[Keep].keep_original else "image"
-    if course.options[Insert].skip_EXIF_insert:
+    into = "copy" if spec.options[Keep].keep_original else "image"
+    if spec.options[Insert].skip_EXIF_insert:
         into = "stream"
-    master = course.master or is_signed(image) or None
-    if master and known.no_secret is not None:
-        raise known.no_secret
+    master = spec.master or is_signed(image) or None
+    if master and context.no_secret is not None:
+        raise context.no_secret
     image = image._replace(described=Described(into, master))
     if into == "stream" or image.written is None and image.copied is None:
         return image  # nothing is written, or whatever it says
-    edits = edits_hash(edits_of(image, known.secret))
+    edits = edits_hash(edits_of(image, context.secret))
     return image._replace(described=Described(into, master, edits))
 
 
 def description_step(
-    images: List[Image], known: Known, course: Course, notes: Notes
+    images: List[Image], context: RunContext, spec: RunSpec, notes: Notes
 ) -> List[Image]:
     """Merge all steps into one description and plan where it goes; the writing itself comes after
     the journal.
     """
-    return [_described(image, known, course) for image in images]
+    return [_described(image, context, spec) for image in images]
 
 
 # ---- Plan ---------------------------------------------------------------------------------------
@@ -15641,7 +15653,7 @@ class Gathered(NamedTuple):
     copies: Mapping[str, FrozenSet[str]] = MappingProxyType({})
     # images that the service has -> how they were sent
     sent: Mapping[Path, Sent] = MappingProxyType({})
-    known: Known = Known()
+    context: RunContext = RunContext()
     videos: Sequence[Path] = ()  # those that go up whole
 
     def has_copy(self, image: Image) -> bool:
@@ -15654,8 +15666,8 @@ class Work(NamedTuple):
     """What a run does to images once all is computed."""
 
     images: List[Image]  # all, with what became of them
-    told: List[Image]  # the journal gets their lines before any is touched
-    stale: List[Image]  # their earlier copies under .mapillary are removed
+    to_record: List[Image]  # the journal gets their lines before any is touched
+    old_copies: List[Image]  # their earlier copies under .mapillary are removed
     due: List[Image]  # to be written
     notes: List[str]  # what the run should say
 
@@ -15685,7 +15697,7 @@ def is_outdated(image: Image, sent: Sent) -> bool:
     """
     if sent.fix is None or image.geotag is None:
         return False
-    return sent.fix != fix_id(image.geotag.fix)
+    return sent.fix != fix_hash(image.geotag.fix)
 
 
 def _is_halfway(image: Image, sent: Sent) -> bool:
@@ -15704,7 +15716,7 @@ def say_outdated(count: int, notes: Notes) -> None:
         )
 
 
-def links_told(due: Sequence[Image], copies: bool) -> List[str]:
+def words_of_links(due: Sequence[Image], copies: bool) -> List[str]:
     """What is said of photos to be written that have other names."""
     linked = sum(bool(image.found and image.found.links) for image in due)
     if not linked or copies:
@@ -15723,21 +15735,21 @@ def _base(image: Image) -> str:
     return text_hash(f"{stamp[0]}:{stamp[1]}:{given}")
 
 
-def _digest_of(group: Sequence[Image]) -> str:
+def _hash_of_images(group: Sequence[Image]) -> str:
     """What stands for all JPEGs of some images as found, uploaded or not."""
     jpegs = [image for image in group if is_jpeg_name(image.path)]
     return short_hash([[image.path.name, _base(image)] for image in jpegs])
 
 
-def option_hashes(gathered: Gathered, course: Course) -> Dict[str, str]:
+def option_hashes(gathered: Gathered, spec: RunSpec) -> Dict[str, str]:
     """For each step of the run, a hash of what its result depends on beside the images of the
     folder.
     """
-    options, master, known = course.options, course.master, gathered.known
+    options, master, context = spec.options, spec.master, gathered.context
     by_photos = options[Geotagging].by_photos  # of all folders
-    beside = {"photos": _digest_of(gathered.images)} if by_photos else {}
+    beside = {"photos": _hash_of_images(gathered.images)} if by_photos else {}
     angle = options[Angle].offset_angle
-    uploader = known.uploader
+    uploader = context.uploader
     who = {name: getattr(uploader, name) for name in Uploader._fields if name != "master"}
 
     def told(step: str) -> object:
@@ -15749,7 +15761,7 @@ def option_hashes(gathered: Gathered, course: Course) -> Dict[str, str]:
             row = dict(options[Geotagging].plain(), **options[Areas].plain())
             if options[SequenceOptions].merge_folders:
                 row.update(merge_folders=True)
-            return dict(row, angle=angle, geotag_source_path=known.stamps, **beside)
+            return dict(row, angle=angle, geotag_source_path=context.stamps, **beside)
         if step == SEQUENCE:
             return dict(options[SequenceOptions].plain(), angle=angle)
         if step == PARAMS:
@@ -15757,7 +15769,7 @@ def option_hashes(gathered: Gathered, course: Course) -> Dict[str, str]:
         skip, keep = options[Insert].skip_EXIF_insert, options[Keep].keep_original
         return [[skip, keep, master], __version__]
 
-    return {step: short_hash(step, told(step)) for step in course.steps}
+    return {step: short_hash(step, told(step)) for step in spec.steps}
 
 
 def _expected(image: Image, hashes: Mapping[str, str], digest: str) -> Dict[str, str]:
@@ -15793,12 +15805,12 @@ def _write_due(image: Image, copied: bool) -> bool:
     return described.edits is not None and written.edits != described.edits
 
 
-def _settled(image: Image, course: Course, expected: Mapping[str, str], copied: bool) -> bool:
+def _is_up_to_date(image: Image, spec: RunSpec, expected: Mapping[str, str], copied: bool) -> bool:
     """Whether the journal has an up-to-date result of every step, as far as the image gets, and it
     stands there.
     """
     known = image.settings_by_step
-    for step in course.steps:
+    for step in spec.steps:
         if known.get(step) != expected[step]:
             return False
         layer = image.layer(step)
@@ -15807,7 +15819,7 @@ def _settled(image: Image, course: Course, expected: Mapping[str, str], copied: 
     return image.outcome is not None or not _write_due(image, copied)
 
 
-STEP_FUNCTIONS: Dict[str, Callable[[List[Image], Known, Course, Notes], List[Image]]] = {
+STEP_FUNCTIONS: Dict[str, Callable[[List[Image], RunContext, RunSpec, Notes], List[Image]]] = {
     USER: user_step,
     META: meta_step,
     GEOTAG: geotag_step,
@@ -15818,21 +15830,23 @@ STEP_FUNCTIONS: Dict[str, Callable[[List[Image], Known, Course, Notes], List[Ima
 
 
 def run_step(
-    step: str, images: List[Image], known: Known, course: Course, notes: Notes
+    step: str, images: List[Image], context: RunContext, spec: RunSpec, notes: Notes
 ) -> List[Image]:
     """One step for every good image; as many come back, in the same order."""
     good = [image for image in images if image.outcome is None]
-    results = STEP_FUNCTIONS[step](good, known, course, notes)
+    results = STEP_FUNCTIONS[step](good, context, spec, notes)
     assert len({image.path for image in results}) == len(good), step
     return replaced(images, results)
 
 
-def without_stale(image: Image, steps: Sequence[str]) -> Image:
+def before_steps(image: Image, steps: Sequence[str]) -> Image:
     """The image before some steps: as found, with the recorded results of the others that do not
     depend on them.
     """
-    stale = set(steps)
-    return image.without(stale.union(step for step in STEPS if stale & set(_DEPENDS.get(step, ()))))
+    outdated = set(steps)
+    return image.without(
+        outdated.union(step for step in STEPS if outdated & set(_DEPENDS.get(step, ())))
+    )
 
 
 class _Planner:
@@ -15840,22 +15854,22 @@ class _Planner:
     images.
     """
 
-    def __init__(self, gathered: Gathered, course: Course) -> None:
-        self.gathered, self.course = gathered, course
-        self.hashes = option_hashes(gathered, course)
+    def __init__(self, gathered: Gathered, spec: RunSpec) -> None:
+        self.gathered, self.spec = gathered, spec
+        self.hashes = option_hashes(gathered, spec)
         self.hidden: List[Image] = []  # that the service has, in an area that is left out now
         self.digests: Dict[str, str] = {}
-        self.lines = self._lines()  # as they were gathered
-        self.line_numbers: Dict[str, int] = {}  # folder -> which of the lines it is in
-        for number, group in enumerate(self.lines):
-            self.digests.update(dict.fromkeys(by_folder(group), _digest_of(group)))
-            self.line_numbers.update(dict.fromkeys(by_folder(group), number))
+        self.rolls = self._rolls()  # as they were gathered
+        self.roll_numbers: Dict[str, int] = {}  # folder -> which of the lines it is in
+        for number, group in enumerate(self.rolls):
+            self.digests.update(dict.fromkeys(by_folder(group), _hash_of_images(group)))
+            self.roll_numbers.update(dict.fromkeys(by_folder(group), number))
 
-    def _lines(self) -> List[List[Image]]:
+    def _rolls(self) -> List[List[Image]]:
         """The images of which some depend on each other."""
-        options = self.course.options
+        options = self.spec.options
         merge = options[SequenceOptions].merge_folders or options[Geotagging].use_gps_start_time
-        return by_line(self.gathered.images, merge)
+        return by_roll(self.gathered.images, merge)
 
     def expected(self, image: Image) -> Dict[str, str]:
         """The settings hash of each step of an image when it is up to date."""
@@ -15868,18 +15882,18 @@ class _Planner:
         """
         gathered, sent, outdated = self.gathered, self.gathered.sent, 0
         images = []
-        by_photos = self.course.options[Geotagging].by_photos  # then all folders are as one
+        by_photos = self.spec.options[Geotagging].by_photos  # then all folders are as one
         groups = [gathered.images] if by_photos else list(by_folder(gathered.images).values())
         for group in groups if sent else ():
             moved = self._moved([one for one in group if not is_final(one)])
             for image in group:
                 how = sent.get(image.path)
-                if how is not None and is_excluded(self.course.areas, image.fix):
-                    image = image.excluded(self.course.areas_id)
+                if how is not None and is_excluded(self.spec.areas, image.fix):
+                    image = image.as_excluded(self.spec.areas_id)
                     self.hidden.append(image)
                 elif how is not None and image.path not in moved and not _is_halfway(image, how):
                     outdated += is_outdated(image, how)
-                    image = leave_out(image, SKIP_UPLOADED)
+                    image = skip_now(image, SKIP_UPLOADED)
                 outdated += image.path in moved
                 images.append(image)
         if sent:
@@ -15890,9 +15904,9 @@ class _Planner:
         """How many images the service has that were processed for another user or organization, or
         otherwise public, than this run asks for.
         """
-        if USER not in self.course.steps:
+        if USER not in self.spec.steps:
             return 0
-        asked = _whose(self.gathered.known.uploader)
+        asked = _whose(self.gathered.context.uploader)
         sent = [one.uploader for one in self.gathered.images if one.path in self.gathered.sent]
         return sum(one is not None and _whose(one) != asked for one in sent)
 
@@ -15903,15 +15917,15 @@ class _Planner:
         doubtful = [one for one in group if self._by_others(one)]
         if not doubtful:
             return set()
-        fresh = [without_stale(one, self.course.steps) for one in group]
-        known = self.gathered.known._replace(fellows=self.fellows(fresh))
-        placed = run_step(GEOTAG, fresh, known, self.course, Notes())
+        fresh = [before_steps(one, self.spec.steps) for one in group]
+        context = self.gathered.context._replace(fellows=self.fellows(fresh))
+        placed = run_step(GEOTAG, fresh, context, self.spec, Notes())
         sent = self.gathered.sent
         return {one.path for one in placed if one.path in sent and is_outdated(one, sent[one.path])}
 
     def _by_others(self, image: Image) -> bool:
         """Whether an image that the service has was placed by other options, or other images."""
-        if image.path not in self.gathered.sent or GEOTAG not in self.course.steps:
+        if image.path not in self.gathered.sent or GEOTAG not in self.spec.steps:
             return False
         return image.settings_by_step.get(GEOTAG) != self.expected(image)[GEOTAG]
 
@@ -15919,17 +15933,17 @@ class _Planner:
         """(images that are due, those of folders in which all is settled)."""
         due: List[Image] = []
         done: List[Image] = []
-        for group in self._lines():
+        for group in self._rolls():
             open_ones = [image for image in group if not is_final(image)]
-            again = self.course.options[Again].rerun or _is_renamed(group, open_ones)
-            if again or not all(map(self._is_settled, open_ones)):
-                due.extend(without_stale(image, self.course.steps) for image in open_ones)
+            again = self.spec.options[Again].rerun or _is_renamed(group, open_ones)
+            if again or not all(map(self._needs_nothing, open_ones)):
+                due.extend(before_steps(image, self.spec.steps) for image in open_ones)
             else:
                 done.extend(map(as_processed, open_ones))
         return due, done
 
-    def _is_settled(self, image: Image) -> bool:
-        return _settled(image, self.course, self.expected(image), self.gathered.has_copy(image))
+    def _needs_nothing(self, image: Image) -> bool:
+        return _is_up_to_date(image, self.spec, self.expected(image), self.gathered.has_copy(image))
 
     def beside(self, due: Sequence[Image]) -> List[Image]:
         """The images with a position that are not worked on."""
@@ -15939,20 +15953,20 @@ class _Planner:
 
     def fellows(self, due: Sequence[Image]) -> List[Image]:
         """The others in the folders of those that are worked on, as they were found."""
-        if GEOTAG not in self.course.steps:
+        if GEOTAG not in self.spec.steps:
             return []
         mine = {image.path for image in due}
-        numbers = {self.line_numbers[folder] for folder in by_folder(due)}
-        lines = [self.lines[number] for number in sorted(numbers)]
+        numbers = {self.roll_numbers[folder] for folder in by_folder(due)}
+        lines = [self.rolls[number] for number in sorted(numbers)]
         others = [one for line in lines for one in line if one.path not in mine]
         known = [one for one in others if one.found is not None and one.found.error is None]
-        twins = self.gathered.known.twins
-        bare = [without_stale(one, (GEOTAG,)) for one in known if one.path not in twins]
-        return [one for one in without_areas(bare, self.course) if not one.is_excluded]
+        twins = self.gathered.context.twins
+        bare = [before_steps(one, (GEOTAG,)) for one in known if one.path not in twins]
+        return [one for one in without_areas(bare, self.spec) if not one.is_excluded]
 
     def with_settings(self, image: Image) -> Image:
         """An image after all steps, each with the hash of what its result depends on."""
-        expected, steps = self.expected(image), self.course.steps
+        expected, steps = self.expected(image), self.spec.steps
         taken = [step for step in STEPS if image.taken(step)]
         before = image.settings_by_step
         kept = {step: expected[step] if step in steps else before.get(step, "") for step in taken}
@@ -15961,11 +15975,11 @@ class _Planner:
     def work(self, images: List[Image], notes: List[str]) -> Work:
         """What is to be done so that the images stand as they are planned."""
         work = Work(images, list(self.hidden), [], [], notes)
-        rerun = self.course.options[Again].rerun
+        rerun = self.spec.options[Again].rerun
         for image, old in zip(images, self.gathered.images):
             new = image is not old and not (image.aside and image.aside.status == "skipped")
             if (new or image.path in self.gathered.read) and image.found is not None:
-                work.told.append(image)
+                work.to_record.append(image)
             into = image.described.into if image.described and image.outcome is None else None
             due = (
                 new
@@ -15975,7 +15989,7 @@ class _Planner:
             if due:
                 work.due.append(image)
             if due or new and into != "copy":
-                work.stale.append(image)
+                work.old_copies.append(image)
         return work
 
 
@@ -15993,28 +16007,28 @@ def _is_renamed(group: Sequence[Image], members: Sequence[Image]) -> bool:
 
 def as_processed(image: Image) -> Image:
     """An image of which nothing is left to do, as left out of this run."""
-    return leave_out(image, SKIP_PROCESSED) if image.outcome is None else image
+    return skip_now(image, SKIP_PROCESSED) if image.outcome is None else image
 
 
-def plan(gathered: Gathered, course: Course) -> Work:
+def plan(gathered: Gathered, spec: RunSpec) -> Work:
     """The pure middle: all steps of the run, and what is to be written where; "already processed"
     where nothing is.
     """
     notes = Notes()
     synced: Synced = {}
-    if GEOTAG in course.steps:
-        synced = _synced(gathered.images, course)
-        gathered = gathered._replace(known=gathered.known._replace(synced=synced))
+    if GEOTAG in spec.steps:
+        synced = _synced(gathered.images, spec)
+        gathered = gathered._replace(context=gathered.context._replace(synced=synced))
     else:  # nobody else looks where they are
-        gathered = gathered._replace(images=without_areas(gathered.images, course))
-    planner = _Planner(gathered, course)
+        gathered = gathered._replace(images=without_areas(gathered.images, spec))
+    planner = _Planner(gathered, spec)
     outdated = planner.leave_out_sent()
     due, done = planner.sort_out()
     if due:
         say_synced(synced, notes)
-    known = gathered.known._replace(beside=planner.beside(due), fellows=planner.fellows(due))
-    for step in course.steps:
-        due = run_step(step, due, known, course, notes)
+    context = gathered.context._replace(beside=planner.beside(due), fellows=planner.fellows(due))
+    for step in spec.steps:
+        due = run_step(step, due, context, spec, notes)
     done.extend(map(planner.with_settings, due))
     say_outdated(outdated, notes)
     others = planner.sent_for_others()
@@ -16026,13 +16040,13 @@ def plan(gathered: Gathered, course: Course) -> Work:
     return planner.work(replaced(planner.gathered.images, done), notes.lines)
 
 
-def _synced(images: Sequence[Image], course: Course) -> Synced:
+def _synced(images: Sequence[Image], spec: RunSpec) -> Synced:
     """How far clocks are ahead by the sync points of a run, as its images were found."""
-    clockwork = course.options[Geotagging].clockwork
+    clockwork = spec.options[Geotagging].clockwork
     if not clockwork.synced:
         return {}
-    bare = [without_stale(one, (GEOTAG,)) for one in images if one.found is not None]
-    return sync_errors(without_areas(bare, course), clockwork)
+    bare = [before_steps(one, (GEOTAG,)) for one in images if one.found is not None]
+    return sync_errors(without_areas(bare, spec), clockwork)
 
 
 # ---- Known again --------------------------------------------------------------------------------
@@ -16091,7 +16105,7 @@ def _with_touched(known: Found, found: Found, is_left: Callable[[str], bool]) ->
     """What an image carried before us, and as they are now the tags with a field that is not as we
     left it.
     """
-    for ifd, tags, fields in TOLD:
+    for ifd, tags, fields in FIELDS_OF_TAGS:
         if not all(map(is_left, fields)):
             raw = retaken(known, found, ifd, tags)
             known = known._replace(raw=raw, **{name: getattr(found, name) for name in fields})
@@ -16263,16 +16277,18 @@ WRITE_BATCH = 256  # images written between two batches of the journal
 GROUP_BYTES = 32 << 20  # of images that a worker has written, and not yet moved to their places
 
 
-class Place:
-    """One folder of a run."""
+class OpenFolder:
+    """One folder of a run, opened and locked, with its journal."""
 
-    def __init__(self, folder: str, journal: Journal) -> None:
-        self.folder, self.journal = folder, journal
+    def __init__(self, journal: Journal) -> None:
+        self.path, self.journal = journal.folder, journal
         # images by the digest of what we wrote, and by the id in it
         self._ours: Optional[Dict[str, Image]] = None
         self._finished: Dict[str, Dict[str, Set[str]]] = {}  # service -> as of finished_in
         self._named: Dict[str, Set[str]] = {}  # service -> as of named_in
-        self.line: List[Place] = [self]  # of the run, where sequences with its images may begin
+        self.roll: List[OpenFolder] = [
+            self
+        ]  # of the run, where sequences with its images may begin
 
     def finished_in(self, service: str) -> Dict[str, Set[str]]:
         """The images of the sequences that begin in the folder and are finished -> their ids."""
@@ -16287,14 +16303,14 @@ class Place:
         """Whether an image of the folder is in a finished sequence, as far as the folders of the
         run tell, and that is none of an id.
         """
-        names = ((home, name_from(home.folder, self.folder, name)) for home in self.line)
+        names = ((home, name_from(home.path, self.path, name)) for home in self.roll)
         return any(home.finished_in(service).get(one, set()) - {but} for home, one in names)
 
     def is_asked(self, service: str, name: str) -> bool:
         """Whether a service was asked to finish any sequence with an image of the folder, as it was
         when somebody looked first.
         """
-        names = ((home, name_from(home.folder, self.folder, name)) for home in self.line)
+        names = ((home, name_from(home.path, self.path, name)) for home in self.roll)
         return any(one in home.named_in(service) for home, one in names)
 
     def named_in(self, service: str) -> Set[str]:
@@ -16343,7 +16359,7 @@ def _under_way(task: Task) -> Union[Rewritten, Written, ToolError]:
             check_copy(task.to, task.path, task.copied)
         return begin_edits(task)
     except OSError as error:
-        return os_problem(task.to or task.path, error)
+        return write_failure(task.to or task.path, error)
     except ToolError as error:
         return error
 
@@ -16397,28 +16413,28 @@ def write_group(tasks: Sequence[Task]) -> List[Union[Written, ToolError]]:
     return [group.results[number] for number in range(len(tasks))]
 
 
-def open_places(
+def open_folders(
     paths: Sequence[Path], write: bool, stack: contextlib.ExitStack, wait: float = 0.0
-) -> Tuple[Dict[str, Place], Dict[str, Problem]]:
+) -> Tuple[Dict[str, OpenFolder], Dict[str, Problem]]:
     """(folders of images, their journals open; problems of the others). Raises the ToolError when
     none can be open.
     """
-    places: Dict[str, Place] = {}
+    opened_at: Dict[str, OpenFolder] = {}
     errors: Dict[str, ToolError] = {}
     deadline = time.monotonic() + wait
     for folder in sorted(by_folder(paths)):  # two runs of several folders never wait for each other
         try:
             journal = Journal(folder, write, deadline - time.monotonic())
-            places[folder] = Place(folder, stack.enter_context(journal))
+            opened_at[folder] = OpenFolder(stack.enter_context(journal))
         except ToolError as error:
             errors[folder] = error
-    if errors and not places:
+    if errors and not opened_at:
         raise list(errors.values())[-1]
-    lines: Dict[str, List[Place]] = {}
-    for folder, place in places.items():
-        place.line = lines.setdefault(line_of(folder), [])
-        place.line.append(place)
-    return places, {folder: error.problem for folder, error in errors.items()}
+    lines: Dict[str, List[OpenFolder]] = {}
+    for folder, opened in opened_at.items():
+        opened.roll = lines.setdefault(roll_of(folder), [])
+        opened.roll.append(opened)
+    return opened_at, {folder: error.problem for folder, error in errors.items()}
 
 
 def _why_skipped(path: Path, was_uploaded: bool) -> str:
@@ -16450,23 +16466,23 @@ def is_as_it_was(image: Image, path: Union[str, Path]) -> bool:
         return False
 
 
-class _Reading:
+class _ReadPass:
     """The one read pass: which images the journal knows as they are, and what the others carry."""
 
-    def __init__(self, course: Course, config: Configuration) -> None:
-        self.course, self.config = course, config
+    def __init__(self, spec: RunSpec, config: Configuration) -> None:
+        self.spec, self.config = spec, config
         self.images: Dict[Path, Image] = {}
         self.unread: List[Tuple[Path, Optional[Image]]] = []  # with what the journal knows
         self.read: Set[Path] = set()
 
-    def look(self, place: Place, paths: Sequence[Path], top: str) -> None:
+    def look(self, opened: OpenFolder, paths: Sequence[Path], top: str) -> None:
         """Sort the images of a folder into known, skipped, and to be read."""
-        marked = upload_marks(place.folder, top)
-        records = place.journal.images([path.name for path in paths])
+        marked = upload_marks(opened.path, top)
+        records = opened.journal.images([path.name for path in paths])
         for path, record in zip(paths, records):
             reason = _why_skipped(path, is_marked(path.name, marked))
             if reason:
-                self.images[path] = leave_out(Image(path), reason)
+                self.images[path] = skip_now(Image(path), reason)
             elif record is not None and self._is_known(record, path):
                 self.images[path] = record._replace(path=path)  # of which one is enough
             else:
@@ -16476,48 +16492,48 @@ class _Reading:
         """Whether the journal knows a file as it is; of one that was left out by other areas it
         knows nothing.
         """
-        again = self.course.options[Again].rerun  # its clock tells of the others'
-        other = record.found != record.excluded(self.course.areas_id).found
+        again = self.spec.options[Again].rerun  # its clock tells of the others'
+        other = record.found != record.as_excluded(self.spec.areas_id).found
         if record.is_excluded and (again or other):
             return False
         return is_as_it_was(record, path)
 
-    def read_all(self, places: Mapping[str, Place], ui: Ui) -> None:
+    def read_all(self, opened_at: Mapping[str, OpenFolder], ui: Ui) -> None:
         """Read the images that are to be read."""
-        total, workers = len(self.unread), self.course.options[Workers].workers
+        total, workers = len(self.unread), self.spec.options[Workers].workers
         paths = [str(path) for path, _ in self.unread]
         with contextlib.closing(each(read_job, paths, workers)) as results:
             for count, ((path, record), found) in enumerate(zip(self.unread, results), 1):
-                known = places[os.path.dirname(str(path))].known_again(record, found)
+                known = opened_at[os.path.dirname(str(path))].known_again(record, found)
                 image = self.images[path] = as_read(path, known, found, self.config)
                 if image != record:  # else the journal knows it so
                     self.read.add(path)
                 ui.progress("reading", count, total, 0)
 
-    def uploaded(self, places: Mapping[str, Place]) -> Dict[Path, Sent]:
+    def uploaded(self, opened_at: Mapping[str, OpenFolder]) -> Dict[Path, Sent]:
         """The images that the service of the run has, and how they were sent."""
         found = {}
-        for path, image in self.images.items() if self.course.service else ():
+        for path, image in self.images.items() if self.spec.service else ():
             if image.aside is not None and image.aside.is_failed:
                 continue  # whatever was sent, it is not what is there now
-            home = places.get(os.path.dirname(str(path)))
-            service = self.course.service
+            home = opened_at.get(os.path.dirname(str(path)))
+            service = self.spec.service
             if home is None or not is_uploaded(home.journal, service, path.name, image.found):
                 continue
             sent = home.journal.sent(service, path.name)
-            if sent is not None and not _is_unasked(image, sent, places):
+            if sent is not None and not _is_unasked(image, sent, opened_at):
                 found[path] = sent
         return found
 
 
-def _is_unasked(image: Image, sent: Sent, places: Mapping[str, Place]) -> bool:
+def _is_unasked(image: Image, sent: Sent, opened_at: Mapping[str, OpenFolder]) -> bool:
     """Whether a service that has an image was not asked yet to finish its sequence, so that it can
     still be put right.
     """
     folder = os.path.dirname(str(image.path))
-    if sent.status != "sent" or image.span_from(folder)[0] not in places:
+    if sent.status != "sent" or image.span_from(folder)[0] not in opened_at:
         return False
-    return not places[folder].is_asked(sent.service, image.path.name)
+    return not opened_at[folder].is_asked(sent.service, image.path.name)
 
 
 def not_open(path: Path, problem: Problem) -> Outcome:
@@ -16529,29 +16545,29 @@ def not_open(path: Path, problem: Problem) -> Outcome:
 
 def gather_images(
     paths: Sequence[Path],
-    course: Course,
+    spec: RunSpec,
     config: Configuration,
     ui: Ui,
     stack: contextlib.ExitStack,
-) -> Tuple[Gathered, Dict[str, Place]]:
+) -> Tuple[Gathered, Dict[str, OpenFolder]]:
     """(images found below a folder as the journal or the file has them, their open folders)."""
-    tops, wait = course.options[Input].folders, course.options[Waiting].wait
+    tops, wait = spec.options[Input].folders, spec.options[Waiting].wait
     piexif()  # missing, that is said once and not for every image
-    places, problems = open_places(paths, not course.options[Dry].dry_run, stack, wait)
-    reading = _Reading(course, config)
+    opened_at, problems = open_folders(paths, not spec.options[Dry].dry_run, stack, wait)
+    reading = _ReadPass(spec, config)
     for folder, group in by_folder(paths).items():
-        if folder in places:
-            reading.look(places[folder], group, top_of(folder, tops))
+        if folder in opened_at:
+            reading.look(opened_at[folder], group, top_of(folder, tops))
         else:
             for path in group:
                 reading.images[path] = Image(path, aside=not_open(path, problems[folder]))
-    reading.read_all(places, ui)
-    copies = {folder: place.journal.copies() for folder, place in places.items()}
-    images, sent = [reading.images[path] for path in paths], reading.uploaded(places)
-    return Gathered(images, reading.read, copies, sent), places
+    reading.read_all(opened_at, ui)
+    copies = {folder: opened.journal.copies() for folder, opened in opened_at.items()}
+    images, sent = [reading.images[path] for path in paths], reading.uploaded(opened_at)
+    return Gathered(images, reading.read, copies, sent), opened_at
 
 
-def _gather_uploader(user: User, course: Course, config: Configuration, notes: Notes) -> Uploader:
+def _gather_uploader(user: User, spec: RunSpec, config: Configuration, notes: Notes) -> Uploader:
     """Who uploads, by the options and the configuration; an organization's name that comes with its
     key is stored.
 
@@ -16559,10 +16575,10 @@ def _gather_uploader(user: User, course: Course, config: Configuration, notes: N
     """
     name, key = user.organization_username, user.organization_key
     if name:
-        key = _organization_key(name, key, config, course.options[Dry].dry_run)
+        key = _organization_key(name, key, config, spec.options[Dry].dry_run)
     user_key = None
     try:
-        user_key = config.told(user.user_name, "MAPSettingsUserKey")
+        user_key = config.setting(user.user_name, "MAPSettingsUserKey")
     except UsageError as error:  # processing needs no credentials
         if error.problem.code == CONFIG_UNREADABLE:
             raise
@@ -16572,7 +16588,7 @@ def _gather_uploader(user: User, course: Course, config: Configuration, notes: N
 
 def _organization_key(name: str, key: Optional[str], config: Configuration, dry: bool) -> str:
     """The key of an organization: given, and then stored, or stored before."""
-    known = config.told("organizations", name)
+    known = config.setting("organizations", name)
     if key is None or key == "":
         if known:
             return known
@@ -16652,11 +16668,11 @@ def say_apart(folders: Iterable[str], notes: Notes) -> None:
     """Say which folders of the same camera lie beside some, and are not among them."""
     here = set(folders)
     for parent in sorted({os.path.dirname(folder) for folder in here}):
-        lines = {line_of(folder) for folder in here}
+        lines = {roll_of(folder) for folder in here}
         with contextlib.suppress(OSError):
             names = [name for name in sorted(os.listdir(parent)) if is_numbered(name)]
             others = [os.path.join(parent, name) for name in names]
-            apart = [one for one in others if one not in here and line_of(one) in lines]
+            apart = [one for one in others if one not in here and roll_of(one) in lines]
             if apart:
                 words = ", ".join(map(os.path.basename, apart))
                 notes.say(
@@ -16665,17 +16681,17 @@ def say_apart(folders: Iterable[str], notes: Notes) -> None:
                 )
 
 
-def gather_basis(course: Course, config: Configuration, notes: Notes) -> Known:
+def gather_basis(spec: RunSpec, config: Configuration, notes: Notes) -> RunContext:
     """What the results of a run depend on beside its images: who uploads, which track files there
     are.
     """
-    known, options = Known(now=time.time()), course.options
-    if USER in course.steps:
-        uploader = _gather_uploader(options[User], course, config, notes)
-        known = known._replace(uploader=uploader)
-    if GEOTAG in course.steps:
-        known = known._replace(stamps=track_stamps(options[Geotagging].paths))
-    return known
+    context, options = RunContext(now=time.time()), spec.options
+    if USER in spec.steps:
+        uploader = _gather_uploader(options[User], spec, config, notes)
+        context = context._replace(uploader=uploader)
+    if GEOTAG in spec.steps:
+        context = context._replace(stamps=track_stamps(options[Geotagging].paths))
+    return context
 
 
 def _twins_in(images: Sequence[Image], notes: Notes) -> Dict[Path, Path]:
@@ -16702,22 +16718,22 @@ def _twins_in(images: Sequence[Image], notes: Notes) -> Dict[Path, Path]:
     return twins
 
 
-def gather_known(
-    basis: Known, images: Sequence[Image], course: Course, config: Configuration, notes: Notes
-) -> Known:
+def gather_context(
+    basis: RunContext, images: Sequence[Image], spec: RunSpec, config: Configuration, notes: Notes
+) -> RunContext:
     """What a run needs to know beside its images: the basis, the track, the secret."""
-    known, options = basis, course.options
-    known = known._replace(twins=_twins_in(images, notes))
-    if GEOTAG in course.steps:
-        known = known._replace(guides=gather_guides(options[Geotagging], notes))
-    if DESCRIPTION in course.steps and (course.master or any(map(is_signed, images))):
+    context, options = basis, spec.options
+    context = context._replace(twins=_twins_in(images, notes))
+    if GEOTAG in spec.steps:
+        context = context._replace(guides=gather_guides(options[Geotagging], notes))
+    if DESCRIPTION in spec.steps and (spec.master or any(map(is_signed, images))):
         try:
-            known = known._replace(secret=config.secret())
+            context = context._replace(secret=config.secret())
         except UsageError as error:
-            if course.master:
+            if spec.master:
                 raise
-            known = known._replace(no_secret=error)  # raised where an image needs it
-    return known
+            context = context._replace(no_secret=error)  # raised where an image needs it
+    return context
 
 
 # ---- Settled folders ----------------------------------------------------------------------------
@@ -16758,7 +16774,7 @@ class RecordedImages(Sequence[Image]):
 
 
 def _as_recorded(path: Path, record: Optional[Image]) -> Image:
-    return leave_out(Image(path), SKIP_KIND) if record is None else as_processed(record)
+    return skip_now(Image(path), SKIP_KIND) if record is None else as_processed(record)
 
 
 def settled_path(folder: str) -> str:
@@ -16766,19 +16782,19 @@ def settled_path(folder: str) -> str:
     return os.path.join(folder, STATE_FOLDER, "settled.json")
 
 
-def may_settle(images: Sequence[Path], gathered: Gathered, course: Course) -> bool:
+def may_settle(images: Sequence[Path], gathered: Gathered, spec: RunSpec) -> bool:
     """Whether a run is of the kind that is remembered: of many images, each folder by itself."""
-    options = course.options
+    options = spec.options
     apart = not options[SequenceOptions].merge_folders and not options[Geotagging].by_photos
-    plain_one = course.steps == STEPS and not course.master and not gathered.videos
+    plain_one = spec.steps == STEPS and not spec.master and not gathered.videos
     again = options[Again].rerun or options[Input].verbose
     return len(images) >= SETTLED_FROM and apart and plain_one and not again
 
 
-def _basis_of(folders: Iterable[str], gathered: Gathered, course: Course) -> str:
-    hashes = option_hashes(gathered._replace(images=[]), course)
+def _basis_of(folders: Iterable[str], gathered: Gathered, spec: RunSpec) -> str:
+    hashes = option_hashes(gathered._replace(images=[]), spec)
     places = sorted(os.fsencode(os.path.abspath(folder)).hex() for folder in folders)
-    return short_hash(hashes, course.areas_id, places)
+    return short_hash(hashes, spec.areas_id, places)
 
 
 def _names_hash(names: Iterable[str]) -> str:
@@ -16825,15 +16841,15 @@ def settled_folder(folder: str, names: Iterable[str]) -> Optional[Settled]:
 
 
 def settled_run(
-    images: Sequence[Path], gathered: Gathered, course: Course
+    images: Sequence[Path], gathered: Gathered, spec: RunSpec
 ) -> Optional[Dict[str, Settled]]:
     """What is remembered of the folders of a run that would do nothing; None where it might do
     something.
     """
-    if not may_settle(images, gathered, course):
+    if not may_settle(images, gathered, spec):
         return None
-    folders, tops = by_folder(images), course.options[Input].folders
-    basis, result = _basis_of(folders, gathered, course), {}
+    folders, tops = by_folder(images), spec.options[Input].folders
+    basis, result = _basis_of(folders, gathered, spec), {}
     for folder, paths in folders.items():
         found = settled_folder(folder, [path.name for path in paths])
         if found is None or found.basis != basis or upload_marks(folder, top_of(folder, tops)):
@@ -16859,26 +16875,26 @@ def tell_settled(
     one = next(iter(found.values()))  # of a run all tell the same
     for line in one.notes:
         notes.say(line)
-    report.told.lines.extend(one.lines)
-    report.told.facts.update(one.facts)
-    report.told.images = RecordedImages(images)
+    report.extras.lines.extend(one.lines)
+    report.extras.facts.update(one.facts)
+    report.extras.images = RecordedImages(images)
 
 
 def remember_settled(
     gathered: Gathered,
-    places: Mapping[str, Place],
-    course: Course,
+    opened_at: Mapping[str, OpenFolder],
+    spec: RunSpec,
     report: Report,
     notes: List[str],
 ) -> None:
     """Remember the folders of a run that left nothing to do; nothing where it did, or cannot."""
     images, folders = report.images, by_folder(report.images)
-    if not may_settle([image.path for image in images], gathered, course):
+    if not may_settle([image.path for image in images], gathered, spec):
         return
-    told = report.told
-    basis = _basis_of(folders, gathered, course)
+    told = report.extras
+    basis = _basis_of(folders, gathered, spec)
     for folder, group in folders.items():
-        journal = places[folder].journal if folder in places else None
+        journal = opened_at[folder].journal if folder in opened_at else None
         keys = {name_key(image.path.name) for image in group}
         if journal is None or not journal.is_local or not keys.issuperset(journal.names()):
             continue
@@ -16933,7 +16949,7 @@ def _settled_as(journal: Journal, group: Sequence[Image], basis: str) -> Settled
 
 
 def carry_out(
-    work: Work, places: Mapping[str, Place], course: Course, secret: Optional[str], ui: Ui
+    work: Work, opened_at: Mapping[str, OpenFolder], spec: RunSpec, secret: Optional[str], ui: Ui
 ) -> List[Image]:
     """The one write pass, and the one place that knows its order; returns all images with what
     became of them.
@@ -16942,21 +16958,21 @@ def carry_out(
     images, or their copies. Folder flushed: a power cut does not undo a rename. Then the journal
     has what was written.
     """
-    copies = course.options[Keep].keep_original
-    results = _without_stale(work.stale, places)
-    told, due = _others(work.told, results), _others(work.due, results)
-    gone = {one.path for one in (*work.stale, *due)}  # of these a copy is no longer right
+    copies = spec.options[Keep].keep_original
+    results = _without_old_copies(work.old_copies, opened_at)
+    told, due = _others(work.to_record, results), _others(work.due, results)
+    gone = {one.path for one in (*work.old_copies, *due)}  # of these a copy is no longer right
     told = [one._replace(copied=None) if one.path in gone else one for one in told]
     for folder, group in by_folder(told).items():
-        places[folder].journal.append(group)
+        opened_at[folder].journal.append(group)
     # whatever ends the run, no worker writes on when the locks of the folders are given back
-    with contextlib.closing(_written(due, course, secret)) as outcomes:
+    with contextlib.closing(_written(due, spec, secret)) as outcomes:
         for batch in cut(due, WRITE_BATCH):
             for image, written in itertools.islice(outcomes, len(batch)):
                 results.append(_after_writing(image, written, copies))
                 ui.progress("writing", len(results), len(due), 0)
             for folder, group in by_folder(results[-len(batch) :]).items():
-                journal = places[folder].journal
+                journal = opened_at[folder].journal
                 flush_folder(folder)
                 flush_folder(os.path.dirname(journal.copy_path("")))
                 journal.append(group)
@@ -16964,14 +16980,14 @@ def carry_out(
 
 
 def _written(
-    due: Sequence[Image], course: Course, secret: Optional[str]
+    due: Sequence[Image], spec: RunSpec, secret: Optional[str]
 ) -> Generator[Tuple[Image, Union[Written, ToolError]], None, None]:
     """Every image that is due with what was written of it; those for which the disk was full come
     last, one by one when nothing else needs room, until it is full for one again.
     """
-    job = functools.partial(write_images, course.options[Keep].keep_original, secret)
+    job = functools.partial(write_images, spec.options[Keep].keep_original, secret)
     late: List[Tuple[Image, ToolError]] = []
-    with contextlib.closing(each_group(job, due, course.options[Workers].workers)) as outcomes:
+    with contextlib.closing(each_group(job, due, spec.options[Workers].workers)) as outcomes:
         for image, outcome in zip(due, outcomes):
             if isinstance(outcome, NoRoom):
                 late.append((image, outcome))
@@ -17005,18 +17021,20 @@ def write_images(
     ]
 
 
-def _without_stale(stale: Sequence[Image], places: Mapping[str, Place]) -> List[Image]:
+def _without_old_copies(
+    old_copies: Sequence[Image], opened_at: Mapping[str, OpenFolder]
+) -> List[Image]:
     """Remove the copies that are no longer right, for good; returns the images, as failed, of which
     that cannot be done.
     """
     stuck: List[Image] = []
-    for image in stale:
+    for image in old_copies:
         try:
             _remove_copy(copy_path(str(image.path)), image)
         except CannotWrite as error:
             stuck.append(fail_now(image, error.problem))
-    for folder in by_folder(stale):
-        flush_folder(os.path.dirname(places[folder].journal.copy_path("")))
+    for folder in by_folder(old_copies):
+        flush_folder(os.path.dirname(opened_at[folder].journal.copy_path("")))
     return stuck
 
 
@@ -17035,7 +17053,7 @@ def _remove_copy(path: str, image: Image) -> None:
             check_copy(path, str(image.path), image.copied)
             remove_file(path)
     except OSError as error:
-        raise os_problem(path, error) from error
+        raise write_failure(path, error) from error
 
 
 def last_seen(image: Image) -> Stamp:
@@ -17058,21 +17076,23 @@ def _after_writing(image: Image, written: Union[Written, ToolError], copies: boo
     return failed(image, DESCRIPTION, written.problem)
 
 
-def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: bool) -> None:
+def _write_logs(
+    images: Sequence[Image], opened_at: Mapping[str, OpenFolder], verbose: bool
+) -> None:
     """A file for every image that failed, and with --verbose for every image: each step's data and
     decisions.
     """
     for image in images:
-        place, outcome = places.get(os.path.dirname(str(image.path))), image.outcome
-        if place is None:
+        opened, outcome = opened_at.get(os.path.dirname(str(image.path))), image.outcome
+        if opened is None:
             continue
-        path = place.journal.log_path(image.path.name)
+        path = opened.journal.log_path(image.path.name)
         wanted = verbose or outcome is not None and outcome.is_failed
         if not wanted and not image.is_excluded:
             continue
         if any(map(os.path.islink, (os.path.dirname(path), path))):
             continue  # it may lead to somebody's files
-        if not os.path.isdir(place.journal.state):
+        if not os.path.isdir(opened.journal.state):
             continue  # the card was taken out
         if image.is_excluded:
             with contextlib.suppress(OSError):
@@ -17083,7 +17103,7 @@ def _write_logs(images: Sequence[Image], places: Mapping[str, Place], verbose: b
         with contextlib.suppress(OSError, ToolError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             text = log_text(image, outcome).encode("ascii")
-            write_atomically(path, [text], Manner(flush=False, beside=place.journal.state))
+            write_atomically(path, [text], Manner(flush=False, beside=opened.journal.state))
 
 
 def say(text: str) -> None:
@@ -17091,27 +17111,27 @@ def say(text: str) -> None:
     LOG.info("%s", text)
 
 
-def run_steps(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
+def run_steps(tool: str, spec: RunSpec, ui: Ui) -> Tuple[Report, Gathered]:
     """Lead the images below a folder through steps: gather, plan, carry out; returns also what was
     gathered.
 
     Raises what stops the run before any image: NotFound, UsageError, BadTrack, BadJournal,
     CannotWrite.
     """
-    options, notes, config = course.options, Notes(say), Configuration()
+    options, notes, config = spec.options, Notes(say), Configuration()
     word = "would be processed" if options[Dry].dry_run else "processed"
-    report = Report(tool, told=Told(word, notes.lines))
+    report = Report(tool, extras=ReportExtras(word, notes.lines))
     check_track_paths(options[Geotagging])
-    course = course._replace(areas=areas_of_run(options, config))
+    spec = spec._replace(areas=areas_of_run(options, config))
     paths, videos = look_for(options, report, notes)
-    gathered = Gathered([], known=gather_basis(course, config, notes), videos=videos)
-    before = settled_run(paths, gathered, course)
+    gathered = Gathered([], context=gather_basis(spec, config, notes), videos=videos)
+    before = settled_run(paths, gathered, spec)
     if before is not None:
         tell_settled(paths, before, report, notes)
     else:
-        gathered = _worked(paths, gathered, course, config, _Saying(report, notes, ui))
+        gathered = _worked(paths, gathered, spec, config, _Saying(report, notes, ui))
     if not gathered.videos:
-        say_account(course, config, report)
+        say_account(spec, config, report)
     return report, gathered
 
 
@@ -17124,33 +17144,33 @@ class _Saying(NamedTuple):
 
 
 def _worked(
-    paths: Sequence[Path], basis: Gathered, course: Course, config: Configuration, saying: _Saying
+    paths: Sequence[Path], basis: Gathered, spec: RunSpec, config: Configuration, saying: _Saying
 ) -> Gathered:
     """The run itself: gather, plan, carry out, tell; returns what was gathered."""
-    options, (report, notes, ui) = course.options, saying
+    options, (report, notes, ui) = spec.options, saying
     begun, dry = len(notes.lines), options[Dry].dry_run
     with contextlib.ExitStack() as stack:
-        gathered, places = gather_images(paths, course, config, ui, stack)
+        gathered, opened_at = gather_images(paths, spec, config, ui, stack)
         _say_strays(gathered.images, notes)
         if options[SequenceOptions].merge_folders:
-            say_apart(places, notes)
-        known = gather_known(basis.known, gathered.images, course, config, notes)
-        gathered = gathered._replace(known=known, videos=basis.videos)
+            say_apart(opened_at, notes)
+        context = gather_context(basis.context, gathered.images, spec, config, notes)
+        gathered = gathered._replace(context=context, videos=basis.videos)
         lasting = notes.lines[begun:]
-        work = plan(gathered, course)
+        work = plan(gathered, spec)
         gathered = gathered._replace(images=[], read=frozenset())  # the plan has them all
-        for line in [*work.notes, *links_told(work.due, options[Keep].keep_original)]:
+        for line in [*work.notes, *words_of_links(work.due, options[Keep].keep_original)]:
             notes.say(line)
         results = work.images
         if not dry:
-            results = carry_out(work, places, course, known.secret, ui)
+            results = carry_out(work, opened_at, spec, context.secret, ui)
             _say_dropped(results, work.due, notes)
-            _write_logs(results, places, options[Input].verbose)
+            _write_logs(results, opened_at, options[Input].verbose)
         _say_sidecars(results, notes)
         _count_results(results, report)
         _say_figures(report)
         if not dry:
-            remember_settled(gathered, places, course, report, lasting)
+            remember_settled(gathered, opened_at, spec, report, lasting)
     return gathered
 
 
@@ -17224,8 +17244,8 @@ def _count_results(results: Sequence[Image], report: Report) -> None:
     for image in results:
         outcome = image.outcome
         report.count(image.path, outcome)
-        LOG.debug("%s: %s", image.path, outcome.reason if outcome else report.told.word)
-    report.told.images = results
+        LOG.debug("%s: %s", image.path, outcome.reason if outcome else report.extras.word)
+    report.extras.images = results
 
 
 def _say_figures(report: Report) -> None:
@@ -17234,7 +17254,7 @@ def _say_figures(report: Report) -> None:
     ways = _ways_of(good)
     metres = _length_of(ways)
     cameras, sequences = len(_cameras_of(good)), len(ways)
-    report.told.facts.update(
+    report.extras.facts.update(
         sequences=sequences, kilometres=round(metres / 1000, 3), cameras=cameras
     )
     if good:
@@ -17244,7 +17264,7 @@ def _say_figures(report: Report) -> None:
             f"{metres / 1000:.1f} km",
             f"{format_time(good[0].time or 0.0)} to {format_time(good[-1].time or 0.0)}",
         ]
-        report.told.lines.append(", ".join(words))
+        report.extras.lines.append(", ".join(words))
 
 
 def _ways_of(images: Sequence[Image]) -> Dict[Optional[str], List[Fix]]:
@@ -17301,20 +17321,20 @@ def _is_remembered(report: Report) -> bool:
     return len(report.failed) > sum(aside.is_failed for aside in asides)
 
 
-def say_account(course: Course, config: Configuration, report: Report) -> None:
+def say_account(spec: RunSpec, config: Configuration, report: Report) -> None:
     """Say once, at the end, that upload will need an account; and what comes next."""
-    options, ready = course.options, report.done + len(report.skipped.get(SKIP_PROCESSED, ()))
+    options, ready = spec.options, report.done + len(report.skipped.get(SKIP_PROCESSED, ()))
     where = options[Input].words
     lost = main_cause(report.failed, ready + len(report.failed)) is not None
     if not ready or lost or report.exit_code and not report.done:
         again = ("status", *where, "--list", "failed") if _is_remembered(report) else AGAIN
-        report.told.next = again if report.failed else ()
+        report.extras.next = again if report.failed else ()
         return
-    step = () if DESCRIPTION in course.steps else first_missing(report.images)
-    report.told.next = AGAIN if course.rehearsal else ("upload", *where, *options[Videos].words)
+    step = () if DESCRIPTION in spec.steps else first_missing(report.images)
+    report.extras.next = AGAIN if spec.rehearsal else ("upload", *where, *options[Videos].words)
     if step:
-        report.told.next = (step[0], *where, *step[1:])
-    elif USER in course.steps and not course.rehearsal:
+        report.extras.next = (step[0], *where, *step[1:])
+    elif USER in spec.steps and not spec.rehearsal:
         _say_credentials(options[User].user_name, config, report)
 
 
@@ -17329,16 +17349,16 @@ def _say_credentials(name: str, config: Configuration, report: Report) -> None:
         return
     near = near_to(name, list(stored))
     if near:
-        report.told.lines.append(
+        report.extras.lines.append(
             f"no stored credentials for {name}, but for {near[0]}. Did you mean that? Then "
             f"process again with --user_name {near[0]}"
         )
-        report.told.next = ()
+        report.extras.next = ()
         return
-    report.told.lines.append(
+    report.extras.lines.append(
         f"no stored credentials for {name}: upload to Mapillary will need authenticate"
     )
-    report.told.next = ("authenticate", "--user_name", name)
+    report.extras.next = ("authenticate", "--user_name", name)
 
 
 def _say_strays(images: Sequence[Image], notes: Notes) -> None:
@@ -17361,15 +17381,15 @@ def _say_strays(images: Sequence[Image], notes: Notes) -> None:
 class _Journals(NamedTuple):
     """Where to look for what photos of a folder carried."""
 
-    own: Optional[Place] = None  # None = the folder has none
-    others: Sequence[Place] = ()  # of the run
+    own: Optional[OpenFolder] = None  # None = the folder has none
+    others: Sequence[OpenFolder] = ()  # of the run
 
     def known_again(self, image: Optional[Image], found: Found) -> Optional[Image]:
         """What is known of the image that carries our writing, in this folder or another; what is
         known of this one where it is none of them.
         """
-        for place in filter(None, [self.own, *self.others]):
-            one = place.known_again(image if place is self.own else None, found)
+        for opened in filter(None, [self.own, *self.others]):
+            one = opened.known_again(image if opened is self.own else None, found)
             if one is not None and one.written is not None and not has_caption_of_ours(one.found):
                 return one
         return image
@@ -17494,17 +17514,19 @@ def restore_images(options: Options, ui: Ui) -> Report:
     """Put photos back as they were found; raises what stops a run before any image."""
     source, dry = options[Input], options[Dry].dry_run
     notes, config = Notes(say), Configuration()
-    report = Report("restore", told=Told("would be restored" if dry else "restored", notes.lines))
+    report = Report(
+        "restore", extras=ReportExtras("would be restored" if dry else "restored", notes.lines)
+    )
     found = look_below_all(source.folders, options[Selection].skip_subfolders)
     paths = account_for(found, report, notes)
     with contextlib.ExitStack() as stack:
         touched = {folder for folder in by_folder(paths) if _has_state(folder)}
         known = [path for path in paths if os.path.dirname(str(path)) in touched]
-        places, problems = open_places(known, not dry, stack, options[Waiting].wait)
+        opened_at, problems = open_folders(known, not dry, stack, options[Waiting].wait)
         for folder, group in by_folder(paths).items():
-            if folder in places:
-                ready = _ready_to_restore(places, group, report, config)
-                _restore_folder(places[folder], ready, report, dry, ui)
+            if folder in opened_at:
+                ready = _ready_to_restore(opened_at, group, report, config)
+                _restore_folder(opened_at[folder], ready, report, dry, ui)
             elif folder in problems:
                 for path in group:
                     report.count(path, not_open(path, problems[folder]))
@@ -17512,18 +17534,21 @@ def restore_images(options: Options, ui: Ui) -> Report:
                 for path in group:
                     one = _restorable(_Journals(), None, path, config)
                     report.count(path, one if isinstance(one, Outcome) else None)
-        _say_sent(places, report, notes)
+        _say_sent(opened_at, report, notes)
     return report
 
 
 def _ready_to_restore(
-    places: Mapping[str, Place], paths: Sequence[Path], report: Report, config: Configuration
+    opened_at: Mapping[str, OpenFolder],
+    paths: Sequence[Path],
+    report: Report,
+    config: Configuration,
 ) -> List[Image]:
     """The photos of one of the folders of a run that are to be restored; the others are counted."""
     ready: List[Image] = []
-    place = places[os.path.dirname(str(paths[0]))]
-    journals = _Journals(place, list(places.values()))
-    for path, image in zip(paths, place.journal.images([path.name for path in paths])):
+    opened = opened_at[os.path.dirname(str(paths[0]))]
+    journals = _Journals(opened, list(opened_at.values()))
+    for path, image in zip(paths, opened.journal.images([path.name for path in paths])):
         one = _restorable(journals, image, path, config)
         if isinstance(one, Image):
             ready.append(one)
@@ -17539,7 +17564,7 @@ def _as_marked(image: Image) -> Image:
 
 
 def _restore_folder(
-    place: Place, ready: Sequence[Image], report: Report, dry: bool, ui: Ui
+    opened: OpenFolder, ready: Sequence[Image], report: Report, dry: bool, ui: Ui
 ) -> None:
     """Restore photos of a folder: the journal forgets what was made of them, then each is put back,
     the folder flushed, and the journal told what it carries now.
@@ -17549,7 +17574,7 @@ def _restore_folder(
         return
     for batch in cut(ready, WRITE_BATCH):
         plain_ones = [_as_marked(one) for one in batch]
-        place.journal.append(plain_ones)
+        opened.journal.append(plain_ones)
         restored = []
         for result in each_group(restore_job, plain_ones, 1):
             if isinstance(result, Image):
@@ -17558,13 +17583,13 @@ def _restore_folder(
             else:
                 report.failed.append(result.problem)
             ui.progress("restoring", report.done, len(ready), 0)
-        flush_folder(place.folder)
-        place.journal.append(restored)
+        flush_folder(opened.path)
+        opened.journal.append(restored)
 
 
-def _say_sent(places: Mapping[str, Place], report: Report, notes: Notes) -> None:
+def _say_sent(opened_at: Mapping[str, OpenFolder], report: Report, notes: Notes) -> None:
     """Say that restoring changes nothing at a service."""
-    sent = [(p.folder, one) for p in places.values() for one in p.journal.all_sent()]
+    sent = [(p.path, one) for p in opened_at.values() for one in p.journal.all_sent()]
     names = [
         name for _, name in sorted({(folder, one.image) for folder, one in sent if one.arrived})
     ]
@@ -18044,7 +18069,7 @@ def _with_row(
     if image.outcome is not None and not image.is_left_out:
         return image
     if row is None:
-        return image if image.is_left_out else leave_out(image, SKIP_NO_ROW)
+        return image if image.is_left_out else skip_now(image, SKIP_NO_ROW)
     try:
         given = _laid_over(image.given, parse(row.cells, options))
         return image._replace(given=given._replace(left_out=given.left_out or None))
@@ -18069,25 +18094,25 @@ def _stands(image: Image, keep: Keep) -> bool:
 
 
 def _given_run(
-    course: Course, ui: Ui, report: Report, change: Callable[[List[Image]], List[Image]]
+    spec: RunSpec, ui: Ui, report: Report, change: Callable[[List[Image]], List[Image]]
 ) -> Report:
     """Load the images below a folder, change what is given to them in place of what was found,
     journal and write it.
     """
-    options, config, notes = course.options, Configuration(), Notes(say, report.notes)
-    course = course._replace(areas=areas_of_run(options, config))
+    options, config, notes = spec.options, Configuration(), Notes(say, report.notes)
+    spec = spec._replace(areas=areas_of_run(options, config))
     paths = account_for(look_below_all(options[Input].folders), report, notes)
     with contextlib.ExitStack() as stack:
-        gathered, places = gather_images(paths, course, config, ui, stack)
+        gathered, opened_at = gather_images(paths, spec, config, ui, stack)
         before = gathered.images
-        fresh = [image if is_final(image) else without_stale(image, STEPS) for image in before]
+        fresh = [image if is_final(image) else before_steps(image, STEPS) for image in before]
         copied = map(gathered.has_copy, before)
-        images = without_areas(list(map(_resumed, change(fresh), before, copied)), course)
+        images = without_areas(list(map(_resumed, change(fresh), before, copied)), spec)
         work = _given_work(images, gathered, options[Keep])
-        for line in links_told(work.due, options[Keep].keep_original):
+        for line in words_of_links(work.due, options[Keep].keep_original):
             notes.say(line)
         if not options[Dry].dry_run:
-            images = carry_out(work, places, course, None, ui)
+            images = carry_out(work, opened_at, spec, None, ui)
     for image in images:
         report.count(image.path, image.outcome)
     return report
@@ -18147,7 +18172,7 @@ def process_table(options: Options, ui: Ui) -> Report:
     columns, table = options[CsvColumns], options[Table]
     notes = Notes(say)
     word = "would be written" if options[Dry].dry_run else "written"
-    report = Report("process_csv", told=Told(word, notes.lines))
+    report = Report("process_csv", extras=ReportExtras(word, notes.lines))
     path, mark, parse = columns.csv_path, table.delimiter, row_values
     if columns.names_any:
         rows = read_table(path, mark, table.header)
@@ -18166,7 +18191,7 @@ def process_table(options: Options, ui: Ui) -> Report:
         _say_early([image for image in given if image.path in matched], notes)
         return given
 
-    return _given_run(Course((), options), ui, report, change)
+    return _given_run(RunSpec((), options), ui, report, change)
 
 
 def _say_headless(rows: Iterable[TableRow], columns: CsvColumns, notes: Notes) -> None:
@@ -18274,7 +18299,7 @@ def _unchanged(image: Image, reason: str) -> Image:
         return image
     if image.time is None:
         return fail_now(image, Problem("no_time", "has no capture time"))
-    return leave_out(image, reason)
+    return skip_now(image, reason)
 
 
 class _Between:
@@ -18308,17 +18333,17 @@ class _Between:
         guess = (image.given or NOTHING_GIVEN).filled
         guessed = fix is not None and guess == (fix.lat, fix.lon)
         if image.outcome is None and fix is not None and not guessed:
-            return leave_out(image, SKIP_PLACED)
+            return skip_now(image, SKIP_PLACED)
         if image.outcome is not None or when is None:
             return _unchanged(image, "")
         beyond = max(times[0] - when, when - times[-1]) if len(times) > 1 else math.inf
         if beyond > self.most:
-            return leave_out(image, SKIP_PLACED) if guessed else self._too_far(image, beyond)
+            return skip_now(image, SKIP_PLACED) if guessed else self._too_far(image, beyond)
         before, after = self._around(when)
         here = between(self.known[before], self.known[after], when)
         now = Given(lat=here.lat, lon=here.lon, alt=here.alt, filled=(here.lat, here.lon))
         if now.filled == guess and guessed:
-            return leave_out(image, SKIP_PLACED)
+            return skip_now(image, SKIP_PLACED)
         if after - before > HOLE_S:
             self.holes.append(after - before)
         # the next run does not go on from it
@@ -18341,7 +18366,7 @@ def interpolate_images(options: Options, ui: Ui) -> Report:
     """Spread identical capture times, or fill missing positions, a folder at a time."""
     asked = options[Interpolation]
     word = "would be interpolated" if options[Dry].dry_run else "interpolated"
-    report = Report("interpolate", told=Told(word))
+    report = Report("interpolate", extras=ReportExtras(word))
     notes = Notes(say, report.notes)
 
     def change(images: List[Image]) -> List[Image]:
@@ -18360,8 +18385,8 @@ def interpolate_images(options: Options, ui: Ui) -> Report:
         return replaced(images, changed)
 
     source = Input(asked.import_path or "", asked.verbose)
-    course = Course((), Options([source, options[Keep], options[Dry]]))
-    return _given_run(course, ui, report, change)
+    spec = RunSpec((), Options([source, options[Keep], options[Dry]]))
+    return _given_run(spec, ui, report, change)
 
 
 class _Stamped(NamedTuple):
@@ -18396,7 +18421,7 @@ def interpolate_table(options: Options, ui: Ui) -> Report:
     """
     asked, table, dry = options[Interpolation], options[Table], options[Dry].dry_run
     path, report = asked.file_in_path or "", Report("interpolate")
-    report.told.word = "would be interpolated" if dry else "interpolated"
+    report.extras.word = "would be interpolated" if dry else "interpolated"
     rows = read_table(path, table.delimiter, False)
     timed = _stamped(rows[1:] if table.header else rows, asked, report)
     changed = _spread_cells(timed, asked)
@@ -18480,7 +18505,7 @@ def _respelled(before: str, when: float, options: Interpolation) -> str:
 
 FRAME_UNITS = 10000  # a second in the frame times that ffmpeg writes; its 32 bits hold 59 hours
 EARLY_S = 0.00043  # seconds a frame may be before its moment: Matroska rounds times to milliseconds
-MOMENTS = 400  # moments in one run of ffmpeg: its arguments stay under the 32 kB of Windows
+FRAMES_A_RUN = 400  # moments in one run of ffmpeg: its arguments stay under the 32 kB of Windows
 _RUN_S = 0.2  # seconds that a run of ffmpeg costs on one CPU before it decodes anything
 _PIXELS_S = 5e8  # pixels that one CPU decodes in a second
 
@@ -18777,7 +18802,7 @@ def seeking_pays(footage: Footage, gap: float) -> bool:
     return _RUN_S + (footage.key_gap / 2 + seek_margin(footage)) * second < gap * second
 
 
-class Moments(NamedTuple):
+class FrameTask(NamedTuple):
     """Some moments of a video whose frames are to be taken into a folder."""
 
     ffmpeg: Ffmpeg
@@ -18786,7 +18811,7 @@ class Moments(NamedTuple):
     times: Sequence[float]  # seconds of the video's own time
 
 
-def take_at(task: Moments) -> str:
+def take_at(task: FrameTask) -> str:
     """Take the frames of some moments; returns what ffmpeg complained of."""
     ffmpeg, footage, folder, moments = task
     part = os.path.join(folder, f"{moments[0]:.5f}")
@@ -19364,7 +19389,7 @@ class SampleRecord:
                 if _WORK_FOLDER.match(name):
                     clear_folder(os.path.join(journal.state, name))
         except OSError as error:
-            raise os_problem(journal.state, error) from error
+            raise write_failure(journal.state, error) from error
 
     def work(self) -> str:
         """A new folder for frames on their way."""
@@ -19373,7 +19398,7 @@ class SampleRecord:
         try:
             return tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=self.journal.state)
         except OSError as error:
-            raise os_problem(self.journal.state, error) from error
+            raise write_failure(self.journal.state, error) from error
 
     def of(self, path: str, digest: str) -> List[Sampling]:
         """The lines about a video: the one at this place, or the same one at a place where it no
@@ -19466,7 +19491,7 @@ class SampleRecord:
                 move_file(source, self.place(name))
             flush_folder(self.journal.folder)
         except OSError as error:
-            raise os_problem(self.journal.folder, error) from error
+            raise write_failure(self.journal.folder, error) from error
         self.journal.append([line._replace(done=settings)])
         return kept
 
@@ -19514,8 +19539,8 @@ def _take_moments(
 ) -> Iterator[str]:
     """Take the frames of some moments of a video; gives what ffmpeg complained of."""
     word, length = "sampling " + os.path.basename(footage.path), footage.duration or 0.0
-    size = 1 if seeking_pays(footage, length / max(1, len(moments))) else MOMENTS
-    tasks = [Moments(setup.ffmpeg, footage, folder, part) for part in cut(moments, size)]
+    size = 1 if seeking_pays(footage, length / max(1, len(moments))) else FRAMES_A_RUN
+    tasks = [FrameTask(setup.ffmpeg, footage, folder, part) for part in cut(moments, size)]
     for done, line in enumerate(each(take_at, tasks, 0 if size == 1 else 1, True), 1):
         setup.ui.progress(word, min(done * size, len(moments)), len(moments), 0)
         yield line
@@ -19624,7 +19649,7 @@ def sample_one(
         problem = _missing_of(made, footage, setup) if made.wrong else None
         kept = record.bring(made.frames, sampling._replace(problem=problem), settings)
     except OSError as error:
-        raise os_problem(record.journal.folder, error) from error
+        raise write_failure(record.journal.folder, error) from error
     finally:
         clear_folder(work)
     report.done += len(made.frames)
@@ -19836,13 +19861,13 @@ def sample_videos(options: Options, ui: Ui) -> Report:
     fails counts as one.
     """
     video, geotagging, notes = options[Video], options[Geotagging], Notes(say)
-    report = Report("sample_video", told=Told("sampled", notes.lines))
+    report = Report("sample_video", extras=ReportExtras("sampled", notes.lines))
     below = not options[Selection].skip_subfolders
     paths = find_videos(video.video_path, report.trouble, below)
     if options[Dry].dry_run:
         some = ", ".join(map(os.path.basename, paths[:5]))
         notes.lines.append(f"{plural(len(paths), 'video')} would be sampled: {some}")
-        report.done, report.told.word = len(paths), "would be sampled"
+        report.done, report.extras.word = len(paths), "would be sampled"
         return report
     geotagging = by_own_starts(geotagging, paths, notes)
     guides = gather_guides(geotagging, notes)
@@ -19866,7 +19891,7 @@ def sample_below(options: Options, ui: Ui) -> Optional[Report]:
     if options[Videos].videos != AS_FRAMES:
         return None
     whole, below = (
-        Report("sample_video", told=Told("sampled")),
+        Report("sample_video", extras=ReportExtras("sampled")),
         not options[Selection].skip_subfolders,
     )
     asked = options[FrameOptions]
@@ -20210,51 +20235,53 @@ class _Ridden:
         """The same in words."""
         if self.videos:
             told = f"{plural(self.videos, 'video')}, {self.metres / 1000:.1f} km"
-            report.told.lines.append(told)
+            report.extras.lines.append(told)
             metres = self.metres + metres_of(report.images)
-            report.told.facts.update(videos=self.videos, kilometres=round(metres / 1000, 3))
+            report.extras.facts.update(videos=self.videos, kilometres=round(metres / 1000, 3))
         say_outdated(self.outdated, notes)
         if self.twice:
             notes.say(f"of {some_of(self.twice)} frames are here, too: both would show it twice")
 
 
 def prepare_videos(
-    paths: Sequence[Path], course: Course, known: Known, report: Report, ui: Ui
+    paths: Sequence[Path], spec: RunSpec, context: RunContext, report: Report, ui: Ui
 ) -> None:
     """Find the places of videos that are to go up whole, and have them in the journals of their
     folders; counts them in the report, and says what comes next.
     """
-    options, config = course.options, Configuration()
+    options, config = spec.options, Configuration()
     notes, ridden = Notes(say, report.notes), _Ridden()
-    making = _making_of(course._replace(areas=areas_of_run(options, config)), known)
+    making = _making_of(spec._replace(areas=areas_of_run(options, config)), context)
     with contextlib.ExitStack() as stack:
         dry = options[Dry].dry_run
-        places, problems = open_places(paths, not dry, stack, options[Waiting].wait)
-        wanted = _wanted(_opened(paths, problems, report), places, course)
-        sampled = _sampled_in({*places, *options[Input].folders}, places)
+        opened_at, problems = open_folders(paths, not dry, stack, options[Waiting].wait)
+        wanted = _wanted(_opened(paths, problems, report), opened_at, spec)
+        sampled = _sampled_in({*opened_at, *options[Input].folders}, opened_at)
         for count, (one, clip) in enumerate(zip(wanted, clips_of(wanted, making, notes)), 1):
-            journal = places[os.path.dirname(one.path)].journal
-            sent = journal.sent(course.service, clip.video)
+            journal = opened_at[os.path.dirname(one.path)].journal
+            sent = journal.sent(spec.service, clip.video)
             report.count(one.path, _outcome_of(one, clip, sent))
             ridden.add(clip, sent, sampled)
             journal.append([] if clip is one.before or dry else [clip])
             ui.progress("reading videos", count, len(wanted), 0)
     ridden.say(report, notes)
-    say_account(course, config, report)
+    say_account(spec, config, report)
 
 
-def _sampled_in(folders: Iterable[str], places: Mapping[str, Place]) -> Set[str]:
+def _sampled_in(folders: Iterable[str], opened_at: Mapping[str, OpenFolder]) -> Set[str]:
     """The digests of the videos of which frames were taken into some folders, open or not."""
-    journals = (places[one].journal if one in places else opened_journal(one) for one in folders)
+    journals = (
+        opened_at[one].journal if one in opened_at else opened_journal(one) for one in folders
+    )
     samplings = (journal.samplings() for journal in journals)
     return {line.digest for line in itertools.chain.from_iterable(samplings)}
 
 
-def _making_of(course: Course, known: Known) -> Making:
+def _making_of(spec: RunSpec, context: RunContext) -> Making:
     """What the videos of a run have in common."""
-    options, whose = course.options, known.uploader
+    options, whose = spec.options, context.uploader
     asked = (options[FrameOptions], options[Geotagging])
-    return Making(*asked, known.guides, whose, options[MetaData], course.areas)
+    return Making(*asked, context.guides, whose, options[MetaData], spec.areas)
 
 
 def _opened(paths: Sequence[Path], problems: Mapping[str, Problem], report: Report) -> List[Path]:
@@ -20269,12 +20296,14 @@ def _opened(paths: Sequence[Path], problems: Mapping[str, Problem], report: Repo
     return opened
 
 
-def _wanted(paths: Sequence[Path], places: Mapping[str, Place], course: Course) -> List[Wanted]:
+def _wanted(
+    paths: Sequence[Path], opened_at: Mapping[str, OpenFolder], spec: RunSpec
+) -> List[Wanted]:
     """Some videos, with what is known of them unless all is to be done again."""
-    video, again = course.options[FrameOptions], course.options[Again].rerun
+    video, again = spec.options[FrameOptions], spec.options[Again].rerun
     found = []
     for path, start in with_starts(list(map(str, paths)), video):
-        journal = places[os.path.dirname(path)].journal
+        journal = opened_at[os.path.dirname(path)].journal
         before = None if again else journal.clip(os.path.basename(path))
         found.append(Wanted(path, before and before._replace(places=()), start))
     return found
@@ -20526,7 +20555,7 @@ class _InTime(io.RawIOBase):
         super().close()
 
 
-class _Line:
+class _HostConnection:
     """A kept-alive connection of one thread to one host, perhaps through a proxy."""
 
     def __init__(self, parts: Any) -> None:
@@ -20608,22 +20637,22 @@ class Wire:
         self.pace = _Pace(None if limits.max_rate is None else limits.max_rate * 1000.0)
         self._most = limits.answer_bytes
         self._local = threading.local()
-        self._open: Dict[int, _Line] = {}  # by thread
+        self._open: Dict[int, _HostConnection] = {}  # by thread
 
-    def _line(self, url: str) -> _Line:
+    def _line(self, url: str) -> _HostConnection:
         """This thread's line to the host of a url."""
         import urllib.parse
 
         parts = urllib.parse.urlsplit(url)
-        line: Optional[_Line] = getattr(self._local, "line", None)
+        line: Optional[_HostConnection] = getattr(self._local, "line", None)
         if line is None or line.origin != (parts.scheme, parts.netloc):
             self.hang_up()
-            line = self._local.line = self._open[threading.get_ident()] = _Line(parts)
+            line = self._local.line = self._open[threading.get_ident()] = _HostConnection(parts)
         return line
 
     def hang_up(self) -> None:
         """Close this thread's line."""
-        line: Optional[_Line] = getattr(self._local, "line", None)
+        line: Optional[_HostConnection] = getattr(self._local, "line", None)
         self._local.line = None
         self._open.pop(threading.get_ident(), None)
         if line is not None:
@@ -20677,7 +20706,7 @@ class Wire:
                 raise broken((told or type(error).__name__) + line.via) from error
             raise
 
-    def _exchange(self, line: _Line, request: Request) -> Answer:
+    def _exchange(self, line: _HostConnection, request: Request) -> Answer:
         """Send a request and read its answer; an answer that comes before all is sent is taken as
         the answer.
         """
@@ -21285,7 +21314,7 @@ class Whose(Group):
 
 
 # How far a parcel is.
-DUE, THERE, SENT, FAILED, LEFT = "due", "there before", "sent", "failed", "failed before"
+DUE, THERE, SENT, FAILED, NOT_RETRIED = "due", "there before", "sent", "failed", "failed before"
 OUTDATED, ELSEWHERE = "there with another time or position", "there from another folder"
 GONE = "there, and no longer in its folder"
 ARRIVED = (THERE, OUTDATED, SENT, GONE)  # in the sequence that it is in here
@@ -21296,7 +21325,7 @@ class Goods(NamedTuple):
 
     path: str
     found: Found
-    place: Place  # its folder
+    opened: OpenFolder  # its folder
     fix: Optional[Fix] = None  # its time, by which its sequence is ordered, and position
     clip: Optional[Clip] = None  # of a video, its places left out; None = an image
     size: Optional[int] = None  # bytes of an image's file as the journal has it
@@ -21327,9 +21356,9 @@ class Parcel:
         return self.goods.found
 
     @property
-    def place(self) -> Place:
+    def opened(self) -> OpenFolder:
         """Its folder."""
-        return self.goods.place
+        return self.goods.opened
 
     @property
     def fix(self) -> Optional[Fix]:
@@ -21356,17 +21385,17 @@ class Parcel:
         """What stands for its time and position; None = not known."""
         if self.clip is not None:
             return self.clip.track
-        return None if self.fix is None else fix_id(self.fix)
+        return None if self.fix is None else fix_hash(self.fix)
 
     @property
     def outcome(self) -> Optional[Outcome]:
         """What came of it; None = sent in this run."""
         if self.state == SENT:
             return None
-        if self.state in (FAILED, LEFT) and self.problem is not None:
+        if self.state in (FAILED, NOT_RETRIED) and self.problem is not None:
             return Outcome.of(self.problem)
         there = self.state in (THERE, OUTDATED, ELSEWHERE, GONE)
-        return Outcome.skipped(SKIP_UPLOADED if there else SKIP_LEFT)
+        return Outcome.skipped(SKIP_UPLOADED if there else SKIP_UNSENT)
 
 
 OPEN, HELD, FINISHED = "open", "held", "finished"  # held: complete, and waits for somebody's word
@@ -21377,7 +21406,7 @@ class Batch:
     """One sequence on its way; its counts are those of its parcels."""
 
     identity: str
-    place: Place  # the folder of its first image
+    home: OpenFolder  # the folder of its first image
     user: Optional[str]
     organization: Optional[str]
     parcels: List[Parcel] = dataclasses.field(default_factory=list)
@@ -21393,7 +21422,7 @@ class Batch:
     @property
     def complete(self) -> bool:
         """Whether all of its images are at the service, those apart that may be missing."""
-        good = (*ARRIVED, ELSEWHERE) + ((FAILED, LEFT) if self.lenient else ())
+        good = (*ARRIVED, ELSEWHERE) + ((FAILED, NOT_RETRIED) if self.lenient else ())
         return all(parcel.state in good for parcel in self.parcels)
 
     @property
@@ -21403,9 +21432,9 @@ class Batch:
 
     def name_of(self, parcel: Parcel) -> str:
         """What an image of it is called in its manifest."""
-        return name_from(self.place.folder, parcel.place.folder, parcel.name)
+        return name_from(self.home.path, parcel.opened.path, parcel.name)
 
-    def left(self, manifest: Optional[Manifest]) -> List[Parcel]:
+    def unlisted(self, manifest: Optional[Manifest]) -> List[Parcel]:
         """The images at the service that a manifest does not name."""
         there = set(manifest.images if manifest else ())
         mine = [one for one in self.parcels if one.state in ARRIVED and not one.finished]
@@ -21413,7 +21442,7 @@ class Batch:
 
     def open_by(self, manifest: Optional[Manifest]) -> bool:
         """Whether the service has not finished it yet, by what is known of it there."""
-        if self.waiting or self.left(manifest):
+        if self.waiting or self.unlisted(manifest):
             return True
         if manifest is not None:
             return manifest.cluster is None
@@ -21437,7 +21466,7 @@ class Shipment:
         self.areas = areas_of(options, self.config)
         self.batches: Dict[Tuple[str, str], Batch] = {}
         self.outcomes: Dict[str, Outcome] = {}  # path -> why it is not sent
-        self.places: Mapping[str, Place] = {}  # all folders of the run
+        self.opened_at: Mapping[str, OpenFolder] = {}  # all folders of the run
 
     @property
     def service(self) -> str:
@@ -21449,61 +21478,63 @@ class Shipment:
         """The images of all sequences."""
         return (parcel for batch in self.batches.values() for parcel in batch.parcels)
 
-    def add_place(self, place: Place, names: Sequence[str]) -> None:
+    def add_folder(self, opened: OpenFolder, names: Sequence[str]) -> None:
         """Sort the images of a folder into sequences, or note why they are not sent."""
-        marked = upload_marks(place.folder, top_of(place.folder, self.tops))
-        for name, image in zip(names, place.journal.images(names)):
-            path = os.path.join(place.folder, name)
+        marked = upload_marks(opened.path, top_of(opened.path, self.tops))
+        for name, image in zip(names, opened.journal.images(names)):
+            path = os.path.join(opened.path, name)
             if not is_jpeg_name(name):
                 self.outcomes[path] = Outcome.skipped(SKIP_KIND)
             elif is_marked(name, marked):
                 self.outcomes[path] = Outcome.skipped(SKIP_UPLOADED)
             else:
-                outcome = self._take(place, path, image)
+                outcome = self._take(opened, path, image)
                 if outcome is not None:
                     self.outcomes[path] = outcome
-        self._add_gone(place, names)
+        self._add_gone(opened, names)
         for batch in self.batches.values():
-            if batch.parcels[-1].place is place:  # in natural order, which sort keeps among equals
+            if (
+                batch.parcels[-1].opened is opened
+            ):  # in natural order, which sort keeps among equals
                 batch.parcels.sort(key=lambda parcel: parcel.fix.time if parcel.fix else 0.0)
 
-    def _add_gone(self, place: Place, names: Sequence[str]) -> None:
+    def _add_gone(self, opened: OpenFolder, names: Sequence[str]) -> None:
         """Add the images that are at the service and no longer in their folder, to those of their
         sequences that are finished with them.
         """
         here = set(map(name_key, names))
-        sent = [one for one in place.journal.all_sent() if name_key(one.image) not in here]
+        sent = [one for one in opened.journal.all_sent() if name_key(one.image) not in here]
         gone = [one for one in sent if (one.service, one.status) == (self.service, "sent")]
-        for one, image in zip(gone, place.journal.images([one.image for one in gone])):
+        for one, image in zip(gone, opened.journal.images([one.image for one in gone])):
             if image is None or image.found is None or not image.sequence:
                 continue
             if image.outcome is not None or self._left_out(image) is not None:
                 continue
-            home = self._home_of(image, place)
+            home = self._home_of(image, opened)
             if home is not None and one.photo == photo_id(one.image, image.found):
-                self._add_one_gone(_batch_of(image, home), place, image, one)
+                self._add_one_gone(_batch_of(image, home), opened, image, one)
 
-    def _add_one_gone(self, batch: Batch, place: Place, image: Image, sent: Sent) -> None:
+    def _add_one_gone(self, batch: Batch, opened: OpenFolder, image: Image, sent: Sent) -> None:
         """Add an image that is no longer there, where the service has not finished its sequence."""
-        batch = self.batches.get((batch.place.folder, batch.identity), batch)
-        path = os.path.join(place.folder, sent.image)
-        goods = Goods(path, image.found or NOTHING_FOUND, place, image.fix)
+        batch = self.batches.get((batch.home.path, batch.identity), batch)
+        path = os.path.join(opened.path, sent.image)
+        goods = Goods(path, image.found or NOTHING_FOUND, opened, image.fix)
         parcel = Parcel(goods, GONE, sent.handle or "")
         if self.asked.reupload and self._never_finished(batch, parcel):
             return  # it cannot go up anew with the others
         parcel.finished = self._is_finished(batch, parcel)
         batch.parcels.append(parcel)
-        manifest = batch.place.journal.manifest(self.service, batch.identity)
+        manifest = batch.home.journal.manifest(self.service, batch.identity)
         if len(batch.parcels) > 1 or batch.open_by(manifest):  # all of it may be gone
-            self.batches[batch.place.folder, batch.identity] = batch
+            self.batches[batch.home.path, batch.identity] = batch
 
     def _is_finished(self, batch: Batch, parcel: Parcel) -> bool:
         """Whether an image is in a finished sequence, and that is another one than its own."""
-        return parcel.place.is_finished(self.service, parcel.name, batch.identity)
+        return parcel.opened.is_finished(self.service, parcel.name, batch.identity)
 
     def _never_finished(self, batch: Batch, parcel: Parcel) -> bool:
         """Whether the service has been asked to finish the sequence of an image, and never did."""
-        line = batch.place.journal.manifest(self.service, batch.identity)
+        line = batch.home.journal.manifest(self.service, batch.identity)
         return line is not None and line.cluster is None and batch.name_of(parcel) in line.images
 
     def add_video(self, path: str, clip: Clip) -> None:
@@ -21514,10 +21545,10 @@ class Shipment:
         if outcome is not None:
             self.outcomes[path] = outcome
             return
-        place = self.places[os.path.dirname(path)]
+        opened = self.opened_at[os.path.dirname(path)]
         found = Found(digest=clip.digest, size=clip.size, mtime=clip.mtime)
-        goods = Goods(path, found, place, clip=clip._replace(places=()))
-        self._sort_in(Batch(clip.id, place, clip.user, clip.organization), Parcel(goods))
+        goods = Goods(path, found, opened, clip=clip._replace(places=()))
+        self._sort_in(Batch(clip.id, opened, clip.user, clip.organization), Parcel(goods))
 
     def _left_out(self, image: Image) -> Optional[Outcome]:
         """Why an image is not to be sent however far it has come; None = nothing forbids it."""
@@ -21525,47 +21556,47 @@ class Shipment:
             return image.outcome
         return Outcome.skipped(SKIP_EXCLUDED) if is_excluded(self.areas, image.fix) else None
 
-    def _take(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
+    def _take(self, opened: OpenFolder, path: str, image: Optional[Image]) -> Optional[Outcome]:
         """Put an image into its sequence; gives the outcome of one that is not to be sent."""
         left_out = self._left_out(image) if image is not None else None
         if left_out is not None:
             return left_out
         if image is None or not any(map(image.taken, STEPS)):
-            return self._take_described(place, path, image)
+            return self._take_described(opened, path, image)
         if image.outcome is not None:
             return image.outcome
         if image.described is None or image.geotag is None or not image.sequence:
             return _not_processed(path)
-        home = self._home_of(image, place)
+        home = self._home_of(image, opened)
         if home is None:
-            if self._is_published(place, image):
+            if self._is_published(opened, image):
                 return Outcome.skipped(SKIP_UPLOADED)
-            apart = [one for one in image.span_from(place.folder) if one not in self.places]
+            apart = [one for one in image.span_from(opened.path) if one not in self.opened_at]
             if not self.asked.reupload or any(map(os.path.isdir, apart)):
                 return _in_parts(path, apart)
-            home = place
+            home = opened
         found, known = self._found_now(path, image), image.found or NOTHING_FOUND
-        goods = Goods(path, found, place, image.fix, size=known.size, told=told_id(image))
+        goods = Goods(path, found, opened, image.fix, size=known.size, told=terms_hash(image))
         self._sort_in(_batch_of(image, home), Parcel(goods))
         return None
 
-    def _is_published(self, place: Place, image: Image) -> bool:
+    def _is_published(self, opened: OpenFolder, image: Image) -> bool:
         """Whether an image whose sequence begins in a folder outside of the run is in a finished
         one, by the history of uploads.
         """
         name = image.path.name
-        sent = place.journal.sent(self.service, name)
-        if sent is None or not is_uploaded(place.journal, self.service, name, image.found):
+        sent = opened.journal.sent(self.service, name)
+        if sent is None or not is_uploaded(opened.journal, self.service, name, image.found):
             return False
         return bool(sent.picture) and self.history.knows(sent.picture or "")
 
-    def _home_of(self, image: Image, place: Place) -> Optional[Place]:
+    def _home_of(self, image: Image, opened: OpenFolder) -> Optional[OpenFolder]:
         """The folder where the sequence of an image begins; None where that, or another of its
         folders that is still there, is not part of the run.
         """
-        span = image.span_from(place.folder)
-        there = [one for one in span if one not in self.places and os.path.isdir(one)]
-        return None if there else self.places.get(span[0])
+        span = image.span_from(opened.path)
+        there = [one for one in span if one not in self.opened_at and os.path.isdir(one)]
+        return None if there else self.opened_at.get(span[0])
 
     def _found_now(self, path: str, image: Image) -> Found:
         """What a photo carried, as the journal knows it, or as its file says if that has changed;
@@ -21582,12 +21613,14 @@ class Shipment:
                 return found._replace(size=status.st_size)
         return found
 
-    def _take_described(self, place: Place, path: str, image: Optional[Image]) -> Optional[Outcome]:
+    def _take_described(
+        self, opened: OpenFolder, path: str, image: Optional[Image]
+    ) -> Optional[Outcome]:
         """The same for an image that only its own description tells of, or that was restored."""
         if image is not None and image.problem is not None:
             return image.outcome
         before = image.found if image is not None else None
-        if before and is_uploaded(place.journal, self.service, os.path.basename(path), before):
+        if before and is_uploaded(opened.journal, self.service, os.path.basename(path), before):
             return Outcome.skipped(SKIP_UPLOADED)
         try:
             found = read_found(path)
@@ -21598,12 +21631,12 @@ class Shipment:
             return _not_processed(path)
         if is_excluded(self.areas, image_of(path, found).fix):
             return Outcome.skipped(SKIP_EXCLUDED)
-        folder = os.path.basename(place.folder).encode("utf-8", "replace")
-        batch = Batch(own.sequence or uuid_of(folder), place, own.user, own.organization)
+        folder = os.path.basename(opened.path).encode("utf-8", "replace")
+        batch = Batch(own.sequence or uuid_of(folder), opened, own.user, own.organization)
         fix = None
         if own.time is not None and own.lat is not None and own.lon is not None:
             fix = Fix(own.time, own.lat, own.lon, own.alt)
-        self._sort_in(batch, Parcel(Goods(path, found, place, fix, size=found.size)))
+        self._sort_in(batch, Parcel(Goods(path, found, opened, fix, size=found.size)))
         return None
 
     def _sort_in(self, batch: Batch, parcel: Parcel) -> None:
@@ -21611,9 +21644,9 @@ class Shipment:
         arrived before.
         """
         batch.lenient = self.asked.accept_failed
-        batch = self.batches.setdefault((batch.place.folder, batch.identity), batch)
+        batch = self.batches.setdefault((batch.home.path, batch.identity), batch)
         batch.parcels.append(parcel)
-        sent = parcel.place.journal.sent(self.service, parcel.name)
+        sent = parcel.opened.journal.sent(self.service, parcel.name)
         if sent is None or sent.photo not in (None, parcel.photo):
             return  # nothing yet, or another photo that had the same name
         if sent.arrived and (sent.fix != parcel.where or not _is_other_content(parcel)):
@@ -21626,7 +21659,7 @@ class Shipment:
 
     def _was_never_asked(self, batch: Batch, parcel: Parcel) -> bool:
         """Whether the service was not asked yet to finish any sequence with an image."""
-        manifest = batch.place.journal.manifest(self.service, batch.identity)
+        manifest = batch.home.journal.manifest(self.service, batch.identity)
         return manifest is None and not self._is_finished(batch, parcel)
 
     def _there(self, batch: Batch, parcel: Parcel, sent: Sent) -> None:
@@ -21651,7 +21684,7 @@ class Shipment:
             if self.is_open(batch):
                 continue
             for parcel in batch.parcels:
-                sent = parcel.place.journal.sent(self.service, parcel.name)
+                sent = parcel.opened.journal.sent(self.service, parcel.name)
                 if parcel.state in ARRIVED and sent is not None and sent.picture:
                     photos.append((sent.picture, parcel.path))
         self.history.keep(photos)
@@ -21666,13 +21699,13 @@ class Shipment:
         """How many images the service has otherwise than they are known now."""
         return sum(parcel.state == OUTDATED for parcel in self.parcels)
 
-    def left_there(self) -> List[str]:
+    def excluded_but_sent(self) -> List[str]:
         """The images that are left out now, of which the service has got the bytes before."""
         there = []
         for path, outcome in self.outcomes.items():
-            place = self.places.get(os.path.dirname(path))
-            if place is not None and outcome.reason in (SKIP_EXCLUDED, SKIP_LEFT_OUT):
-                sent = place.journal.sent(self.service, os.path.basename(path))
+            opened = self.opened_at.get(os.path.dirname(path))
+            if opened is not None and outcome.reason in (SKIP_EXCLUDED, SKIP_LEFT_OUT):
+                sent = opened.journal.sent(self.service, os.path.basename(path))
                 there += [path] if sent is not None and sent.arrived else []
         return there
 
@@ -21692,17 +21725,17 @@ class Shipment:
 
     def is_open(self, batch: Batch) -> bool:
         """Whether the service has not finished a sequence yet."""
-        return batch.open_by(batch.place.journal.manifest(self.service, batch.identity))
+        return batch.open_by(batch.home.journal.manifest(self.service, batch.identity))
 
     def outcome(self, path: str, known: Mapping[str, Parcel], dry: bool) -> Optional[Outcome]:
         """What came of an image; None = sent, or with dry: would be."""
         parcel = known.get(path)
         if parcel is None:
-            return self.outcomes.get(path, Outcome.skipped(SKIP_LEFT))
+            return self.outcomes.get(path, Outcome.skipped(SKIP_UNSENT))
         return None if dry and parcel.state == DUE else parcel.outcome
 
 
-def _batch_of(image: Image, home: Place) -> Batch:
+def _batch_of(image: Image, home: OpenFolder) -> Batch:
     """The sequence of an image, which begins in a folder, without its images."""
     user = image.uploader or Uploader()
     name = (image.terms or Terms()).user_name or user.user_name
@@ -21723,7 +21756,7 @@ def _is_other_content(parcel: Parcel) -> bool:
     """Whether a video may be another one than that whose md5 is known, though it looks the same."""
     if parcel.clip is None:
         return False
-    known, status = parcel.place.journal.hashed(parcel.name), None
+    known, status = parcel.opened.journal.hashed(parcel.name), None
     with contextlib.suppress(OSError):
         status = os.stat(parcel.path)
     if known is None or status is None:
@@ -21778,7 +21811,7 @@ class Ready(NamedTuple):
         return f"mly_tools_{self.md5}.{self.ending}"
 
 
-def digest_of(stream: BinaryIO, path: str, head: bytes = b"", start: int = 0) -> Ready:
+def ready_of(stream: BinaryIO, path: str, head: bytes = b"", start: int = 0) -> Ready:
     """What goes out of an open file: head, then the file from start on, where its scan begins if
     it is a JPEG with a head of its own. Raises OSError.
     """
@@ -21795,14 +21828,14 @@ def digest_of(stream: BinaryIO, path: str, head: bytes = b"", start: int = 0) ->
     return Ready(path, head, [(start, at)], digest.hexdigest(), stamp, picture.hexdigest())
 
 
-def ready_image(place: Place, name: str, config: Configuration) -> Ready:
+def ready_image(opened: OpenFolder, name: str, config: Configuration) -> Ready:
     """The bytes of an image with its description. Raises BadExif, UploadError.
 
     The description is that of the journal; a file that has another one is not touched, the bytes
     sent are. Of an image with a described copy it is the image that is read: the copy has the same
     bytes, unless something has happened to it since.
     """
-    path, image = os.path.join(place.folder, name), place.journal.image(name)
+    path, image = os.path.join(opened.path, name), opened.journal.image(name)
     try:
         if image is None or image.described is None:
             return _sent_as_is(path)
@@ -21812,19 +21845,19 @@ def ready_image(place: Place, name: str, config: Configuration) -> Ready:
         secret = config.secret() if image.described.master else None
         with open_file(path) as stream:
             new = edited(stream, path, edits_of(image, secret))
-            return digest_of(stream, path, new.head, new.start)
+            return ready_of(stream, path, new.head, new.start)
     except OSError as error:
         raise _vanished(path, error) from error
 
 
-def picture_at(place: Place, name: str, config: Configuration) -> Optional[str]:
+def picture_at(opened: OpenFolder, name: str, config: Configuration) -> Optional[str]:
     """What stands for the picture of an image as it is now; None where it cannot be read."""
-    path = os.path.join(place.folder, name)
+    path = os.path.join(opened.path, name)
     with contextlib.suppress(OSError, ToolError):
-        image, found = place.journal.image(name), read_found(path)
+        image, found = opened.journal.image(name), read_found(path)
         if image is not None:
             found = as_read(Path(path), image, found, config).found or found
-        return picture_id(_sent_as_is(path).picture, found)
+        return picture_hash(_sent_as_is(path).picture, found)
     return None
 
 
@@ -21832,7 +21865,7 @@ def _sent_as_is(path: str) -> Ready:
     """The bytes of an image without a change; raises BadExif, OSError."""
     with open_file(path) as stream:
         head = read_head(stream, path).data
-        return digest_of(stream, path, head, len(head))
+        return ready_of(stream, path, head, len(head))
 
 
 def _vanished(path: str, error: OSError) -> UploadError:
@@ -21840,11 +21873,11 @@ def _vanished(path: str, error: OSError) -> UploadError:
     return UploadError("vanished", "cannot be read any more", file=path, value=cause, remedy=remedy)
 
 
-def ready_video(place: Place, name: str, keep_on: Callable[[], None]) -> Ready:
+def ready_video(opened: OpenFolder, name: str, keep_on: Callable[[], None]) -> Ready:
     """The bytes of a video with its places, by the journal. Its md5 is found once, and then known
     by the journal; keep_on is called meanwhile, and may raise. Raises ToolError.
     """
-    path, clip = os.path.join(place.folder, name), place.journal.clip(name)
+    path, clip = os.path.join(opened.path, name), opened.journal.clip(name)
     if clip is None:
         raise _was_changed(path, "since it was processed")
     try:
@@ -21857,14 +21890,14 @@ def ready_video(place: Place, name: str, keep_on: Callable[[], None]) -> Ready:
     stamp = status.st_size, status.st_mtime_ns
     ready = Ready(path, stream.head, stream.spans, "", stamp, "", "mp4")
     now = hashed_of(name, status, clip.track)
-    known = place.journal.hashed(name)
+    known = opened.journal.hashed(name)
     if known is None or not known.md5 or known._replace(md5="") != now:
         digest = hashlib.md5()
         for piece in pieces_of(ready, 0, COPY_BYTES):
             digest.update(piece)
             keep_on()
         known = now._replace(md5=digest.hexdigest())
-        place.journal.append([known])
+        opened.journal.append([known])
     return ready._replace(md5=known.md5, picture=known.md5)
 
 
@@ -22103,9 +22136,9 @@ class Sender:
 
     def _flush(self) -> None:
         """Have all that has arrived on disk."""
-        places = {id(parcel.place): parcel.place for parcel in self.shipment.parcels}
-        for place in places.values():
-            place.journal.flush()
+        opened_at = {id(parcel.opened): parcel.opened for parcel in self.shipment.parcels}
+        for opened in opened_at.values():
+            opened.journal.flush()
 
     def finish_held(self) -> None:
         """Finish the sequences that a run with hold left open."""
@@ -22123,7 +22156,7 @@ class Sender:
         """Send one image and journal it; one that cannot be sent is recorded, and its sequence
         stays open.
         """
-        service, journal = self.shipment.service, parcel.place.journal
+        service, journal = self.shipment.service, parcel.opened.journal
         key: Optional[str] = None
         try:
             ready = self._ready(parcel)
@@ -22142,9 +22175,9 @@ class Sender:
         except ToolError as error:
             if _ends_run(error):
                 raise
-            self._settle(batch, parcel, self._failed_line(parcel, key, error.problem))
+            self._take_down(batch, parcel, self._failed_line(parcel, key, error.problem))
         else:
-            self._settle(batch, parcel, line._replace(status="sent", handle=handle))
+            self._take_down(batch, parcel, line._replace(status="sent", handle=handle))
 
     def _failed_line(self, parcel: Parcel, key: Optional[str], problem: Problem) -> Sent:
         """The line of an image that could not be sent. A part of it may have arrived: with the key
@@ -22152,7 +22185,7 @@ class Sender:
         """
         if parcel.clip is not None and problem.remedy == SEE_REASON:
             unknown = Hashed(parcel.name, -1, -1, "", "")  # its md5 is to be found again
-            parcel.place.journal.append([unknown])
+            parcel.opened.journal.append([unknown])
         failed_now = Sent(parcel.name, self.shipment.service, "failed", None, key)
         return failed_now._replace(problem=problem._replace(file=parcel.path))
 
@@ -22162,15 +22195,15 @@ class Sender:
         """
         if begun:
             with self.crew.guard:
-                self._turns.first_of(_Told(batch, parcel, line))
+                self._turns.first_of(_UploadLine(batch, parcel, line))
             return False
         return self._is_there(batch, parcel, line) or self._is_elsewhere(batch, parcel, line)
 
     def _ready(self, parcel: Parcel) -> Ready:
         """The bytes of an image or a video as they go out."""
         if parcel.clip is None:
-            return ready_image(parcel.place, parcel.name, self.shipment.config)
-        return ready_video(parcel.place, parcel.name, lambda: self.server.wait(0.0))
+            return ready_image(parcel.opened, parcel.name, self.shipment.config)
+        return ready_video(parcel.opened, parcel.name, lambda: self.server.wait(0.0))
 
     def _pieces(self, ready: Ready, offset: int) -> Iterator[bytes]:
         """The bytes to send from an offset on; how far they are is shown."""
@@ -22179,13 +22212,13 @@ class Sender:
             yield piece
             if self._pulse.shows():
                 sent = self.server.wire.pace.sent
-                self.ui.progress("uploading", self._pulse.settled, self._pulse.total, sent)
+                self.ui.progress("uploading", self._pulse.done, self._pulse.total, sent)
 
     def _line_of(self, parcel: Parcel, ready: Ready) -> Sent:
         """The line of an image that is about to be sent."""
-        picture, found = picture_id(ready.picture, parcel.found), parcel.found
+        picture, found = picture_hash(ready.picture, parcel.found), parcel.found
         if has_caption_of_ours(found):  # found after us, whose time it may be
-            before = picture_id(ready.picture, found._replace(clocks=()))
+            before = picture_hash(ready.picture, found._replace(clocks=()))
             parcel.pictures = picture, before
             picture = before if self.shipment.history.knows(before) else picture
         service, photo = self.shipment.service, parcel.photo
@@ -22194,22 +22227,22 @@ class Sender:
 
     def _is_there(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
         """Whether a video that had to be looked at again is the one that arrived before."""
-        before = parcel.place.journal.sent(self.shipment.service, parcel.name)
+        before = parcel.opened.journal.sent(self.shipment.service, parcel.name)
         if before is None or parcel.clip is None:
             return False
         if (before.status, before.key) != ("sent", line.key):
             return False
-        self._settle(batch, parcel, before)
+        self._take_down(batch, parcel, before)
         return True
 
     def _came_before(self, parcel: Parcel, picture: str) -> bool:
         """Whether a photo came to the service from elsewhere."""
-        sent = parcel.place.journal.sent(self.shipment.service, parcel.name)
+        sent = parcel.opened.journal.sent(self.shipment.service, parcel.name)
         if parcel.clip is not None and sent is not None and sent.status == "sent":
             return False  # its content is another now
         config, history = self.shipment.config, self.shipment.history
         parcel.arrival = history.before(
-            picture, parcel.path, lambda name: picture_at(parcel.place, name, config)
+            picture, parcel.path, lambda name: picture_at(parcel.opened, name, config)
         )
         return parcel.arrival is not None
 
@@ -22220,31 +22253,31 @@ class Sender:
         if self.shipment.asked.reupload:
             return False
         if not self._came_before(parcel, line.picture or ""):
-            told = _Told(batch, parcel, line)
+            told = _UploadLine(batch, parcel, line)
             with self.crew.guard:
                 first = self._turns.first_of(told)
             if first is None:
                 return False
             service, name = self.shipment.service, first.parcel.name
-            manifest = first.batch.place.journal.manifest(service, first.batch.identity)
+            manifest = first.batch.home.journal.manifest(service, first.batch.identity)
             waits = first.batch.open_by(manifest) and first.parcel.arrival is None
             if waits and first.parcel.state != GONE:  # that was renamed
                 return True
             folder = real_folder(first.parcel.path)
             parcel.arrival = Arrival(line.picture or "", service, folder, name, "")
-        self._settle(batch, parcel, line._replace(status="elsewhere", key=None))
+        self._take_down(batch, parcel, line._replace(status="elsewhere", key=None))
         return True
 
     def _know_arrived(self) -> None:
         """Know the photos of this run that arrived before, for their twins, and all handles."""
         service = self.shipment.service
-        for place in self.shipment.places.values():
-            self._turns.know(one for one in place.journal.all_sent() if one.service == service)
+        for opened in self.shipment.opened_at.values():
+            self._turns.know(one for one in opened.journal.all_sent() if one.service == service)
         for batch in self.shipment.batches.values():
             for parcel in batch.parcels:
-                sent = parcel.place.journal.sent(self.shipment.service, parcel.name)
+                sent = parcel.opened.journal.sent(self.shipment.service, parcel.name)
                 if parcel.state in ARRIVED and sent is not None and sent.picture:
-                    self._turns.first_of(_Told(batch, parcel, sent))
+                    self._turns.first_of(_UploadLine(batch, parcel, sent))
 
     def _copies(self) -> List[Tuple[Batch, Parcel]]:
         """The images to send that may be copies of some in a folder before theirs, and the videos
@@ -22258,22 +22291,22 @@ class Sender:
             for parcel in batch.parcels:
                 known = parcel.found
                 owner = owners.setdefault((known.digest, known.size), parcel)
-                another = owner.place is not parcel.place or parcel.clip and owner is not parcel
+                another = owner.opened is not parcel.opened or parcel.clip and owner is not parcel
                 own = own_description(known) if has_caption_of_ours(known) else None
                 another = another or own is not None and own.photo in plain_ones
                 if (known.clocks or parcel.clip) and another and parcel.state == DUE:
                     found.append((batch, parcel))
         return found
 
-    def _settle(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
+    def _take_down(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image, and finish its sequence when it was the last and all have
         arrived.
         """
         with self.crew.guard:  # manifests are read, changed and told by one thread at a time
-            for told in self._turns.told(batch, parcel, line):
+            for told in self._turns.lines_due(batch, parcel, line):
                 self._note(*told)
             sent = self.server.wire.pace.sent
-            self.ui.progress("uploading", self._pulse.settled, self._pulse.total, sent)
+            self.ui.progress("uploading", self._pulse.done, self._pulse.total, sent)
             complete = batch.complete
         if complete:
             self.try_finish(batch)
@@ -22281,17 +22314,17 @@ class Sender:
     def _note(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image."""
         problem = line.problem
-        for home in parcel.place.line if problem is None else ():
-            self._take_out(home, name_from(home.folder, parcel.place.folder, parcel.name))
-        parcel.place.journal.append([line], flush=False)
-        self._pulse.settled += parcel.state == DUE
+        for home in parcel.opened.roll if problem is None else ():
+            self._take_out(home, name_from(home.path, parcel.opened.path, parcel.name))
+        parcel.opened.journal.append([line], flush=False)
+        self._pulse.done += parcel.state == DUE
         state = ELSEWHERE if line.status == "elsewhere" else SENT
         parcel.state = state if problem is None else FAILED
         parcel.handle, parcel.problem = line.handle or "", problem
         if parcel.state == SENT and self._pulse.due():
             self._flush()
 
-    def _take_out(self, home: Place, name: str) -> None:
+    def _take_out(self, home: OpenFolder, name: str) -> None:
         """Note that what finished sequences have under a name is another picture, or was sent with
         another time or position.
         """
@@ -22306,13 +22339,13 @@ class Sender:
         another picture is to be sent, of others the new size is journaled.
         """
         for parcel in list(self.shipment.parcels):
-            journal, size = parcel.place.journal, parcel.found.size
+            journal, size = parcel.opened.journal, parcel.found.size
             sent = journal.sent(self.shipment.service, parcel.name)
             if sent is None or sent.size in (None, size) or parcel.clip:
                 continue
             if parcel.state not in (THERE, OUTDATED, ELSEWHERE):
                 continue
-            if picture_at(parcel.place, parcel.name, self.shipment.config) != sent.picture:
+            if picture_at(parcel.opened, parcel.name, self.shipment.config) != sent.picture:
                 parcel.state, parcel.handle, parcel.finished = DUE, "", False
             elif parcel.goods.size != sent.size:
                 journal.append([sent._replace(size=parcel.goods.size)], flush=False)
@@ -22336,17 +22369,17 @@ class Sender:
         """Upload a sequence's manifest and have it finished; a repeated finish uses the same
         handle.
         """
-        journal, service = batch.place.journal, self.shipment.service
+        journal, service = batch.home.journal, self.shipment.service
         line = journal.manifest(service, batch.identity)
         if line is not None and line.cluster is None:
             if self.shipment.asked.reupload or self._names_one_left_out(batch, line):
                 line = None  # its images went up anew, or some of them are to stay out
             else:
                 self._confirm(batch, line)  # with the same handle, whatever has changed since
-        left = batch.left(line)
+        left = batch.unlisted(line)
         if left:
-            for place in {id(parcel.place): parcel.place for parcel in left}.values():
-                place.journal.flush()
+            for opened in {id(parcel.opened): parcel.opened for parcel in left}.values():
+                opened.journal.flush()
             key, handle = self._bundle(batch, left)
             done = line.images if line else ()
             names = (*done, *map(batch.name_of, left))
@@ -22357,8 +22390,8 @@ class Sender:
 
     def _names_one_left_out(self, batch: Batch, line: Manifest) -> bool:
         """Whether a manifest has an image that is left out now."""
-        out = map(os.path.split, self.shipment.left_there())
-        names = {name_from(batch.place.folder, folder, name) for folder, name in out}
+        out = map(os.path.split, self.shipment.excluded_but_sent())
+        names = {name_from(batch.home.path, folder, name) for folder, name in out}
         return not names.isdisjoint(line.images)
 
     def _bundle(self, batch: Batch, left: Sequence[Parcel]) -> Tuple[Optional[str], str]:
@@ -22384,12 +22417,12 @@ class Sender:
             if cluster is None:
                 cluster = finish_upload(self.server, handle, kind, batch.organization, token)
                 self._turns.finished[handle] = cluster
-        batch.place.journal.append([line._replace(cluster=cluster)])
+        batch.home.journal.append([line._replace(cluster=cluster)])
         with self.crew.guard:
             self.shipment.keep_history([batch])
 
 
-class _Told(NamedTuple):
+class _UploadLine(NamedTuple):
     """What came of an image."""
 
     batch: Batch
@@ -22435,11 +22468,13 @@ class _Turns:
         self._locks: Dict[str, threading.Lock] = {}
         self._tried: Set[str] = set()
         self.finished: Dict[str, str] = {}  # handle -> what the service made of it in this run
-        self._owners: Dict[str, _Told] = {}  # handle -> what it was first given for
+        self._owners: Dict[str, _UploadLine] = {}  # handle -> what it was first given for
         self._before: Dict[str, str] = {}  # handle -> key that it was given for in an earlier run
-        self._firsts: Dict[Tuple[object, ...], _Told] = {}  # photo -> which of the run was first
+        self._firsts: Dict[
+            Tuple[object, ...], _UploadLine
+        ] = {}  # photo -> which of the run was first
 
-    def first_of(self, told: _Told) -> Optional[_Told]:
+    def first_of(self, told: _UploadLine) -> Optional[_UploadLine]:
         """The first of this run that is the same photo in another folder; None where the image
         itself is registered as that, since there is none, or it has failed.
         """
@@ -22449,10 +22484,10 @@ class _Turns:
             self._firsts.setdefault(key, first)
         if first.parcel is told.parcel:
             return None
-        beside = first.parcel.place is told.parcel.place and first.parcel.state != GONE
+        beside = first.parcel.opened is told.parcel.opened and first.parcel.state != GONE
         if beside and told.parcel.clip is None:
             return None
-        if first.parcel.state in (FAILED, LEFT):
+        if first.parcel.state in (FAILED, NOT_RETRIED):
             self._firsts.update(dict.fromkeys(told.names, told))
             return None
         return first
@@ -22471,24 +22506,24 @@ class _Turns:
         """Know the handles that images got in earlier runs."""
         self._before.update((one.handle, one.key) for one in lines if one.handle and one.key)
 
-    def told(self, batch: Batch, parcel: Parcel, line: Sent) -> List[_Told]:
+    def lines_due(self, batch: Batch, parcel: Parcel, line: Sent) -> List[_UploadLine]:
         """What is to be noted of an image: what came of it; or, where the service gave it the
         handle of other bytes, that both have failed, for nobody knows whose it is.
         """
-        mine = _Told(batch, parcel, line)
+        mine = _UploadLine(batch, parcel, line)
         if self._before.get(line.handle or "", line.key) != line.key:
             return [mine._replace(line=_of_two(parcel, line))]
         theirs = self._owners.setdefault(line.handle, mine) if line.handle else mine
         if theirs[2].key == line.key:
             return [mine]
-        return [_Told(place, one, _of_two(one, sent)) for place, one, sent in (theirs, mine)]
+        return [_UploadLine(place, one, _of_two(one, sent)) for place, one, sent in (theirs, mine)]
 
 
 class _Pulse:
     """How far a run is, and when its journal was last flushed."""
 
     def __init__(self) -> None:
-        self.total = self.settled = 0  # images to be sent, and done with
+        self.total = self.done = 0  # images to be sent, and done with
         self._flushed_at = self._shown_at = time.monotonic()
 
     def shows(self) -> bool:
@@ -22623,7 +22658,7 @@ class StandIn:
     def _wrong_with(self, key: str, path: str) -> Optional[str]:
         """What is wrong with a received entity; None when it is good."""
         with open(path, "rb") as stream:
-            if digest_of(stream, path).md5 not in key:
+            if ready_of(stream, path).md5 not in key:
                 return "the md5 of the bytes is not that of the key"
         if key.endswith(".jpg"):
             try:
@@ -22750,7 +22785,7 @@ def _stand_in_handler(service: StandIn) -> Any:
                 self.close_connection = True
                 return
             except OSError as error:
-                wrong = str(os_problem(service.folder, error))
+                wrong = str(write_failure(service.folder, error))
                 status, row = 400, _fault("StandInCannotWrite", wrong, False)
             except CannotWrite as error:
                 status, row = 400, _fault("StandInCannotWrite", str(error), False)
@@ -22922,14 +22957,16 @@ def log_in(options: Options, ui: Ui) -> Report:
     leads = f", a link to {behind_links(config.path)}" if os.path.islink(config.path) else ""
     notes.say(f"stored credentials for {name} in {config.path}{leads}")
     facts: Dict[str, object] = {"user_name": name, "user_key": key}
-    return Report("authenticate", 1, told=Told("account stored", notes.lines, facts=facts))
+    return Report(
+        "authenticate", 1, extras=ReportExtras("account stored", notes.lines, facts=facts)
+    )
 
 
 def _list_accounts(config: Configuration) -> Report:
     """Name the accounts that are stored, without their tokens."""
     names = list(config.accounts)
-    report = Report("authenticate", len(names), told=Told("accounts stored", lines=names))
-    report.told.facts.update(accounts=names)
+    report = Report("authenticate", len(names), extras=ReportExtras("accounts stored", lines=names))
+    report.extras.facts.update(accounts=names)
     return report
 
 
@@ -22941,7 +22978,7 @@ def _forget(login: Login, config: Configuration, ui: Ui) -> Report:
         wrong = "there are no stored credentials of this user name"
         raise UsageError("not_stored", wrong, value=name, remedy=f"stored: {stored}")
     config.forget(name)
-    return Report("authenticate", 1, told=Told("account forgotten"))
+    return Report("authenticate", 1, extras=ReportExtras("account forgotten"))
 
 
 def _no_client_token() -> UsageError:
@@ -22963,7 +23000,7 @@ def _token_by_password(
     """
     email = _answer(ui, login.user_email, "E-mail address", "--user_email or --user_access_token")
     password = _answer(ui, login.user_password, "Password", "--user_password", True)
-    stored = (config.told(section, _CLIENT) for section in config.sections)
+    stored = (config.setting(section, _CLIENT) for section in config.sections)
     known = environment(_CLIENT) or next(filter(None, stored), None)
     if not known and ui.ask is None:
         raise _no_client_token()
@@ -23027,7 +23064,9 @@ def send_images(tool: str, options: Options, ui: Ui) -> Report:
     asked, tops, dry = options[UploadOptions], options[Input].folders, options[Dry].dry_run
     notes = Notes(say)
     check_target(asked, tops)
-    report = Report(tool, told=Told("would be uploaded" if dry else "uploaded", notes.lines))
+    report = Report(
+        tool, extras=ReportExtras("would be uploaded" if dry else "uploaded", notes.lines)
+    )
     images, videos = look_for(options, report, notes)
     with contextlib.ExitStack() as stack:
         service = _open_service(options, stack)
@@ -23063,22 +23102,22 @@ def _stow(
 ) -> None:
     """Put all images and videos that were found into a shipment, their folders open."""
     write, wait = not options[Dry].dry_run, options[Waiting].wait
-    places, problems = open_places([*found[0], *found[1]], write, stack, wait)
-    _take_on_board(shipment, found[0], places, problems)
+    opened_at, problems = open_folders([*found[0], *found[1]], write, stack, wait)
+    _take_on_board(shipment, found[0], opened_at, problems)
     _take_videos(shipment, found[1], problems, options, notes)
 
 
 def _take_on_board(
     shipment: Shipment,
     paths: Sequence[Path],
-    places: Mapping[str, Place],
+    opened_at: Mapping[str, OpenFolder],
     problems: Mapping[str, Problem],
 ) -> None:
     """Put all images into a shipment; those of folders that could not be opened have failed."""
-    shipment.places = places
+    shipment.opened_at = opened_at
     for folder, group in by_folder(paths).items():
-        if folder in places:
-            shipment.add_place(places[folder], [path.name for path in group])
+        if folder in opened_at:
+            shipment.add_folder(opened_at[folder], [path.name for path in group])
         else:
             lost = {str(path): not_open(path, problems[folder]) for path in group}
             shipment.outcomes.update(lost)
@@ -23098,7 +23137,7 @@ def _take_videos(
         if folder in problems:
             shipment.outcomes[str(path)] = not_open(path, problems[folder])
             continue
-        before = shipment.places[folder].journal.clip(path.name)
+        before = shipment.opened_at[folder].journal.clip(path.name)
         if before is None or before.user is None or _may_be_mended(before):
             wanted.append(Wanted(str(path), before))
         else:
@@ -23113,7 +23152,7 @@ def _find_ways(
     whose, guides = Uploader(options[Whose].user_name), (Guide("exif"),)
     making = Making(FrameOptions(), Geotagging(), guides, whose, MetaData(), shipment.areas)
     folders = by_folder(Path(one.path) for one in wanted)
-    refused = {folder: _refused(shipment.places[folder].journal) for folder in folders}
+    refused = {folder: _refused(shipment.opened_at[folder].journal) for folder in folders}
     for one, clip in zip(wanted, clips_of(wanted, making, notes)):
         folder = os.path.dirname(one.path)
         if clip.problem is None and clip.digest in refused[folder]:
@@ -23122,7 +23161,7 @@ def _find_ways(
             before = one.before or clip
             clip = clip._replace(user=before.user, organization=before.organization)
         if clip != one.before and not options[Dry].dry_run:
-            shipment.places[folder].journal.append([clip])
+            shipment.opened_at[folder].journal.append([clip])
         shipment.add_video(one.path, clip)
 
 
@@ -23192,7 +23231,7 @@ def _check_placed(shipment: Shipment, asked: UploadOptions) -> None:
 def _leave_failed(shipment: Shipment) -> None:
     """Do not send again what failed before."""
     for parcel in shipment.failed_before():
-        parcel.state = LEFT
+        parcel.state = NOT_RETRIED
 
 
 def _send(sender: Sender, service: Service, asked: UploadOptions) -> None:
@@ -23246,7 +23285,11 @@ def _log_in(sender: Sender, batches: Sequence[Batch], rehearsal: bool) -> None:
 
 def _count_sent(report: Report, paths: Sequence[Path], sender: Sender, dry: bool) -> None:
     """Account for every image of an upload."""
-    shipment, batches, facts = sender.shipment, sender.shipment.batches.values(), report.told.facts
+    shipment, batches, facts = (
+        sender.shipment,
+        sender.shipment.batches.values(),
+        report.extras.facts,
+    )
     report.trouble.extend(batch.problem for batch in batches if batch.problem)
     report.stopped = sender.crew.stopped
     known = {parcel.path: parcel for parcel in shipment.parcels}
@@ -23274,7 +23317,7 @@ def _say_there(shipment: Shipment, notes: Notes) -> None:
 def _say_unsearched(options: Options, report: Report, notes: Notes) -> None:
     """Say that folders below were not looked at, so that nothing is known of what is in them."""
     if options[Selection].skip_subfolders and any(map(_has_folders, options[Input].folders)):
-        report.told.facts.update(safe_to_delete=False)
+        report.extras.facts.update(safe_to_delete=False)
         notes.say("folders below were not looked at: what is in them may be here alone")
 
 
@@ -23300,16 +23343,16 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
     _say_there(sender.shipment, notes)
     held = len(sender.held)
     tried = [parcel for parcel in sender.shipment.parcels if parcel.state == FAILED]
-    left = len(report.skipped.get(SKIP_LEFT, ())) + len(tried)
+    left = len(report.skipped.get(SKIP_UNSENT, ())) + len(tried)
     unfinished = len(sender.shipment.open_batches()) - held
-    report.told.next = AGAIN if left or unfinished else ()
+    report.extras.next = AGAIN if left or unfinished else ()
     if held:
         notes.say(
             f"{held} sequences are complete but not finalized: run upload without --manual_done to "
             "finalize them"
         )
     noun = sender.shipment.noun
-    there = len(sender.shipment.left_there())
+    there = len(sender.shipment.excluded_but_sent())
     if there:
         notes.say(
             f"{there} {noun}s that are left out now went up before: look at the service whether it "
@@ -23318,7 +23361,7 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
     _say_unfinished(left, unfinished, sender.shipment, notes)
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, ()))
     done = report.exit_code == 0 and not (left or unfinished or held) and not asked.stand_in
-    report.told.facts.update(safe_to_delete=done and arrived == report.found)
+    report.extras.facts.update(safe_to_delete=done and arrived == report.found)
     if asked.stand_in:
         place = f"at the stand-in service in {asked.stand_in}"
         verb = "is" if arrived == 1 else "are"
@@ -23331,7 +23374,7 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
 def _say_unfinished(left: int, unfinished: int, shipment: Shipment, notes: Notes) -> None:
     """Say what the next run will do."""
     noun = shipment.noun
-    waiting = sum(parcel.state == LEFT for parcel in shipment.parcels)
+    waiting = sum(parcel.state == NOT_RETRIED for parcel in shipment.parcels)
     if left:
         notes.say(f"run the same command again: {plural(left, noun)} left")
     elif waiting:
@@ -23485,7 +23528,7 @@ def _not_in(areas: Sequence[Area], standing: Standing) -> Standing:
     """An image as it stands, or nothing of it but that it lies in an area that is left out."""
     if not is_excluded(areas, standing.image.fix):
         return standing
-    image = standing.image.excluded("")
+    image = standing.image.as_excluded("")
     return Standing(image, image.outcome)
 
 
@@ -23579,7 +23622,7 @@ def _if_unchanged(standing: Standing, journal: Journal, service: str) -> Standin
         return standing
     if stamp_of(image.path) in (last_seen(image), NO_STAMP):
         return standing
-    picture = picture_at(Place(journal.folder, journal), name, Configuration())
+    picture = picture_at(OpenFolder(journal), name, Configuration())
     if picture is not None and picture == sent.picture:
         return standing
     return standing._replace(outcome=Outcome.skipped(SKIP_UNPROCESSED, _CHANGED_SINCE))
@@ -23795,13 +23838,13 @@ def journal_status(options: Options) -> Report:
     """
     tops, service = options[Input].folders, service_name(graph_root())
     wanted = options[StatusOptions].list_images
-    report, figures = Report("status", told=Told("uploaded")), _Figures()
+    report, figures = Report("status", extras=ReportExtras("uploaded")), _Figures()
     for found in standings(tops, service, report.trouble, brief=wanted is None):
         figures.add(found, service, tops, wanted, report)
     reasons = collections.Counter(f"{one.code}: {one.wrong}" for one in report.failed)
     sent = report.done + len(report.skipped.get(SKIP_OUTDATED, ()))
-    report.told.next = figures.next(options, SKIP_WAITING in report.skipped)
-    report.told.facts.update(
+    report.extras.next = figures.next(options, SKIP_WAITING in report.skipped)
+    report.extras.facts.update(
         safe_to_delete=sent == report.found and figures.all_finished and not report.trouble,
         sequences=figures.sequences,
         service=service,
@@ -23810,12 +23853,12 @@ def journal_status(options: Options) -> Report:
         folders=figures.folders,
         listed=[{"file": file, "reason": reason} for file, reason in figures.listed],
     )
-    lines = report.told.lines
+    lines = report.extras.lines
     others = figures.elsewhere
     lines += [f"{others[one]} uploaded to {one}, which is not {service}" for one in sorted(others)]
     lines += figures.lines
     if wanted == NOT_SENT:
-        report.told.output = "".join(file + "\n" for file, _ in figures.listed)
+        report.extras.output = "".join(file + "\n" for file, _ in figures.listed)
     if wanted != "failed":  # those the summary names
         lines += [f"{file}: {reason}" for file, reason in figures.listed]
     return report
@@ -24933,7 +24976,7 @@ def _page_text(page: _Page) -> str:
     return PAGE_BEGIN + re.sub("@[A-Z]+@", lambda match: values[match.group()], PAGE_HEAD)
 
 
-def _check_place(path: str, remedy: str) -> None:
+def _check_page_path(path: str, remedy: str) -> None:
     """Raise CannotWrite where a page could not be written, or would replace another file;
     UsageError for what stands for standard output.
     """
@@ -24949,7 +24992,7 @@ def _check_place(path: str, remedy: str) -> None:
 def write_page(page: _Page) -> None:
     """Write a page; raises CannotWrite where another file is in its place."""
     path = page.options.output_path
-    _check_place(path, "choose another --output_path")
+    _check_page_path(path, "choose another --output_path")
     write_atomically(path, [_page_text(page).encode("utf-8", "backslashreplace")])
 
 
@@ -24958,8 +25001,8 @@ def write_report(options: Options) -> Report:
     NotFound, CannotWrite.
     """
     tops, asked = options[Input].folders, options[PageOptions]
-    _check_place(asked.output_path, "choose another --output_path")
-    report, service = Report("report", told=Told("shown")), service_name(graph_root())
+    _check_page_path(asked.output_path, "choose another --output_path")
+    report, service = Report("report", extras=ReportExtras("shown")), service_name(graph_root())
     page = _Page(tops, asked, report)
     broken: List[Problem] = []
     for found in standings(tops, service, report.trouble):
@@ -24974,8 +25017,8 @@ def write_report(options: Options) -> Report:
         raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
     write_page(page)
     begun = {row.id for row, _ in page.sequences}
-    report.told.facts.update(page=asked.output_path, sequences=len(begun))
-    report.told.lines.append("the page is " + asked.output_path)
+    report.extras.facts.update(page=asked.output_path, sequences=len(begun))
+    report.extras.lines.append("the page is " + asked.output_path)
     return report
 
 
@@ -25000,23 +25043,23 @@ def check_run_page(options: Options) -> None:
     """Raise CannotWrite, before anything is done, where the page of a run could not be written."""
     path = options[RunPage].report
     if path is not None:
-        _check_place(path, "choose another file for --report")
+        _check_page_path(path, "choose another file for --report")
 
 
-def write_run_page(told: Report, options: Options, service: str) -> None:
+def write_run_page(result: Report, options: Options, service: str) -> None:
     """Write the page of a run that may have written nothing else."""
     path, tops = options[RunPage].report, options[Input].folders
     if path is None:
         return
-    shown_ = Report("report", told=Told("shown"))
+    shown_ = Report("report", extras=ReportExtras("shown"))
     page = _Page(tops, PageOptions(output_path=path), shown_)
-    for folder, images in by_folder(told.images).items():
+    for folder, images in by_folder(result.images).items():
         journal = opened_journal(folder)
         stand = (standing_of(journal, service, _as_it_stands(one), None, False) for one in images)
         page.add(Standings(journal, stand, None), service)
     write_page(page)
-    told.told.lines.append("the page is " + path)
-    told.told.facts.update(page=path)
+    result.extras.lines.append("the page is " + path)
+    result.extras.facts.update(page=path)
 
 
 # ---- Story --------------------------------------------------------------------------------------
@@ -25024,7 +25067,7 @@ def write_run_page(told: Report, options: Options, service: str) -> None:
 # Not here: deciding anything.
 
 
-class Teller:
+class Explainer:
     """Tells the story of one image; others are the images of its folder, in order."""
 
     def __init__(self, journal: Journal, standing: Standing, others: Sequence[Image]) -> None:
@@ -25150,7 +25193,7 @@ class Teller:
 
     def _written(self) -> str:
         """Where its description is, and since when."""
-        image, at = self.image, self.journal.told_at(self.image.path.name)
+        image, at = self.image, self.journal.last_line_at(self.image.path.name)
         into = image.described.into if image.described is not None else None
         words = "nothing"
         if image.written is not None:
@@ -25195,7 +25238,7 @@ def image_story(options: Options) -> Report:
     """Explain every decision about the images of one name; raises NotFound where there is none."""
     tops, service = options[Input].folders, service_name(graph_root())
     wanted = options[StatusOptions].image or ""
-    report, stories = Report("status", told=Told("explained")), []
+    report, stories = Report("status", extras=ReportExtras("explained")), []
     names: List[str] = []
     for found in standings(tops, service, report.trouble):
         images = list(found.images)
@@ -25203,14 +25246,14 @@ def image_story(options: Options) -> Report:
         mine = [standing for standing in images if _is_meant(wanted, standing.image.path)]
         others = in_order(one.image for one in images if one.image.geotag is not None)
         for standing in mine:
-            teller = Teller(found.journal, _as_it_is(standing), others)
+            teller = Explainer(found.journal, _as_it_is(standing), others)
             teller.tell()
             stories.append(teller.values)
-            report.told.lines += [str(standing.image.path), *(f"  {row}" for row in teller.lines)]
+            report.extras.lines += [str(standing.image.path), *(f"  {row}" for row in teller.lines)]
             report.done += 1
     if not stories:
         raise _no_such_image(wanted, names)
-    report.told.facts.update(service=service, images=stories)
+    report.extras.facts.update(service=service, images=stories)
     return report
 
 
@@ -25478,7 +25521,7 @@ def export_images(options: Options) -> Report:
     if kind not in _FORMS:
         wrong = "an export is a file named " + ", ".join(f".{name}" for name in _FORMS)
         raise UsageError("bad_option", wrong, value=path, remedy="or - to print descriptions")
-    report = Report("export", told=Told("exported"))
+    report = Report("export", extras=ReportExtras("exported"))
     rows = _exported(tops, report, _FORMS[kind])
     if report.trouble:
         raise NotFound.of(report.trouble[0])
@@ -25487,11 +25530,11 @@ def export_images(options: Options) -> Report:
         raise NotFound("nothing_processed", wrong, file=tops[0], remedy="run process first")
     text = _FORMS[kind].write(rows, tops)
     if path == "-":
-        report.told.output = text
+        report.extras.output = text
     else:
         _write_export(text, path, kind)
-        report.told.lines.append("written to " + path)
-    report.told.facts.update(output=path, sequences=len(_by_sequence(rows)))
+        report.extras.lines.append("written to " + path)
+    report.extras.facts.update(output=path, sequences=len(_by_sequence(rows)))
     return report
 
 
@@ -25818,7 +25861,7 @@ def download(options: Options, ui: Ui) -> Report:
         notes.say(f"the service has no images of size {size}: {_SIZES[size]} is taken")
     make_folder(box.output_path)
     merge_list(table, {})
-    report = Report("download_images", told=Told("downloaded", notes.lines))
+    report = Report("download_images", extras=ReportExtras("downloaded", notes.lines))
     run = _Download(_Searching(box, server, token, ui), report)
     try:
         run.crew.run(run.tasks(), max(1, min(threads, box.max_results)))
@@ -25829,7 +25872,7 @@ def download(options: Options, ui: Ui) -> Report:
     if report.failed or run.crew.stopped:
         notes.say("run the same command again: what is there is not fetched again")
     report.stopped = run.crew.stopped
-    report.told.facts.update(list=table, bytes=run.bytes)
+    report.extras.facts.update(list=table, bytes=run.bytes)
     return report
 
 
@@ -25871,17 +25914,17 @@ def _steps(tool: str, steps: Tuple[str, ...], options: Options, ui: Ui) -> Repor
     service = service_name(graph_root())
     if RunPage in TOOLS[tool].groups:
         check_run_page(options)
-    told = _lead(tool, Course(steps, options, service), ui)[0]
+    told = _lead(tool, RunSpec(steps, options, service), ui)[0]
     if RunPage in TOOLS[tool].groups:
         write_run_page(told, options, service)
     return told
 
 
-def _lead(tool: str, course: Course, ui: Ui) -> Tuple[Report, Gathered]:
+def _lead(tool: str, spec: RunSpec, ui: Ui) -> Tuple[Report, Gathered]:
     """Steps for the images, and for the videos that go up whole."""
-    told, gathered = run_steps(tool, course, ui)
+    told, gathered = run_steps(tool, spec, ui)
     if gathered.videos:
-        prepare_videos(gathered.videos, course, gathered.known, told, ui)
+        prepare_videos(gathered.videos, spec, gathered.context, told, ui)
     return told, gathered
 
 
@@ -25914,7 +25957,7 @@ def _process_and_upload(options: Options, ui: Ui) -> Report:
     service = _target(options)
     check_run_page(options)
     sampled, options = sample_below(options, ui), _with_own_tracks(options)
-    first, _ = _lead("process", Course(STEPS, options, service), ui)
+    first, _ = _lead("process", RunSpec(STEPS, options, service), ui)
     first.parts += [sampled] if sampled is not None else []
     write_run_page(first, options, service)
     return _then_upload("process_and_upload", first, options, ui)
@@ -25927,7 +25970,7 @@ def _then_upload(tool: str, first: Report, options: Options, ui: Ui) -> Report:
     if options[Dry].dry_run:
         count = first.done + len(first.skipped.get(SKIP_PROCESSED, ()))
         noun = "file" if options[Videos].whole else "image"
-        first.told.lines.append(f"{plural(count, noun)} would then be uploaded")
+        first.extras.lines.append(f"{plural(count, noun)} would then be uploaded")
         return first
     try:
         report = send_images(tool, options, ui)
@@ -25962,7 +26005,7 @@ def _sample_and_process(options: Options, ui: Ui, service: str) -> Report:
         return sampled
     options = options.having(options[Geotagging].of_frames)
     try:
-        report, _ = run_steps("video_process", Course(STEPS, options, service), ui)
+        report, _ = run_steps("video_process", RunSpec(STEPS, options, service), ui)
     except NotFound:
         if options[Dry].dry_run:  # there are no frames yet
             return sampled
@@ -25998,9 +26041,9 @@ def _extract_geotag_data(options: Options, ui: Ui) -> Report:
         raise UsageError("no_track", wrong, remedy=remedy)
     if target:
         check_gpx_target(target)
-    course = Course((GEOTAG,), options, service_name(graph_root()))
-    report, gathered = run_steps("extract_geotag_data", course, ui)
-    track = whole_track(gathered.known.guides)
+    spec = RunSpec((GEOTAG,), options, service_name(graph_root()))
+    report, gathered = run_steps("extract_geotag_data", spec, ui)
+    track = whole_track(gathered.context.guides)
     if target and track is not None:
         write_gpx(outside_of(areas_of(options, Configuration()), track), target)
     return report
@@ -26616,38 +26659,38 @@ def _trouble_lines(problems: Sequence[Problem], verbose: bool) -> List[str]:
 
 
 def summary_of(
-    told: Report, verbose: bool, failed_count: Optional[int] = None, failing: bool = False
+    result: Report, verbose: bool, failed_count: Optional[int] = None, failing: bool = False
 ) -> List[str]:
     """The lines of a summary; found is always done plus skipped plus failed. verbose: with every
     file that is not done, failing: with every one that failed.
     """
     lines: List[str] = []
-    listed = {problem.file for problem in told.failed}
-    for part in told.parts:  # what fails there fails here too, and is named once
+    listed = {problem.file for problem in result.failed}
+    for part in result.parts:  # what fails there fails here too, and is named once
         rest = [problem for problem in part.failed if problem.file not in listed]
         lines.extend(summary_of(dataclasses.replace(part, failed=rest), verbose, len(part.failed)))
-    count = len(told.failed) if failed_count is None else failed_count
-    left_out = sum(map(len, told.skipped.values()))
-    found, word = told.done + left_out + count, told.told.word
-    ending = f"{told.done} {word} + {left_out} skipped + {count} failed"
-    lines.append(f"{told.tool}: {found} found = {ending}")
-    for reason, names in sorted(told.skipped.items()):
+    count = len(result.failed) if failed_count is None else failed_count
+    left_out = sum(map(len, result.skipped.values()))
+    found, word = result.done + left_out + count, result.extras.word
+    ending = f"{result.done} {word} + {left_out} skipped + {count} failed"
+    lines.append(f"{result.tool}: {found} found = {ending}")
+    for reason, names in sorted(result.skipped.items()):
         lines.append(f"  skipped {len(names)}: {skip_words(reason)}")
         if verbose or reason == SKIP_KIND:
             lines.extend("    " + name for name in names)
     kept = word in ("processed", "uploaded")  # and no dry run, nor one that only gives values
-    lines.extend(cause_lines(told.failed, verbose or failing, kept))
-    lines.extend(_trouble_lines(told.all_trouble, verbose))
-    lines.extend(f"  {line}" for line in told.told.lines)
+    lines.extend(cause_lines(result.failed, verbose or failing, kept))
+    lines.extend(_trouble_lines(result.all_trouble, verbose))
+    lines.extend(f"  {line}" for line in result.extras.lines)
     return lines
 
 
-def last_lines(told: Report, program: str) -> List[str]:
+def last_lines(result: Report, program: str) -> List[str]:
     """What a summary ends with: how long it took, and the next command, ready to paste."""
-    lines = [] if told.told.seconds is None else [f"  took {told.told.seconds:.1f} s"]
-    if told.told.next and program:
+    lines = [] if result.extras.seconds is None else [f"  took {result.extras.seconds:.1f} s"]
+    if result.extras.next and program:
         quote = quoted_for_cmd if os.name == "nt" else _quoted_for_shell
-        lines.append(f"next: {program} " + " ".join(map(quote, map(str, told.told.next))))
+        lines.append(f"next: {program} " + " ".join(map(quote, map(str, result.extras.next))))
     return lines
 
 
@@ -26752,7 +26795,7 @@ def print_error(text: str) -> None:
 def print_result(text: str) -> None:
     """Print what a program asked for; raises CannotWrite where there is nowhere to print it."""
     if sys.stdout is None:
-        raise os_problem("standard output", OSError(errno.EBADF, "it is closed"))
+        raise write_failure("standard output", OSError(errno.EBADF, "it is closed"))
     print_line(text, sys.stdout)
 
 
@@ -26761,7 +26804,7 @@ def print_line(text: str, stream: Any) -> None:
     try:
         print(printable(text, stream), file=stream, flush=True)
     except (ValueError, AttributeError) as error:  # closed by the host, or no whole stream
-        raise os_problem("standard output", OSError(errno.EBADF, str(error))) from error
+        raise write_failure("standard output", OSError(errno.EBADF, str(error))) from error
     except OSError as error:
         # or the interpreter would complain when it flushes at its end
         with contextlib.suppress(OSError, ValueError, AttributeError):  # of a host's own kind
@@ -26769,7 +26812,7 @@ def print_line(text: str, stream: Any) -> None:
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
         if not isinstance(error, BrokenPipeError):
-            raise os_problem("standard output", error) from error
+            raise write_failure("standard output", error) from error
 
 
 class ProgressLine:
@@ -27213,23 +27256,23 @@ def _program() -> str:
 _SPEAKING = ("status",)  # tools whose summary is what was asked for
 
 
-def _show(told: Report, arguments: argparse.Namespace, handler: Narrator) -> None:
+def _show(result: Report, arguments: argparse.Namespace, handler: Narrator) -> None:
     """Print what a tool did, as it was asked for."""
     as_json, quiet = getattr(arguments, "json", False), getattr(arguments, "quiet", False)
-    if quiet and told.exit_code and not as_json:
+    if quiet and result.exit_code and not as_json:
         handler.speak()
-    if told.told.output is not None and not as_json:
-        print_result(told.told.output.rstrip("\n"))
+    if result.extras.output is not None and not as_json:
+        print_result(result.extras.output.rstrip("\n"))
     elif as_json:
-        print_result(json.dumps(told.as_json(), sort_keys=True))
-    elif not quiet or told.exit_code or told.tool in _SPEAKING:
+        print_result(json.dumps(result.as_json(), sort_keys=True))
+    elif not quiet or result.exit_code or result.tool in _SPEAKING:
         whole = getattr(arguments, "verbose", False)
         failing = getattr(arguments, "list_images", None) == "failed"
-        lines = summary_of(told, whole, failing=failing)
-        lines += last_lines(told, _program())
+        lines = summary_of(result, whole, failing=failing)
+        lines += last_lines(result, _program())
         print_line("\n".join(map(shown, lines)), sys.stdout)
-    if told.stopped is not None and not (quiet and as_json):
-        print_error(f"mapillary_tools: {told.stopped}")
+    if result.stopped is not None and not (quiet and as_json):
+        print_error(f"mapillary_tools: {result.stopped}")
 
 
 def _give_up(error: ToolError, words: Sequence[str], **more: object) -> int:
@@ -27297,14 +27340,14 @@ def _told_run(words: Sequence[str], progress: ProgressLine, narrator: Narrator) 
     start, arguments = time.monotonic(), _parsed(words)
     if getattr(arguments, "verbose", False):
         narrator.say_all()
-    told = _run(arguments, progress)
-    told.told.seconds = round(time.monotonic() - start, 3)
+    result = _run(arguments, progress)
+    result.extras.seconds = round(time.monotonic() - start, 3)
     dry = getattr(arguments, "dry_run", False)
-    if told.told.next == AGAIN or dry and told.done:
-        told.told.next = tuple(word for word in words if word not in _DRY)
+    if result.extras.next == AGAIN or dry and result.done:
+        result.extras.next = tuple(word for word in words if word not in _DRY)
     progress.clear()
-    _show(told, arguments, narrator)
-    return told.exit_code
+    _show(result, arguments, narrator)
+    return result.exit_code
 
 
 def _tell(words: Sequence[str]) -> int:

@@ -207,7 +207,7 @@ class _Wire(mt.Wire):
     content = b""
 
     def _line(self, url: str) -> Any:
-        parts, line = urllib.parse.urlsplit(url), mt._Line.__new__(mt._Line)
+        parts, line = urllib.parse.urlsplit(url), mt._HostConnection.__new__(mt._HostConnection)
         line.origin, line.login, line.via = (parts.scheme, parts.netloc), None, ""
         line.connection = http.client.HTTPConnection("graph.example")
         line.connection.sock = _Socket(self.content)

@@ -612,7 +612,7 @@ def test_full_disk_while_images_are_written_ends_in_1_and_names_them(drive, monk
     import mapillary_tools
 
     def full(path: Any, *_: Any, **__: Any) -> None:
-        raise mapillary_tools.os_problem(path, OSError(errno.ENOSPC, "No space left on device"))
+        raise mapillary_tools.write_failure(path, OSError(errno.ENOSPC, "No space left on device"))
 
     monkeypatch.setattr(mapillary_tools, "begin_file", full)
     ran = process(drive, "--verbose")

@@ -106,7 +106,7 @@ def test_it_sees_failure_that_is_none(tmp_path, monkeypatch):
             try:
                 os.stat(folder)  # nobody needs to know
             except OSError as error:
-                raise mt.os_problem(folder, error)
+                raise mt.write_failure(folder, error)
         return images
 
     monkeypatch.setattr(mt, "carry_out", late)
@@ -123,7 +123,7 @@ def test_it_sees_a_line_without_file_or_cause(tmp_path, monkeypatch):
     def vague(path, error):
         return mt.CannotWrite("cannot_write", "something cannot be written")
 
-    monkeypatch.setattr(mt, "os_problem", vague)
+    monkeypatch.setattr(mt, "write_failure", vague)
     found = wrong_in("process", tmp_path, thinned)
     assert "is not named" in found and "the cause of write is not told" in found
 

@@ -548,9 +548,9 @@ def test_no_worker_writes_on_when_the_run_gives_the_folder_back(tmp_path, monkey
             raise Killed
 
     monkeypatch.setattr(mt, "each_group", watched)
-    course = mt.Course(mt.STEPS, mt.Options([mt.Input(str(tmp_path)), mt.User("demo")]))
+    spec = mt.RunSpec(mt.STEPS, mt.Options([mt.Input(str(tmp_path)), mt.User("demo")]))
     with pytest.raises(Killed):
-        mt.run_steps("process", course, mt.Ui(progress=stopping))
+        mt.run_steps("process", spec, mt.Ui(progress=stopping))
     assert locked == [True]
 
 

@@ -27,8 +27,8 @@ def by_track(folder: Path) -> mt.Geotagging:
     return mt.Geotagging(geotag_source="gpx", geotag_source_path=str(track))
 
 
-def gathered_of(folder: Path, *groups: mt.Group) -> Tuple[mt.Gathered, mt.Course]:
-    course = mt.Course(mt.STEPS, options(folder, *groups))
+def gathered_of(folder: Path, *groups: mt.Group) -> Tuple[mt.Gathered, mt.RunSpec]:
+    course = mt.RunSpec(mt.STEPS, options(folder, *groups))
     config, notes = mt.Configuration(), mt.Notes()
     import contextlib
 
@@ -36,8 +36,8 @@ def gathered_of(folder: Path, *groups: mt.Group) -> Tuple[mt.Gathered, mt.Course
         paths = mt.find_images(folder)
         gathered, _ = mt.gather_images(paths, course, config, mt.Ui(), stack)
         basis = mt.gather_basis(course, config, notes)
-        known = mt.gather_known(basis, gathered.images, course, config, notes)
-    return gathered._replace(known=known), course
+        context = mt.gather_context(basis, gathered.images, course, config, notes)
+    return gathered._replace(context=context), course
 
 
 def forbidden(name: str) -> Callable[..., Any]:
@@ -198,9 +198,9 @@ def test_order_lives_in_one_function():
     source = (ROOT / "mapillary_tools.py").read_text("utf-8")
     run = source.split("# ---- A run ")[1].split("# ---- Restore ")[0]
     body = run.split("def carry_out(")[1].split("\ndef ")[0]
-    stale = run.split("def _without_stale(")[1].split("\ndef ")[0]
+    stale = run.split("def _without_old_copies(")[1].split("\ndef ")[0]
     assert run.count("journal.append(") == body.count("journal.append(") == 2
-    assert run.count("_without_stale(") == 2 and body.count("_without_stale(") == 1
+    assert run.count("_without_old_copies(") == 2 and body.count("_without_old_copies(") == 1
     assert run.count("flush_folder(") == (body + stale).count("flush_folder(") == 3
     assert run.count("_remove_copy(") == 2 and stale.count("_remove_copy(") == 1
 
