@@ -3774,13 +3774,22 @@ def is_held(error: OSError) -> bool:
     return code in _BUSY or code is None and os.name == "nt" and error.errno == errno.EACCES
 
 
+def why_not(error: OSError, verb: str, wrong: str, remedy: str) -> Tuple[str, str]:
+    """(what is wrong, what to do) with a file that cannot be read, or written: as given, but for
+    one that another program holds.
+    """
+    if not is_held(error):
+        return wrong, remedy
+    held = f"is open in another program, or may not be {verb}"
+    return held, "close it there and run the same command again"
+
+
 def write_failure(path: Union[str, Path], error: OSError) -> CannotWrite:
     """The error for a file that the system does not let us write."""
     remedy = _WRITE_REMEDIES.get(error.errno or 0, "check the disk")
     cause = error.strerror or str(error)
     if is_held(error):
-        wrong = "is open in another program, or may not be written"
-        remedy = "close it there and run the same command again"
+        wrong, remedy = why_not(error, "written", "", "")
         return CannotWrite("held", wrong, file=path, value=cause, remedy=remedy)
     kind = NoRoom if error.errno in _FULL else CannotWrite
     return kind("cannot_write", "cannot be written", file=path, value=cause, remedy=remedy)
@@ -12770,7 +12779,7 @@ _OUR_NAMES = ("", "lock", "journal.jsonl", "settled.json", "process_images", "lo
 
 def state_is_file(state: str) -> BadJournal:
     """The error for a file that has the name of a state folder."""
-    wrong, remedy = ".mapillary is a file, where our folder should be", "move it away"
+    wrong, remedy = "is a file, where our folder should be", "move it away"
     return BadJournal("state_file", wrong, file=state, remedy=remedy)
 
 
@@ -13274,8 +13283,10 @@ class Journal:
         return list(self._index.images)
 
     def _read(self) -> None:
-        """Index the file: images by offset, the short lines whole. A torn last line is left out."""
-        tail, device = self._tail, None
+        """Index the file: images by offset, the short lines whole. A torn last line is left out; a
+        damaged first one counts like any other where what follows is ours.
+        """
+        tail, device, begin = self._tail, None, b""
         with contextlib.suppress(OSError):
             device = device_of(self.folder)
         tail.seen = Seen(device=device)
@@ -13284,14 +13295,13 @@ class Journal:
                 status = os.fstat(stream.fileno())
                 tail.seen = Seen(status.st_size, (status.st_dev, status.st_ino), device)
                 for text in stream:
-                    if not text.endswith(b"\n"):
-                        if not tail.end and not is_begin_of_header(text):
-                            self._check_header(text)
+                    torn = not text.endswith(b"\n")
+                    if not tail.end and not self._is_header(text):
+                        begin = b"" if torn and is_begin_of_header(text) else text
+                    if torn:
                         break
-                    if tail.end or NAMED_LINE.match(text):
+                    if tail.end or begin:
                         self._take(text)
-                    else:
-                        self._check_header(text)
                     tail.end += len(text)
                     tail.lines += 1
         except FileNotFoundError:
@@ -13299,6 +13309,10 @@ class Journal:
         except OSError as error:
             self._index, self._tail = _Index(), Tail(self.path)
             raise unreadable_journal(self.path, error) from error
+        if begin and not len(self._index):
+            value, remedy = begin[:40].decode("ascii", "replace"), "move it away to start afresh"
+            wrong = "is no journal"
+            raise BadJournal("journal_damaged", wrong, file=self.path, value=value, remedy=remedy)
 
     def _take(self, text: bytes) -> None:
         """Remember what a line says; one that is damaged is left out."""
@@ -13307,21 +13321,18 @@ class Journal:
         except DAMAGED:
             LOG.warning("%s: a damaged line at byte %d is ignored", self.path, self._tail.end)
 
-    def _check_header(self, line: bytes) -> None:
-        """Raise BadJournal when the file is no journal, or one of a newer version."""
+    def _is_header(self, line: bytes) -> bool:
+        """Whether a line is the first of a journal; raises BadJournal for a newer version."""
         row = parsed(line)
         version = row.get("journal") if isinstance(row, dict) else None
         if version is None:
-            begin = line[:40].decode("ascii", "replace")
-            remedy = "move it away to start afresh"
-            raise BadJournal(
-                "journal_damaged", "is no journal", file=self.path, value=begin, remedy=remedy
-            )
+            return False
         if not isinstance(version, int) or version > JOURNAL_FORMAT:
             wrong, remedy = "was written by a newer version", "use the newer mapillary_tools.py"
             raise BadJournal(
                 "journal_newer", wrong, file=self.path, value=f"format {version}", remedy=remedy
             )
+        return True
 
     def _compact(self) -> None:
         """Rewrite the file with its live lines only, in their order, atomically."""
@@ -13378,8 +13389,9 @@ def unreadable_journal(path: str, error: OSError) -> BadJournal:
     """The error for a file of the journal's that the system does not let us read."""
     if os.path.isfile(os.path.dirname(path)):
         return state_is_file(os.path.dirname(path))
-    cause, remedy = error.strerror or "", "check its rights"
-    return BadJournal("journal_unreadable", "cannot be read", file=path, value=cause, remedy=remedy)
+    cause = error.strerror or ""
+    wrong, remedy = why_not(error, "read", "cannot be read", "check its rights")
+    return BadJournal("journal_unreadable", wrong, file=path, value=cause, remedy=remedy)
 
 
 def opened_journal(folder: str) -> Journal:
@@ -16540,7 +16552,13 @@ def not_open(path: Path, problem: Problem) -> Outcome:
     """The outcome of an image, or a video, of a folder that could not be opened."""
     if problem.code == SKIP_IN_USE:
         return Outcome.skipped(SKIP_IN_USE)
-    return Outcome.of(problem._replace(file=str(path)))
+    return Outcome.of(because_of(problem, path))
+
+
+def because_of(problem: Problem, path: Path) -> Problem:
+    """What is wrong with an image whose folder, or journal, has a problem."""
+    wrong = f"waits for {unextended(problem.file)}, which {problem.wrong}"
+    return problem._replace(wrong=wrong, file=str(path))
 
 
 def gather_images(
@@ -21870,7 +21888,8 @@ def _sent_as_is(path: str) -> Ready:
 
 def _vanished(path: str, error: OSError) -> UploadError:
     cause, remedy = error.strerror or str(error), "put it back and run the same command again"
-    return UploadError("vanished", "cannot be read any more", file=path, value=cause, remedy=remedy)
+    wrong, remedy = why_not(error, "read", "cannot be read any more", remedy)
+    return UploadError("vanished", wrong, file=path, value=cause, remedy=remedy)
 
 
 def ready_video(opened: OpenFolder, name: str, keep_on: Callable[[], None]) -> Ready:
@@ -23661,10 +23680,9 @@ def standing_of(
     if earlier or is_uploaded(journal, service, name, image.found):
         outdated = sent is not None and is_outdated(image, sent)
         return Standing(image, Outcome.skipped(SKIP_OUTDATED) if outdated else None)
-    problem = _failed_upload(image, sent) if problem is None else problem
-    if problem is not None and (before is None or not before.is_failed):
-        problem = problem._replace(file=str(image.path))
-        return Standing(image, Outcome.of(problem))
+    why = _failed_upload(image, sent) if problem is None else because_of(problem, image.path)
+    if why is not None and (before is None or not before.is_failed):
+        return Standing(image, Outcome.of(why))
     if before is None and image.described is not None:
         return Standing(image, _waiting("upload broken off" if sent else "processed, not sent yet"))
     return Standing(image, before or Outcome.skipped(SKIP_UNPROCESSED))
