@@ -16298,9 +16298,9 @@ class OpenFolder:
         self._ours: Optional[Dict[str, Image]] = None
         self._finished: Dict[str, Dict[str, Set[str]]] = {}  # service -> as of finished_in
         self._named: Dict[str, Set[str]] = {}  # service -> as of named_in
-        self.roll: List[OpenFolder] = [
-            self
-        ]  # of the run, where sequences with its images may begin
+        self._pending: Dict[str, Dict[str, str]] = {}  # service -> as of pending_in
+        # folders of the run, where sequences with its images may begin
+        self.roll: List[OpenFolder] = [self]
 
     def finished_in(self, service: str) -> Dict[str, Set[str]]:
         """The images of the sequences that begin in the folder and are finished -> their ids."""
@@ -16317,6 +16317,28 @@ class OpenFolder:
         """
         names = ((home, name_from(home.path, self.path, name)) for home in self.roll)
         return any(home.finished_in(service).get(one, set()) - {but} for home, one in names)
+
+    def pending_in(self, service: str) -> Dict[str, str]:
+        """The images of the sequences that begin in the folder, that the service was asked to
+        finish, and of which it did not say that it has -> the id of theirs; as they were when
+        somebody looked first.
+        """
+        if service not in self._pending:
+            found = self._pending[service] = {}
+            for manifest in self.journal.manifests(service):
+                for name in manifest.images if manifest.cluster is None else ():
+                    found.setdefault(name, manifest.id)
+        return self._pending[service]
+
+    def pending_of(self, service: str, name: str) -> Optional[Tuple["OpenFolder", str]]:
+        """(the folder where it begins, its id) of such a sequence with an image of this folder;
+        None = there is none.
+        """
+        for home in self.roll:
+            identity = home.pending_in(service).get(name_from(home.path, self.path, name))
+            if identity is not None:
+                return home, identity
+        return None
 
     def is_asked(self, service: str, name: str) -> bool:
         """Whether a service was asked to finish any sequence with an image of the folder, as it was
@@ -21661,26 +21683,35 @@ class Shipment:
         """Add an image to its sequence, new or known, with its handle when it has
         arrived before.
         """
+        sent = parcel.opened.journal.sent(self.service, parcel.name)
+        if sent is not None and sent.photo not in (None, parcel.photo):
+            sent = None  # of another photo that had the same name
+        batch = self._as_sent(batch, parcel, sent)
         batch.lenient = self.asked.accept_failed
         batch = self.batches.setdefault((batch.home.path, batch.identity), batch)
         batch.parcels.append(parcel)
-        sent = parcel.opened.journal.sent(self.service, parcel.name)
-        if sent is None or sent.photo not in (None, parcel.photo):
-            return  # nothing yet, or another photo that had the same name
+        if sent is None:
+            return
         if sent.arrived and (sent.fix != parcel.where or not _is_other_content(parcel)):
             if self.asked.reupload and self._never_finished(batch, parcel):
                 return  # the service may have forgotten what it has of it
-            self._there(batch, parcel, sent)
+            self._there(parcel, sent)
             parcel.finished = parcel.state in ARRIVED and self._is_finished(batch, parcel)
         elif sent.problem is not None:
             parcel.problem = sent.problem._replace(file=parcel.path)
 
-    def _was_never_asked(self, batch: Batch, parcel: Parcel) -> bool:
-        """Whether the service was not asked yet to finish any sequence with an image."""
-        manifest = batch.home.journal.manifest(self.service, batch.identity)
-        return manifest is None and not self._is_finished(batch, parcel)
+    def _as_sent(self, batch: Batch, parcel: Parcel, sent: Optional[Sent]) -> Batch:
+        """The sequence of an image: that in which the service was asked to finish it, and perhaps
+        has, whatever it is in since.
+        """
+        if sent is None or sent.status != "sent":
+            return batch
+        pending = parcel.opened.pending_of(self.service, parcel.name)
+        if pending is None:
+            return batch
+        return dataclasses.replace(batch, home=pending[0], identity=pending[1])
 
-    def _there(self, batch: Batch, parcel: Parcel, sent: Sent) -> None:
+    def _there(self, parcel: Parcel, sent: Sent) -> None:
         """Note that an image has arrived before, unless it is to be sent again."""
         state = THERE
         if sent.status == "elsewhere":
@@ -21689,7 +21720,7 @@ class Shipment:
             state = OUTDATED
         if state != THERE and self.asked.reupload:
             return
-        if state == OUTDATED and self._was_never_asked(batch, parcel):
+        if state == OUTDATED and not parcel.opened.is_asked(self.service, parcel.name):
             return  # it goes up anew, before anybody sees it
         parcel.state, parcel.handle = state, sent.handle or ""
 
