@@ -17574,7 +17574,7 @@ def restore_images(options: Options, ui: Ui) -> Report:
                 for path in group:
                     one = _restorable(_Journals(), None, path, config)
                     report.count(path, one if isinstance(one, Outcome) else None)
-        _say_sent(opened_at, report, notes)
+        _say_sent(opened_at, known, report, notes)
     return report
 
 
@@ -17624,15 +17624,35 @@ def _restore_folder(
                 report.failed.append(result.problem)
             ui.progress("restoring", report.done, len(ready), 0)
         flush_folder(opened.path)
-        opened.journal.append(restored)
+        opened.journal.append([*restored, *_sent_before(opened.journal, batch, restored)])
 
 
-def _say_sent(opened_at: Mapping[str, OpenFolder], report: Report, notes: Notes) -> None:
-    """Say that restoring changes nothing at a service."""
-    sent = [(p.path, one) for p in opened_at.values() for one in p.journal.all_sent()]
-    names = [
-        name for _, name in sorted({(folder, one.image) for folder, one in sent if one.arrived})
+def _sent_before(journal: Journal, batch: Sequence[Image], restored: Sequence[Image]) -> List[Sent]:
+    """What journals of uploads say of photos that were restored: they are the same ones, whatever
+    size their files have now.
+    """
+    before = {name_key(one.path.name): one.found.size for one in batch if one.found}
+    now = {name_key(one.path.name): one.found.size for one in restored if one.found}
+    return [
+        one._replace(size=now[name_key(one.image)])
+        for one in journal.all_sent()
+        if one.size is not None and name_key(one.image) in now
+        if one.size == before.get(name_key(one.image)) != now[name_key(one.image)]
     ]
+
+
+def _say_sent(
+    opened_at: Mapping[str, OpenFolder], here: Sequence[Path], report: Report, notes: Notes
+) -> None:
+    """Say that restoring changes nothing at a service."""
+    paths = set(map(str, here))
+    sent = {
+        os.path.join(opened.path, one.image)
+        for opened in opened_at.values()
+        for one in opened.journal.all_sent()
+        if one.arrived
+    }
+    names = [os.path.basename(path) for path in sorted(paths & sent)]
     if names and report.done:
         some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         notes.say(f"{len(names)} of the photos here were sent: {some}; that stays as it is")
@@ -21143,22 +21163,33 @@ class History:
         self.service, self._tell = service, tell
         self.path = os.path.join(os.path.dirname(config_path()), "history.jsonl")
         self._lost = not config_path()  # whether it cannot be read, which was said
-        self._spots: Dict[bytes, int] = {}  # of earlier runs: picture -> where its line ends
+        self._spots: Dict[bytes, int] = {}  # of other runs: picture -> where its line ends
+        self._read_to = 0  # offset up to which the file is known
         self._kept: Set[str] = set()  # the pictures of this run
+        self._guard = threading.Lock()
         if self._lost:
             self._cannot(OSError(errno.ENOENT, "there is no home folder"))
             return
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Know what runs beside this one, and those before, have added."""
         damaged = 0
         try:
-            with open_file(self.path) as stream:
-                self._spots, damaged = _spots_in(stream, service)
+            if os.stat(self.path).st_size > self._read_to:
+                with open_file(self.path) as stream:
+                    stream.seek(self._read_to)
+                    new, damaged, self._read_to = _spots_in(stream, self.service, self._read_to)
+                mine = {one.encode("ascii") for one in self._kept}
+                self._spots.update((one, at) for one, at in new.items() if one not in mine)
         except FileNotFoundError:
             pass
         except OSError as error:
+            if not self._lost:
+                self._cannot(error)
             self._lost = True
-            self._cannot(error)
         if damaged:
-            tell(
+            self._tell(
                 f"{plural(damaged, 'line')} of the history of uploads, {self.path}, cannot be "
                 "read: what it told of may go up again; put the file back from a copy"
             )
@@ -21170,6 +21201,8 @@ class History:
 
     def _known(self, picture: str) -> Optional[Arrival]:
         """The line about a picture at this service; None where there is none."""
+        with self._guard:
+            self._catch_up()
         spot = self._spots.get(picture.encode("ascii"))
         try:
             if spot is not None:
@@ -21253,12 +21286,13 @@ def _line_end(service: str) -> bytes:
     return b'","service":' + canonical(service).encode("ascii") + b"}"
 
 
-def _spots_in(stream: BinaryIO, service: str) -> Tuple[Dict[bytes, int], int]:
-    """(where the lines of a history about one service end, by their pictures, how many lines cannot
-    be read), without reading what else stands in them: a million in less than a second.
+def _spots_in(stream: BinaryIO, service: str, at: int) -> Tuple[Dict[bytes, int], int, int]:
+    """(where the lines of a history about one service, open at an offset, end, by their pictures,
+    how many lines cannot be read, offset behind the last whole line), without reading what else
+    stands in them: a million in less than a second.
     """
     spots: Dict[bytes, int] = {}
-    at, damaged, rest, more = 0, 0, b"", True
+    damaged, rest, more = 0, b"", True
     tail, others = _line_end(service), b'","service":'
     picture = slice(-len(tail) - _PICTURE_LETTERS, -len(tail))
     while more:
@@ -21275,7 +21309,7 @@ def _spots_in(stream: BinaryIO, service: str) -> Tuple[Dict[bytes, int], int]:
                     damaged += more or line is not rest  # a torn end is no loss
                 elif known.service == service:
                     spots[known.picture.encode("utf-8")] = at - 1
-    return spots, damaged
+    return spots, damaged, at - len(rest) - 1
 
 
 def _arrival_of(line: bytes) -> Optional[Arrival]:
@@ -22337,6 +22371,7 @@ class Sender:
         found = []
         parcels = list(self.shipment.parcels)
         plain_ones = {one.photo for one in parcels if not has_caption_of_ours(one.found)}
+        given = {key for one in parcels for key in _keys_of_given(one)}
         for batch in self.shipment.batches.values():
             for parcel in batch.parcels:
                 known = parcel.found
@@ -22344,6 +22379,7 @@ class Sender:
                 another = owner.opened is not parcel.opened or parcel.clip and owner is not parcel
                 own = own_description(known) if has_caption_of_ours(known) else None
                 another = another or own is not None and own.photo in plain_ones
+                another = another or (parcel.photo, *_nearby(known.lat, known.lon)) in given
                 if (known.clocks or parcel.clip) and another and parcel.state == DUE:
                     found.append((batch, parcel))
         return found
@@ -22487,13 +22523,28 @@ class _UploadLine(NamedTuple):
         found, picture = self.parcel.found, self.line.picture
         keys: List[Tuple[object, ...]] = [(self.parcel.path,)]
         if picture and found.digest:
-            keys = [(picture, found.lat, found.lon)]
+            keys = [(picture, *_nearby(found.lat, found.lon))]
         return [*keys, *((picture,) for picture in self.parcel.pictures)]
 
     @property
     def names(self) -> List[Tuple[object, ...]]:
-        """By what copies of it ask for it."""
-        return [*self.asked, (self.line.picture or self.parcel.path,)]
+        """By what copies of it ask for it: also those that carry the position it was given."""
+        picture, fix = self.line.picture, self.parcel.fix
+        given = [(picture, *_nearby(fix.lat, fix.lon))] if picture and fix else []
+        return [*self.asked, *given, (picture or self.parcel.path,)]
+
+
+def _nearby(lat: Optional[float], lon: Optional[float]) -> Tuple[Optional[float], ...]:
+    """A position as copies are compared by: as it was read, or as it was given and written."""
+    return tuple(None if one is None else round(one, 6) for one in (lat, lon))
+
+
+def _keys_of_given(parcel: Parcel) -> List[Tuple[object, ...]]:
+    """A photo with the position it was given, if that is not where it was found."""
+    found, fix = parcel.found, parcel.fix
+    if fix is None or _nearby(fix.lat, fix.lon) == _nearby(found.lat, found.lon):
+        return []
+    return [(parcel.photo, *_nearby(fix.lat, fix.lon))]
 
 
 def _of_two(parcel: Parcel, line: Sent) -> Sent:
