@@ -19429,6 +19429,14 @@ def _is_gone(path: str) -> bool:
         return False
 
 
+def _clock_of(path: str, found: Optional[Found]) -> Optional[float]:
+    """The time of a frame by its own clock, as it was found; None = unknown."""
+    with contextlib.suppress(ToolError):
+        found = read_found(path) if found is None else found
+        return local_time_of(found, os.path.basename(path))[0]
+    return None
+
+
 _WORK_PREFIX = "sampling-"
 _WORK_FOLDER = re.compile(_WORK_PREFIX + r"[a-z0-9_]{8}\Z")  # as tempfile names them
 
@@ -19526,6 +19534,25 @@ class SampleRecord:
             return image.found.stamp
         return stamp_by(os.stat(path))
 
+    def _is_another(self, before: Sampling, now: Sampling, first: str) -> bool:
+        """Whether a line is about another recording than the video that is there now: cameras use a
+        name again. A copy that was cut off began when the whole one does, whose first frame is at a
+        path.
+        """
+        name = next((one for one in before.frames if is_there(self.place(one))), None)
+        if name is None or before.digest == now.digest:
+            return False
+        image = self.journal.image(name)
+        began = _clock_of(self.place(name), image.found if image is not None else None)
+        begin = _clock_of(first, None)
+        return began is None or begin is None or abs(began - begin) >= 1.0
+
+    def of_others(self, now: Sampling, first: str) -> List[str]:
+        """The frames of other recordings that were where a video is now, with its first frame."""
+        lines = [one for one in self.of(now.path, now.digest) if self._is_another(one, now, first)]
+        names = dict.fromkeys(name for line in lines for name in line.frames)
+        return [name for name in names if is_there(self.place(name))]
+
     def _free_number(self, base: str, ours: Sequence[str]) -> int:
         """The highest number of a frame of this name that is not ours."""
         form = re.compile(re.escape(base) + r"_(\d{6,})\.jpe?g$", re.IGNORECASE)
@@ -19538,7 +19565,8 @@ class SampleRecord:
         """Move frames into the folder under free names, in place of the old ones of the video;
         returns those kept.
         """
-        ours, kept = self.old(self.of(line.path, line.digest))
+        before, first = self.of(line.path, line.digest), frames[0][0]
+        ours, kept = self.old([one for one in before if not self._is_another(one, line, first)])
         base = os.path.splitext(os.path.basename(line.path))[0]
         number = self._free_number(base, ours)
         names = [f"{base}_{number + place:06d}.jpg" for place in range(1, len(frames) + 1)]
@@ -19667,6 +19695,12 @@ def _sampled_before(
     lines = record.of(path, digest)
     there = record.there(lines, settings)
     if there:
+        total = len(lines[-2].frames)
+        if len(there) < total:
+            notes.say(
+                f"{path}: {total - len(there)} of its {total} frames are no longer there; they are "
+                "not taken again unless the others are removed, too"
+            )
         problems = [line.problem for line in lines[-1:] if line.problem is not None]
         return there, [problem._replace(file=path) for problem in problems]
     other, there = record.copy_of(path, digest, settings)
@@ -19682,6 +19716,13 @@ def _say_whole(sampling: Sampling, record: SampleRecord, notes: Notes) -> None:
     clip = (record.journal if mine else opened_journal(folder)).clip(name)
     if clip is not None and clip.digest == sampling.digest and clip.problem is None:
         notes.say(f"{clip.video} goes up whole: with its frames it would be there twice")
+
+
+def _say_others(names: Sequence[str], path: str, notes: Notes) -> None:
+    """Say which frames of other recordings stay."""
+    if names:
+        what = f"{plural(len(names), 'frame')} of another video that was there before"
+        notes.say(f"{path}: {what}, by the time of its begin, stay: {some_of(names)}")
 
 
 def sample_one(
@@ -19707,6 +19748,7 @@ def sample_one(
     try:
         made = _make_frames(setup, footage, work, given)
         problem = _missing_of(made, footage, setup) if made.wrong else None
+        _say_others(record.of_others(sampling, made.frames[0][0]), path, setup.timer.notes)
         kept = record.bring(made.frames, sampling._replace(problem=problem), settings)
     except OSError as error:
         raise write_failure(record.journal.folder, error) from error

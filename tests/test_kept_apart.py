@@ -1,0 +1,263 @@
+"""Pictures that go up once, and frames that stay, whatever was renamed, corrected, copied or replaced meanwhile."""
+
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Dict, List
+
+import making
+import pytest
+from conftest import ROOT, in_process, process, run, told
+from service import END, Service, cut, status
+from test_upload import FINISH
+
+pytestmark = [in_process, pytest.mark.usefixtures("quick")]
+
+
+@pytest.fixture
+def card(tmp_path: Path, service: Service, monkeypatch: Any) -> Path:
+    """A folder whose photos go up one after the other."""
+    monkeypatch.setenv("NUMBER_THREADS", "1")
+    monkeypatch.setenv("MAX_ATTEMPTS", "2")
+    return tmp_path / "card"
+
+
+def upload(folder: Path, *more: Any) -> Dict[str, Any]:
+    return told("upload", "--import_path", folder, *more)
+
+
+def give(folder: Path, rows: str, *columns: Any) -> Dict[str, Any]:
+    """process_csv with rows of file names, latitudes and longitudes."""
+    table = folder.parent / "given.csv"
+    table.write_text(rows, encoding="utf-8")
+    where = columns or ("--latitude_column", "2", "--longitude_column", "3")
+    return told(
+        *("process_csv", "--import_path", folder, "--csv_path", table),
+        *("--filename_column", "1", *where),
+    )
+
+
+def moved(numbers: range, lat: float = 57.71) -> str:
+    """A table that puts photos elsewhere."""
+    return "".join(f"{n:04d}.jpg,{lat + n * 1e-4:.5f},11.97\n" for n in numbers)
+
+
+def once(service: Service, photos: int) -> None:
+    """Each of so many photos is in one finished sequence."""
+    assert service.problems == []
+    named = [key for one in service.finished for key in one["images"]]
+    assert len(named) == len(set(named)) == photos
+
+
+# ---- a finish whose answer was lost, or that was refused ----------------------------------------
+
+
+@pytest.mark.parametrize("more", [(), ("--cutoff_time", "1")], ids=["as before", "cut anew"])
+def test_a_sequence_whose_finish_was_not_answered_is_not_finished_twice_after_a_correction(
+    more: Any, card: Path, service: Service
+):
+    """Three of six were in two finished sequences, with exit 0."""
+    making.drive(card, 6, seconds=20)
+    process(card)
+    service.faults.append(cut(END, path="finish", times=None))
+    upload(card)
+    service.faults.clear()
+    give(card, moved(range(4, 7)))
+    process(card, *more)
+    row = upload(card)
+    once(service, 6)
+    assert row["failed"] == []
+
+
+@pytest.mark.parametrize("how", ["refused", "not answered"])
+def test_a_photo_that_was_renamed_before_a_finish_is_in_one_sequence(
+    how: str, card: Path, service: Service
+):
+    """Its next description had a sequence of its own, in which it was finished as well."""
+    making.drive(card, 5)
+    process(card)
+    (card / "0004.jpg").rename(card / "r4.jpg")
+    fault = (
+        status(400, {"error": "x"}, path=FINISH, times=None)
+        if how == "refused"
+        else cut(END, path="finish", times=None)
+    )
+    service.faults.append(fault)
+    upload(card)
+    service.faults.clear()
+    process(card)
+    upload(card)
+    once(service, 5)
+
+
+def test_photos_that_no_manifest_names_go_up_anew_when_they_are_corrected(
+    card: Path, service: Service
+):
+    """A guard: what nobody was asked to publish gets the position of now."""
+    making.drive(card, 4)
+    process(card)
+    upload(card, "--manual_done")
+    give(card, moved(range(1, 5)))
+    process(card)
+    row = upload(card)
+    assert row["done"] == 4
+    places = [
+        making.description(bytes(service.received[key].content or b""))["MAPLatitude"]
+        for one in service.finished
+        for key in one["images"]
+    ]
+    assert sorted(places) == pytest.approx([57.7101, 57.7102, 57.7103, 57.7104])
+
+
+# ---- copies -------------------------------------------------------------------------------------
+
+
+def test_a_copy_with_the_position_that_a_table_gave_goes_up_once(card: Path, service: Service):
+    """The two that were corrected went up twice."""
+    making.drive(card / "a", 4)
+    give(card / "a", moved(range(2, 4), 57.69995))
+    (card / "copy").mkdir()
+    for path in (card / "a").glob("*.jpg"):
+        shutil.copy2(path, card / "copy")
+    process(card)
+    row = upload(card)
+    assert (row["done"], row["skipped"]) == (4, {"already_uploaded": 4})
+    once(service, 4)
+
+
+def test_the_same_picture_at_another_place_is_another_photo(card: Path, service: Service):
+    """A guard."""
+    making.drive(card / "a", 2)
+    making.drive(card / "b", 2, lat=57.8)
+    process(card)
+    assert upload(card)["done"] == 4
+
+
+def test_what_a_run_beside_this_one_has_sent_is_not_sent_again(card: Path, service: Service):
+    """The history was read once, when the run began."""
+    making.drive(card / "a", 12)
+    (card / "b").mkdir()
+    for path in sorted((card / "a").glob("*.jpg"))[6:]:
+        shutil.copy2(path, card / "b")
+    process(card / "a")
+    process(card / "b")
+    words = [sys.executable, str(ROOT / "mapillary_tools.py"), "upload", "--import_path"]
+    begun, ran = threading.Event(), threading.Event()
+    fault_for = service.fault_for
+
+    def acting(method: str, path: str) -> Any:
+        if not begun.is_set():
+            begun.set()
+            subprocess.run([*words, str(card / "b")], check=True, stdout=subprocess.DEVNULL)
+            ran.set()
+        return fault_for(method, path)
+
+    service.fault_for = acting  # type: ignore[method-assign]
+    row = upload(card / "a")
+    assert ran.is_set() and (row["done"], row["skipped"]) == (6, {"already_uploaded": 6})
+    once(service, 12)
+
+
+# ---- restored photos ----------------------------------------------------------------------------
+
+
+def test_photos_that_were_restored_are_still_known_as_sent(card: Path, service: Service):
+    """Their files are larger than before, with the room of our description: "not processed"."""
+    making.drive(card, 3)
+    process(card)
+    upload(card)
+    run("restore", "--import_path", card)
+    row = upload(card)
+    assert (row["skipped"], row["failed"]) == ({"already_uploaded": 3}, [])
+    assert row["safe_to_delete"] is True
+    assert told("status", "--import_path", card)["done"] == 3
+
+
+def test_restore_counts_the_photos_that_are_here(card: Path, service: Service):
+    """Those that had been renamed were counted under both names."""
+    making.drive(card, 3)
+    process(card)
+    upload(card)
+    (card / "0002.jpg").rename(card / "other.jpg")
+    process(card)
+    upload(card)
+    (card / "0003.jpg").unlink()
+    said = run("restore", "--import_path", card).stderr
+    assert "2 of the photos here were sent" in said
+
+
+# ---- journals -----------------------------------------------------------------------------------
+
+
+def tags_in(folder: Path) -> List[Dict[str, Any]]:
+    """What its photos carry, but for where it lies."""
+    read = (making.read_exif(path) for path in sorted(folder.glob("*.jpg")))
+    return [{key: one[key] for key in one if "Pointer" not in key} for one in read]
+
+
+def damaged_first_lines() -> List[Any]:
+    def zeroed(text: bytes) -> bytes:
+        end = text.index(b"\n")
+        return b"\0" * end + text[end:]
+
+    return [
+        pytest.param(zeroed, id="zeroed"),
+        pytest.param(lambda text: b'{"jourfal"' + text[9:], id="a letter"),
+        pytest.param(lambda text: b"\n" + text, id="a blank line before"),
+    ]
+
+
+@pytest.mark.parametrize("damage", damaged_first_lines())
+def test_a_journal_whose_first_line_is_damaged_tells_all_else(damage: Any, tmp_path: Path):
+    """It was "no journal", to be moved away, with all that photos had carried before."""
+    card = tmp_path / "card"
+    making.drive(card, 3)
+    before = tags_in(card)
+    process(card, "--offset_angle", "90")
+    path = card / ".mapillary" / "journal.jsonl"
+    path.write_bytes(damage(path.read_bytes()))
+    assert told("restore", "--import_path", card)["done"] == 3
+    assert tags_in(card) == before
+
+
+def test_a_file_without_a_line_of_ours_is_no_journal(tmp_path: Path):
+    """A guard."""
+    card = tmp_path / "card"
+    making.drive(card, 1)
+    (card / ".mapillary").mkdir()
+    (card / ".mapillary" / "journal.jsonl").write_bytes(b"something else\nand more\n")
+    assert "is no journal" in run("process", "--import_path", card, "--user_name", "me").stderr
+
+
+@pytest.mark.parametrize("tool", ["process", "status", "restore", "upload"])
+def test_photos_of_a_folder_whose_journal_cannot_be_used_name_the_journal(
+    tool: str, tmp_path: Path, service: Service
+):
+    """The photo was said to be no journal, and to be moved away."""
+    top = tmp_path / "top"
+    making.drive(top / "a", 2)
+    making.drive(top / "b", 2, lat=57.8)
+    process(top)
+    path = top / "b" / ".mapillary" / "journal.jsonl"
+    path.write_bytes(b'{"journal":99}\n' + path.read_bytes())
+    user = ["--user_name", "demo"] if tool == "process" else []
+    ran = run(tool, "--import_path", top, *user, "--verbose")
+    assert f"waits for {path}, which was written by a newer version" in ran.stdout
+    assert ran.code == 1
+
+
+@pytest.mark.parametrize("tool", ["process", "status", "restore", "report"])
+def test_a_file_with_the_name_of_our_folder_is_told_as_such(tool: str, tmp_path: Path):
+    """It was "cannot be written: File exists (check the disk)" of each photo."""
+    top = tmp_path / "top"
+    making.drive(top / "a", 2)
+    process(top)
+    making.drive(top / "b", 2, lat=57.8)
+    (top / "b" / ".mapillary").write_text("mine", encoding="utf-8")
+    user = ["--user_name", "demo"] if tool == "process" else []
+    page = ["--output_path", tmp_path / "r.html"] if tool == "report" else []
+    ran = run(tool, "--import_path", top, *user, *page)
+    assert "is a file, where our folder should be (move it away)" in ran.stdout
+    assert (top / "b" / ".mapillary").read_text(encoding="utf-8") == "mine"
