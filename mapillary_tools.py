@@ -549,7 +549,7 @@ SKIP_WORDS = {
     SKIP_BACKUP: "a program's copy of a photo before it changed that",
     SKIP_ENDING: "a picture with something behind the ending of its name (rename it)",
     SKIP_GONE: "gone: processed, and no longer in the folder",
-    SKIP_OUTDATED: "outdated: sent with another time or position than it has now",
+    SKIP_OUTDATED: "outdated: sent with another time, position or direction than it has now",
     SKIP_AS_FOUND: "as it was found: nothing of ours is in it",
     SKIP_NO_ROW: "no row in the table",
     SKIP_PLACED: "has a position",
@@ -1404,7 +1404,7 @@ class Option(NamedTuple):
             raise UsageError("bad_option", wrong, remedy=remedy)
         parts = value if rule.many and isinstance(value, tuple) else (value,)
         must: Optional[str] = _KIND_WORDS[self.kind]
-        if all(isinstance(one, _FITTING[self.kind]) for one in parts):
+        if all(_fits(self.kind, one) for one in parts):
             must = rule.wrong_with(value)
         if must is not None:
             raise UsageError("bad_option", f"{self.flag} must be {must}", value=repr(value))
@@ -1424,9 +1424,21 @@ _FITTING: Dict[type, Tuple[type, ...]] = {
     bool: (bool,),
     int: (int,),
     float: (int, float),
-    str: (str, os.PathLike),
+    str: (str,),
 }
+
+
+def _fits(kind: type, value: object) -> bool:
+    """Whether a value is of a kind; True and False are no numbers."""
+    return isinstance(value, _FITTING[kind]) and isinstance(value, bool) == (kind is bool)
+
+
 _KIND_WORDS = {bool: "True or False", int: "a number", float: "a number", str: "a text"}
+
+
+def _path_text(value: object) -> object:
+    """A value, of a path the text."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 @dataclass(frozen=True)
@@ -1438,15 +1450,14 @@ class Group:
     def __post_init__(self) -> None:
         """Check every field by what opt() says of it; raises UsageError."""
         for option in self.options():
-            value = getattr(self, option.name)
+            value = _path_text(getattr(self, option.name))
             if option.name == "user_name" and isinstance(value, str):
                 value = user_name_of(value)
-                object.__setattr__(self, option.name, value)  # frozen from here on
-            if option.rule.many and not isinstance(value, tuple):
-                several = isinstance(value, list) or value is None
-                value = tuple(value or ()) if several else (value,)
-                value = tuple([os.fspath(v) if isinstance(v, os.PathLike) else v for v in value])
-                object.__setattr__(self, option.name, value)
+            if option.rule.many:
+                given = () if value is None else value
+                parts = given if isinstance(given, (list, tuple)) else (given,)
+                value = tuple(map(_path_text, parts))
+            object.__setattr__(self, option.name, value)  # frozen from here on
             option.check(value)
 
     @classmethod
@@ -1590,6 +1601,16 @@ class Verbose(Group):
     verbose: bool = opt(False, _VERBOSE)
 
 
+def further_folders(also: object) -> Tuple[str, ...]:
+    """The folders of a run beside the first; raises UsageError for what are none."""
+    several = (also,) if isinstance(also, (str, os.PathLike)) else also
+    if not isinstance(several, (tuple, list)) or not all(
+        isinstance(one, (str, os.PathLike)) and str(one) for one in several
+    ):
+        raise UsageError("bad_option", "also must be a tuple of folders", value=repr(also))
+    return tuple(map(os.fspath, several))
+
+
 @dataclass(frozen=True)
 class Input(Group):
     """input"""
@@ -1608,13 +1629,7 @@ class Input(Group):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        also: object = self.also
-        several = (also,) if isinstance(also, (str, os.PathLike)) else also
-        if not isinstance(several, (tuple, list)) or not all(
-            isinstance(one, (str, os.PathLike)) and str(one) for one in several
-        ):
-            raise UsageError("bad_option", "also must be a tuple of folders", value=repr(also))
-        object.__setattr__(self, "also", tuple(map(os.fspath, several)))  # frozen from here on
+        object.__setattr__(self, "also", further_folders(self.also))  # frozen from here on
 
     @property
     def folders(self) -> List[str]:
@@ -15712,6 +15727,13 @@ def is_outdated(image: Image, sent: Sent) -> bool:
     return sent.fix != fix_hash(image.geotag.fix)
 
 
+def awaits_process(image: Image) -> bool:
+    """Whether an image was given something that no description tells of yet."""
+    given = image.given
+    told = given is None or given._replace(left_out=None) == NOTHING_GIVEN
+    return not told and not image.taken(DESCRIPTION)
+
+
 def _is_halfway(image: Image, sent: Sent) -> bool:
     """Whether an image that the service has got another time or position by a step of its own, and
     the steps behind that are still to be taken.
@@ -18086,11 +18108,10 @@ def match_rows(
     """(row of each image below some folders that has one, problems of the rows that have none or
     are not clear).
     """
-    outcomes = [(image, image.outcome) for image in images]
-    good = [image for image, outcome in outcomes if outcome is None or outcome.is_failed]
     column = options.filename_column
-    if column is None:
-        return _in_order_of_names(rows, good, options), []
+    if column is None:  # each photo has its row, also one that is left out, or in use by others
+        photos = [image for image in images if is_jpeg_name(image.path)]
+        return _in_order_of_names(rows, photos, options), []
     finder = _Finder(images, tops)
     out: Dict[Path, TableRow] = {}
     bad: Dict[int, Problem] = {}
@@ -18179,14 +18200,18 @@ def _given_run(
 
 
 def _given_work(images: List[Image], gathered: Gathered, keep: Keep) -> Work:
-    """What is to be done so that images stand as they were given."""
+    """What is to be done so that images stand as they were given; what is no tag of the photo, such
+    as a turn, the journal is told alone.
+    """
     pairs = list(zip(images, gathered.images))
     hidden = [image for image, _ in pairs if image.is_excluded]
     pairs = [(image, old) for image, old in pairs if not image.is_excluded]
-    new = [_as_given(image) for image, old in pairs if _is_new(image, old)]
-    due = [image for image in new if not _stands(image, keep)]
-    again = _not_yet_told([old for _, old in pairs], due, gathered)
-    return Work(images, [*due, *_marked(images, gathered.images), *again, *hidden], due, due, [])
+    new = [(_as_given(image), old) for image, old in pairs if _is_new(image, old)]
+    due = [image for image, _ in new if not _stands(image, keep)]
+    unwritten = [image for image, old in new if _stands(image, keep) and image.given != old.given]
+    to_record = [*due, *unwritten, *_marked(images, gathered.images)]
+    again = _not_yet_told([old for _, old in pairs], to_record, gathered)
+    return Work(images, [*to_record, *again, *hidden], due, due, [])
 
 
 def _marked(images: Sequence[Image], before: Sequence[Image]) -> List[Image]:
@@ -18308,9 +18333,11 @@ class Interpolation(Verbose):
     time_format: str = opt(
         "%Y-%m-%dT%H:%M:%SZ", Rule("strptime format of the timestamps", "FORMAT")
     )
+    also: Tuple[str, ...] = ()  # further folders with images, for the same run
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "also", further_folders(self.also))  # frozen from here on
         if bool(self.import_path) == bool(self.file_in_path):
             wrong = "interpolate needs either --import_path or --file_in_path"
             raise UsageError("one_input", wrong)
@@ -18444,7 +18471,7 @@ def interpolate_images(options: Options, ui: Ui) -> Report:
             whole.say(folder, notes)
         return replaced(images, changed)
 
-    source = Input(asked.import_path or "", asked.verbose)
+    source = Input(asked.import_path or "", asked.verbose, asked.also)
     spec = RunSpec((), Options([source, options[Keep], options[Dry]]))
     return _given_run(spec, ui, report, change)
 
@@ -21737,7 +21764,8 @@ class Shipment:
             return image.outcome
         before = image.found if image is not None else None
         if before and is_uploaded(opened.journal, self.service, os.path.basename(path), before):
-            return Outcome.skipped(SKIP_UPLOADED)
+            pending = image is not None and awaits_process(image)
+            return Outcome.skipped(SKIP_OUTDATED if pending else SKIP_UPLOADED)
         try:
             found = read_found(path)
         except ToolError as error:
@@ -23455,6 +23483,12 @@ def _say_there(shipment: Shipment, notes: Notes) -> None:
         when = f" on {day}" if day else ""
         notes.say(f"{count} were sent from {folder}{when} and are not sent again; {again}")
     say_outdated(shipment.outdated(), notes)
+    pending = sum(one.reason == SKIP_OUTDATED for one in shipment.outcomes.values())
+    if pending:
+        notes.say(
+            f"{pending} got values from a table since they were sent: process again, then upload "
+            "--reupload sends them"
+        )
 
 
 def _say_unsearched(options: Options, report: Report, notes: Notes) -> None:
@@ -23510,6 +23544,7 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
         verb = "is" if arrived == 1 else "are"
         notes.say(f"{plural(arrived, noun)} {verb} {place}; nothing went to Mapillary")
     elif arrived and done:
+        there += len(report.skipped.get(SKIP_OUTDATED, ()))
         rest = "; skipped ones are only here" if arrived + there < report.found else ""
         notes.say(_acknowledged(arrived, noun) + rest)
 
@@ -23802,7 +23837,7 @@ def standing_of(
     if not is_jpeg_name(name):
         return Standing(image, Outcome.skipped(SKIP_KIND))
     if earlier or is_uploaded(journal, service, name, image.found):
-        outdated = sent is not None and is_outdated(image, sent)
+        outdated = sent is not None and (is_outdated(image, sent) or awaits_process(image))
         return Standing(image, Outcome.skipped(SKIP_OUTDATED) if outdated else None)
     why = _failed_upload(image, sent) if problem is None else because_of(problem, image.path)
     if why is not None and (before is None or not before.is_failed):
@@ -25673,6 +25708,7 @@ def export_images(options: Options) -> Report:
     text = _FORMS[kind].write(rows, tops)
     if path == "-":
         report.extras.output = text
+        report.extras.facts.update(descriptions=json.loads(text))
     else:
         _write_export(text, path, kind)
         report.extras.lines.append("written to " + path)
@@ -26106,19 +26142,17 @@ def _process_and_upload(options: Options, ui: Ui) -> Report:
 
 
 def _then_upload(tool: str, first: Report, options: Options, ui: Ui) -> Report:
-    """The upload behind a report of processing; what stops it at once leaves that report, which
-    then says so.
-    """
+    """The upload behind a report of processing, which becomes a part of that of the whole."""
     if options[Dry].dry_run:
         count = first.done + len(first.skipped.get(SKIP_PROCESSED, ()))
         noun = "file" if options[Videos].whole else "image"
         first.extras.lines.append(f"{plural(count, noun)} would then be uploaded")
-        return first
+        return Report(tool, count, extras=ReportExtras("would be uploaded"), parts=[first])
     try:
         report = send_images(tool, options, ui)
     except ToolError as error:
-        first.stopped = error
-        return first
+        extras = ReportExtras("uploaded", facts={"safe_to_delete": False}, next=first.extras.next)
+        return Report(tool, stopped=error, extras=extras, parts=[first])
     why = {problem.file: problem for problem in first.failed}
     report.failed = [
         why.get(one.file, one) if one.code == "not_processed" else one for one in report.failed
@@ -26814,6 +26848,8 @@ def summary_of(
     count = len(result.failed) if failed_count is None else failed_count
     left_out = sum(map(len, result.skipped.values()))
     found, word = result.done + left_out + count, result.extras.word
+    if result.parts and not found:
+        return lines  # it did not come to that
     ending = f"{result.done} {word} + {left_out} skipped + {count} failed"
     lines.append(f"{result.tool}: {found} found = {ending}")
     for reason, names in sorted(result.skipped.items()):
@@ -27315,6 +27351,9 @@ def _folders_in(path: str) -> List[str]:
     return lines
 
 
+_OF_FOLDERS = (Input, Interpolation)  # groups that have also
+
+
 def _run(arguments: argparse.Namespace, progress: ProgressLine) -> Report:
     """Call a tool with its option groups filled in."""
     tool, given = TOOLS[arguments.tool], vars(arguments)
@@ -27330,7 +27369,7 @@ def _run(arguments: argparse.Namespace, progress: ProgressLine) -> Report:
     groups = []
     for kind in tool.groups:
         named = _given_to(kind, given)
-        if kind is Input:
+        if kind in _OF_FOLDERS:
             named.update(also=tuple(folders[1:]))
         groups.append(kind(**named))
     asks = sys.stdin is not None and sys.stdin.isatty()
@@ -27347,7 +27386,7 @@ def _given_to(kind: Type[Group], given: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _takes_many(tool: Tool) -> bool:
-    return Input in tool.groups and Video not in tool.groups
+    return Video not in tool.groups and any(kind in tool.groups for kind in _OF_FOLDERS)
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
@@ -27457,8 +27496,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     words = _SYNONYMS.get(words[0].lower(), [words[0]]) + words[1:] if words else words
     progress = ProgressLine(sys.stderr, words)
     try:
-        asked = set(_TELLING) & set(words)  # wherever it stands, even behind an option with a value
-        if asked or "--version" in words and all(word.startswith("-") for word in words):
+        if set(_TELLING) & set(words):  # wherever it stands, even behind an option with a value
             return _tell(words)
         with Narrator(progress) as narrator:
             return _told_run(words, progress, narrator)
@@ -27501,7 +27539,7 @@ def _tell(words: Sequence[str]) -> int:
     return 0
 
 
-_TELLING = ("-h", "--help", "--json_schema")  # only something is told
+_TELLING = ("-h", "--help", "--json_schema", "--version")  # only something is told
 _DRY = ("--dry_run", "--dry-run")
 _SYNONYMS = {"help": ["-h"], "version": ["--version"]}
 
