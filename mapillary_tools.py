@@ -15473,11 +15473,14 @@ _NOT_GEOTAGGED = Problem(
 )
 
 
-def _parts(piece: List[Image], options: SequenceOptions, angle: float) -> Iterator[Image]:
-    """The images between two cuts as sequences, or as duplicates."""
+def _parts(
+    piece: List[Image], fixed: AbstractSet[Path], options: SequenceOptions, angle: float
+) -> Iterator[Image]:
+    """The images between two cuts as sequences, or as duplicates, but for those that are fixed."""
     piece = with_directions(piece, angle, options.interpolate_directions)
     if options.flag_duplicates:
         piece = mark_duplicates(piece, options.duplicate_distance, options.duplicate_angle)
+    piece = [image for image in piece if image.path not in fixed]
     kept = [image for image in piece if image.outcome is None]
     yield from (image for image in piece if image.outcome is not None)
     for part in cut_to_size(kept):
@@ -15492,15 +15495,17 @@ def _parts(piece: List[Image], options: SequenceOptions, angle: float) -> Iterat
             yield image._replace(membership=Membership(identity, image.heading, limits, span=span))
 
 
-def _sequenced(images: List[Image], options: SequenceOptions, angle: float) -> Iterator[Image]:
+def _sequenced(
+    images: List[Image], fixed: AbstractSet[Path], options: SequenceOptions, angle: float
+) -> Iterator[Image]:
     """The images of one line of capture with sequence and heading, or as duplicates, or failed for
-    want of a place.
+    want of a place. Those that are fixed tell where their neighbours go, and are not given.
     """
     yield from (failed(image, SEQUENCE, _NOT_GEOTAGGED) for image in images if image.geotag is None)
     ready = in_order(image for image in images if image.geotag is not None)
     for group in of_each_camera(ready, lambda image: image):
         for piece in split(group, options.cutoff_distance, options.cutoff_time):
-            yield from _parts(piece, options, angle)
+            yield from _parts(piece, fixed, options, angle)
 
 
 def sequence_step(
@@ -15509,8 +15514,11 @@ def sequence_step(
     """Sequences, directions, duplicates."""
     options, angle = spec.options[SequenceOptions], spec.options[Angle].offset_angle
     asked, twins = _twins_apart(images, context)
-    lines = by_roll(asked, options.merge_folders)
-    done = [one for group in lines for one in _sequenced(group, options, angle)]
+    fixed = {one.path: one for one in context.beside if one.sequence and one.problem is None}
+    mine = {image.path for image in asked}
+    lines = by_roll([*asked, *fixed.values()], options.merge_folders)
+    lines = [group for group in lines if any(image.path in mine for image in group)]
+    done = [one for group in lines for one in _sequenced(group, fixed.keys(), options, angle)]
     same = [
         one._replace(membership=Membership(repeats=Repeat(context.twins[one.path].name, 0.0)))
         for one in twins
