@@ -20590,9 +20590,19 @@ def _is_of_token(error: object) -> bool:
     return isinstance(error, dict) and error.get("code") in (102, 190)
 
 
+def _is_of_rate(error: object) -> bool:
+    """Whether an error of the Graph API says that there were too many requests, whatever the status
+    of the answer (Meta for Developers, "Rate Limits").
+    """
+    return isinstance(error, dict) and error.get("code") in (4, 17, 32, 613)
+
+
 def verdict(answer: Answer, attempt: int) -> Tuple[Optional[float], str]:
     """(seconds to the next try or None, what was wrong); raises NotAuthorized."""
-    refused = answer.status in (401, 403) or _is_of_token(answer.row.get("error"))
+    error = answer.row.get("error")
+    if answer.status >= 400 and _is_of_rate(error):
+        return retry_delay(attempt, 429, answer.headers, answer.row), _refusal(answer)
+    refused = answer.status in (401, 403) or _is_of_token(error)
     if refused or _debug(answer.row).get("type") == "NotAuthorizedError":
         raise NotAuthorized(
             "not_authorized",

@@ -261,3 +261,209 @@ def test_a_file_with_the_name_of_our_folder_is_told_as_such(tool: str, tmp_path:
     ran = run(tool, "--import_path", top, *user, *page)
     assert "is a file, where our folder should be (move it away)" in ran.stdout
     assert (top / "b" / ".mapillary").read_text(encoding="utf-8") == "mine"
+
+
+# ---- the service --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [4, 17, 32, 613])
+def test_a_limit_of_requests_is_waited_for_whatever_its_status(
+    code: int, card: Path, service: Service
+):
+    """It was "does not accept the access token", with the advice to authenticate."""
+    making.drive(card, 2)
+    process(card)
+    refused = {"error": {"message": "limit reached", "code": code}}
+    service.faults.append(status(403, refused))
+    row = upload(card)
+    assert (row["done"], row["failed"], row["stopped"]) == (2, [], None)
+
+
+# ---- photos that come behind others -------------------------------------------------------------
+
+
+def corner(folder: Path) -> None:
+    """Eight photos to the north, then eight to the east, without a compass."""
+    for n in range(16):
+        lat, lon = 57.7 + 1e-4 * min(n, 7), 11.97 + 2e-4 * max(0, n - 7)
+        time = f"2024:05:06 07:08:{2 * n:02d}"
+        making.photo(folder / f"{n + 1:04d}.jpg", lat=lat, lon=lon, time=time, pixels=n)
+
+
+def headings(folder: Path) -> Dict[str, float]:
+    described = {path.name: making.description(path) for path in folder.glob("*.jpg")}
+    return {name: one["MAPCompassHeading"]["TrueHeading"] for name, one in described.items()}
+
+
+def test_a_photo_that_comes_late_has_the_direction_of_its_way(card: Path, service: Service):
+    """It went up without one."""
+    corner(card)
+    late = card / "0004.jpg"
+    content = late.read_bytes()
+    late.unlink()
+    process(card)
+    upload(card)
+    late.write_bytes(content)
+    process(card)
+    assert headings(card)["0004.jpg"] == 0.0
+    assert upload(card)["done"] == 1
+    once(service, 16)
+
+
+def test_photos_that_are_corrected_later_have_the_direction_of_their_way(
+    card: Path, service: Service
+):
+    """They pointed from one corrected photo to the other, across the corner."""
+    rows = "0004.jpg,57.70031,11.97\n0012.jpg,57.70071,11.971\n"
+    corner(card)
+    corner(card.parent / "at once")
+    give(card.parent / "at once", rows)
+    process(card.parent / "at once")
+    process(card)
+    upload(card)
+    give(card, rows)
+    process(card)
+    now, whole = headings(card), headings(card.parent / "at once")
+    assert {name: now[name] for name in ("0004.jpg", "0012.jpg")} == {
+        name: whole[name] for name in ("0004.jpg", "0012.jpg")
+    }
+
+
+def test_a_late_duplicate_of_a_photo_that_went_up_is_one(card: Path, service: Service):
+    """It went up, with --flag_duplicates."""
+    making.drive(card, 4, step=1e-4)
+    process(card, "--flag_duplicates")
+    upload(card)
+    making.photo(card / "0009.jpg", time="2024:05:06 07:08:16", lat=57.7003, lon=11.97, pixels=99)
+    row = process(card, "--flag_duplicates")
+    assert row["skipped"] == {"already_uploaded": 4, "duplicate": 1}
+
+
+# ---- what a table gives -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", ["positions", "nothing"])
+def test_a_turn_that_is_given_behind_a_table_of_positions_counts(before: str, card: Path):
+    """It was "written", and not journaled, where the positions stood in the photos already."""
+    making.drive(card, 3)
+    if before == "positions":
+        give(card, moved(range(1, 4), 57.70001))
+    table = card.parent / "corrections.csv"
+    table.write_text("filename,leave_out,turn_by\n0002.jpg,,90\n", encoding="utf-8")
+    assert told("process_csv", "--import_path", card, "--csv_path", table)["done"] == 1
+    process(card)
+    assert headings(card) == {"0001.jpg": 0.0, "0002.jpg": 90.0, "0003.jpg": 0.0}
+
+
+def test_a_mark_that_is_taken_back_behind_a_table_of_positions_is_gone(card: Path):
+    """The photo was left out for ever."""
+    making.drive(card, 3)
+    give(card, moved(range(1, 4), 57.70001))
+    for mark, done in (("yes", 2), ("no", 3)):
+        table = card.parent / "corrections.csv"
+        table.write_text(f"filename,leave_out,turn_by\n0002.jpg,{mark},\n", encoding="utf-8")
+        run("process_csv", "--import_path", card, "--csv_path", table)
+        assert process(card, "--rerun")["done"] == done
+
+
+def test_a_table_is_written_once(card: Path):
+    """A guard: the same table again changes nothing, and adds nothing to the journal."""
+    making.drive(card, 3)
+    give(card, moved(range(1, 4), 57.70001))
+    path = card / ".mapillary" / "journal.jsonl"
+    before = path.read_bytes()
+    give(card, moved(range(1, 4), 57.70001))
+    assert path.read_bytes() == before
+
+
+def test_rows_without_names_go_on_with_a_photo_that_is_left_out(card: Path):
+    """The table of yesterday was refused: 3 rows, 2 images."""
+    making.drive(card, 3)
+    table = card.parent / "corrections.csv"
+    table.write_text("filename,leave_out,turn_by\n0002.jpg,yes,\n", encoding="utf-8")
+    run("process_csv", "--import_path", card, "--csv_path", table)
+    rows = card.parent / "rows.csv"
+    rows.write_text("57.71,11.97\n57.72,11.97\n57.73,11.97\n", encoding="utf-8")
+    row = told(
+        *("process_csv", "--import_path", card, "--csv_path", rows),
+        *("--latitude_column", "1", "--longitude_column", "2"),
+    )
+    assert row["stopped"] is None
+    places = [making.place(card / f"000{n}.jpg")[0] for n in (1, 3)]
+    assert places == pytest.approx([57.71, 57.73])
+
+
+def test_what_was_corrected_since_it_was_sent_is_told_before_it_is_processed(
+    card: Path, service: Service
+):
+    """It was "may leave the card", with the correction in nobody's description."""
+    making.drive(card, 3)
+    process(card)
+    upload(card)
+    give(card, moved(range(2, 3), 57.69992))
+    row = upload(card)
+    assert row["skipped"] == {"already_uploaded": 2, "outdated": 1}
+    assert row["safe_to_delete"] is False
+    assert "process again" in row["said"]
+    assert told("status", "--import_path", card)["skipped"] == {"outdated": 1}
+
+
+# ---- people -------------------------------------------------------------------------------------
+
+
+def test_paths_are_taken_as_paths_by_every_group(tmp_path: Path):
+    """A Path ended in a TypeError, after all was done."""
+    import mapillary_tools as mt
+
+    assert mt.RunPage(report=tmp_path / "r.html").report == str(tmp_path / "r.html")
+    assert mt.ExportOptions(output_path=tmp_path / "e.csv").output_path == str(tmp_path / "e.csv")
+    assert mt.PageOptions(output_path=tmp_path / "r.html").output_path == str(tmp_path / "r.html")
+    assert mt.StatusOptions(image=Path("a.jpg")).image == "a.jpg"
+    with pytest.raises(mt.NotFound):
+        mt.video_process(
+            mt.Input(tmp_path), mt.Video(video_path=tmp_path / "no.mp4"), mt.User("me")
+        )
+
+
+def test_true_is_no_number():
+    import mapillary_tools as mt
+
+    with pytest.raises(mt.UsageError, match="must be a number"):
+        mt.Geotagging(offset_time=True)
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_composed_run_that_does_not_come_to_the_upload_names_itself(dry: bool, card: Path):
+    """The JSON was that of process, with its counts, and no parts."""
+    making.drive(card, 1)
+    for number in range(3):  # most cannot be placed: nothing is sent
+        making.photo(card / f"1{number}.jpg", time=f"2024:05:06 07:08:2{number}", pixels=number)
+    more = ["--dry_run"] if dry else []
+    row = told("process_and_upload", "--import_path", card, "--user_name", "demo", *more)
+    assert row["tool"] == "process_and_upload"
+    assert [part["tool"] for part in row["parts"]] == ["process"]
+    assert (row["stopped"] is None) == dry
+
+
+def test_descriptions_that_are_printed_are_in_the_json(card: Path):
+    """They were nowhere."""
+    making.drive(card, 2)
+    process(card)
+    row = told("export", "--import_path", card, "--output_path", "-")
+    assert [one["filename"][-8:] for one in row["descriptions"]] == ["0001.jpg", "0002.jpg"]
+
+
+def test_interpolate_takes_several_folders(tmp_path: Path):
+    """It took one."""
+    for name in "ab":
+        making.drive(tmp_path / name, 3)
+        making.photo(tmp_path / name / "0002.jpg", time="2024:05:06 07:08:11", pixels=7)
+    where = ("--import_path", tmp_path / "a", "--import_path", tmp_path / "b")
+    row = told("interpolate", "--data", "missing_gps", *where)
+    assert (row["found"], row["done"]) == (6, 2)
+
+
+@pytest.mark.parametrize("words", [("process", "--version"), ("--version", "process")])
+def test_the_version_is_told_wherever_it_is_asked_for(words: Any):
+    ran = run(*words)
+    assert ran.code == 0 and ran.stdout.startswith("mapillary_tools ")
