@@ -1,6 +1,7 @@
 """The dict of load() and the bytes of dump(): five IFDs of plain values, and behind them the block they came from."""
 
 from .edit import EMPTY, KEEP, edited
+from .merge import MAKER_NOTE
 from .tags import ALLOWED, TAGS
 from .tiff import (
     DERIVED,
@@ -233,7 +234,10 @@ def _warn(text):
 
 def _fitting(block, order, tables, changes, dropped, picture, limit, say):
     """The edited block; without its thumbnail, and a warning, if only so it is short enough."""
-    full = edited(block, order, tables, changes, dropped, picture)
+    bound = _is_bound(block, tables)
+    full = edited(block, order, tables, changes, dropped, picture, tight=bound)
+    if bound:
+        full = full.ljust(len(block), b"\0")
     if limit is None or len(full) <= limit:
         return full
     full = edited(block, order, tables, changes, dropped, picture, tight=True)
@@ -248,6 +252,15 @@ def _fitting(block, order, tables, changes, dropped, picture, limit, say):
     size, most = len(full) + len(HEADER), limit + len(HEADER)
     say(f"thumbnail dropped: Exif of {size} bytes is too large for a JPEG, max {most}")
     return smaller
+
+
+def _is_bound(block, tables):
+    """Whether a MakerNote stands behind all of the block (Leica): it stays right only if nothing grows or shrinks."""
+    entries = tables["Exif"].entries if "Exif" in tables else ()
+    return any(
+        tag == MAKER_NOTE and kind == 7 and count > 4 and start >= len(block)
+        for tag, kind, count, start in entries
+    )
 
 
 def _new_block(exif_dict, say):

@@ -9,7 +9,7 @@ import struct
 from .edit import EMPTY
 from .errors import InvalidImageDataError
 from .merge import main_block
-from .tiff import LONG, byte_order, read_table
+from .tiff import ENTRY, LONG, byte_order, read_table, read_tables
 
 SOI, EOI, SOS, APP0, APP1, APP2 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2
 ALONE = {0x01} | set(range(0xD0, 0xD9))  # markers without a length (ITU T.81, table B.1)
@@ -23,6 +23,12 @@ LONG_FIELDS = {
     "<": (rb"\x04\0([\x01-\x10])\0\0\0", rb"\x0d\0([\x01-\x10])\0\0\0"),
     ">": (rb"\0\x04\0\0\0([\x01-\x10])", rb"\0\x0d\0\0\0([\x01-\x10])"),
 }
+# Type BYTE or UNDEFINED, and a count of 16 to 16,777,215.
+DATA_FIELDS = {
+    "<": rb"(?s)[\x01\x07]\0(?![\0-\x0f]\0\0\0)(?=...\0)",
+    ">": rb"(?s)\0[\x01\x07](?!\0\0\0[\0-\x0f])(?=\0...)",
+}
+PREVIEW_HEADER = 32  # bytes of Sony's before a preview
 MAKER_NOTE = {"<": b"\x7c\x92\x07\0", ">": b"\x92\x7c\0\x07"}  # tag and type
 MP_ENTRY = 0xB002  # CIPA DC-007, 5.2.3.3: 16 bytes for each image, its offset in the third word
 
@@ -118,7 +124,8 @@ def plan(image, payload, add_empty=True, more=(), head=None):
 
     The main Exif is replaced where it stands, others are taken out: load() gives out what all of them hold.  An image
     that has this Exif already stays as it is, and so does one without Exif if add_empty is false and the block holds
-    nothing.  Raises InvalidImageDataError for bytes that are no JPEG, ValueError for a payload that no segment holds.
+    nothing.  Raises InvalidImageDataError for bytes that are no JPEG, ValueError for a payload that no segment holds,
+    and where a MakerNote behind the picture would have to move.
     """
     head = read_head(image) if head is None else head
     if not head.whole:
@@ -132,8 +139,7 @@ def plan(image, payload, add_empty=True, more=(), head=None):
         payload = kept[1] if kept else None
     segment, edits = b"", list(more)
     if payload is not None and kept:
-        late = sum(len(new) - (end - start) for start, end, new in more if start >= kept[0][-1][1])
-        payload = _with_moved_pictures(image, payload, head, kept, late)
+        payload = _with_moved_pictures(image, payload, head, kept, more)
     if payload is not None:
         if len(payload) > MAX_PAYLOAD:
             size = len(payload)
@@ -149,31 +155,42 @@ def plan(image, payload, add_empty=True, more=(), head=None):
     return sorted(edits)
 
 
-def _with_moved_pictures(image, payload, head, kept, late):
-    """The payload, with those numbers changed that lead to pictures behind the main one, which are to move with it;
-    late is by how many bytes what follows the Exif grows.
+def _with_moved_pictures(image, payload, head, kept, more):
+    """The payload, with those numbers changed that lead to pictures and other data behind the main one, which are to
+    move with it; more as in plan().
 
     Makers count them from the TIFF header, from the begin of the MakerNote or of its own header, or of the file.
+    A MakerNote that stands there has numbers of its own: raises ValueError where it would move.
     """
     base, end = kept[0][0][0] + 10, kept[0][-1][1]
-    shift = len(payload) + 4 + late - sum(stop - start for start, stop, _ in head.exif)
-    before = sum(stop - start for start, stop, _ in head.exif if stop < base)  # which is taken out
-    order = byte_order(payload[6:14])
-    if not shift and not before or order is None:
+    late, early = (
+        sum(len(new) - (stop - start) for start, stop, new in more if (start >= end) == behind)
+        for behind in (True, False)
+    )
+    grown = len(payload) + 4 + late - sum(stop - start for start, stop, _ in head.exif)
+    by_header = grown + sum(stop - start for start, stop, _ in head.exif if stop < base)
+    by_file, order = grown + early, byte_order(payload[6:14])
+    if not by_header and not by_file or order is None:
         return payload
     note = kept[1].find(MAKER_NOTE[order])
     note = LONG[order].unpack_from(kept[1], note + 8)[0] if 0 <= note < len(kept[1]) - 11 else 0
     bases = dict.fromkeys((base, base + note, base + note + 10, base + note + 12, 0))
-    farthest, unpack, behind = max(bases), LONG[order].unpack_from, _Behind(image, head, end)
+    farthest, unpack, behind = (
+        max(bases),
+        LONG[order].unpack_from,
+        _Behind(image, head, kept, bases),
+    )
     found = {}
-    for entry, places in _long_fields(kept[1], order, end - farthest):
+    for entry, size, places in _fields(kept[1], order, end - farthest):
         for index, place in enumerate(places):
             number = unpack(kept[1], place)[0]
-            start = behind.base_of(number, bases) if number + farthest > end else None
+            start = behind.base_of(entry, number, size) if number + farthest > end else None
+            if start is not None and entry[:4] == MAKER_NOTE[order]:
+                raise ValueError("its MakerNote stands behind the picture, and cannot be moved")
             if start is not None:
-                found[entry, index] = shift + before if start else shift
+                found[entry, index] = by_header if start else by_file
     out = bytearray(payload)
-    for entry, places in _long_fields(payload, order) if found else ():
+    for entry, _, places in _fields(payload, order) if found else ():
         for index, place in enumerate(places):
             if (entry, index) in found:
                 number = unpack(payload, place)[0]
@@ -182,24 +199,49 @@ def _with_moved_pictures(image, payload, head, kept, late):
 
 
 class _Behind:
-    """The pictures behind the main one of an image."""
+    """The pictures, and other data, behind the main one of an image; bases are what numbers may count from, the TIFF
+    header first.
+    """
 
-    def __init__(self, image, head, end):
-        self.image, self.head, self.end = image, head, end
+    def __init__(self, image, head, kept, bases):
+        self.image, self.head, self.bases = image, head, bases
+        self.block, self.end = kept[1][6:], kept[0][-1][1]
         self.size, self.last = len(image), None  # where the main picture ends
+        self.own = None  # the entries of IFDs whose values are bytes
 
-    def base_of(self, number, bases):
-        """That of some bases from which a number leads to a picture, None where none does."""
-        for start in bases:
+    def base_of(self, entry, number, size):
+        """That of the bases from which the number of an entry leads to a picture, or to its so many bytes; size None:
+        how many is not told.  None where it leads to nothing.
+        """
+        if size is not None and number + size > self.size:
+            return None
+        for start in self.bases:
             place = start + number
-            if self.end < place < self.size and self._begins_at(place):
-                return start
+            if self.end < place and place + (size or 1) <= self.size:
+                if self._leads(entry, place, size) and self._is_behind(place):
+                    return start
+            if size is not None and self._is_own(entry):
+                break
         return None
 
-    def _begins_at(self, place):
-        """Whether a picture begins here; the first byte of it may be another: Minolta."""
-        if self.image[place + 1 : place + 3] != b"\xd8\xff":
-            return False
+    def _leads(self, entry, place, size):
+        """Whether a picture begins here; the first byte of it may be another (Minolta), and data of a told size may
+        have a header of their own (Sony), or be anything, if their entry surely is one.
+        """
+        if size is None:
+            return self.image[place + 1 : place + 3] == b"\xd8\xff"
+        lead = self.image[place : place + PREVIEW_HEADER + 3]
+        return b"\xd8\xff" in (lead[1:3], lead[PREVIEW_HEADER + 1 :]) or self._is_own(entry)
+
+    def _is_own(self, entry):
+        """Whether an entry is one of the block's IFDs: its number counts from the TIFF header."""
+        if self.own is None:
+            order = byte_order(self.block)
+            tables = read_tables(self.block, order).values()
+            self.own = {ENTRY[order].pack(*row) for table in tables for row in table.entries}
+        return entry in self.own
+
+    def _is_behind(self, place):
         if self.last is None:
             self.last = _end_of_scan(self.image, self.head.scan)
         return place >= self.last
@@ -216,9 +258,10 @@ def _end_of_scan(image, start):
     return len(image)
 
 
-def _long_fields(payload, order, over=-1):
-    """(the twelve bytes of an entry, the places of its numbers) of whatever reads as a field of type LONG, but for
-    single numbers that are not over some number.
+def _fields(payload, order, over=-1):
+    """(the twelve bytes of an entry, how many bytes its number leads to, the places of its numbers) of whatever reads
+    as a field that may lead behind the picture, but for single numbers that are not over some number: of type LONG,
+    None = that is not told, or of bytes that stand elsewhere (Sony's preview, Leica's MakerNote).
     """
     import re  # costs more than all the rest, and is needed only here
 
@@ -232,7 +275,13 @@ def _long_fields(payload, order, over=-1):
             entry = payload[match.start() - 2 : place + 4]
             if count > 1 and within:
                 place = 6 + unpack(payload, place)[0]
-            yield entry, range(place, min(place + 4 * count, size - 3), 4)
+            yield entry, None, range(place, min(place + 4 * count, size - 3), 4)
+    for match in re.finditer(DATA_FIELDS[order], payload):
+        place = match.end() + 4
+        if place + 4 > size or unpack(payload, place)[0] <= over:
+            continue
+        entry = payload[match.start() - 2 : place + 4]
+        yield entry, unpack(payload, place - 4)[0], (place,)
 
 
 def _moved_images(image, mpf, edits):

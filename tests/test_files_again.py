@@ -1,0 +1,129 @@
+"""What a photo's bytes hold beside its picture: data behind the end of it, XMP said twice, second begins, small pictures
+cut off, blocks without room, and what is told of texts that cannot count.
+"""
+
+import struct
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+import making
+import pytest
+import walker
+from conftest import in_process, process, restore, run
+from making import ASCII, LONG, UNDEFINED
+
+pytestmark = in_process
+PLACE: Dict[str, Any] = {"lat": 57.7, "lon": 11.97}
+
+
+# ---- data behind the end of the picture ----------------------------------------------------------
+
+
+PREVIEW = bytes(32) + b"\0" + making.jpeg((32, 24), pixels=5)[1:]  # as Sony puts it there
+LEICA = {"make": "Leica Camera AG", "model": "S2"}
+
+
+def in_note(order: str, target: int) -> bytes:
+    """A MakerNote whose preview, of type UNDEFINED, stands elsewhere."""
+    quality = struct.pack(order + "HHLL", 0x0102, LONG, 1, 3)
+    preview = struct.pack(order + "HHLL", 0x2001, UNDEFINED, len(PREVIEW), target)
+    return b"SONY DSC \0\0\0" + struct.pack(order + "H", 2) + quality + preview + bytes(4)
+
+
+def sony(order: str) -> bytes:
+    """A photo with a preview behind it, and a MakerNote that leads there."""
+
+    def image(target: int) -> bytes:
+        more = {"Exif": {0x927C: (UNDEFINED, in_note(order, target))}}
+        return making.jpeg(exif=making.exif_tiff(make="SONY", order=order, more=more, **PLACE))
+
+    return image(len(image(0)) - start_of_tiff(image(0))) + PREVIEW
+
+
+def start_of_tiff(content: bytes) -> int:
+    return content.index(b"Exif\0\0") + 6
+
+
+def loaded(path: Path) -> Dict[str, Any]:
+    """The Exif of a photo; the reader of making.py wants all values inside of it."""
+    exif: Dict[str, Any] = walker.vendored().load(str(path))
+    return exif
+
+
+def led_to(content: bytes, order: str, tag: int) -> bytes:
+    """What the first entry of this tag, of type UNDEFINED, leads to."""
+    at = content.index(struct.pack(order + "HH", tag, UNDEFINED))
+    count, place = struct.unpack_from(order + "LL", content, at + 4)
+    return content[start_of_tiff(content) + place :][:count]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_preview_of_type_undefined_moves_with_the_head(order: str, tmp_path: Path) -> None:
+    """Only pointers of type LONG moved: Sony's preview began in our description."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(sony(order))
+    process(tmp_path)
+    assert path.stat().st_size > len(sony(order))
+    assert led_to(path.read_bytes(), order, 0x2001) == PREVIEW
+    restore(tmp_path)
+    assert led_to(path.read_bytes(), order, 0x2001) == PREVIEW
+
+
+def test_a_preview_of_type_undefined_moves_in_what_is_sent(tmp_path: Path, service: Any) -> None:
+    (tmp_path / "a.jpg").write_bytes(sony("<"))
+    asked = ("--import_path", tmp_path, "--user_name", "demo", "--skip_EXIF_insert")
+    assert run("process_and_upload", *asked).code == 0
+    (sent,) = service.images().values()
+    assert led_to(bytes(sent.content), "<", 0x2001) == PREVIEW
+
+
+def test_a_number_that_leads_to_no_picture_behind_it_stays(tmp_path: Path) -> None:
+    """Guard: bytes of a MakerNote that only read as an entry are not changed."""
+    path, behind = tmp_path / "a.jpg", bytes(range(256)) * 40
+    path.write_bytes(sony("<")[: -len(PREVIEW)] + behind)
+    before = loaded(path)["Exif"][0x927C]
+    process(tmp_path)
+    assert loaded(path)["Exif"][0x927C] == before
+
+
+def leica(more: Dict[str, Any]) -> Tuple[bytes, bytes]:
+    """A photo whose MakerNote stands behind it, with offsets that count from the file; and that."""
+    tags = {"Exif": {0x927C: (UNDEFINED, b"N" * 100)}, **more}
+    content = making.jpeg(exif=making.exif_tiff(more=tags, **LEICA, **PLACE))
+    lens = b"Summicron 1:2/50 mm test\0"
+    entry = struct.pack("<HHLL", 0x0303, ASCII, len(lens), len(content) + 26)
+    note = b"LEICA\0\x02\xff" + struct.pack("<H", 1) + entry + bytes(4) + lens
+    at = content.index(struct.pack("<HH", 0x927C, UNDEFINED)) + 4
+    place = struct.pack("<LL", len(note), len(content) - start_of_tiff(content))
+    return content[:at] + place + content[at + 8 :] + note, note
+
+
+def test_a_maker_note_behind_the_picture_is_not_led_astray(tmp_path: Path) -> None:
+    """It has offsets of its own, from the begin of the file: the photo grew, and they led nowhere."""
+    path, (content, _) = tmp_path / "a.jpg", leica({})
+    path.write_bytes(content)
+    row = process(tmp_path)
+    assert (row["done"], len(row["failed"])) == (0, 1) and path.read_bytes() == content
+    assert "MakerNote stands behind the picture" in row["failed"][0]["value"]
+
+
+def test_a_maker_note_behind_the_picture_stays_where_there_is_room(tmp_path: Path) -> None:
+    """Room in the Exif block is taken, so that the photo keeps its size."""
+    path = tmp_path / "a.jpg"
+    content, note = leica({"0th": {0xC4A5: (UNDEFINED, b"PrintIM\0")}})
+    segment = walker.Jpeg(content).exifs()[0]
+    block = segment[6:] + bytes(3000)
+    content = content.replace(walker.exif(segment[6:]), walker.exif(block))
+    at = content.index(struct.pack("<HH", 0x927C, UNDEFINED)) + 8
+    place = struct.unpack_from("<L", content, at)[0] + 3000
+    content = content[:at] + struct.pack("<L", place) + content[at + 4 :]
+    path.write_bytes(content)
+    for _ in range(2):
+        assert process(tmp_path)["done"] == 1
+        changed = path.read_bytes()
+        assert len(changed) == len(content) and led_to(changed, "<", 0x927C) == note
+        assert b'"MAPLatitude":57.7' in loaded(path)["0th"][0x010E]
+        restore(tmp_path)
+        restored = path.read_bytes()
+        assert len(restored) == len(content) and led_to(restored, "<", 0x927C) == note
+        assert 0x010E not in loaded(path)["0th"]
