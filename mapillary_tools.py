@@ -6306,6 +6306,7 @@ class _Packet:
 
         self.values: Dict[str, str] = {}
         self.open: List[str] = []
+        self.pieces: List[str] = []  # of the text of an element
         self.parser = expat.ParserCreate(namespace_separator=" ")
         self.parser.StartElementHandler, self.parser.EndElementHandler = self.start, self.end
         self.parser.CharacterDataHandler = self.text
@@ -6322,23 +6323,32 @@ class _Packet:
         if name == _RDF + "Description" and _RDF + "Description" not in self.open[:-1]:
             for attribute, value in attributes.items():
                 self.put(attribute, value)
+        elif self.is_property():
+            self.pieces = []
+
+    def is_property(self) -> bool:
+        """Whether the innermost open element is a property of the photo itself."""
+        is_in = len(self.open) > 1 and self.open[-2] == _RDF + "Description"
+        return is_in and self.open.count(_RDF + "Description") == 1
 
     def text(self, value: str) -> None:
         """Text of an element."""
-        if len(self.open) > 1 and self.open[-2] == _RDF + "Description":
-            if self.open.count(_RDF + "Description") == 1:
-                self.put(self.open[-1], value)
+        if self.is_property():
+            self.pieces.append(value)
 
     def end(self, name: str) -> None:
         """An element closes."""
+        if self.is_property():
+            self.put(name, "".join(self.pieces))
         self.open.pop()
 
     def put(self, name: str, value: str) -> None:
-        """Keep a value, or a further part of it, under its usual prefix."""
+        """Keep a value under its usual prefix; of several, which some programs write into
+        descriptions of their own, the first that says something counts.
+        """
         space, _, local = name.rpartition(" ")
-        if space in _SPACES:
-            key = f"{_SPACES[space]}:{local}"
-            self.values[key] = self.values.get(key, "") + value
+        if space in _SPACES and value.strip():
+            self.values.setdefault(f"{_SPACES[space]}:{local}", value)
 
 
 def xmp_values(packet: bytes) -> Dict[str, str]:

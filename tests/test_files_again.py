@@ -127,3 +127,53 @@ def test_a_maker_note_behind_the_picture_stays_where_there_is_room(tmp_path: Pat
         restored = path.read_bytes()
         assert len(restored) == len(content) and led_to(restored, "<", 0x927C) == note
         assert 0x010E not in loaded(path)["0th"]
+
+
+# ---- XMP -----------------------------------------------------------------------------------------
+
+
+EXIF_SPACE = 'xmlns:exif="http://ns.adobe.com/exif/1.0/"'
+SPACES = EXIF_SPACE + ' xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"'
+NORTH, EAST = 'exif:GPSLatitude="57,42.0N"', 'exif:GPSLongitude="11,58.2E"'
+
+
+def described(*descriptions: str, inner: str = "") -> bytes:
+    """A segment of XMP with a description for each of these attributes."""
+    about = f'<rdf:Description rdf:about="" {SPACES} '
+    parts = "".join(f"{about}{attributes}>{inner}</rdf:Description>" for attributes in descriptions)
+    rdf = '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    packet = f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{rdf}{parts}</rdf:RDF></x:xmpmeta>'
+    return walker.segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet.encode("utf-8"))
+
+
+def with_segment(path: Path, more: bytes, **fields: Any) -> Path:
+    """A photo with one segment more."""
+    content = making.jpeg(exif=making.exif_tiff(**fields))
+    at = content.index(b"\xff\xdb")
+    path.write_bytes(content[:at] + more + content[at:])
+    return path
+
+
+def test_a_property_in_two_descriptions_counts_once(tmp_path: Path) -> None:
+    """Both texts were put together: 57,42.0N57,42.0N is no latitude."""
+    first = with_segment(tmp_path / "a.jpg", described(f"{NORTH} {EAST}", f"{NORTH} {EAST}"))
+    others = 'exif:GPSLatitude="10,42.0N" exif:GPSLongitude="10,58.2E"'
+    second = with_segment(tmp_path / "b.jpg", described(f"{NORTH} {EAST}", others))
+    heading = 'GPano:PoseHeadingDegrees="120.5"'
+    third = with_segment(tmp_path / "c.jpg", described(heading, heading), **PLACE)
+    assert process(tmp_path)["done"] == 3
+    for path in (first, second):
+        found = making.description(path)
+        assert (found["MAPLatitude"], found["MAPLongitude"]) == (57.7, 11.97)
+    assert making.description(third)["MAPCompassHeading"]["TrueHeading"] == 120.5
+
+
+def test_text_in_pieces_is_one_value_and_an_empty_one_none(tmp_path: Path) -> None:
+    """Guard: a parser gives text in pieces, and the first description may say nothing."""
+    inner = (
+        "<exif:GPSLatitude>57,42<![CDATA[.0]]>&#78;</exif:GPSLatitude>"
+        "<exif:GPSLongitude>11,58.2E</exif:GPSLongitude>"
+    )
+    path = with_segment(tmp_path / "a.jpg", described('exif:GPSLatitude=" "', inner=inner))
+    assert process(tmp_path)["done"] == 1
+    assert making.description(path)["MAPLatitude"] == 57.7
