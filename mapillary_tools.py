@@ -5232,7 +5232,7 @@ HEAD_LIMIT = 32 << 20  # bytes of segments before the scan that are still plausi
 STRAY_LIMIT = 65536  # bytes of no segment that are passed over between all segments
 SCAN_BYTES = 1 << 18  # bytes of a scan that are looked through at a time
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that carry the picture's size
-_NO_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
+_NO_LENGTH = frozenset([0x01, *range(0xD0, 0xD8)])  # markers without a length, but for SOI, EOI
 _NO_MARKERS = frozenset([0x00, *range(0x02, 0xC0)])  # what behind FF makes no marker
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP13, _FILL = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xED, 0xFF
 _ODD = _NO_MARKERS | {_FILL}
@@ -5358,6 +5358,14 @@ def _not_jpeg(path: str, wrong: str, value: str = "") -> BadExif:
     return BadExif("bad_jpeg", wrong, file=path, value=value, remedy=_WHOLE)
 
 
+def _begun_again(path: str, at: int) -> BadExif:
+    """The error for a JPEG that begins a second time before its picture."""
+    wrong, remedy = "has a second begin of a JPEG in it, by which other programs refuse it", _WHOLE
+    if at == 2:
+        remedy = f"take the first off (tail -c +{at + 1}), or copy it from the card again"
+    return BadExif("bad_jpeg", wrong, file=path, value=f"at byte {at}", remedy=remedy)
+
+
 class _Bytes:
     """The bytes of a file from its begin, read as far as they are needed."""
 
@@ -5411,6 +5419,8 @@ class _Bytes:
             if marker in _NO_LENGTH:
                 at += 2
                 continue
+            if marker == _SOI:
+                raise _begun_again(self.path, at)
             if at + 4 > len(data):
                 self.need(at + 4)
             end = at + 2 + (data[at + 2] << 8 | data[at + 3])

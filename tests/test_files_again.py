@@ -177,3 +177,23 @@ def test_text_in_pieces_is_one_value_and_an_empty_one_none(tmp_path: Path) -> No
     path = with_segment(tmp_path / "a.jpg", described('exif:GPSLatitude=" "', inner=inner))
     assert process(tmp_path)["done"] == 1
     assert making.description(path)["MAPLatitude"] == 57.7
+
+
+# ---- a second begin ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["at the begin", "between segments"])
+def test_a_second_begin_of_a_jpeg_is_damage(where: str, tmp_path: Path) -> None:
+    """Other programs refuse such a file, so it was of no use where it went."""
+    path = making.photo(tmp_path / "a.jpg", **PLACE)
+    good = path.read_bytes()
+    at = 2 if where == "at the begin" else good.index(b"\xff\xdb")
+    damaged = good[:at] + b"\xff\xd8" + good[at:]
+    path.write_bytes(damaged)
+    row = process(tmp_path)
+    (problem,) = row["failed"]
+    assert "second begin" in problem["wrong"] and problem["value"] == f"at byte {at}"
+    assert ("tail -c +3" in problem["remedy"]) == (at == 2)
+    assert path.read_bytes() == damaged
+    with pytest.raises(ValueError):
+        walker.vendored().insert(b"Exif\0\0" + walker.camera("<"), damaged, tmp_path / "b.jpg")

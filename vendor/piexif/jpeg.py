@@ -12,7 +12,9 @@ from .merge import main_block
 from .tiff import ENTRY, LONG, byte_order, read_table, read_tables
 
 SOI, EOI, SOS, APP0, APP1, APP2 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2
-ALONE = {0x01} | set(range(0xD0, 0xD9))  # markers without a length (ITU T.81, table B.1)
+ALONE = {0x01} | set(
+    range(0xD0, 0xD8)
+)  # markers without a length (ITU T.81, table B.1), but for SOI and EOI
 RESERVED = {0x00} | set(
     range(0x02, 0xC0)
 )  # of no segment: bytes that some makers leave between two
@@ -89,6 +91,8 @@ def read_head(image):
             at = _next_marker(image, at + 2)
         elif marker in ALONE:
             at += 2
+        elif marker == SOI:
+            break  # other programs refuse a second begin, so it is none
         elif marker == SOS or marker == EOI:
             head.whole, head.scan = True, at
             break
