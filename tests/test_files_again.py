@@ -197,3 +197,29 @@ def test_a_second_begin_of_a_jpeg_is_damage(where: str, tmp_path: Path) -> None:
     assert path.read_bytes() == damaged
     with pytest.raises(ValueError):
         walker.vendored().insert(b"Exif\0\0" + walker.camera("<"), damaged, tmp_path / "b.jpg")
+
+
+# ---- a small picture that is cut off -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [1, 100, 0], ids=["a byte", "more", "all"])
+def test_a_small_picture_that_is_cut_off_gets_no_bytes_of_ours(cut: int, tmp_path: Path) -> None:
+    """It ran over the end of the Exif block, into what the edit put there: a part of our description."""
+    picture = making.jpeg((32, 32))
+    block = making.exif_tiff(thumbnail=picture, **PLACE)
+    left = len(picture) - cut if cut else 0
+    path = making.photo(tmp_path / "a.jpg", exif=block[: len(block) - len(picture) + left])
+    for step in (process, restore, process):
+        step(tmp_path)
+        stored = loaded(path)["thumbnail"]
+        assert stored[:left] == picture[:left] and not any(stored[left:])
+
+
+def test_a_small_picture_of_a_wild_size_does_not_fill_the_segment(tmp_path: Path) -> None:
+    """Guard: where its stretch cannot be kept clear, the photo is written all the same, and comes back."""
+    more = {"1st": {0x0201: (LONG, 500), 0x0202: (LONG, 64000)}}
+    path = making.photo(tmp_path / "a.jpg", more=more, **PLACE)
+    before = loaded(path)
+    assert process(tmp_path)["done"] == 1 and path.stat().st_size < 4000
+    restore(tmp_path)
+    assert loaded(path)["1st"] == before["1st"]

@@ -10,6 +10,7 @@ from .values import WIDTH
 REACH = (
     1 << 17
 )  # bytes; a reference beyond the block that ends behind this is out of any edit's reach
+ROOMY = 57344  # bytes; behind a picture that ends before this, a JPEG segment has room
 NEVER_MOVED = {
     0x927C,
     0xC634,
@@ -93,7 +94,12 @@ class Survey:
             if offsets in entries and sizes in entries:
                 into = thumbnail if offsets == THUMBNAIL[0] else strips
                 found = (numbers(self.block, self.order, entries[tag]) for tag in (offsets, sizes))
-                into += [(start, min(start + size, len(self.block))) for start, size in zip(*found)]
+                into += [self._strip(start, start + size, into) for start, size in zip(*found)]
+
+    def _strip(self, start, end, into):
+        """The stretch of a picture; one that runs over the block's end, as a whole: it is to get no bytes of ours."""
+        whole = into is self.used and end < ROOMY
+        return (start, end if whole else min(end, len(self.block)))
 
     def shared(self, start, end):
         """Whether something that stays lies in this stretch."""
