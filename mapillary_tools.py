@@ -18623,6 +18623,7 @@ EARLY_S = 0.00043  # seconds a frame may be before its moment: Matroska rounds t
 FRAMES_A_RUN = 400  # moments in one run of ffmpeg: its arguments stay under the 32 kB of Windows
 _RUN_S = 0.2  # seconds that a run of ffmpeg costs on one CPU before it decodes anything
 _PIXELS_S = 5e8  # pixels that one CPU decodes in a second
+_PIXELS_MOST = 1 << 20  # along one side of a picture
 
 
 class Look(NamedTuple):
@@ -18704,16 +18705,17 @@ class Ffmpeg:
     def probe(self, path: str) -> Footage:
         """What is in a video; raises ToolError when there are no pictures to be had."""
         found = self._asked(path)
-        if not found.get("streams"):
+        streams = _objects(found.get("streams"))
+        if not streams:
             with open_file(path) as handle:
                 movie = Source(handle, Path(path))
                 flaw = movie.index_flaw if movie.family == "movie" else ""
             remedy = "copy it from the card again" if flaw else "leave it out"
             raise ToolError("no_pictures", flaw or "has no pictures", file=path, remedy=remedy)
-        tracks = list({stream.get("index"): stream for stream in found["streams"]}.values())
-        sizes = [stream.get("width", 0) * stream.get("height", 0) for stream in tracks]
+        tracks = list({stream.texts.get("index"): stream for stream in streams}.values())
+        sizes = [stream.side("width") * stream.side("height") for stream in tracks]
         best = sizes.index(max(sizes))
-        footage = _footage(path, tracks[best], found.get("format", {}), read_movie(path))
+        footage = _footage(path, tracks[best], _Told.of(found.get("format")), read_movie(path))
         smaller = sizes.count(max(sizes)) == 1 < len(sizes)
         look = footage.look._replace(lenses=len(tracks), track=best, smaller=smaller)
         return footage._replace(look=look)
@@ -18782,23 +18784,79 @@ def _cause(ran: Ran, path: str) -> str:
     return re.sub(r"^(\[[^]]*\] *)+", "", first).replace(path + ": ", "")
 
 
-def _footage(path: str, stream: Dict[str, Any], form: Dict[str, Any], movie: Movie) -> Footage:
+def known_number(text: Optional[str]) -> Optional[float]:
+    """A number that a program tells; None where it tells none, or none that is finite."""
+    value = decimal(text)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _texts(told: object) -> Dict[str, str]:
+    """The fields of an object that are no lists or objects, as texts; none of anything else."""
+    fields = told if isinstance(told, dict) else {}
+    return {name: str(one) for name, one in fields.items() if isinstance(one, (str, int, float))}
+
+
+class _Told(NamedTuple):
+    """What ffprobe tells of a stream or of a container, each field of it as text, whatever its
+    type.
+    """
+
+    texts: Dict[str, str]
+    tags: Dict[str, str]
+    beside: List[Dict[str, str]]  # of the list of side data
+
+    @classmethod
+    def of(cls, told: object) -> "_Told":
+        """An object of its JSON; what is none tells nothing."""
+        fields = told if isinstance(told, dict) else {}
+        more = fields.get("side_data_list")
+        beside = [_texts(part) for part in more] if isinstance(more, list) else []
+        return cls(_texts(fields), _texts(fields.get("tags")), beside)
+
+    def number(self, name: str) -> Optional[float]:
+        """A field that is a number; None = unknown."""
+        return known_number(self.texts.get(name))
+
+    def side(self, name: str) -> int:
+        """The pixels along one side of its pictures; 0 = unknown."""
+        value = self.number(name) or 0.0
+        return int(value) if 0.0 < value < _PIXELS_MOST else 0
+
+    @property
+    def duration(self) -> Optional[float]:
+        """Seconds; None = unknown, or more than frames can be numbered in."""
+        value = self.number("duration") or 0.0
+        return value if 0.0 < value < 2**31 / FRAME_UNITS else None
+
+    @property
+    def rate(self) -> float:
+        """Frames a second, on average; 0 = unknown."""
+        over, _, under = self.texts.get("avg_frame_rate", "").partition("/")
+        rate = (known_number(over) or 0.0) / (known_number(under or "1") or math.inf)
+        return rate if 0.0 < rate < math.inf else 0.0
+
+
+def _objects(told: object) -> List[_Told]:
+    """The objects of a list."""
+    return (
+        [_Told.of(one) for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    )
+
+
+def _footage(path: str, stream: _Told, form: _Told, movie: Movie) -> Footage:
     """A video by what ffprobe says of its pictures and its container, and by our own reader."""
-    tags = {
-        name.lower(): text for part in (form, stream) for name, text in part.get("tags", {}).items()
-    }
-    width, height = round(stream["width"] * _pixel_width(stream)), stream["height"]
+    tags = {name.lower(): text for part in (form, stream) for name, text in part.tags.items()}
+    width, height = round(stream.side("width") * _pixel_width(stream)), stream.side("height")
     make, model = movie.make or first_of(tags, MAKE_KEYS), movie.model or first_of(tags, MODEL_KEYS)
-    over, under = (int(part) for part in stream.get("avg_frame_rate", "0/0").split("/"))
     created = movie.creation_time
     return Footage(
         path=path,
-        duration=float(stream.get("duration") or form.get("duration") or 0) or None,
-        rate=over / under if under else 0.0,
+        duration=stream.duration or form.duration,
+        rate=stream.rate,
         pixels=width * height,
-        reorder=stream.get("has_b_frames", 0),
+        reorder=int(max(0.0, stream.number("has_b_frames") or 0.0)),
         key_gap=movie.key_gap,
-        camera=Camera(make, model, width, height, _orientation(stream)),
+        camera=Camera(make, model, width or None, height or None, _orientation(stream)),
         created=_created_by(tags) if created is None else created,
         zoned=movie.zoned if movie.zoned is not None else time_in_zone(tags),
         look=_look(stream)._replace(sphere=movie.sphere or _shown_sphere(stream)),
@@ -18811,49 +18869,48 @@ def _created_by(tags: Dict[str, str]) -> Optional[float]:
     return None if seconds is None else time_if_set(seconds)
 
 
-def _look(stream: Dict[str, Any]) -> Look:
+def _look(stream: _Told) -> Look:
     """What a player does to the pictures of a stream, by what ffprobe says of it."""
     return Look(
-        interlaced=stream.get("field_order") in ("tt", "bb", "tb", "bt"),
+        interlaced=stream.texts.get("field_order") in ("tt", "bb", "tb", "bt"),
         square=_pixel_width(stream) == 1.0,
-        hdr=stream.get("color_transfer") in _HDR,
+        hdr=stream.texts.get("color_transfer") in _HDR,
     )
 
 
-def _shown_sphere(stream: Dict[str, Any]) -> str:
+def _shown_sphere(stream: _Told) -> str:
     """What the side data of a stream say of equirectangular pictures, as Movie.sphere has it."""
-    data = stream.get("side_data_list", [])
-    shapes = {part.get("projection") for part in data}
-    if any(part.get("type", "2D") != "2D" for part in data if "Stereo" in str(part)):
+    shapes = {part.get("projection") for part in stream.beside}
+    if any(part.get("type", "2D") != "2D" for part in stream.beside if "Stereo" in str(part)):
         return "stereo" if "equirectangular" in shapes else ""
     if "tiled equirectangular" in shapes:
         return "part"
     return "whole" if "equirectangular" in shapes else ""
 
 
-def _pixel_width(stream: Dict[str, Any]) -> float:
+def _pixel_width(stream: _Told) -> float:
     """How many times as wide as high the pixels of a stream are; 1 where it does not say."""
-    wide, _, high = str(stream.get("sample_aspect_ratio", "1:1")).partition(":")
+    wide, _, high = stream.texts.get("sample_aspect_ratio", "1:1").partition(":")
     ratio = (decimal(wide) or 0.0) / (decimal(high) or math.inf)
     return ratio if 0.1 < ratio < 10.0 else 1.0
 
 
-def _orientation(stream: Dict[str, Any]) -> int:
+def _orientation(stream: _Told) -> int:
     """EXIF orientation by the display matrix, or by the older rotate tag, of a stream; multiples
     of 90 degrees, mirrored or not.
     """
-    data = stream.get("side_data_list", [])
-    matrices = [_MATRIX.findall(part.get("displaymatrix", "")) for part in data]
+    matrices = [_MATRIX.findall(part.get("displaymatrix", "")) for part in stream.beside]
     for rows in filter(None, matrices):
         corner = tuple([(int(one) > 0) - (int(one) < 0) for row in rows[:2] for one in row])
         if corner in _MIRRORED:
             return _MIRRORED[corner]
-    turned = [-part["rotation"] for part in data if "rotation" in part]
-    turned.append(float(stream.get("tags", {}).get("rotate", 0)))
+    told = [known_number(part.get("rotation")) for part in stream.beside]
+    turned = [-degrees for degrees in told if degrees is not None]
+    turned.append(known_number(stream.tags.get("rotate")) or 0.0)
     return {0: 1, 90: 6, 180: 3, 270: 8}.get(round(turned[0]) % 360, 1)
 
 
-_MATRIX = re.compile(r"^[0-9a-f]+:\s+(-?\d+)\s+(-?\d+)\s", re.MULTILINE)
+_MATRIX = re.compile(r"^[0-9a-f]+:\s+(-?\d{1,12})\s+(-?\d{1,12})\s", re.MULTILINE)
 _MIRRORED = {  # signs of a, b, c and d of a matrix -> orientation
     (-1, 0, 0, 1): 2,
     (1, 0, 0, -1): 4,
@@ -18886,7 +18943,11 @@ def _at(moments: Sequence[float]) -> str:
 
 def frame_times(folder: str) -> List[int]:
     """The times of the frames in a folder, in FRAME_UNITS and in order."""
-    return sorted(int(name[:-4]) for name in os.listdir(folder) if name.endswith(".jpg"))
+    names = filter(None, map(_FRAME.fullmatch, os.listdir(folder)))
+    return sorted(int(name.group(1)) for name in names)
+
+
+_FRAME = re.compile(r"(0|-?[1-9][0-9]{0,18})\.jpg")  # as ffmpeg names them
 
 
 def clear_folder(folder: str) -> None:
@@ -19659,8 +19720,9 @@ def _take(
     total = int(length / interval) + 1
 
     def heard(text: str) -> None:
-        if text.startswith("frame="):
-            count = int(text[6:])
+        told = known_number(text[6:]) if text.startswith("frame=") else None
+        if told is not None:
+            count = int(told)
             setup.ui.progress(word, count, max(total, count), 0)
 
     cutting = Cutting(every(interval)) if dense else Cutting("1", None, 1)

@@ -1,0 +1,133 @@
+"""Videos again: what ffprobe and ffmpeg tell is checked before it is believed, and places of telemetry that odd cameras
+and programs write are those where one was.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List
+
+import making_videos as mv
+import pytest
+from conftest import in_process, told
+from making_videos import FFMPEG, FFPROBE
+
+pytestmark = in_process
+needs_ffmpeg = pytest.mark.skipif(
+    not (FFMPEG and FFPROBE), reason="ffmpeg and ffprobe are not on this computer"
+)
+needs_script = pytest.mark.skipif(os.name != "posix", reason="programs of another kind")
+
+
+def pictures(folder: Path) -> List[str]:
+    """The frames in a folder."""
+    return sorted(path.name for path in folder.glob("*.jpg"))
+
+
+def sample(card: Path, *more: Any) -> Dict[str, Any]:
+    """What sampling the videos of a folder into another tells."""
+    frames = card.parent / "frames"
+    return told("sample_video", "--import_path", frames, "--video_path", card, *more)
+
+
+# ---- what the programs say ----------------------------------------------------------------------
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("turned", ["portrait", "left", "nan", "1e999", "90"])
+def test_a_rotation_in_words_does_not_end_the_run(tmp_path: Path, turned: str):
+    """A traceback; the videos behind it were not looked at."""
+    (tmp_path / "card").mkdir()
+    film = mv.clip(tmp_path / "card" / "a.mkv", "-metadata:s:v:0", f"ROTATE={turned}")
+    film.write_bytes(film.read_bytes().replace(b"ROTATE", b"rotate"))  # as some writers have it
+    mv.clip(tmp_path / "card" / "b.mp4")
+    row = sample(tmp_path / "card")
+    assert (row["done"], row["failed"]) == (4, []), row
+    assert len(pictures(tmp_path / "frames")) == 4
+
+
+STREAM = {
+    "codec_type": "video",
+    "width": 96,
+    "height": 64,
+    "avg_frame_rate": "10/1",
+    "duration": "4.0",
+}
+ODD = [
+    {"width": None},
+    {"width": "wide"},
+    {"width": 10**400},
+    {"height": -64},
+    {"avg_frame_rate": "N/A"},
+    {"avg_frame_rate": "10"},
+    {"avg_frame_rate": 10},
+    {"duration": "N/A"},
+    {"duration": "inf"},
+    {"duration": "1e400"},
+    {"duration": "1e300"},
+    {"duration": float("nan")},
+    {"duration": [4]},
+    {"has_b_frames": "two"},
+    {"tags": []},
+    {"tags": {"rotate": {"degrees": 90}, "date": 2024}},
+    {"side_data_list": None},
+    {"side_data_list": {"rotation": 90}},
+    {"side_data_list": ["rotation"]},
+    {"side_data_list": [{"rotation": "upright"}, {"displaymatrix": 1}]},
+    {"sample_aspect_ratio": "1:0"},
+    {"sample_aspect_ratio": 1},
+    {"color_transfer": ["smpte2084"], "field_order": {}},
+]
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    """A program that is found in place of another."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("#!/bin/sh\n" + script + "\n", "utf-8")
+    (folder / name).chmod(0o755)
+
+
+def stand_ins(folder: Path, probe: str = "", mpeg: str = "") -> List[Any]:
+    """The option for programs that begin or end with what these lines do."""
+    asked = f'case "$*" in *-filters*|*"-h long"*) exec {FFMPEG} "$@";; esac\n'
+    stand_in(folder, "ffprobe", probe or f'exec {FFPROBE} "$@"')
+    stand_in(folder, "ffmpeg", asked + mpeg + f'\n{FFMPEG} "$@"')
+    return ["--ffmpeg_path", folder]
+
+
+@needs_ffmpeg
+@needs_script
+@pytest.mark.parametrize("field", ODD, ids=str)
+def test_what_ffprobe_tells_is_a_number_or_unknown(tmp_path: Path, field: Dict[str, Any]):
+    """Each of these was a traceback, and the end of a run of several videos, or a hang."""
+    (tmp_path / "card").mkdir()
+    mv.clip(tmp_path / "card" / "a.mp4")
+    (tmp_path / "said").write_text(json.dumps({"streams": [{**STREAM, **field}]}), "utf-8")
+    given = stand_ins(tmp_path / "bin", f"cat '{tmp_path}/said'")
+    row = sample(tmp_path / "card", *given, "--video_sample_interval", 1)
+    assert (row["done"], row["failed"]) == (4, []), row
+
+
+@needs_ffmpeg
+@needs_script
+@pytest.mark.parametrize("streams", [{}, ["video"], "video", [None]], ids=str)
+def test_streams_that_are_none_are_told_of_their_video(tmp_path: Path, streams: Any):
+    (tmp_path / "card").mkdir()
+    mv.clip(tmp_path / "card" / "a.mp4")
+    (tmp_path / "said").write_text(json.dumps({"streams": streams, "format": []}), "utf-8")
+    row = sample(tmp_path / "card", *stand_ins(tmp_path / "bin", f"cat '{tmp_path}/said'"))
+    assert [one["wrong"] for one in row["failed"]] == ["has no pictures"], row
+
+
+@needs_ffmpeg
+@needs_script
+@pytest.mark.parametrize(
+    "line", ["echo x > abc.jpg", "echo frame=N/A", "echo frame=inf", "echo x > 1_0.jpg"]
+)
+def test_only_frames_and_their_number_are_taken_from_ffmpeg(tmp_path: Path, line: str):
+    """A traceback by a name that is no number, and by progress that is none."""
+    (tmp_path / "card").mkdir()
+    mv.clip(tmp_path / "card" / "a.mp4")
+    given = stand_ins(tmp_path / "bin", mpeg=line)
+    row = sample(tmp_path / "card", *given, "--video_sample_interval", 0.1)
+    assert (row["done"], row["failed"]) == (40, []), row
