@@ -9161,10 +9161,10 @@ class _Sentence(NamedTuple):
     stamp: Optional[int]  # milliseconds of the camera clock, in BlackVue logs
 
 
-def nmea_lines(handle: BinaryIO) -> Iterator[str]:
-    """Lines of a log as text. No line can fill the memory."""
+def nmea_lines(handle: BinaryIO, narrow: str = "latin-1") -> Iterator[str]:
+    """Lines of a log as text, of this encoding where not of UTF-16. No line can fill the memory."""
     handle.seek(0)
-    encoding = encoding_of(handle.read(2))
+    encoding = encoding_of(handle.read(2)).replace("latin-1", narrow)
     handle.seek(0)
     reader = io.TextIOWrapper(handle, encoding=encoding, errors="replace")
     return iter(lambda: reader.readline(LINE_CHARS), "")
@@ -9654,9 +9654,14 @@ def _record_seconds(values: _FitValues, shift: Optional[float]) -> Optional[floa
 # Here: DJI's subtitles (.srt), and those of Autel, to a Track.
 # Not here: boxes of movies; when a video began by its own header.
 
-_DECIMAL = r"\s*[:=]\s*([-+]?\d+(?:[.,]\d+)?)"
-_NAMED_LAT = re.compile(r"\blatitude" + _DECIMAL + r"\s*\u00b0?\s*([NS]?)\b", re.IGNORECASE)
-_NAMED_LON = re.compile(r"\blongt?itude" + _DECIMAL + r"\s*\u00b0?\s*([EW]?)\b", re.IGNORECASE)
+_DECIMAL = r"\s*[:=]\s*([-+]?\d+(?:[.,]\d+)?)(?!\d|[.,]\d)"  # never a part of a number
+_DEGREE_SIGNS = r"\u00b0\u00ba\ufffd"  # of degrees; the last one where a text is not UTF-8
+_CUE_DEGREES = (
+    _DECIMAL
+    + rf"(?!\s*[{_DEGREE_SIGNS}]\s*\d)(?:[\s{_DEGREE_SIGNS}]*(?:deg(?:rees)?|d)?\s*([%s])\b)?"
+)
+_NAMED_LAT = re.compile(r"\blatitude" + _CUE_DEGREES % "NS", re.IGNORECASE)
+_NAMED_LON = re.compile(r"\blongt?itude" + _CUE_DEGREES % "EW", re.IGNORECASE)
 _NAMED_ALT = re.compile(r"\b(?:abs_alt|altitude)" + _DECIMAL, re.IGNORECASE)
 _IN_BRACKETS = re.compile(
     r"\bGPS\s*\(\s*([-+]?\d+(?:\.\d+)?)\s*,\s*([-+]?\d+(?:\.\d+)?)"
@@ -9698,8 +9703,8 @@ def _place_in(text: str) -> Optional[Tuple[float, float, Optional[float]]]:
     lat, lon, alt = (one.search(text) for one in (_NAMED_LAT, _NAMED_LON, _NAMED_ALT))
     if lat and lon:
         return (
-            by_side(*lat.groups()),
-            by_side(*lon.groups()),
+            by_side(*lat.groups("")),
+            by_side(*lon.groups("")),
             by_side(alt.group(1)) if alt else None,
         )
     match = _BY_LETTERS.search(text)
@@ -9727,23 +9732,31 @@ def _local_in(text: str) -> Optional[float]:
     return parse_time(f"{day} {clock}.{milli or '0'}{micro or ''}")
 
 
+def _cue_of(video: Optional[float], texts: Sequence[str]) -> Iterator[_Cue]:
+    """The subtitle of these lines, where it tells a place."""
+    text = " ".join(texts)
+    place = None if video is None else _place_in(text)
+    if video is not None and place is not None:
+        yield _Cue(video, _local_in(text), place)
+
+
 def _cues(lines: Iterable[str]) -> Iterator[_Cue]:
-    """The subtitles that tell a place."""
+    """The subtitles that tell a place; one ends at a blank line, or where the next one begins."""
     video: Optional[float] = None
     texts: List[str] = []
     for line in itertools.chain(lines, ["\n"]):
         match = CUE.search(line)
         if match is not None:
+            if texts and texts[-1].strip().isdigit():  # the number of the one that begins here
+                texts.pop()
+            yield from _cue_of(video, texts)
             hours, minutes, seconds, part = match.groups()
             video = int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float("0." + part)
             texts.clear()
         elif line.strip():
             texts = [*texts[-9:], line]
-        elif video is not None:
-            text = " ".join(texts)
-            place = _place_in(text)
-            if place is not None:
-                yield _Cue(video, _local_in(text), place)
+        else:
+            yield from _cue_of(video, texts)
             video = None
 
 
@@ -9792,7 +9805,7 @@ def _dated(cues: Sequence[_Cue], created: Optional[float]) -> Tuple[float, List[
 def read_srt(source: Source) -> Track:
     """The subtitles of a DJI drone. Their date is local: the video beside it tells the zone."""
     found = Points(source.path, "SRT")
-    cues = list(_cues(nmea_lines(source.handle)))
+    cues = list(_cues(nmea_lines(source.handle, "utf-8")))
     created, name = created_beside(source.path)
     if all(cue.local is None for cue in cues):
         samples = [Sample(cue.video, None, *cue.place) for cue in cues]

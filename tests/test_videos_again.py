@@ -12,6 +12,8 @@ import pytest
 from conftest import in_process, told
 from making_videos import FFMPEG, FFPROBE
 
+import mapillary_tools as mt
+
 pytestmark = in_process
 needs_ffmpeg = pytest.mark.skipif(
     not (FFMPEG and FFPROBE), reason="ffmpeg and ffprobe are not on this computer"
@@ -131,3 +133,57 @@ def test_only_frames_and_their_number_are_taken_from_ffmpeg(tmp_path: Path, line
     given = stand_ins(tmp_path / "bin", mpeg=line)
     row = sample(tmp_path / "card", *given, "--video_sample_interval", 0.1)
     assert (row["done"], row["failed"]) == (40, []), row
+
+
+# ---- subtitles ----------------------------------------------------------------------------------
+
+SPELLINGS = [
+    ("[latitude: 47.123456°] [longitude: -8.654321°]", "utf-8"),
+    ("Latitude: 47.123456°N Longitude: 8.654321°W", "utf-8"),
+    ("Latitude: 47.123456°N Longitude: 8.654321°W", "latin-1"),
+    ("Latitude: 47.123456° N Longitude: 8.654321° W", "utf-16"),
+    ("[latitude: 47.123456deg] [longitude: -8.654321deg]", "utf-8"),
+    ("latitude: 47,123456d longitude: -8,654321d", "utf-8"),
+    ("latitude: 47.123456 degrees N longitude: 8.654321 degrees W", "utf-8"),
+    ("latitude=47.123456_ longitude=-8.654321_", "utf-8"),
+    ("latitude : 47.123456 Sat : 9 longtitude : -8.654321 EV : 0", "utf-8"),
+]
+
+
+def subtitle(path: Path, said: str, encoding: str = "utf-8") -> Path:
+    """A subtitle that says this, of the first second of a video."""
+    text = f"1\n00:00:00,000 --> 00:00:01,000\n2024-05-31 14:00:00.000\n{said}\n\n"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("said, encoding", SPELLINGS)
+def test_degrees_of_a_subtitle_keep_their_decimals(tmp_path: Path, said: str, encoding: str):
+    """A sign or a letter behind the number was met by giving up its decimals: off by up to 100 km."""
+    track = mt.read_track(subtitle(tmp_path / "a.srt", said, encoding))
+    assert [(fix.lat, fix.lon) for fix in track.points] == [(47.123456, -8.654321)]
+
+
+@pytest.mark.parametrize("said", ["latitude: 47° 7' 24\" longitude: 8° 39' 16\"", "latitude: 47"])
+def test_what_is_no_decimal_number_of_degrees_is_no_place(tmp_path: Path, said: str):
+    """Minutes and seconds were left out, as decimals were."""
+    with pytest.raises(mt.BadTrack):
+        mt.read_track(subtitle(tmp_path / "a.srt", said))
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+@pytest.mark.parametrize("line", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["", "°"])
+def test_a_subtitle_ends_where_the_next_one_begins(
+    tmp_path: Path, numbered: bool, line: str, end: str
+):
+    """Without blank lines between them, the last one alone was read."""
+    text = ""
+    for number in range(9):
+        text += f"{number + 1}\n" if numbered else ""
+        text += f"00:00:0{number},000 --> 00:00:0{number + 1},000\n2024-05-31 14:00:0{number}.000\n"
+        text += f"[latitude: 47.10{number}]\nlongitude: 8.2{end}\n"
+    (tmp_path / "a.srt").write_bytes(text.replace("\n", line).encode("utf-8"))
+    points = mt.read_track(tmp_path / "a.srt").points
+    assert [fix.lat for fix in points] == [float(f"47.10{number}") for number in range(9)]
+    assert [fix.time - points[0].time for fix in points] == list(range(9))
