@@ -11018,7 +11018,9 @@ _LATITUDE, _LONGITUDE, _ALTITUDE, _COURSE = _PLACE_TAGS
 _DATE_TIME, _DAY_TAG, _CLOCK_TAG = "GPSDateTime", "GPSDateStamp", "GPSTimeStamp"
 _BELOW = (f"{_LATITUDE}Ref", f"{_LONGITUDE}Ref", f"{_ALTITUDE}Ref")  # of negative values
 _LOCK_TAGS = ("GPSStatus", "GPSMeasureMode")
-_POINT_TAGS = (*_PLACE_TAGS, _DATE_TIME, _DAY_TAG, _CLOCK_TAG, *_BELOW, *_LOCK_TAGS)
+_DOP_TAG = "GPSDOP"
+_STATE_TAGS = (*_LOCK_TAGS, _DOP_TAG)  # of a place, or of all places of a sample
+_POINT_TAGS = (*_PLACE_TAGS, _DATE_TIME, _DAY_TAG, _CLOCK_TAG, *_BELOW, *_STATE_TAGS)
 
 
 class _ExifToolPoint(NamedTuple):
@@ -11074,10 +11076,11 @@ class _ExifToolPoints:
             if told is None and created is not None and spot.start is not None:
                 told = created + begin
             step = (spot.length or 1.0) / count
+            state = {name: spot.tags[name] for name in _STATE_TAGS if name in spot.tags}
             for number, one in enumerate(self.all[head:following]):
                 late = step * number
                 time = None if told is None else told + late
-                yield _as_sample(one.tags, begin + late, time)
+                yield _as_sample({**state, **one.tags}, begin + late, time)
 
     def _is_head(self, at: int, spot: _ExifToolPoint) -> bool:
         """Whether a place begins those that share one time."""
@@ -11090,7 +11093,9 @@ def _as_sample(tags: Mapping[str, str], video: float, time: Optional[float]) -> 
     known = lat is not None and lon is not None
     place = (lat or 0.0, lon or 0.0) if known else (math.nan, math.nan)
     void = any(tags.get(name, "").strip() in ("V", "0") for name in _LOCK_TAGS)
-    return Sample(video, time, *place, alt, decimal(tags.get(_COURSE)), NO_FIX if void else "")
+    dop = decimal(tags.get(_DOP_TAG)) or 0.0
+    flaw = fix_flaw(0 if void else 3, dop if math.isfinite(dop) else 0.0)
+    return Sample(video, time, *place, alt, decimal(tags.get(_COURSE)), flaw)
 
 
 def _signed(tags: Mapping[str, str], name: str, ref: str) -> Optional[float]:
@@ -11399,11 +11404,22 @@ def video_tracks(paths: Sequence[Union[str, Path]], tell: Tell) -> OwnTracks:
 
 
 def _is_bare(path: Path, tell: Tell) -> bool:
-    """Whether a video has no track, so that exiftool is asked; not where that cannot be told."""
+    """Whether a video has no track, so that exiftool is asked; not where that cannot be told, and
+    not where its points were refused, which exiftool would not do.
+    """
     try:
-        return _own_track(path, tell) is None
+        return _own_track(path, tell) is None and not _is_refused(path)
     except BadTrack:
         return False
+
+
+def _is_refused(path: Path) -> bool:
+    """Whether a reader of ours found points in a file, of which none can be used."""
+    with contextlib.suppress(BadTrack):
+        results = [result for _, result in _tracks_in(path)]
+        problems = [result.problem for result in results if isinstance(result, BadTrack)]
+        return any(problem.code == "track_unusable" for problem in problems)
+    return False
 
 
 def why_unplaced(path: Path) -> str:

@@ -10,7 +10,9 @@ from typing import Any, Dict, List
 import making_videos as mv
 import pytest
 from conftest import in_process, told
+from making_tracks import CLIP_SECONDS, box, device, gps5, gps9, movie, rmc
 from making_videos import FFMPEG, FFPROBE
+from test_frames import stand_in_exiftool, tag
 
 import mapillary_tools as mt
 
@@ -187,3 +189,77 @@ def test_a_subtitle_ends_where_the_next_one_begins(
     points = mt.read_track(tmp_path / "a.srt").points
     assert [fix.lat for fix in points] == [float(f"47.10{number}") for number in range(9)]
     assert [fix.time - points[0].time for fix in points] == list(range(9))
+
+
+# ---- the second reader --------------------------------------------------------------------------
+
+WHENS = range(4)
+
+
+def never_locked() -> List[bytes]:
+    places = [mv.place_at(n / 18) for n in range(18)]
+    return [device(gps5(places, CLIP_SECONDS + when, fix=0, dop=9999)) for when in WHENS]
+
+
+def by_reckoning() -> List[bytes]:
+    places = [mv.place_at(n / 18) for n in range(18)]
+    return [device(gps5(places, CLIP_SECONDS + when, dop=9999)) for when in WHENS]
+
+
+def never_locked_9() -> List[bytes]:
+    rows = [(CLIP_SECONDS + when, *mv.place_at(when), 99.99, 0) for when in WHENS]
+    return [device(gps9([row])) for row in rows]
+
+
+def wrong_lines() -> bytes:
+    """BlackVue's lines, the last digit of each checksum another one."""
+    lines = [rmc(CLIP_SECONDS + when, *mv.place_at(when)[:2]) for when in WHENS]
+    wrong = "\r\n".join(one[:-1] + ("1" if one[-1] == "0" else "0") for one in lines)
+    return box(b"free", box(b"gps ", wrong.encode("ascii")))
+
+
+REFUSED = {
+    "never locked": lambda: movie(never_locked()),
+    "never locked, GPS9": lambda: movie(never_locked_9()),
+    "dead reckoning": lambda: movie(by_reckoning()),
+    "wrong checksums": lambda: movie(created=CLIP_SECONDS, duration=4000) + wrong_lines(),
+    "nothing in it": lambda: movie(created=CLIP_SECONDS, duration=4000),
+}
+
+
+@needs_script
+@pytest.mark.parametrize("kind", sorted(REFUSED))
+def test_exiftool_is_not_asked_for_points_that_were_refused(
+    tmp_path: Path, monkeypatch: Any, kind: str
+):
+    """It passes over locks and checksums: a receiver that never locked gave frames their places."""
+    path = tmp_path / "card" / "a.mp4"
+    path.parent.mkdir()
+    path.write_bytes(REFUSED[kind]())
+    rows = tag("Track2", "GPSLatitude", "47.1") + tag("Track2", "GPSLongitude", "8.2")
+    rows += tag("Track2", "GPSDateTime", "2024:05:31 12:00:00Z")
+    program = stand_in_exiftool(tmp_path, rows, path)
+    monkeypatch.setenv("MAPILLARY_TOOLS_EXIFTOOL_PATH", str(program))
+    has_none = kind == "nothing in it"
+    own = mt.video_tracks([path], print).get(str(path))
+    assert (own is not None, (tmp_path / "asked").exists()) == (has_none, has_none)
+
+
+@needs_script
+def test_lock_and_dop_are_those_of_all_points_of_a_sample(tmp_path: Path, monkeypatch: Any):
+    """They were those of the first point alone: the others of a receiver without a lock counted."""
+    rows, states = "", [("GPSMeasureMode", 0), ("GPSMeasureMode", 3), ("GPSDOP", 99.9)]
+    for number, state in enumerate([*states, ("GPSDOP", 1.5)]):
+        rows += tag("Track2", "SampleTime", number) + tag("Track2", "SampleDuration", "1.00")
+        rows += tag("Track2", *state) + tag("Track2", "GPSDateTime", f"2024:05:31 12:00:0{number}Z")
+        for tenth in range(10):
+            rows += tag("Track2", "GPSLatitude", 47.0 + number + tenth / 100)
+            rows += tag("Track2", "GPSLongitude", 8.5)
+    path = tmp_path / "card" / "a.mp4"
+    path.parent.mkdir()
+    path.write_bytes(movie(created=CLIP_SECONDS, duration=4000))
+    program = stand_in_exiftool(tmp_path, rows, path)
+    monkeypatch.setenv("MAPILLARY_TOOLS_EXIFTOOL_PATH", str(program))
+    track = mt.read_track(path)
+    assert sorted({int(fix.lat) for fix in track.points}) == [48, 50]
+    assert track.dropped == {mt.NO_FIX: 10, mt.POOR: 10} and len(track.points) == 20
