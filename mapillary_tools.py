@@ -10779,6 +10779,19 @@ def _camm_samples(block: bytes, video: float) -> Iterator[Sample]:
         place += _CAMM_SIZES[kind]
 
 
+def _spread(places: List[Sample], payload: Payload) -> List[Sample]:
+    """The places of one sample, which follow each other within it: by their own times where those
+    fit into it, else evenly. Those without times beside others with times stay where it begins.
+    """
+    timed = [one for one in places if one.time is not None]
+    rows, length = timed or places, payload.duration
+    lates = [(one.time or 0.0) - (rows[0].time or 0.0) for one in timed]
+    if not timed or not all(0.0 <= late <= length for late in lates):
+        lates = [length * number / len(rows) for number in range(len(rows))]
+    spread = [one._replace(video=one.video + late) for one, late in zip(rows, lates)]
+    return spread + [one for one in places if timed and one.time is None]
+
+
 def _camm_utc(samples: List[Sample], created: Optional[float], last: float) -> List[Sample]:
     """Samples with UTC, 0 where they do not tell it. The specification says GPS time, most cameras
     write Unix time: the nearer to the file's, by when it was created, else last changed.
@@ -10849,7 +10862,7 @@ def read_camm(movie: Source) -> Track:
             # some cameras write text in place of records
             texts.append((payload.start, block.decode("latin-1")))
         else:
-            samples.extend(_camm_samples(block, payload.start))
+            samples.extend(_spread(list(_camm_samples(block, payload.start)), payload))
 
     each_payload(movie, b"camm", found, take)
     created, last = movie.header.creation_time, stamp_of(str(movie.path)).mtime / 1000.0

@@ -263,3 +263,47 @@ def test_lock_and_dop_are_those_of_all_points_of_a_sample(tmp_path: Path, monkey
     track = mt.read_track(path)
     assert sorted({int(fix.lat) for fix in track.points}) == [48, 50]
     assert track.dropped == {mt.NO_FIX: 10, mt.POOR: 10} and len(track.points) == 20
+
+
+# ---- several records in a sample ----------------------------------------------------------------
+
+
+def camm_video(path: Path, many: int, kind: int, slow: float = 1.0) -> Path:
+    """A video of nine samples, a second each, of so many records each, of a ride that takes so many
+    seconds for one of them.
+    """
+    records = [mv.camms([slow * (n + m / many) for m in range(many)], kind) for n in range(9)]
+    path.write_bytes(movie([b"".join(rows) for rows in records], form=b"camm", delta=1000))
+    return path
+
+
+@pytest.mark.parametrize("kind", [5, 6])
+@pytest.mark.parametrize("many", [1, 2, 10, 30])
+def test_records_of_one_sample_follow_each_other_in_it(tmp_path: Path, many: int, kind: int):
+    """All were where the sample begins: the last one told when the video began, almost a second
+    late, and of places without times one a sample was kept.
+    """
+    track = mt.read_track(camm_video(tmp_path / "a.mp4", many, kind))
+    assert track.zero == pytest.approx(CLIP_SECONDS, abs=0.001)
+    assert len(track.points) == 9 * many and not track.dropped
+    wanted = [mv.place_at(n / many)[0] for n in range(9 * many)]
+    assert [fix.lat for fix in track.points] == pytest.approx(wanted, abs=1e-9)
+    assert [fix.time - CLIP_SECONDS for fix in track.points] == pytest.approx(
+        [n / many for n in range(9 * many)], abs=0.001
+    )
+
+
+def test_records_of_a_time_lapse_follow_the_pictures(tmp_path: Path):
+    """Guard: their own times do not fit into a sample of a second."""
+    track = mt.read_track(camm_video(tmp_path / "a.mp4", 4, 6, slow=20.0))
+    assert mt.at_video(track, 0.0) == pytest.approx(CLIP_SECONDS, abs=0.1)
+    assert mt.at_video(track, 4.5) == pytest.approx(CLIP_SECONDS + 90, abs=0.1)
+
+
+def test_places_beside_others_with_times_tell_no_more(tmp_path: Path):
+    """Guard: records without times in a sample that has one with a time."""
+    rows = [mv.camms([n])[0] + b"".join(mv.camms([n, n + 0.3, n + 0.6], 5)) for n in WHENS]
+    (tmp_path / "a.mp4").write_bytes(movie(rows, form=b"camm", delta=1000))
+    track = mt.read_track(tmp_path / "a.mp4")
+    assert [fix.time - CLIP_SECONDS for fix in track.points] == list(WHENS)
+    assert track.dropped == {mt.TWICE: 12}
