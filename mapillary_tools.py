@@ -14465,16 +14465,19 @@ _FIRST_DAYS = frozenset(  # of years that firmwares begin with
 )
 
 
-def say_doubts(timed: Sequence[Moment], ahead: float, now: float, notes: Notes) -> None:
+def say_doubts(
+    timed: Sequence[Moment], ahead: float, now: float, frames: Container[Path], notes: Notes
+) -> None:
     """Say what contradicts the times by the cameras' own clocks, and what would mend it; ahead are
-    the seconds that have been taken off, now is the computer's time, 0 = not known.
+    the seconds that have been taken off, now is the computer's time, 0 = not known. frames have
+    their names from videos.
     """
     cameras: Dict[Tuple[Optional[str], ...], List[Moment]] = {}
     for moment in timed:
         if has_own_clock(moment):
             cameras.setdefault(camera_key(moment.image), []).append(moment)
     by_gps = _OtherTimes(_by_receiver, "GPS times", "gps", stale_fixes(timed))
-    by_name = _OtherTimes(_by_file_name, "times in the names", "name")
+    by_name = _OtherTimes(_by_name_but_of(frames), "times in the names", "name")
     for group in cameras.values():
         if not _said_standing(group, notes):
             _say_apart(group, by_gps, ahead, notes)
@@ -14517,6 +14520,15 @@ def _by_file_name(moment: Moment) -> Optional[float]:
     zone = capture.offset if offset is None else offset
     as_it_stands = own.time + own.offset - capture.offset - (local - zone)
     return 0.0 if abs(as_it_stands) <= _DOUBT_S else moment.time - (local - zone)
+
+
+def _by_name_but_of(frames: Container[Path]) -> Callable[[Moment], Optional[float]]:
+    """_by_file_name, but for frames: a video began at the time in its name, not each of them."""
+
+    def apart(moment: Moment) -> Optional[float]:
+        return None if moment.image.path in frames else _by_file_name(moment)
+
+    return apart
 
 
 def _is_known_defect(apart: float) -> bool:
@@ -15133,6 +15145,7 @@ class RunContext(NamedTuple):
     no_secret: Optional[UsageError] = None  # why there is none, where one may be needed
     now: float = 0.0  # seconds since 1970 UTC
     twins: Mapping[Path, Path] = MappingProxyType({})  # copies of a photo beside it -> the photo
+    frames: AbstractSet[Path] = frozenset()  # those that were taken from videos by us
 
 
 def skip_now(image: Image, reason: str) -> Image:
@@ -15276,9 +15289,7 @@ def geotag(
     track = whole_track([*guides, *_sure_photos(found, context, options)])
     all_timed = times_in_utc(found, track, options.clockwork, context.synced, notes)
     timed = [moment for moment in all_timed if moment.image.path in mine]
-    _say_times(timed, track, options, notes)
-    if not options.clockwork.start:
-        say_doubts(timed, options.offset_time, context.now, notes)
+    _say_times(timed, track, options, context, notes)
     if options.by_photos:
         by_photos = _guide_of_photos(all_timed, context.beside, options)
         guides = [by_photos if one.kind == by_photos.kind else one for one in guides]
@@ -15315,9 +15326,15 @@ def _sure_photos(
 
 
 def _say_times(
-    timed: List[Moment], track: Optional[Track], options: Geotagging, notes: Notes
+    timed: List[Moment],
+    track: Optional[Track],
+    options: Geotagging,
+    context: RunContext,
+    notes: Notes,
 ) -> None:
-    """Say which zones there are, what the clocks show, and whether the track fits to it."""
+    """Say which zones there are, what the clocks show, what contradicts them, and whether the track
+    fits to it.
+    """
     say_zones(timed, notes)
     say_unread_offsets(timed, notes)
     say_changed_hours(timed, options.clockwork.zone, notes)
@@ -15326,6 +15343,8 @@ def _say_times(
         led = [m for m in timed if m.image.fix is None] if options.by_photos else timed
         say_ranges(led, track, options.offset_time, notes)
         say_own_places(timed, track, options.offset_time, notes)
+    if not options.clockwork.start:
+        say_doubts(timed, options.offset_time, context.now, context.frames, notes)
 
 
 def _guide_of_photos(
@@ -16675,6 +16694,16 @@ def because_of(problem: Problem, path: Path) -> Problem:
     return problem._replace(wrong=wrong, file=str(path))
 
 
+def _frames_in(opened_at: Mapping[str, OpenFolder]) -> Set[Path]:
+    """The images in some folders that sampling wrote there."""
+    return {
+        Path(folder, name)
+        for folder, opened in opened_at.items()
+        for line in opened.journal.samplings()
+        for name in line.frames
+    }
+
+
 def gather_images(
     paths: Sequence[Path],
     spec: RunSpec,
@@ -16696,7 +16725,8 @@ def gather_images(
     reading.read_all(opened_at, ui)
     copies = {folder: opened.journal.copies() for folder, opened in opened_at.items()}
     images, sent = [reading.images[path] for path in paths], reading.uploaded(opened_at)
-    return Gathered(images, reading.read, copies, sent), opened_at
+    context = RunContext(frames=_frames_in(opened_at))
+    return Gathered(images, reading.read, copies, sent, context), opened_at
 
 
 def _gather_uploader(user: User, spec: RunSpec, config: Configuration, notes: Notes) -> Uploader:
@@ -16851,11 +16881,11 @@ def _twins_in(images: Sequence[Image], notes: Notes) -> Dict[Path, Path]:
 
 
 def gather_context(
-    basis: RunContext, images: Sequence[Image], spec: RunSpec, config: Configuration, notes: Notes
+    basis: RunContext, gathered: Gathered, spec: RunSpec, config: Configuration, notes: Notes
 ) -> RunContext:
     """What a run needs to know beside its images: the basis, the track, the secret."""
-    context, options = basis, spec.options
-    context = context._replace(twins=_twins_in(images, notes))
+    images, options = gathered.images, spec.options
+    context = basis._replace(twins=_twins_in(images, notes), frames=gathered.context.frames)
     if GEOTAG in spec.steps:
         context = context._replace(guides=gather_guides(options[Geotagging], notes))
     if DESCRIPTION in spec.steps and (spec.master or any(map(is_signed, images))):
@@ -17286,7 +17316,7 @@ def _worked(
         _say_strays(gathered.images, notes)
         if options[SequenceOptions].merge_folders:
             say_apart(opened_at, notes)
-        context = gather_context(basis.context, gathered.images, spec, config, notes)
+        context = gather_context(basis.context, gathered, spec, config, notes)
         gathered = gathered._replace(context=context, videos=basis.videos)
         lasting = notes.lines[begun:]
         work = plan(gathered, spec)

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List
 
+import making
 import making_videos as mv
 import pytest
-from conftest import in_process, told
+from conftest import in_process, process, told
 from making_tracks import CLIP_SECONDS, box, device, gps5, gps9, movie, rmc
 from making_videos import FFMPEG, FFPROBE
 from test_frames import stand_in_exiftool, tag
@@ -307,3 +308,30 @@ def test_places_beside_others_with_times_tell_no_more(tmp_path: Path):
     track = mt.read_track(tmp_path / "a.mp4")
     assert [fix.time - CLIP_SECONDS for fix in track.points] == list(WHENS)
     assert track.dropped == {mt.TWICE: 12}
+
+
+# ---- frames and their names ---------------------------------------------------------------------
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "name", ["VID_20240531_140000.mp4", "DJI_20240531140000_0001_D.MP4", "2024_0531_140000.MP4"]
+)
+def test_a_frame_has_its_name_from_its_video(tmp_path: Path, name: str):
+    """The local time in it was taken for that of a camera's clock, and following the advice moved
+    all frames by two hours.
+    """
+    (tmp_path / "card").mkdir()
+    made = mv.film(tmp_path / "card" / name).add(mv.gpmd9(), b"gpmd")
+    (tmp_path / "card" / name).write_bytes(made.content())
+    row = sample(tmp_path / "card", "--video_sample_interval", 1)
+    assert row["done"] == 4, row
+    row = process(tmp_path / "frames")
+    assert row["done"] == 4 and "times in the names" not in row["said"], row["said"]
+
+
+def test_a_photo_has_its_name_from_its_camera(tmp_path: Path):
+    """Guard: a photo whose clock and name differ is told."""
+    for n in range(4):
+        making.photo(tmp_path / f"IMG_20240531_14000{n}.jpg", time=f"2024:05:31 12:10:0{n}")
+    assert "--offset_time" in process(tmp_path)["said"]
