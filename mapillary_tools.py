@@ -2539,7 +2539,7 @@ def zone_by_gps(local: float, found: Found) -> Optional[float]:
         return near[0] if near else None
     meant = [offset for offset in near if dated and abs(ahead - offset) <= AGREE_S]
     lon = found.place[1]
-    if lon is not None:
+    if lon is not None and not (meant and _has_eastern_days(found)):
         home = lon / 15.0 * 3600.0
         nearest = min(near, key=lambda offset: (abs(offset - home), offset))
         if not meant or abs(nearest - home) <= _AT_HOME_S:
@@ -2548,6 +2548,22 @@ def zone_by_gps(local: float, found: Found) -> Optional[float]:
 
 
 _AT_HOME_S = 2.5 * 3600.0  # seconds that a zone may part from the time of its place
+_EASTERN_DAYS = (  # degrees south, north, west, east: what the date line goes around
+    (60.0, 72.0, -180.0, -169.0),  # the east of Chukotka
+    (1.0, 6.0, -161.0, -157.0),  # Kiritimati
+    (-15.0, -2.0, -180.0, -171.1),  # Samoa, Tokelau, Wallis, the Phoenix Islands
+    (-45.0, -15.0, -180.0, -173.0),  # Tonga, the east of Fiji, the Chatham Islands
+)
+
+
+def _has_eastern_days(found: Found) -> bool:
+    """Whether an image was taken where the day is that of the east, by a longitude of the west:
+    there the date tells the zone, and not the longitude.
+    """
+    lat, lon, _ = found.place
+    return (lat is not None and lon is not None) and any(
+        south <= lat <= north and west <= lon <= east for south, north, west, east in _EASTERN_DAYS
+    )
 
 
 def _zone_beside(local: float, found: Found, name: str) -> Optional[Tuple[float, str]]:
@@ -14039,7 +14055,7 @@ def count_inside(times: Sequence[float], stretches: TimeSpans, shift: float) -> 
 
 def _zones_of(group: Sequence[Moment], stretches: TimeSpans) -> List[float]:
     """The zones, seconds ahead of UTC, that put all images of a camera whose zone nothing tells on
-    a track, UTC also with nine in ten; where none does, with half of them UTC, else the best.
+    a track, UTC also with nine in ten; where none does, those with half of them if UTC is one.
     """
     times = sorted(moment.time for moment in group if is_assumed(moment))
     if not times:
@@ -14051,9 +14067,7 @@ def _zones_of(group: Sequence[Moment], stretches: TimeSpans) -> List[float]:
     if 10 * met.get(0.0, 0) >= 9 * len(times):
         return sorted({0.0, *whole})
     half = [offset for offset in around if 2 * met[offset] >= len(times)]
-    if whole or 0.0 in half:
-        return whole or half
-    return [offset for offset in half if met[offset] == max(met.values())]
+    return whole or (half if 0.0 in half else [])
 
 
 def _zones_by_track(

@@ -1,0 +1,118 @@
+"""Photos and tracks, once more: days at the date line, zones that fit in part, photos and points that are off beside a
+pause, starts and offsets, advice, given times, clocks that go back, and headings of tables.
+"""
+
+import datetime
+import math
+import random
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Set, Tuple
+
+import making
+import making_logs as logs
+import mapillary_tools as mt
+import pytest
+from conftest import Ran, in_process, run, told
+
+pytestmark = in_process
+USER = ("--user_name", "demo")
+START = 1714979281.0  # 2024-05-06 07:08:01 UTC
+CAPTURED = "%Y_%m_%d_%H_%M_%S_%f%z"
+DEGREE_M = 111200.0  # metres of a degree of latitude
+
+
+def process(folder: Path, *more: Any) -> Ran:
+    return run("process", "--import_path", folder, *USER, *more)
+
+
+def shot(path: Path, seconds: float, ahead: float = 0.0, **fields: Any) -> Path:
+    """A photo so many seconds after the start, by a clock so many seconds ahead of UTC."""
+    text = logs.stamp(START + seconds + ahead, "%Y:%m:%d %H:%M:%S")
+    return making.photo(path, time=text, **dict({"pixels": int(path.stem)}, **fields))
+
+
+def by_gps(seconds: float) -> Dict[str, Any]:
+    """The GPS time of a photo."""
+    day, clock = logs.stamp(START + seconds, "%Y:%m:%d %H:%M:%S").split()
+    return {"gps_date": day, "gps_time": clock}
+
+
+def track(path: Path, *spans: Tuple[int, int]) -> List[Any]:
+    """Options for a track of these seconds after the start, each a segment, straight to the north."""
+    segments = [[(START + n, 57.7 + n * 1e-5, 11.97) for n in range(*span)] for span in spans]
+    making.gpx(segments if len(spans) > 1 else segments[0], path)
+    return ["--geotag_source", "gpx", "--geotag_source_path", path]
+
+
+def described(folder: Path) -> Dict[str, Tuple[float, float]]:
+    """Seconds after the start, and latitude, of each photo that has a description."""
+    found = {}
+    for path in sorted(folder.rglob("*.jpg")):
+        row = {} if ".mapillary" in path.parts else making.description(path)
+        if row:
+            when = datetime.datetime.strptime(row["MAPCaptureTime"] + "+0000", CAPTURED)
+            found[path.name] = when.timestamp() - START, round(row["MAPLatitude"], 6)
+    return found
+
+
+# -- zones --
+
+PLACES = [
+    ("Tonga", 13.0, -21.13, -175.2),
+    ("Samoa", 13.0, -13.83, -171.77),
+    ("Kiritimati", 14.0, 1.87, -157.4),
+    ("Chatham Islands", 13.75, -44.0, -176.5),
+    ("Wallis", 12.0, -13.3, -176.2),
+    ("American Samoa", -11.0, -14.3, -170.7),
+    ("Niue", -11.0, -19.05, -169.9),
+    ("Hawaii", -10.0, 21.0, -157.0),
+    ("New Zealand", 13.0, -41.0, 175.0),
+]
+
+
+@pytest.mark.parametrize("later", [0, 36000], ids=["of one date", "of two dates"])
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place[0])
+def test_day_at_the_date_line_is_that_of_the_gps_date(
+    tmp_path: Path, place: Tuple[str, float, float, float], later: int
+) -> None:
+    """In Tonga, Samoa, Kiribati and Wallis the longitude overruled a right date: all went up a day late."""
+    _, zone, lat, lon = place
+    for number in range(4):
+        seconds = later + 5 * number
+        fields = {"lat": lat + number * 1e-4, "lon": lon, **by_gps(seconds)}
+        shot(tmp_path / "a" / f"{number}.jpg", seconds, zone * 3600, **fields)
+    assert process(tmp_path / "a").code == 0
+    assert [when for when, _ in described(tmp_path / "a").values()] == [
+        later + 5.0 * number for number in range(4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("zone", "lat", "lon"), [(-10.0, 21.0, -157.0), (13.0, -41.0, 175.0)], ids=["Hawaii", "NZ"]
+)
+def test_local_date_beside_a_gps_time_is_put_right_by_the_longitude(
+    tmp_path: Path, zone: float, lat: float, lon: float
+) -> None:
+    """A guard: some receivers write the local date."""
+    later = 18000 if zone < 0 else 36000
+    for number in range(3):
+        seconds = later + 5 * number
+        day = logs.stamp(START + seconds + zone * 3600, "%Y:%m:%d")
+        fields = {"lat": lat + number * 1e-4, "lon": lon, **by_gps(seconds), "gps_date": day}
+        shot(tmp_path / "a" / f"{number}.jpg", seconds, zone * 3600, **fields)
+    assert process(tmp_path / "a").code == 0
+    assert [when for when, _ in described(tmp_path / "a").values()] == [
+        later + 5.0 * number for number in range(3)
+    ]
+
+
+def test_zone_that_fits_in_part_is_not_taken_over_two_days(tmp_path: Path) -> None:
+    """With a segment of another day a zone counted that put two thirds of the photos on the track, and that was not
+    theirs.
+    """
+    for number in range(91):
+        shot(tmp_path / "a" / f"{number}.jpg", 3600 + 60 * number, 3600)
+    ran = process(tmp_path / "a", *track(tmp_path / "t.gpx", (0, 3600), (86400, 90000)))
+    assert ran.code == 1 and "by the track" not in ran.stderr
+    assert "with --timezone +02:00 they would meet: 61 of 91 images" in ran.stderr
+    assert not described(tmp_path / "a")
