@@ -1986,25 +1986,40 @@ def without_wild(track: Track, max_speed: float) -> Track:
 def longest_way(
     points: Sequence[Fix], borders: Sequence[int], limit: float
 ) -> List[Tuple[int, int]]:
-    """The pieces between jumps, as (start, end), that can follow each other and hold most points;
-    none where there are too many pieces.
+    """The pieces between jumps, as (start, end), that can follow each other and hold most points,
+    with the fewest gaps; none where there are too many pieces.
+
+    The points beside a jump are pieces of their own: one that is off after a pause, in which it can
+    be reached, is not found to be off by the way to it, but by that from it.
     """
-    pieces = list(zip(borders, borders[1:]))
-    if len(pieces) > _MOST_PIECES:
+    pieces = _pieces_between(borders)
+    if not pieces:
         return []
-    best: List[Tuple[int, int]] = []  # of each piece: points up to its end, the piece before
+    best: List[Tuple[Tuple[int, int], int]] = []  # of each piece: points and gaps, what is before
     for number, (start, end) in enumerate(pieces):
-        held, before = 0, -1
-        for other in range(number):
-            reachable = not is_beyond(points[pieces[other][1] - 1], points[start], limit)
-            if best[other][0] > held and reachable:
-                held, before = best[other][0], other
-        best.append((held + end - start, before))
+        held, before = (0, 0), -1
+        for other in reversed(range(number)):
+            points_there, gaps = best[other][0]
+            there = (points_there, gaps - (other < number - 1))
+            if there >= held and not is_beyond(points[pieces[other][1] - 1], points[start], limit):
+                held, before = there, other
+        best.append(((held[0] + end - start, held[1]), before))
     way, number = [], max(range(len(pieces)), key=lambda index: best[index][0])
     while number >= 0:
         way.append(pieces[number])
         number = best[number][1]
     return way[::-1]
+
+
+def _pieces_between(borders: Sequence[int]) -> List[Tuple[int, int]]:
+    """The pieces between jumps, the points beside those on their own; none where there are too many
+    of them.
+    """
+    if len(borders) > _MOST_PIECES + 1:
+        return []
+    beside = {point for border in borders[1:-1] for point in (border - 1, border, border + 1)}
+    cuts = sorted({borders[0], borders[-1], *beside})
+    return list(zip(cuts, cuts[1:]))
 
 
 def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
@@ -3077,6 +3092,21 @@ class _Way:
         short, long = sorted((self.metres(last, at), self.metres(back - 1, back)))
         return leaves and self.metres(last, back) < min(long, 2 * short)
 
+    def may_be_beside(self, start: int, end: int) -> bool:
+        """Whether, in place of the photos from start to before end, as many before or behind them
+        may be those that are off.
+        """
+        before, behind = max(0, 2 * start - end - 1), min(len(self.fixes) - 1, 2 * end - start)
+        leaves, comes = self.beyond(start - 1, start), self.beyond(end - 1, end)
+        if leaves and comes:
+            return False
+        return not (self.beyond(before, start) if leaves else self.beyond(end - 1, behind))
+
+    def leapt_from(self, photo: int, start: int, end: int) -> int:
+        """Of the photos before start, and at end, that from or to which another is the faster."""
+        sides = [side for side in (start - 1, end) if 0 <= side < len(self.fixes)]
+        return max(sides, key=lambda side: self.speed(photo, side))
+
     def is_off(self, photo: int, near: int, then: int) -> bool:
         """Whether a photo at an end cannot be where it is, by the two next to it, which agree."""
         near_by = self.metres(near, then)
@@ -3101,11 +3131,11 @@ def jumps_of(fixes: Sequence[Fix], max_speed: float) -> List[Jump]:
     """
     limit, numbers = max_speed / 3.6, range(len(fixes))
     plain_ones = _jumps_among(fixes, numbers, limit)
-    strays = _strays(_Way(fixes, limit)) if plain_ones else []
+    strays = _strays(_Way(fixes, limit), not plain_ones)
     if not strays:
         return plain_ones
     both = [*strays, *_jumps_among(fixes, _without(numbers, strays), limit)]
-    return sorted(both) if len(both) < len(plain_ones) else plain_ones
+    return sorted(both) if not plain_ones or len(both) < len(plain_ones) else plain_ones
 
 
 def leaps_of(fixes: Sequence[Fix], wrong: Sequence[Jump], max_speed: float) -> List[Jump]:
@@ -3116,22 +3146,22 @@ def leaps_of(fixes: Sequence[Fix], wrong: Sequence[Jump], max_speed: float) -> L
     return [way.jump(b, a, way.limit) for a, b in zip(left, left[1:]) if way.beyond(a, b)]
 
 
-def _strays(way: _Way) -> List[Jump]:
+def _strays(way: _Way, surely: bool) -> List[Jump]:
     """The photos beside the most of them that can follow each other, where those are in runs as
-    short as jumps have.
+    short as jumps have; surely = only where it cannot be as many beside them.
     """
-    count = len(way.fixes)
-    borders = [number for number in range(1, count) if way.beyond(number - 1, number)]
-    kept = longest_way(way.fixes, [0, *borders, count], way.limit)
+    count, limit = len(way.fixes), way.limit
+    borders = [n for n in range(1, count) if way.legs[n - 1] > limit and way.beyond(n - 1, n)]
+    kept = longest_way(way.fixes, [0, *borders, count], limit) if borders else []
+    ends = [0, *(stop for _, stop in kept)]
+    runs = [*zip(ends, [*(start for start, _ in kept), count])] if kept else []
     found: List[Jump] = []
-    end = 0
-    for start, stop in [*kept, (count, count)] if kept else ():
-        at_end = end == 0 or start == count
-        if start - end > (JUMP_ENDS if at_end else JUMP_RUN):
+    for first, end in [run for run in runs if run[0] < run[1]]:
+        at_end = first == 0 or end == count
+        if end - first > (JUMP_ENDS if at_end else JUMP_RUN):
             return []
-        near = start if end == 0 else end - 1
-        found.extend(way.jump(number, near, way.limit) for number in range(end, start))
-        end = stop
+        if not (surely and (at_end or way.may_be_beside(first, end))):
+            found += [way.jump(n, way.leapt_from(n, first, end), limit) for n in range(first, end)]
     return found
 
 

@@ -116,3 +116,83 @@ def test_zone_that_fits_in_part_is_not_taken_over_two_days(tmp_path: Path) -> No
     assert ran.code == 1 and "by the track" not in ran.stderr
     assert "with --timezone +02:00 they would meet: 61 of 91 images" in ran.stderr
     assert not described(tmp_path / "a")
+
+
+# -- what is off beside a pause --
+
+
+def ride_with_pauses(
+    seed: int, pause: float, off: float, first: bool
+) -> Tuple[List[mt.Fix], int]:
+    """A ride of 60 photos with a pause before each tenth, and the number of the one that is so many metres off: the
+    first behind a pause, or the last before it.
+    """
+    chance = random.Random(seed)
+    when, lat, lon, course = START, 50.0, 10.0, chance.uniform(0, 360)
+    fixes = []
+
+    def moved(metres: float, course: float) -> Tuple[float, float]:
+        north, east = metres * math.cos(math.radians(course)), metres * math.sin(math.radians(course))
+        return lat + north / DEGREE_M, lon + east / DEGREE_M / math.cos(math.radians(lat))
+
+    for number in range(60):
+        seconds = pause if number and number % 10 == 0 else 2.0
+        course += chance.gauss(0, 4)
+        when += seconds
+        lat, lon = moved(8 * seconds, course)
+        fixes.append(mt.Fix(when, lat, lon))
+    wild = 10 * chance.randrange(1, 5) - (0 if first else 1)
+    lat, lon = fixes[wild].lat, fixes[wild].lon
+    lat, lon = moved(off, chance.uniform(0, 360))
+    fixes[wild] = fixes[wild]._replace(lat=lat, lon=lon)
+    return fixes, wild
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first behind", "last before"])
+@pytest.mark.parametrize("pause", [60.0, 120.0, 300.0])
+def test_photo_that_is_off_beside_a_pause_fails_alone(pause: float, first: bool) -> None:
+    """All good photos up to the next pause failed instead, and the wild one went up."""
+    judged = []
+    for seed in range(60):
+        fixes, wild = ride_with_pauses(seed, pause, 1000.0, first)
+        judged.append(({jump.photo for jump in mt.jumps_of(fixes, 400.0)}, {wild}))
+    assert [pair for pair in judged if pair[0] != pair[1]] == []
+
+
+def test_photo_that_is_off_is_told_by_the_way_that_nobody_goes(tmp_path: Path) -> None:
+    """It was told by the way over the pause, with a speed below the limit that stood beside it."""
+    fixes, wild = ride_with_pauses(39, 60.0, 1000.0, True)
+    for number, fix in enumerate(fixes):
+        shot(tmp_path / "a" / f"{number:02d}.jpg", fix.time - START, lat=fix.lat, lon=fix.lon)
+    ran = process(tmp_path / "a")
+    assert ran.code == 1 and "59 processed + 0 skipped + 1 failed" in ran.stdout
+    assert f"m from {wild + 1:02d}.jpg in 2.0 s" in ran.stdout
+
+
+def test_photos_of_which_either_may_be_off_are_both_kept() -> None:
+    """A guard: two photos between two pauses, too far from each other."""
+    places = [(0, 0.0), (2, 10.0), (4, 20.0), (200, 1000.0), (202, 3000.0), (400, 9000.0)]
+    places += [(400 + 2 * n, 9000.0 + 10 * n) for n in range(1, 9)]
+    fixes = [mt.Fix(START + when, 50.0 + metres / DEGREE_M, 10.0) for when, metres in places]
+    assert mt.jumps_of(fixes, 400.0) == []
+
+
+@pytest.mark.parametrize("wild", [10, 50, 90])
+@pytest.mark.parametrize("side", ["first behind", "last before"])
+def test_point_that_is_off_beside_a_pause_is_left_out_alone(side: str, wild: int) -> None:
+    """The good points before it, or behind it, were dropped, and it stayed."""
+    when, points = START, []
+    for number in range(100):
+        when += 60.0 if number == (wild if side == "first behind" else wild + 1) else 1.0
+        lat = 50.0 + (when - START) * 8 / DEGREE_M + (0.009 if number == wild else 0.0)
+        points.append(mt.Fix(when, lat, 10.0))
+    made = mt.Track(points=points, starts=[0], dropped={}, clock="GPX")
+    cleaned = mt.without_wild(made, 400.0)
+    assert cleaned.points == points[:wild] + points[wild + 1 :]
+
+
+def test_track_of_two_offsets_keeps_both_but_for_their_border() -> None:
+    """A step of a receiver that one point less makes possible cost the shorter part."""
+    points = [mt.Fix(START + n, 50.0 + (n >= 90) * 200 / DEGREE_M, 10.0) for n in range(100)]
+    made = mt.Track(points=points, starts=[0], dropped={}, clock="GPX")
+    assert len(mt.without_wild(made, 400.0).points) == 99
