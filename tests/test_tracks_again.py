@@ -121,9 +121,7 @@ def test_zone_that_fits_in_part_is_not_taken_over_two_days(tmp_path: Path) -> No
 # -- what is off beside a pause --
 
 
-def ride_with_pauses(
-    seed: int, pause: float, off: float, first: bool
-) -> Tuple[List[mt.Fix], int]:
+def ride_with_pauses(seed: int, pause: float, off: float, first: bool) -> Tuple[List[mt.Fix], int]:
     """A ride of 60 photos with a pause before each tenth, and the number of the one that is so many metres off: the
     first behind a pause, or the last before it.
     """
@@ -132,7 +130,10 @@ def ride_with_pauses(
     fixes = []
 
     def moved(metres: float, course: float) -> Tuple[float, float]:
-        north, east = metres * math.cos(math.radians(course)), metres * math.sin(math.radians(course))
+        north, east = (
+            metres * math.cos(math.radians(course)),
+            metres * math.sin(math.radians(course)),
+        )
         return lat + north / DEGREE_M, lon + east / DEGREE_M / math.cos(math.radians(lat))
 
     for number in range(60):
