@@ -51,6 +51,7 @@ step gives back as many images as it got.
                 Description            what all layers of an image say together
                 Plan                   from all that was gathered to the work to be done; pure
                 Known again            what is known of a file that carries our own writing
+                Open folders           the folders of a run, with their journals
                 Gather                 all that is read
                 Settled folders        many images of which nothing has changed since a run
                 A run                  gather, plan, carry out
@@ -16436,12 +16437,9 @@ def our_writing(known: Image, now: Found, config: Configuration) -> Optional[Our
     return Ours(ours._replace(edits=edits_hash(given)), before)
 
 
-# ---- Gather -------------------------------------------------------------------------------------
-# Here: all that a run reads: images, places, the track, the configuration.
-# Not here: what steps make of images; writing.
-
-WRITE_BATCH = 256  # images written between two batches of the journal
-GROUP_BYTES = 32 << 20  # of images that a worker has written, and not yet moved to their places
+# ---- Open folders -------------------------------------------------------------------------------
+# Here: the folders of a run, locked, with their journals, and what those tell of sequences.
+# Not here: what is read of images.
 
 
 class OpenFolder:
@@ -16531,6 +16529,38 @@ class OpenFolder:
         return next((self._ours[key] for key in keys if key in self._ours), image)
 
 
+def open_folders(
+    paths: Sequence[Path], write: bool, stack: contextlib.ExitStack, wait: float = 0.0
+) -> Tuple[Dict[str, OpenFolder], Dict[str, Problem]]:
+    """(folders of images, their journals open; problems of the others). Raises the ToolError when
+    none can be open.
+    """
+    opened_at: Dict[str, OpenFolder] = {}
+    errors: Dict[str, ToolError] = {}
+    deadline = time.monotonic() + wait
+    for folder in sorted(by_folder(paths)):  # two runs of several folders never wait for each other
+        try:
+            journal = Journal(folder, write, deadline - time.monotonic())
+            opened_at[folder] = OpenFolder(stack.enter_context(journal))
+        except ToolError as error:
+            errors[folder] = error
+    if errors and not opened_at:
+        raise list(errors.values())[-1]
+    lines: Dict[str, List[OpenFolder]] = {}
+    for folder, opened in opened_at.items():
+        opened.roll = lines.setdefault(roll_of(folder), [])
+        opened.roll.append(opened)
+    return opened_at, {folder: error.problem for folder, error in errors.items()}
+
+
+# ---- Gather -------------------------------------------------------------------------------------
+# Here: all that a run reads: images, places, the track, the configuration.
+# Not here: what steps make of images; writing.
+
+WRITE_BATCH = 256  # images written between two batches of the journal
+GROUP_BYTES = 32 << 20  # of images that a worker has written, and not yet moved to their places
+
+
 def read_job(path: str) -> Found:
     """What a worker reads of one image; of one that cannot be read size, time and the problem."""
     try:
@@ -16600,30 +16630,6 @@ def write_group(tasks: Sequence[Task]) -> List[Union[Written, ToolError]]:
     finally:
         group.give_up()
     return [group.results[number] for number in range(len(tasks))]
-
-
-def open_folders(
-    paths: Sequence[Path], write: bool, stack: contextlib.ExitStack, wait: float = 0.0
-) -> Tuple[Dict[str, OpenFolder], Dict[str, Problem]]:
-    """(folders of images, their journals open; problems of the others). Raises the ToolError when
-    none can be open.
-    """
-    opened_at: Dict[str, OpenFolder] = {}
-    errors: Dict[str, ToolError] = {}
-    deadline = time.monotonic() + wait
-    for folder in sorted(by_folder(paths)):  # two runs of several folders never wait for each other
-        try:
-            journal = Journal(folder, write, deadline - time.monotonic())
-            opened_at[folder] = OpenFolder(stack.enter_context(journal))
-        except ToolError as error:
-            errors[folder] = error
-    if errors and not opened_at:
-        raise list(errors.values())[-1]
-    lines: Dict[str, List[OpenFolder]] = {}
-    for folder, opened in opened_at.items():
-        opened.roll = lines.setdefault(roll_of(folder), [])
-        opened.roll.append(opened)
-    return opened_at, {folder: error.problem for folder, error in errors.items()}
 
 
 def _why_skipped(path: Path, was_uploaded: bool) -> str:

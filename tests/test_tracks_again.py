@@ -6,13 +6,13 @@ import datetime
 import math
 import random
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Set, Tuple
+from typing import Any, Dict, List, Tuple
 
 import making
 import making_logs as logs
 import mapillary_tools as mt
 import pytest
-from conftest import Ran, in_process, run, told
+from conftest import Ran, in_process, run
 
 pytestmark = in_process
 USER = ("--user_name", "demo")
