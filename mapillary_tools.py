@@ -1481,6 +1481,10 @@ class Group:
         """Which of its options were given, but do nothing beside the others, in words."""
         return []
 
+    def given_without(self, need: str, names: Iterable[str]) -> List[str]:
+        """Words for options that were given though they do nothing without another one."""
+        return [f"--{name} does nothing without {need}" for name in names if self.is_given(name)]
+
     def is_given(self, name: str) -> bool:
         """Whether an option has another value than its default."""
         return bool(getattr(self, name) != getattr(type(self), name))
@@ -13681,12 +13685,17 @@ def _local_clocks(moments: Iterable[Moment]) -> Set[Tuple[Optional[str], ...]]:
     }
 
 
+def name_words(name: str) -> Tuple[str, ...]:
+    """A file name, perhaps with folders before it, as it is compared."""
+    return tuple(folded(word) for word in re.split(r"[/\\]", name) if word != ".")
+
+
 def _meant(names: Iterable[str], images: Sequence[Image]) -> Dict[str, List[Image]]:
     """The images that each of some names, perhaps with folders before it, means."""
     found: Dict[str, List[Image]] = {name: [] for name in names}
     by_last: Dict[str, List[Tuple[Tuple[str, ...], str]]] = {}
     for name in found:
-        words = tuple(map(folded, re.split(r"[/\\]", name)))
+        words = name_words(name)
         by_last.setdefault(words[-1], []).append((words, name))
     for image in images:
         for words, name in by_last.get(folded(image.path.name), ()):
@@ -17897,6 +17906,15 @@ class CsvColumns(Group):
         if self.time_format != CsvColumns.time_format:  # the first strptime takes 10 ms
             check_time_format(self.time_format)
 
+    def idle(self, options: Options) -> List[str]:
+        """Those about capture times, where no column has any."""
+        if self.timestamp_column is None:
+            times = ("time_format", "convert_gps_time", "convert_utc_time", "gps_week_column")
+            return self.given_without("--timestamp_column", times)
+        if self.convert_gps_time:
+            return []
+        return self.given_without("--convert_gps_time", ["gps_week_column"])
+
     @property
     def names_any(self) -> bool:
         """Whether a column with anything to write is named."""
@@ -18484,6 +18502,14 @@ class Interpolation(Verbose):
         "%Y-%m-%dT%H:%M:%SZ", Rule("strptime format of the timestamps", "FORMAT")
     )
     also: Tuple[str, ...] = ()  # further folders with images, for the same run
+
+    def idle(self, options: Options) -> List[str]:
+        """Those about a table where there are images, and about images where there is a table."""
+        table = self.given_without("--file_in_path", ("time_column", "time_utc", "time_format"))
+        table += options[Table].given_without("--file_in_path", ("header", "delimiter"))
+        reach = self.given_without("--data missing_gps", ["max_time_delta"])
+        needless = [] if self.data == "missing_gps" else reach
+        return needless if self.file_in_path else [*table, *needless]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -23827,6 +23853,12 @@ class StatusOptions(Group):
         None, Rule("explain every decision about this one photo (its name, or its path)", "FILE")
     )
 
+    def idle(self, options: Options) -> List[str]:
+        """A list beside the one photo that is explained."""
+        if self.image is not None and self.list_images is not None:
+            return ["--list does nothing beside --image: one photo is explained"]
+        return []
+
 
 class Standing(NamedTuple):
     """An image by how far it has come."""
@@ -25664,8 +25696,9 @@ def _no_such_image(wanted: str, names: Sequence[str]) -> NotFound:
 
 
 def _is_meant(wanted: str, path: Path) -> bool:
-    """Whether a name, or a path, means an image."""
-    if folded(wanted) == folded(path.name):
+    """Whether a name, perhaps with folders before it, or a path, means an image."""
+    words = name_words(wanted)
+    if words == tuple(map(folded, path.parts[-len(words) :])):
         return True
     return unextended(behind_links(wanted)) == unextended(behind_links(str(path)))
 

@@ -467,3 +467,44 @@ def test_interpolate_takes_several_folders(tmp_path: Path):
 def test_the_version_is_told_wherever_it_is_asked_for(words: Any):
     ran = run(*words)
     assert ran.code == 0 and ran.stdout.startswith("mapillary_tools ")
+
+
+IDLE = [
+    (("process_csv", "--latitude_column", "2", "--longitude_column", "3"), "--convert_utc_time"),
+    (("process_csv", "--latitude_column", "2", "--longitude_column", "3"), "--time_format=%Y"),
+    (("interpolate", "--data", "identical_timestamps"), "--time_utc"),
+    (("interpolate", "--data", "identical_timestamps"), "--header"),
+    (("interpolate", "--data", "identical_timestamps"), "--max_time_delta=5"),
+    (("status", "--image", "0001.jpg"), "--list=failed"),
+]
+
+
+@pytest.mark.parametrize("words, option", IDLE, ids=[f"{one[0][0]} {one[1]}" for one in IDLE])
+def test_options_that_do_nothing_are_said(words: Any, option: str, card: Path):
+    """They were passed over in silence."""
+    making.drive(card, 2)
+    table = card.parent / "rows.csv"
+    table.write_text("0001.jpg,57.7,11.97\n", encoding="utf-8")
+    tool, *more = words
+    if tool == "process_csv":
+        more += ["--csv_path", str(table), "--filename_column", "1"]
+    typed = option.replace("=", " ").split()
+    said = run(tool, "--import_path", card, *more, *typed).stderr
+    assert f"{typed[0]} does nothing " in said
+    assert "does nothing" not in run(tool, "--import_path", card, *more).stderr
+
+
+@pytest.mark.parametrize("name", ["a/0001.jpg", "./a/0001.jpg"])
+def test_a_photo_is_explained_by_the_name_that_an_export_has_for_it(name: str, card: Path):
+    """It was "no such image here (did you mean 0001.jpg?)"."""
+    for folder in "ab":
+        making.drive(card / folder, 2)
+    process(card)
+    row = told("status", "--import_path", card, "--image", name)
+    assert row["done"] == 1 and str(card / "a" / "0001.jpg") in row["said"]
+
+
+def test_a_sync_point_may_begin_with_a_dot(card: Path):
+    making.drive(card / "a", 2)
+    row = process(card, "--sync_point", "2024-05-06T07:08:19Z@./a/0001.jpg")
+    assert row["stopped"] is None and row["done"] == 2
