@@ -13176,14 +13176,18 @@ class _Index:
             self.images[name_key(row["image"])] = (offset, len(text))
         elif "video" in row:
             self.clips[name_key(row["video"])] = (offset, len(text))
-        elif "hashed" in row:
-            self.note(unpack_hashed(row["hashed"]), offset, len(text))
-        elif "upload" in row:
-            self.note(unpack_sent(row["upload"]), offset, len(text))
-        elif "sampling" in row:
-            self.note(unpack_sampling(row["sampling"]), offset, len(text))
         else:
-            self.note(unpack_manifest(row["sequence"]), offset, len(text))
+            kind = next((key for key in _SHORT_LINES if key in row), "sequence")
+            self.note(_SHORT_LINES[kind](row[kind]), offset, len(text))
+
+
+# lines that are known whole, by their key
+_SHORT_LINES: Dict[str, Callable[[Row], Line]] = {
+    "hashed": unpack_hashed,
+    "upload": unpack_sent,
+    "sampling": unpack_sampling,
+    "sequence": unpack_manifest,
+}
 
 
 def name_key(name: str) -> str:
@@ -16477,8 +16481,12 @@ class OpenFolder:
         """Whether an image of the folder is in a finished sequence, as far as the folders of the
         run tell, and that is none of an id.
         """
-        names = ((home, name_from(home.path, self.path, name)) for home in self.roll)
+        names = self._named_by(name)
         return any(home.finished_in(service).get(one, set()) - {but} for home, one in names)
+
+    def _named_by(self, name: str) -> Iterator[Tuple["OpenFolder", str]]:
+        """The folders where sequences with an image may begin, and its name in those."""
+        return ((home, name_from(home.path, self.path, name)) for home in self.roll)
 
     def pending_in(self, service: str) -> Dict[str, str]:
         """The images of the sequences that begin in the folder, that the service was asked to
@@ -16496,8 +16504,8 @@ class OpenFolder:
         """(the folder where it begins, its id) of such a sequence with an image of this folder;
         None = there is none.
         """
-        for home in self.roll:
-            identity = home.pending_in(service).get(name_from(home.path, self.path, name))
+        for home, one in self._named_by(name):
+            identity = home.pending_in(service).get(one)
             if identity is not None:
                 return home, identity
         return None
@@ -16506,8 +16514,7 @@ class OpenFolder:
         """Whether a service was asked to finish any sequence with an image of the folder, as it was
         when somebody looked first.
         """
-        names = ((home, name_from(home.path, self.path, name)) for home in self.roll)
-        return any(one in home.named_in(service) for home, one in names)
+        return any(one in home.named_in(service) for home, one in self._named_by(name))
 
     def named_in(self, service: str) -> Set[str]:
         """The images of all sequences that begin in the folder and were to be finished."""
@@ -20959,7 +20966,7 @@ class _HostConnection:
         return url if self.login is not None else path
 
 
-class _Pace:
+class Pace:
     """Lets bytes go at most so fast, and counts them."""
 
     def __init__(self, rate: Optional[float]) -> None:
@@ -21011,7 +21018,7 @@ class Wire:
     def __init__(self, limits: Limits) -> None:
         _import_all()
         self.stop = threading.Event()
-        self.pace = _Pace(None if limits.max_rate is None else limits.max_rate * 1000.0)
+        self.pace = Pace(None if limits.max_rate is None else limits.max_rate * 1000.0)
         self._most = limits.answer_bytes
         self._local = threading.local()
         self._open: Dict[int, _HostConnection] = {}  # by thread
@@ -21869,6 +21876,14 @@ class Shipment:
         """The images of all sequences."""
         return (parcel for batch in self.batches.values() for parcel in batch.parcels)
 
+    def sent_of(self, parcel: Parcel) -> Optional[Sent]:
+        """What is known of the upload of an image or video; None = nothing."""
+        return parcel.opened.journal.sent(self.service, parcel.name)
+
+    def manifest_of(self, batch: Batch) -> Optional[Manifest]:
+        """What is known of a sequence at the service; None = nothing."""
+        return batch.home.journal.manifest(self.service, batch.identity)
+
     def add_folder(self, opened: OpenFolder, names: Sequence[str]) -> None:
         """Sort the images of a folder into sequences, or note why they are not sent."""
         marked = upload_marks(opened.path, top_of(opened.path, self.tops))
@@ -21884,9 +21899,8 @@ class Shipment:
                     self.outcomes[path] = outcome
         self._add_gone(opened, names)
         for batch in self.batches.values():
-            if (
-                batch.parcels[-1].opened is opened
-            ):  # in natural order, which sort keeps among equals
+            # in natural order, which sort keeps among equals
+            if batch.parcels[-1].opened is opened:
                 batch.parcels.sort(key=lambda parcel: parcel.fix.time if parcel.fix else 0.0)
 
     def _add_gone(self, opened: OpenFolder, names: Sequence[str]) -> None:
@@ -21915,7 +21929,7 @@ class Shipment:
             return  # it cannot go up anew with the others
         parcel.finished = self._is_finished(batch, parcel)
         batch.parcels.append(parcel)
-        manifest = batch.home.journal.manifest(self.service, batch.identity)
+        manifest = self.manifest_of(batch)
         if len(batch.parcels) > 1 or batch.open_by(manifest):  # all of it may be gone
             self.batches[batch.home.path, batch.identity] = batch
 
@@ -21925,7 +21939,7 @@ class Shipment:
 
     def _never_finished(self, batch: Batch, parcel: Parcel) -> bool:
         """Whether the service has been asked to finish the sequence of an image, and never did."""
-        line = batch.home.journal.manifest(self.service, batch.identity)
+        line = self.manifest_of(batch)
         return line is not None and line.cluster is None and batch.name_of(parcel) in line.images
 
     def add_video(self, path: str, clip: Clip) -> None:
@@ -22035,7 +22049,7 @@ class Shipment:
         """Add an image to its sequence, new or known, with its handle when it has
         arrived before.
         """
-        sent = parcel.opened.journal.sent(self.service, parcel.name)
+        sent = self.sent_of(parcel)
         if sent is not None and sent.photo not in (None, parcel.photo):
             sent = None  # of another photo that had the same name
         batch = self._as_sent(batch, parcel, sent)
@@ -22085,7 +22099,7 @@ class Shipment:
             if self.is_open(batch):
                 continue
             for parcel in batch.parcels:
-                sent = parcel.opened.journal.sent(self.service, parcel.name)
+                sent = self.sent_of(parcel)
                 if parcel.state in ARRIVED and sent is not None and sent.picture:
                     photos.append((sent.picture, parcel.path))
         self.history.keep(photos)
@@ -22126,7 +22140,7 @@ class Shipment:
 
     def is_open(self, batch: Batch) -> bool:
         """Whether the service has not finished a sequence yet."""
-        return batch.open_by(batch.home.journal.manifest(self.service, batch.identity))
+        return batch.open_by(self.manifest_of(batch))
 
     def outcome(self, path: str, known: Mapping[str, Parcel], dry: bool) -> Optional[Outcome]:
         """What came of an image; None = sent, or with dry: would be."""
@@ -22510,18 +22524,19 @@ class Sender:
     """Sends images in the order of their sequences; everything acknowledged is journaled."""
 
     def __init__(self, shipment: Shipment, server: Server, hold: bool, ui: Ui) -> None:
-        self.shipment, self.server, self.ui = shipment, server, ui
+        self.shipment, self.server = shipment, server
         self.crew = Crew(server.wire)
         self.hold = hold  # whether complete sequences are left open
         self.tokens = Tokens(server)
         self._turns = _Turns()
-        self._pulse = _Pulse()
+        self.progress = _Progress(ui, server.wire.pace)
+        self._flushing = _Ticker(FLUSH_S)
 
     def run(self, jobs: Sequence[Tuple[Batch, Parcel]], threads: int) -> None:
         """Send images, and finish each sequence after its last, or hold it."""
         batches = self.shipment.open_batches()
         complete = [batch for batch in batches if batch.complete and batch.problem is None]
-        self._pulse.total = len(jobs)
+        self.progress.total = len(jobs)
         copies = {id(parcel): (batch, parcel) for batch, parcel in self._copies()}
         first = [job for job in jobs if id(job[1]) not in copies]
         sending = (functools.partial(self.send, *job) for job in first)
@@ -22612,9 +22627,7 @@ class Sender:
         small = ready.ending == "jpg" or self.shipment.asked.max_rate is not None
         for piece in pieces_of(ready, offset, SEND_BYTES if small else VIDEO_PIECE):
             yield piece
-            if self._pulse.shows():
-                sent = self.server.wire.pace.sent
-                self.ui.progress("uploading", self._pulse.done, self._pulse.total, sent)
+            self.progress.show_file()
 
     def _line_of(self, parcel: Parcel, ready: Ready) -> Sent:
         """The line of an image that is about to be sent."""
@@ -22629,7 +22642,7 @@ class Sender:
 
     def _is_there(self, batch: Batch, parcel: Parcel, line: Sent) -> bool:
         """Whether a video that had to be looked at again is the one that arrived before."""
-        before = parcel.opened.journal.sent(self.shipment.service, parcel.name)
+        before = self.shipment.sent_of(parcel)
         if before is None or parcel.clip is None:
             return False
         if (before.status, before.key) != ("sent", line.key):
@@ -22639,7 +22652,7 @@ class Sender:
 
     def _came_before(self, parcel: Parcel, picture: str) -> bool:
         """Whether a photo came to the service from elsewhere."""
-        sent = parcel.opened.journal.sent(self.shipment.service, parcel.name)
+        sent = self.shipment.sent_of(parcel)
         if parcel.clip is not None and sent is not None and sent.status == "sent":
             return False  # its content is another now
         config, history = self.shipment.config, self.shipment.history
@@ -22661,8 +22674,7 @@ class Sender:
             if first is None:
                 return False
             service, name = self.shipment.service, first.parcel.name
-            manifest = first.batch.home.journal.manifest(service, first.batch.identity)
-            waits = first.batch.open_by(manifest) and first.parcel.arrival is None
+            waits = self.shipment.is_open(first.batch) and first.parcel.arrival is None
             if waits and first.parcel.state != GONE:  # that was renamed
                 return True
             folder = real_folder(first.parcel.path)
@@ -22677,7 +22689,7 @@ class Sender:
             self._turns.know(one for one in opened.journal.all_sent() if one.service == service)
         for batch in self.shipment.batches.values():
             for parcel in batch.parcels:
-                sent = parcel.opened.journal.sent(self.shipment.service, parcel.name)
+                sent = self.shipment.sent_of(parcel)
                 if parcel.state in ARRIVED and sent is not None and sent.picture:
                     self._turns.first_of(_UploadLine(batch, parcel, sent))
 
@@ -22708,24 +22720,23 @@ class Sender:
         """
         with self.crew.guard:  # manifests are read, changed and told by one thread at a time
             for told in self._turns.lines_due(batch, parcel, line):
-                self._note(*told)
-            sent = self.server.wire.pace.sent
-            self.ui.progress("uploading", self._pulse.done, self._pulse.total, sent)
+                self._note(told.parcel, told.line)
+            self.progress.show()
             complete = batch.complete
         if complete:
             self.try_finish(batch)
 
-    def _note(self, batch: Batch, parcel: Parcel, line: Sent) -> None:
+    def _note(self, parcel: Parcel, line: Sent) -> None:
         """Journal what came of an image."""
         problem = line.problem
         for home in parcel.opened.roll if problem is None else ():
             self._take_out(home, name_from(home.path, parcel.opened.path, parcel.name))
         parcel.opened.journal.append([line], flush=False)
-        self._pulse.done += parcel.state == DUE
+        self.progress.done += parcel.state == DUE
         state = ELSEWHERE if line.status == "elsewhere" else SENT
         parcel.state = state if problem is None else FAILED
         parcel.handle, parcel.problem = line.handle or "", problem
-        if parcel.state == SENT and self._pulse.due():
+        if parcel.state == SENT and self._flushing.is_time():
             self._flush()
 
     def _take_out(self, home: OpenFolder, name: str) -> None:
@@ -22933,33 +22944,41 @@ class _Turns:
         if self._before.get(line.handle or "", line.key) != line.key:
             return [mine._replace(line=_of_two(parcel, line))]
         theirs = self._owners.setdefault(line.handle, mine) if line.handle else mine
-        if theirs[2].key == line.key:
+        if theirs.line.key == line.key:
             return [mine]
-        return [_UploadLine(place, one, _of_two(one, sent)) for place, one, sent in (theirs, mine)]
+        return [one._replace(line=_of_two(one.parcel, one.line)) for one in (theirs, mine)]
 
 
-class _Pulse:
-    """How far a run is, and when its journal was last flushed."""
+class _Ticker:
+    """What is done from time to time."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+
+    def is_time(self) -> bool:
+        """Whether it is to be done now."""
+        now = time.monotonic()
+        if now - self._last <= self._seconds:
+            return False
+        self._last = now
+        return True
+
+
+class _Progress:
+    """How far a run is."""
+
+    def __init__(self, ui: Ui, pace: Pace) -> None:
         self.total = self.done = 0  # images to be sent, and done with
-        self._flushed_at = self._shown_at = time.monotonic()
+        self.ui, self._pace, self._ticker = ui, pace, _Ticker(SHOW_S)
 
-    def shows(self) -> bool:
-        """Whether it is to be shown now how far the files are."""
-        now = time.monotonic()
-        if now - self._shown_at <= SHOW_S:
-            return False
-        self._shown_at = now
-        return True
+    def show(self) -> None:
+        """Show it."""
+        self.ui.progress("uploading", self.done, self.total, self._pace.sent)
 
-    def due(self) -> bool:
-        """Whether the journal is to be flushed now."""
-        now = time.monotonic()
-        if now - self._flushed_at <= FLUSH_S:
-            return False
-        self._flushed_at = now
-        return True
+    def show_file(self) -> None:
+        """Show it within a file, from time to time."""
+        if self._ticker.is_time():
+            self.show()
 
 
 # ---- Stand-in -----------------------------------------------------------------------------------
@@ -23655,7 +23674,7 @@ def _leave_failed(shipment: Shipment) -> None:
 
 def _send(sender: Sender, service: Service, asked: UploadOptions) -> None:
     """Ask what there is to ask, then send."""
-    shipment, server, ui = sender.shipment, sender.server, sender.ui
+    shipment, server, ui = sender.shipment, sender.server, sender.progress.ui
     before = shipment.failed_before()
     question = (
         f"{plural(len(before), shipment.noun)} could not be sent before. Send them again? (y/n; "
@@ -26345,12 +26364,10 @@ UPLOADING: Tuple[Type[Group], ...] = (UploadOptions, Patience)
 def _steps(tool: str, steps: Tuple[str, ...], options: Options, ui: Ui) -> Report:
     """A run of steps, for the service that the environment names."""
     service = service_name(graph_root())
-    if RunPage in TOOLS[tool].groups:
-        check_run_page(options)
-    told = _lead(tool, RunSpec(steps, options, service), ui)[0]
-    if RunPage in TOOLS[tool].groups:
-        write_run_page(told, options, service)
-    return told
+    check_run_page(options)
+    report_of_run = _lead(tool, RunSpec(steps, options, service), ui)[0]
+    write_run_page(report_of_run, options, service)
+    return report_of_run
 
 
 def _lead(tool: str, spec: RunSpec, ui: Ui) -> Tuple[Report, Gathered]:
@@ -27298,7 +27315,7 @@ class Narrator(logging.Handler):
 
     def __init__(self, progress: ProgressLine) -> None:
         super().__init__()
-        self._progress = progress
+        self.progress = progress
         self._kept: List[str] = []
         self.thread = threading.get_ident()  # in which the run goes on
         self.setLevel(logging.INFO)
@@ -27338,16 +27355,16 @@ class Narrator(logging.Handler):
         if not self._is_mine(record):
             return
         text = shown(record.getMessage())
-        if self._progress.quiet:
+        if self.progress.quiet:
             self._kept.append(text)
             return
         with contextlib.suppress(OSError, ValueError, ToolError):  # a closed terminal ends no run
-            self._progress.clear()
+            self.progress.clear()
             print_line(text, sys.stderr)
 
     def speak(self) -> None:
         """Print what was kept back."""
-        self._progress.quiet = False
+        self.progress.quiet = False
         for text in self._kept:
             print_error(text)
 
