@@ -729,6 +729,7 @@ class Found(NamedTuple):
     digest: Optional[str] = None  # of its Exif block; of an image that is left out: of the areas
     # IFD1 and its picture, of a block in which they may have to make room: an Exif block in base64
     thumbnail: Optional[str] = None
+    tight: Optional[bool] = None  # its Exif may have no room for our tags; None = it has
     sphere: Optional[bool] = None  # its XMP says that it is a panorama; None = it does not
     doubt: Optional[str] = None  # what its EXIF says against its own position
     links: Optional[int] = None  # names of the file; None = one
@@ -6695,7 +6696,7 @@ def piexif() -> Any:
         library = vendored("piexif")
     except ImportError as error:
         raise ProgramMissing("vendor_missing", "is missing", file=place, remedy=remedy) from error
-    if not hasattr(library, "is_unreadable"):
+    if not hasattr(library, "is_bound"):
         wrong = "is of another version than mapillary_tools.py"
         raise ProgramMissing("vendor_old", wrong, file=place, remedy=remedy)
     return library
@@ -6828,9 +6829,10 @@ def _found_or_second(source: Union[str, bytes], path: str) -> Found:
         found = found._replace(raw=with_types(found.raw, kinds))
     if isinstance(source, str):
         return found._replace(pixels=size_in(exif))
-    if len(source) > TIGHT_BYTES and thumbnail_in(exif):
+    tight = len(source) > TIGHT_BYTES
+    if tight and thumbnail_in(exif):
         found = found._replace(thumbnail=kept_thumbnail(exif))
-    return found
+    return found._replace(tight=tight or piexif().is_bound(exif) or None)
 
 
 def _by_exifread(library: Any, path: str) -> Found:
@@ -6999,6 +7001,13 @@ def _stretches(
     return [Splice(*one) for one in piexif().insertion(block, head.data, stream, marks, exif)]
 
 
+_NO_ROOM = "cannot_describe"
+_LIGHTER = (  # what fills an Exif block, or cannot be moved, is mostly the MakerNote
+    "use a copy without its MakerNote, as made by exiftool -o COPY.jpg -all= -tagsFromFile FILE "
+    "-all:all --makernotes FILE, or leave it out"
+)
+
+
 def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes] = None) -> Edited:
     """What an image, open at its begin, becomes by the edits; a thumbnail is put in where it has
     none. Raises BadExif.
@@ -7011,10 +7020,8 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
         block = _new_block(exif, edits, thumbnail, said)
         stretches = _stretches(stream, head, edits, exif, block)
     except ValueError as error:
-        cause, remedy = str(error).split("\n")[0], "use --skip_EXIF_insert, or leave it out"
-        raise BadExif(
-            "cannot_describe", "its EXIF cannot be rewritten", file=path, value=cause, remedy=remedy
-        ) from error
+        cause, wrong = str(error).split("\n")[0], "its EXIF cannot be rewritten"
+        raise BadExif(_NO_ROOM, wrong, file=path, value=cause, remedy=_LIGHTER) from error
     if stretches is None:
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     data, written = bytearray(head.data), head.exif
@@ -7025,6 +7032,17 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
         LOG.debug("%s: %s", path, line)
     dropped = any("thumbnail dropped" in line for line in said) or None
     return Edited(bytes(data), len(head.data), exif_digest(written), True, dropped)
+
+
+def why_no_room(path: str, edits: Edits) -> Optional[Problem]:
+    """Why an image cannot get the edits; None where it can, or cannot even be read now."""
+    with contextlib.suppress(OSError):
+        try:
+            with open_file(path) as stream:
+                edited(stream, path, edits)
+        except BadExif as error:
+            return error.problem if error.problem.code == _NO_ROOM else None
+    return None
 
 
 _CHANGED = "was changed by another program during this run"
@@ -17186,7 +17204,7 @@ def carry_out(
     images, or their copies. Folder flushed: a power cut does not undo a rename. Then the journal
     has what was written.
     """
-    copies = spec.options[Keep].keep_original
+    copies, work = spec.options[Keep].keep_original, _as_tried(work, spec, secret)
     results = _without_old_copies(work.old_copies, opened_at)
     told, due = _others(work.to_record, results), _others(work.due, results)
     gone = {one.path for one in (*work.old_copies, *due)}  # of these a copy is no longer right
@@ -17264,6 +17282,26 @@ def _without_old_copies(
     for folder in by_folder(old_copies):
         flush_folder(os.path.dirname(opened_at[folder].journal.copy_path("")))
     return stuck
+
+
+def _as_tried(work: Work, spec: RunSpec, secret: Optional[str]) -> Work:
+    """The work with those images as failed that are to be described on their way up alone, and
+    cannot be: else that came out there, each time that they are sent.
+    """
+    tight = [one for one in work.to_record if one.found and one.found.tight and not one.outcome]
+    tried = [one for one in tight if one.described and one.described.into == "stream"]
+    job = functools.partial(_try_images, secret)
+    with contextlib.closing(each_group(job, tried, spec.options[Workers].workers)) as problems:
+        pairs = list(zip(tried, problems))
+    full = [failed(one, DESCRIPTION, problem) for one, problem in pairs if problem is not None]
+    return work._replace(
+        images=replaced(work.images, full), to_record=replaced(work.to_record, full)
+    )
+
+
+def _try_images(secret: Optional[str], images: Sequence[Image]) -> List[Optional[Problem]]:
+    """Why some images cannot be described; None for those that can."""
+    return [why_no_room(str(image.path), edits_of(image, secret)) for image in images]
 
 
 def _others(images: Sequence[Image], without: Sequence[Image]) -> List[Image]:

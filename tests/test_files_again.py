@@ -2,14 +2,17 @@
 cut off, blocks without room, and what is told of texts that cannot count.
 """
 
+import random
+import shutil
 import struct
+import subprocess
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 import making
 import pytest
 import walker
-from conftest import in_process, process, restore, run
+from conftest import in_process, process, restore, run, told
 from making import ASCII, LONG, UNDEFINED
 
 pytestmark = in_process
@@ -223,3 +226,60 @@ def test_a_small_picture_of_a_wild_size_does_not_fill_the_segment(tmp_path: Path
     assert process(tmp_path)["done"] == 1 and path.stat().st_size < 4000
     restore(tmp_path)
     assert loaded(path)["1st"] == before["1st"]
+
+
+# ---- an Exif block without room ------------------------------------------------------------------
+
+
+def full_photo(path: Path) -> Path:
+    """A photo whose MakerNote fills its Exif segment."""
+    note = b"XYZW" + bytes(random.Random(1).getrandbits(8) | 1 for _ in range(65000))
+    return making.photo(path, more={"Exif": {0x927C: (UNDEFINED, note)}}, **PLACE)
+
+
+@pytest.mark.parametrize("more", [[], ["--skip_EXIF_insert"]], ids=["insert", "skip"])
+def test_a_photo_without_room_is_told_so_when_it_is_processed(
+    more: List[str], tmp_path: Path, service: Any
+) -> None:
+    """With --skip_EXIF_insert it was processed, then failed at every upload, which advised that option again."""
+    full_photo(tmp_path / "a.jpg")
+    row = process(tmp_path, *more)
+    (problem,) = row["failed"]
+    assert row["done"] == 0 and "is too large for a JPEG" in problem["value"]
+    assert "skip_EXIF_insert" not in problem["remedy"] and "MakerNote" in problem["remedy"]
+    assert process(tmp_path, *more)["failed"] == row["failed"]
+    asked = ("process_and_upload", "--import_path", tmp_path, "--user_name", "demo", *more)
+    again = told(*asked)
+    assert again["failed"] == [problem] and again["next"] is None and not service.images()
+
+
+def test_a_maker_note_behind_the_picture_is_told_when_it_is_processed(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(leica({})[0])
+    (problem,) = process(tmp_path, "--skip_EXIF_insert")["failed"]
+    assert "MakerNote stands behind the picture" in problem["value"]
+
+
+def test_a_full_block_with_room_in_it_goes_up_without_being_written(
+    tmp_path: Path, service: Any
+) -> None:
+    """Guard: a block that its camera filled up with zeros has room."""
+    block = making.exif_tiff(**PLACE)
+    path = making.photo(tmp_path / "a.jpg", exif=block + bytes(65526 - len(block)))
+    before = path.read_bytes()
+    asked = ("--import_path", tmp_path, "--user_name", "demo", "--skip_EXIF_insert")
+    assert run("process_and_upload", *asked).code == 0
+    assert len(service.images()) == 1 and path.read_bytes() == before
+
+
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not on this computer")
+def test_the_copy_that_is_advised_has_room(tmp_path: Path) -> None:
+    """The words of the remedy, done."""
+    folder = tmp_path / "photos"
+    path = full_photo(folder / "a.jpg")
+    remedy = process(folder)["failed"][0]["remedy"]
+    words = remedy[remedy.index("exiftool") : remedy.index(", or")].split()
+    names = {"FILE": str(path), "COPY.jpg": str(folder / "b.jpg")}
+    subprocess.run([names.get(word, word) for word in words], check=True)
+    path.unlink()
+    assert process(folder)["done"] == 1
+    assert making.description(folder / "b.jpg")["MAPLatitude"] == 57.7

@@ -454,8 +454,8 @@ def test_a_vendor_folder_of_another_version_is_said(card: Path, tmp_path: Path):
     shutil.copytree(str(ROOT / "vendor"), str(vendor))
     shutil.copy(str(ROOT / "mapillary_tools.py"), str(program))
     begin = vendor / "piexif" / "__init__.py"
-    text = begin.read_text(encoding="utf-8").replace(", is_unreadable", "")
-    begin.write_text(text.replace('    "is_unreadable",\n', ""), encoding="utf-8")
+    text = begin.read_text(encoding="utf-8").replace(", is_bound", "")
+    begin.write_text(text.replace('    "is_bound",\n', ""), encoding="utf-8")
     before = images_in(card)
     ran = real(["process", "--import_path", card, *USER], program=program)
     (line,) = ran.stderr.splitlines()

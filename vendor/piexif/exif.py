@@ -127,6 +127,23 @@ def has_repeats(exif_dict):
     return False
 
 
+def is_bound(exif_dict):
+    """Whether a dict from load() has a MakerNote behind its block: what the edit adds has to fit in."""
+    origin = origin_of(exif_dict)
+    return bool(
+        origin is not None and origin.block and _has_note_behind(origin.block, origin.tables)
+    )
+
+
+def _has_note_behind(block, tables):
+    """Whether a MakerNote stands behind all of the block (Leica): it stays right only if nothing grows or shrinks."""
+    entries = tables["Exif"].entries if "Exif" in tables else ()
+    return any(
+        tag == MAKER_NOTE and kind == 7 and count > 4 and start >= len(block)
+        for tag, kind, count, start in entries
+    )
+
+
 def stored_types(exif_dict, tags):
     """{IFD: {tag: type}} of those of some tags, {IFD: (tag, ...)}, of a dict from load() that are stored in another
     type (TIFF 6.0, section 2) than dump() gives a new value; Stored(type, value) is written as that.
@@ -234,7 +251,7 @@ def _warn(text):
 
 def _fitting(block, order, tables, changes, dropped, picture, limit, say):
     """The edited block; without its thumbnail, and a warning, if only so it is short enough."""
-    bound = _is_bound(block, tables)
+    bound = _has_note_behind(block, tables)
     full = edited(block, order, tables, changes, dropped, picture, tight=bound)
     if bound:
         full = full.ljust(len(block), b"\0")
@@ -252,15 +269,6 @@ def _fitting(block, order, tables, changes, dropped, picture, limit, say):
     size, most = len(full) + len(HEADER), limit + len(HEADER)
     say(f"thumbnail dropped: Exif of {size} bytes is too large for a JPEG, max {most}")
     return smaller
-
-
-def _is_bound(block, tables):
-    """Whether a MakerNote stands behind all of the block (Leica): it stays right only if nothing grows or shrinks."""
-    entries = tables["Exif"].entries if "Exif" in tables else ()
-    return any(
-        tag == MAKER_NOTE and kind == 7 and count > 4 and start >= len(block)
-        for tag, kind, count, start in entries
-    )
 
 
 def _new_block(exif_dict, say):

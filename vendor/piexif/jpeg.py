@@ -147,9 +147,7 @@ def plan(image, payload, add_empty=True, more=(), head=None):
     if payload is not None:
         if len(payload) > MAX_PAYLOAD:
             size = len(payload)
-            raise ValueError(
-                f"Exif of {size} bytes is too large for a JPEG, max {MAX_PAYLOAD} (shorten a text)"
-            )
+            raise ValueError(f"Exif of {size} bytes is too large for a JPEG, max {MAX_PAYLOAD}")
         segment = b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload
         if kept is None:
             edits.append((head.place, head.place, segment))
