@@ -13963,7 +13963,7 @@ def times_in_utc(
         for folder in groups
     ]
     if track is not None and clockwork.start:
-        groups = _started(groups, track.points[0].time, notes)
+        groups = _started(groups, track.points[0].time - clockwork.ahead, notes)
     return [one for folder in groups for one in moments_in_order(list(itertools.chain(*folder)))]
 
 
@@ -14240,8 +14240,8 @@ _Start = Tuple[str, Tuple[Optional[str], ...], int]  # line of folders, camera, 
 def _started(
     folders: Sequence[List[List[Moment]]], start: float, notes: Notes
 ) -> List[List[List[Moment]]]:
-    """The images of each camera in each folder, in order of time, from the start of the track on:
-    those of the folders that a camera opened by number go on.
+    """The images of each camera in each folder, in order of time, from a start on, by that of the
+    track: those of the folders that a camera opened by number go on.
     """
     keys = [_starts_of(folder) for folder in folders]
     first: Dict[_Start, float] = {}
@@ -19636,11 +19636,11 @@ class Timer(NamedTuple):
         """
         ways: List[Tuple[Track, float]] = []
         for guide in self.guides:
-            track, track_start = guide.track, start - self.geotagging.offset_time
+            track, ahead = guide.track, self.geotagging.offset_time
             if track is not None:
-                track = in_this_era(track, (track_start,), "the video", self.notes)
-                first = track.points[0].time
-                ways.append((track, first if self.geotagging.use_gps_start_time else track_start))
+                track = in_this_era(track, (start - ahead,), "the video", self.notes)
+                first = track.points[0].time if self.geotagging.use_gps_start_time else start
+                ways.append((track, first - ahead))
             elif own is not None and (own, zero) not in ways:
                 ways.append((own, zero))
         return ways

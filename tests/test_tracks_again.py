@@ -28,7 +28,7 @@ def process(folder: Path, *more: Any) -> Ran:
 def shot(path: Path, seconds: float, ahead: float = 0.0, **fields: Any) -> Path:
     """A photo so many seconds after the start, by a clock so many seconds ahead of UTC."""
     text = logs.stamp(START + seconds + ahead, "%Y:%m:%d %H:%M:%S")
-    return making.photo(path, time=text, **dict({"pixels": int(path.stem)}, **fields))
+    return making.photo(path, time=text, **dict({"pixels": int(path.stem) % 1000}, **fields))
 
 
 def by_gps(seconds: float) -> Dict[str, Any]:
@@ -197,3 +197,19 @@ def test_track_of_two_offsets_keeps_both_but_for_their_border() -> None:
     points = [mt.Fix(START + n, 50.0 + (n >= 90) * 200 / DEGREE_M, 10.0) for n in range(100)]
     made = mt.Track(points=points, starts=[0], dropped={}, clock="GPX")
     assert len(mt.without_wild(made, 400.0).points) == 99
+
+
+# -- starts, advice, given times --
+
+
+def test_offset_beside_the_start_of_the_track_counts_from_there(tmp_path: Path) -> None:
+    """It cancelled out, and what was said of it was not true."""
+    for number in range(3):
+        shot(tmp_path / "a" / f"{number}.jpg", 10 * number - 1e8)
+    words = track(tmp_path / "t.gpx", (0, 121))
+    ran = process(tmp_path / "a", *words, "--use_gps_start_time", "--offset_time", "-30")
+    assert ran.code == 0, ran
+    assert described(tmp_path / "a") == {
+        f"{n}.jpg": (30.0 + 10 * n, round(57.7 + (30 + 10 * n) * 1e-5, 6)) for n in range(3)
+    }
+    assert "-30 s subtracted: 2024-05-06T07:08:01.000Z becomes 2024-05-06T07:08:31" in ran.stderr
