@@ -14334,6 +14334,17 @@ def say_changed_hours(timed: List[Moment], zone: Optional[str], notes: Notes) ->
         )
 
 
+def say_given(timed: Sequence[Moment], notes: Notes) -> None:
+    """Say what does not change the times that were given."""
+    given = [moment.image.path.name for moment in timed if moment.capture is None]
+    if given:
+        notes.say(
+            f"the times of {plural(len(given), 'image')} were given by process_csv or interpolate, "
+            f"{some_of(given)}: no zone, offset, time source or sync point moves them; "
+            "process_csv with a right time does, in UTC or with its zone (%z in --time_format)"
+        )
+
+
 def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
     """Say in which direction an offset of the camera's clock counts."""
     own = [moment.time for moment in timed if has_own_clock(moment)]
@@ -14417,21 +14428,21 @@ def _in_another_year(seconds: float, years: int) -> float:
     return utc_seconds((year, month, day), clock)
 
 
-def _say_zone(timed: Sequence[Moment], stretches: TimeSpans, meeting: int, notes: Notes) -> bool:
+def _say_zone(timed: Sequence[Moment], stretches: TimeSpans, meeting: int, notes: Notes) -> int:
     """Say which zone makes the images meet the track of which none is known, where one makes more
-    of all meet than an offset does.
+    of all meet than an offset does, or than half; how many that are, 0 = none does.
     """
     assumed = sorted(moment.time for moment in timed if is_assumed(moment))
     others = sorted(moment.time for moment in timed if not is_assumed(moment))
     met = {zone: count_inside(assumed, stretches, zone) for zone in OFFSETS_IN_USE}
     best = min(OFFSETS_IN_USE, key=lambda zone: (-met[zone], abs(zone)))
     count = met[best] + count_inside(others, stretches, 0)
-    if not best or count < meeting or met[best] <= met[0.0]:
-        return False
+    if not best or met[best] <= met[0.0] or count < min(meeting, len(timed) // 2 + 1):
+        return 0
     notes.say(
         f"with --timezone {format_offset(best)} they would meet: {count} of {len(timed)} images"
     )
-    return True
+    return count
 
 
 def say_ranges(timed: Sequence[Moment], track: Track, ahead: float, notes: Notes) -> None:
@@ -14467,24 +14478,42 @@ def _with_offset(seconds: float) -> str:
     return f"with --offset_time {seconds:.0f}" if round(seconds) else "without --offset_time"
 
 
-def _say_cure(timed: Sequence[Moment], way: TimeSpans, ahead: float, notes: Notes) -> None:
-    """Say by which zone or offset most images would meet the track."""
-    times = sorted(moment.time for moment in timed)
-    inside = functools.partial(count_inside, times, way)
+def _what_may_be_off(times: Sequence[float], way: TimeSpans) -> List[float]:
+    """What may have to be taken off some times in order so that they meet a track: quarter hours,
+    years, days, and those in a zone that is not known.
+    """
     shifts = [quarter * QUARTER_S for quarter in range(-56, 57)]
     years = [_in_another_year(times[0], years) - times[0] for years in range(-40, 41) if years]
     days = round((times[0] - way[0][0]) / DAY_S)
     far = [-shift for shift in years] + [day * DAY_S for day in range(days - 1, days + 2)]
     whole = list(itertools.filterfalse(_is_of_weeks, far))
     shifts += whole
-    if not any(map(inside, shifts)):  # a wrong year or day, in a zone that is not known
+    if not any(count_inside(times, way, shift) for shift in shifts):
         shifts += [day - zone for day in whole for zone in OFFSETS_IN_USE]
-    best = min(shifts, key=lambda shift: (-inside(shift), abs(shift)))
-    told = _say_zone(timed, way, inside(best), notes)
-    if inside(best) > inside(0) and not told:
-        met = f"{inside(best)} of {len(times)} images"
-        notes.say(f"{_with_offset(best + ahead)} they would meet: {met}")
-    if inside(best) < len(times) and not told:
+    return shifts
+
+
+def _say_cure(timed: Sequence[Moment], way: TimeSpans, ahead: float, notes: Notes) -> None:
+    """Say by which zone or offset most images would meet the track; before it one in use, by which
+    more than half of them do: clocks are off by a zone more often than by anything else.
+    """
+    own = sorted(moment.time for moment in timed if has_own_clock(moment))
+    others = sorted(moment.time for moment in timed if not has_own_clock(moment))
+    say_given(timed, notes)
+    beside, shifts = count_inside(others, way, 0.0), _what_may_be_off(own, way) if own else [0.0]
+    met = {shift: beside + count_inside(own, way, shift) for shift in shifts}
+    best = min(shifts, key=lambda shift: (-met[shift], abs(shift)))
+    zones = [shift for shift in shifts if shift + ahead in OFFSETS_IN_USE] or [0.0]
+    usual = min(zones, key=lambda shift: (-met[shift], abs(shift)))
+    told = _say_zone(timed, way, met[best], notes)
+    if told >= met[best] > 0:
+        return
+    likely = [] if told or 2 * met[usual] <= len(timed) else [usual]
+    for shift in dict.fromkeys([*likely, best]):
+        if met[shift] > met[0.0]:
+            counts = f"{met[shift]} of {len(timed)} images"
+            notes.say(f"{_with_offset(shift + ahead)} they would meet: {counts}")
+    if met[best] < len(timed):
         notes.say(
             "if the first image was taken when the track begins, --use_gps_start_time makes them "
             "meet"
@@ -15415,6 +15444,8 @@ def _say_times(
     say_unread_offsets(timed, notes)
     say_changed_hours(timed, options.clockwork.zone, notes)
     say_offset(timed, options.offset_time, notes)
+    if options.clockwork._replace(start=False, interval=0.0) != Clockwork():
+        say_given(timed, notes)
     if track is not None and options.track_kinds:
         led = [m for m in timed if m.image.fix is None] if options.by_photos else timed
         say_ranges(led, track, options.offset_time, notes)

@@ -213,3 +213,61 @@ def test_offset_beside_the_start_of_the_track_counts_from_there(tmp_path: Path) 
         f"{n}.jpg": (30.0 + 10 * n, round(57.7 + (30 + 10 * n) * 1e-5, 6)) for n in range(3)
     }
     assert "-30 s subtracted: 2024-05-06T07:08:01.000Z becomes 2024-05-06T07:08:31" in ran.stderr
+
+
+@pytest.mark.parametrize("zone", [None, "+01:00"])
+def test_advice_begins_with_the_zone_that_is_in_use(tmp_path: Path, zone: Any) -> None:
+    """A quarter hour in which nobody lives was all that was advised, since it met three images more."""
+    for number in range(10):
+        ahead = 7200 if zone is None else 10800
+        shot(tmp_path / "a" / f"{number}.jpg", 60 * number, ahead, offset=zone)
+    ran = process(tmp_path / "a", *track(tmp_path / "t.gpx", (170, 3600)))
+    first = "--timezone +02:00" if zone is None else "--offset_time 7200"
+    advice = [line for line in ran.stderr.splitlines() if "they would meet" in line]
+    assert advice == [
+        f"with {first} they would meet: 7 of 10 images",
+        "with --offset_time 4500 they would meet: 10 of 10 images",
+    ]
+
+
+def given(tmp_path: Path, ahead: int) -> Path:
+    """A folder of photos of which process_csv gave the times, so many seconds ahead."""
+    rows = ""
+    for number in range(3):
+        shot(tmp_path / "a" / f"{number}.jpg", 2 * number, lat=57.7 + number * 1e-4, lon=11.97)
+        rows += f"{number}.jpg,{logs.stamp(START + 2 * number + ahead, '%Y-%m-%d %H:%M:%S')}\n"
+    (tmp_path / "times.csv").write_text(rows, encoding="utf-8")
+    words = ("--filename_column", 1, "--timestamp_column", 2, "--time_format", "%Y-%m-%d %H:%M:%S")
+    run(
+        "process_csv", "--import_path", tmp_path / "a", "--csv_path", tmp_path / "times.csv", *words
+    )
+    return tmp_path / "a"
+
+
+GIVEN = "the times of 3 images were given by process_csv or interpolate"
+
+
+def test_no_offset_is_advised_for_times_that_none_moves(tmp_path: Path) -> None:
+    """Who followed the advice was sent on to twice as much, for ever."""
+    words = track(tmp_path / "t.gpx", (0, 60))
+    for more in ((), ("--offset_time", 7200)):
+        ran = process(given(tmp_path, 7200), *words, *more, "--dry_run")
+        assert "they would meet" not in ran.stderr and GIVEN in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--timezone", "+02:00"),
+        ("--local_time",),
+        ("--offset_time", 7200),
+        ("--time_source", "gps"),
+        ("--sync_point", "2024-05-06T07:08:09Z@0.jpg"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_does_not_move_given_times_is_told(tmp_path: Path, words: Tuple[Any, ...]) -> None:
+    """It changed nothing, in silence."""
+    folder = given(tmp_path, 0)
+    assert GIVEN in process(folder, *words, "--dry_run").stderr
+    assert GIVEN not in process(folder, "--dry_run").stderr
