@@ -14222,7 +14222,10 @@ def is_assumed(moment: Moment) -> bool:
 
 
 def _say_disorder(group: List[Moment], notes: Notes) -> None:
-    """Say where the camera's times are out of order while names and GPS times agree."""
+    """Say where the camera's times are out of order while names and GPS times agree, or where its
+    clock seems to have been set back by an hour.
+    """
+    _say_set_back([moment for moment in group if has_own_clock(moment)], notes)
     dated = [m for m in group if m.capture and (m.image.found or NOTHING_FOUND).gps_time]
     receivers = [(m.image.found or NOTHING_FOUND).gps_time or 0.0 for m in dated]
     times = [moment.time for moment in dated]
@@ -14232,6 +14235,35 @@ def _say_disorder(group: List[Moment], notes: Notes) -> None:
             f"{group[0].image.path.parent}: the camera's clock goes back {plural(back, 'time')}, "
             "while names and GPS times agree: --time_source gps would take those"
         )
+
+
+_SET_BACK_S = (1800.0, 3600.0)  # seconds by which times go back at the end of summer time
+
+
+def _say_set_back(group: Sequence[Moment], notes: Notes) -> None:
+    """Say where the times of a camera, in order of names, go back once by up to an hour while the
+    numbers in the names go on.
+    """
+    back = [(a, b) for a, b in zip(group, group[1:]) if b.time < a.time]
+    if len(back) != 1:
+        return
+    before, here = back[0]
+    least, most = _SET_BACK_S
+    first, last = (_last_number(moment.image.path) for moment in back[0])
+    if least <= before.time - here.time <= most and first is not None and last == first + 1:
+        notes.say(
+            f"{here.image.path.parent}: from {here.image.path.name} on the camera's clock is "
+            f"{round((before.time - here.time) / 60)} minutes behind what it was at "
+            f"{before.image.path.name}, as at the end of summer time: both are taken to be of one "
+            "zone; if that is wrong, put those from it on into a folder of their own and process "
+            "each with its --timezone"
+        )
+
+
+def _last_number(path: Path) -> Optional[int]:
+    """The last number in a file name."""
+    digits = re.findall(r"\d+", path.stem)
+    return int(digits[-1]) if digits else None
 
 
 _Start = Tuple[str, Tuple[Optional[str], ...], int]  # line of folders, camera, which of that name

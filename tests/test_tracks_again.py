@@ -271,3 +271,30 @@ def test_what_does_not_move_given_times_is_told(tmp_path: Path, words: Tuple[Any
     folder = given(tmp_path, 0)
     assert GIVEN in process(folder, *words, "--dry_run").stderr
     assert GIVEN not in process(folder, "--dry_run").stderr
+
+
+# -- clocks that are set back --
+
+
+def at_the_end_of_summer(folder: Path, first: int) -> Path:
+    """Photos every five minutes over the end of summer time, numbered from the first on."""
+    change = 1729990800.0 - START  # 2024-10-27 01:00 UTC
+    for number in range(12):
+        seconds = change + 300 * (number - 6)
+        ahead = 7200 if number < 6 else 3600
+        shot(folder / f"{(first + number - 1) % 9999 + 1:04d}.jpg", seconds, ahead)
+    return folder
+
+
+def test_clock_that_was_set_back_is_told(tmp_path: Path) -> None:
+    """Both hours were taken to be one, in silence."""
+    ran = process(at_the_end_of_summer(tmp_path / "a", 1), "--dry_run")
+    assert "from 0007.jpg on the camera's clock is 55 minutes behind" in ran.stderr
+    assert "--timezone" in ran.stderr
+
+
+def test_counter_that_began_anew_is_no_clock_set_back(tmp_path: Path) -> None:
+    """A guard: 9999 is followed by 1, in names before it."""
+    for number in range(9):
+        shot(tmp_path / "a" / f"{(9995 + number - 1) % 9999 + 1:04d}.jpg", 400 * number)
+    assert "behind what it was" not in process(tmp_path / "a", "--dry_run").stderr
