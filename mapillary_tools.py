@@ -48,6 +48,7 @@ step gives back as many images as it got.
                 Times and tracks       whether images and a track are of the same time; pure
                 Doubtful times         which times contradict each other, or cannot be; pure
                 Step options, Steps    what a step may be asked, what it makes of images; pure
+                Sequence step          the last of them but for the description; pure
                 Description            what all layers of an image say together
                 Plan                   from all that was gathered to the work to be done; pure
                 Known again            what is known of a file that carries our own writing
@@ -15649,7 +15650,7 @@ def geotag_step(
     images: List[Image], context: RunContext, spec: RunSpec, notes: Notes
 ) -> List[Image]:
     """When, where and in which direction; nothing of those that are left out."""
-    asked, twins = _twins_apart(images, context)
+    asked, twins = twins_apart(images, context)
     if spec.options[Geotagging].by_photos:  # what lies in an area leads no other photo
         asked = without_areas(asked, spec)
     good = [image for image in asked if not image.is_excluded]
@@ -15660,7 +15661,7 @@ def geotag_step(
     return replaced(images, [*done, *same])
 
 
-def _twins_apart(images: Sequence[Image], context: RunContext) -> Tuple[List[Image], List[Image]]:
+def twins_apart(images: Sequence[Image], context: RunContext) -> Tuple[List[Image], List[Image]]:
     """(the images, those of them that are copies of one that is there)."""
     there = {image.path for image in [*images, *context.beside]}
     twins = {image.path for image in images if context.twins.get(image.path) in there}
@@ -15686,7 +15687,9 @@ def without_areas(images: List[Image], spec: RunSpec) -> List[Image]:
     return [one.as_excluded(name) if is_excluded(areas, one.fix) else one for one in images]
 
 
-# -- sequences --
+# ---- Sequence step ------------------------------------------------------------------------------
+# Here: what the step of sequences makes of images; pure.
+# Not here: how a sequence is cut, directions, duplicates (Sequences).
 
 _NOT_GEOTAGGED = Problem(
     "not_geotagged", "has not been geotagged", remedy="run extract_geotag_data first"
@@ -15733,7 +15736,7 @@ def sequence_step(
 ) -> List[Image]:
     """Sequences, directions, duplicates."""
     options, angle = spec.options[SequenceOptions], spec.options[Angle].offset_angle
-    asked, twins = _twins_apart(images, context)
+    asked, twins = twins_apart(images, context)
     fixed = {one.path: one for one in context.beside if one.sequence and one.problem is None}
     mine = {image.path for image in asked}
     lines = by_roll([*asked, *fixed.values()], options.merge_folders)

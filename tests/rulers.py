@@ -46,6 +46,7 @@ PURE = {
     "Moments",
     "Sequences",
     "Steps",
+    "Sequence step",
     "Description",
     "Plan",
 }

@@ -580,6 +580,28 @@ def test_a_video_that_was_replaced_replaces_its_frames(steady, uneven, tmp_path)
     )
 
 
+def test_frames_of_another_recording_at_the_same_path_stay_and_are_named(steady, uneven, tmp_path):
+    """A second card at the same place has a video of the same name: the frames of the first were removed in silence."""
+    video = tmp_path / "ride.mp4"
+    shutil.copy(steady, video)
+    sample(video, tmp_path / "in", video_sample_interval=5.0)
+    before = {path: path.read_bytes() for path in frames(tmp_path / "in")}
+    shutil.copy(uneven, video)
+    later = START_MS + 86400000
+    report = sample(video, tmp_path / "in", video_sample_interval=10.0, video_start_time=later)
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(frames(tmp_path / "in")) == len(before) + report.done
+    assert any("ride_000001.jpg" in note and "stay" in note for note in report.notes)
+
+
+def test_frames_that_are_missing_are_said(steady, tmp_path):
+    """They were passed over in silence, and are not taken again: somebody may have sorted them out."""
+    sample(steady, tmp_path)
+    frames(tmp_path)[1].unlink()
+    report = sample(steady, tmp_path)
+    assert report.done == 0 and any("1 of its 5 frames" in note for note in report.notes)
+
+
 def test_frames_that_somebody_changed_stay_and_are_named(steady, tmp_path):
     sample(steady, tmp_path)
     changed = frames(tmp_path)[1]
