@@ -980,6 +980,15 @@ class Image(NamedTuple):
         return None if self.capture is None else self.capture.time + (given.later or 0.0)
 
     @property
+    def placed_by(self) -> Optional[str]:
+        """What told its position; None = it has none."""
+        if self.fix is None:
+            return None
+        own = "EXIF" if (self.given or NOTHING_GIVEN).lat is None else "process_csv or interpolate"
+        place = self.geotag
+        return own if place is None else place.track or place.placed_by or own
+
+    @property
     def fix(self) -> Optional[Fix]:
         """The place; all or nothing."""
         if self.geotag is not None:
@@ -23507,7 +23516,7 @@ def log_in(options: Options, ui: Ui) -> Report:
 def _list_accounts(config: Configuration) -> Report:
     """Name the accounts that are stored, without their tokens."""
     names = list(config.accounts)
-    report = Report("authenticate", len(names), extras=ReportExtras("accounts stored", lines=names))
+    report = Report("authenticate", len(names), extras=ReportExtras("stored", lines=names))
     report.extras.facts.update(accounts=names)
     return report
 
@@ -23903,8 +23912,8 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
     there = len(sender.shipment.excluded_but_sent())
     if there:
         notes.say(
-            f"{there} {noun}s that are left out now went up before: look at the service whether it "
-            "shows them, and remove them there"
+            f"{plural(there, noun)} left out now went up before: look at the service what it shows "
+            "of that, and remove it there"
         )
     _say_unfinished(left, unfinished, sender.shipment, notes)
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, ()))
@@ -25680,11 +25689,16 @@ class Explainer:
     def _other_times(self) -> str:
         """What its other clocks say."""
         found, place = self.image.found or NOTHING_FOUND, self.image.geotag
-        used = place.source if place is not None else None
+        used = place.source if place is not None else self._own_source()
         told = [f"{one.name} {one.text}" for one in found.clocks if one.name != used and one.text]
         if found.gps_time is not None and used != "GPS time":
             told.append(f"GPS time {format_time(found.gps_time)}")
         return ", ".join(told)
+
+    def _own_source(self) -> Optional[str]:
+        """The clock of its own that counts; None = none does."""
+        capture, given = self.image.capture, self.image.given or NOTHING_GIVEN
+        return None if capture is None or given.time is not None else capture.source
 
     def _place(self) -> str:
         """Its position, what told it, and between which points of a track."""
@@ -25692,8 +25706,7 @@ class Explainer:
         if fix is None:
             self._note(latitude=None, longitude=None)
             return "none"
-        place, given = image.geotag, image.given or NOTHING_GIVEN
-        source = "EXIF" if given.lat is None else "process_csv or interpolate"
+        place, source = image.geotag, image.placed_by
         words = f"{fix.lat:.7f}, {fix.lon:.7f}"
         words += "" if fix.alt is None else f", {fix.alt:.1f} m high"
         if place is not None and place.track is not None and place.around is not None:
@@ -25703,7 +25716,6 @@ class Explainer:
             words += f", from {source}, " + (where if first != last else f"at its point of {first}")
             self._note(between=[first, last])
         else:
-            source = place.placed_by if place and place.placed_by else source
             words += f", from {source}"
         self._note(latitude=fix.lat, longitude=fix.lon, altitude=fix.alt, placed_by=source)
         return words
@@ -25719,9 +25731,9 @@ class Explainer:
             )
         given = image.given or NOTHING_GIVEN
         source = "the way to its neighbours"
-        if place is not None and place.heading == heading:
+        if place is None or place.heading == heading:
             source = "EXIF" if given.heading is None else "process_csv"
-            if place.track is not None and place.course is not None:
+            if place is not None and place.track is not None and place.course is not None:
                 source = f"the course of the track {place.track}"
         return f"{heading:.1f} degrees, from {source}"
 
@@ -25882,7 +25894,7 @@ class Exported(NamedTuple):
             "make": camera.make,
             "model": camera.model,
             "time_source": place.source if place else None,
-            "placed_by": (place.track or place.placed_by or "EXIF") if place else None,
+            "placed_by": image.placed_by if place else None,
         }
 
 
@@ -27819,7 +27831,8 @@ def _show(result: Report, arguments: argparse.Namespace, handler: Narrator) -> N
     if quiet and result.exit_code and not as_json:
         handler.speak()
     if result.extras.output is not None and not as_json:
-        print_result(result.extras.output.rstrip("\n"))
+        if result.extras.output:
+            print_result(result.extras.output.rstrip("\n"))
     elif as_json:
         print_result(json.dumps(result.as_json(), sort_keys=True))
     elif not quiet or result.exit_code or result.tool in _SPEAKING:
