@@ -710,6 +710,7 @@ class Found(NamedTuple):
     gps_time: Optional[float] = None  # seconds UTC
     gps_clock: Optional[float] = None  # seconds since midnight UTC, where there is no date with it
     other_time: Optional[str] = None  # where a time stands that does not count, for a message
+    other_place: Optional[str] = None  # likewise a position
     xmp: Optional[Xmp] = None  # None = EXIF has all that is needed, or there is none
     lat: Optional[float] = None  # degrees; never (0, 0) for "unknown"
     lon: Optional[float] = None
@@ -5632,7 +5633,9 @@ def tag_text(value: object) -> Optional[str]:
     return text.split("\0")[0].strip() or None
 
 
-_NUMBER_TEXT = re.compile(r"([+-]?\d+(?:\.\d*)?)(?:/(\d+(?:\.\d*)?))?$")
+_NUMBER_TEXT = re.compile(  # 1.5, .5, 1.205E2, 125/10
+    r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)(?:/(\d+(?:\.\d*)?))?$"
+)
 
 
 def is_integer(value: object) -> bool:
@@ -6050,8 +6053,9 @@ def position_as_found(found: Optional[Found]) -> Tuple[str, bool]:
     lat, lon = map(json.dumps, values)
     undefined = lon.count("[0, 0]") > 0 or not named
     told = f"GPSLatitude {lat}, GPSLongitude {lon}"
-    for letter, name in zip(letters, ("GPSLatitudeRef", "GPSLongitudeRef")):
-        if str(letter or "").strip("\0 ").upper()[:1] not in ("", "N", "S", "E", "W"):
+    known = (("GPSLatitudeRef", "NS"), ("GPSLongitudeRef", "EW"))
+    for letter, (name, right) in zip(letters, known):
+        if str(letter or "").strip("\0 ").upper()[:1] not in ("", *right):
             told += f", {name} {json.dumps(letter)}"
     return told, all(map(_is_nothing, values)) and undefined
 
@@ -6450,13 +6454,8 @@ def _packet_values(packet: bytes) -> Tuple[Dict[str, str], bool]:
     return read.values, True
 
 
-def _number(text: Optional[str]) -> Optional[float]:
-    """A decimal number, or a rational written as 125/10."""
-    match = re.match(r"([+-]?\d+(?:\.\d*)?)(?:/(\d+))?$", text or "")
-    if match is None:
-        return None
-    below = float(match.group(2) or 1)
-    return float(match.group(1)) / below if below else None
+# the second is their own way to spell it
+_EAST_OF_DRONES = ("drone-dji:GpsLongitude", "drone-dji:GpsLongtitude")
 
 
 def _xmp_place(told: Dict[str, str]) -> Xmp:
@@ -6464,17 +6463,35 @@ def _xmp_place(told: Dict[str, str]) -> Xmp:
     lat_ref, lon_ref = told.get("exif:GPSLatitudeRef"), told.get("exif:GPSLongitudeRef")
     lat = coordinate(told.get("exif:GPSLatitude"), lat_ref, "NS", 90.0)
     lon = coordinate(told.get("exif:GPSLongitude"), lon_ref, "EW", 180.0)
-    if lat is None or lon is None:  # of drones; the second is their own way to spell it
-        names = ("drone-dji:GpsLongitude", "drone-dji:GpsLongtitude")
-        east = next((told[name] for name in names if name in told), None)
+    if lat is None or lon is None:  # of drones
+        east = next((told[name] for name in _EAST_OF_DRONES if name in told), None)
         lat = coordinate(told.get("drone-dji:GpsLatitude"), None, "NS", 90.0)
         lon = coordinate(east, None, "EW", 180.0)
     if lat is None or lon is None or (lat, lon) == (0.0, 0.0):
         return Xmp()
-    alt = _number(told.get("exif:GPSAltitude"))
+    alt = tag_number(told.get("exif:GPSAltitude"))
     if alt is not None and told.get("exif:GPSAltitudeRef") in ("1", "3"):
         alt = -abs(alt)
     return Xmp(lat, lon, known_altitude(alt))
+
+
+_PLACES_IN_XMP = (
+    "exif:GPSLatitude",
+    "exif:GPSLatitudeRef",
+    "exif:GPSLongitude",
+    "exif:GPSLongitudeRef",
+    "drone-dji:GpsLatitude",
+    *_EAST_OF_DRONES,
+)
+
+
+def _place_beside(found: Found, told: Dict[str, str]) -> Tuple[Xmp, Optional[str]]:
+    """(the position of XMP where EXIF has none, in words the one that cannot be)."""
+    place = _xmp_place(told) if found.lat is None else Xmp()
+    if found.lat is not None or place.lat is not None:
+        return place, None
+    parts = [f"{name.split(':')[1]} {told[name][:40]}" for name in _PLACES_IN_XMP if name in told]
+    return place, "XMP " + ", ".join(parts) if parts else None
 
 
 def _xmp_heading(told: Dict[str, str]) -> Tuple[Optional[float], Optional[float]]:
@@ -6483,20 +6500,20 @@ def _xmp_heading(told: Dict[str, str]) -> Tuple[Optional[float], Optional[float]
     """
     magnetic = None
     names = ("exif:GPSImgDirection", "GPano:PoseHeadingDegrees")
-    values = [_number(told.get(name)) for name in names]
+    values = [tag_number(told.get(name)) for name in names]
     if told.get("exif:GPSImgDirectionRef", "T").upper()[:1] == "M":
         magnetic, values[0] = values[0], None
     gimbal = [
-        _number(told.get(f"drone-dji:Gimbal{axis}Degree")) for axis in ("Yaw", "Pitch", "Roll")
+        tag_number(told.get(f"drone-dji:Gimbal{axis}Degree")) for axis in ("Yaw", "Pitch", "Roll")
     ]
     if any(gimbal):  # all 0 is a gimbal that does not know
         values.append(gimbal[0])
-    pitch = _number(told.get("Camera:Pitch"))
+    pitch = tag_number(told.get("Camera:Pitch"))
     if pitch is None or abs(pitch) > _AHEAD_DEGREES:  # 0 is straight down
-        values.append(_number(told.get("Camera:Yaw")))
+        values.append(tag_number(told.get("Camera:Yaw")))
     heading = next((value for value in values if value is not None), None)
     if heading is None and magnetic is None:  # else where it drove
-        heading = _number(told.get("exif:GPSTrack"))
+        heading = tag_number(told.get("exif:GPSTrack"))
         if told.get("exif:GPSTrackRef", "T").upper()[:1] == "M":
             magnetic, heading = heading, None
     if heading is not None:
@@ -6504,17 +6521,54 @@ def _xmp_heading(told: Dict[str, str]) -> Tuple[Optional[float], Optional[float]
     return None, None if magnetic is None else magnetic % 360.0
 
 
-def _iptc_time(resources: bytes) -> str:
+def _iptc_in(resources: bytes) -> bytes:
+    """The IPTC records among the resources of Photoshop; b"" where there are none."""
+    at = 0
+    while resources[at : at + 4] == b"8BIM":
+        kind, named = resources[at + 4 : at + 6], resources[at + 6 : at + 7]
+        at += 6 + ((named[0] if named else 0) + 2 & ~1)  # behind the name, padded
+        start = at + 4
+        size = int.from_bytes(resources[at:start], "big")
+        if kind == b"\x04\x04":
+            return resources[start : start + size]
+        at = start + (size + 1 & ~1)
+    return b""
+
+
+def _iptc_records(resources: bytes) -> Dict[int, str]:
+    """The texts of the application record of IPTC by their numbers (IIM 4.2, 1.6), of several the
+    first; those before the first fault.
+    """
+    found: Dict[int, str] = {}
+    data, at = _iptc_in(resources), 0
+    while data[at : at + 1] == b"\x1c" and len(data) >= at + 5:
+        record, number, size = struct.unpack_from(">BBH", data, at + 1)
+        at += 5
+        if size & 0x8000:  # so many bytes tell its length
+            more = size & 0x7FFF
+            size, at = int.from_bytes(data[at : at + more], "big"), at + more
+        if record == 2:
+            found.setdefault(number, data[at : at + size].decode("latin-1").strip("\0 "))
+        at += size
+    return found
+
+
+_IPTC_TIMES = {
+    55: "DateCreated",
+    60: "TimeCreated",
+    62: "DigitalCreationDate",
+    63: "DigitalCreationTime",
+}
+
+
+def _iptc_time(records: Dict[int, str]) -> str:
     """Date and time created as IPTC has them (IIM 4.2, 2:55 and 2:60); "" without either."""
-    parts = {}
-    for number, form in ((55, rb"\d{8}"), (60, rb"\d{6}(?:[+-]\d{4})?")):
-        match = re.search(rb"\x1c\x02%c\0.(%b)" % (number, form), resources, re.DOTALL)
-        parts[number] = match.group(1).decode("ascii") if match else ""
-    day, clock = parts[55], parts[60]
+    day = re.match(r"\d{8}$", records.get(55, ""))
+    clock = re.match(r"(\d{6})([+-]\d{4})?", records.get(60, ""))
     if not day or not clock:
         return ""
-    date = f"{day[:4]}:{day[4:6]}:{day[6:]}"
-    return f"{date} {clock[:2]}:{clock[2:4]}:{clock[4:6]}{clock[6:]}"
+    date, (of_day, zone) = day.group(), clock.groups("")
+    return f"{date[:4]}:{date[4:6]}:{date[6:]} {of_day[:2]}:{of_day[2:4]}:{of_day[4:]}{zone}"
 
 
 _SOMEWHERE = re.compile(
@@ -6522,7 +6576,9 @@ _SOMEWHERE = re.compile(
 )
 
 
-def _other_time(found: Found, told: Dict[str, str], head: bytes) -> Optional[str]:
+def _other_time(
+    found: Found, told: Dict[str, str], records: Dict[int, str], head: bytes
+) -> Optional[str]:
     """Where a time stands that is not taken for the capture time, or cannot be, in words."""
     for clock in found.clocks:
         if clock.name in EXIF_CLOCKS and re.search("[1-9]", clock.text):
@@ -6530,6 +6586,10 @@ def _other_time(found: Found, told: Dict[str, str], head: bytes) -> Optional[str
     for name in ("xmp:CreateDate", "photoshop:DateCreated"):
         if name in told:
             return f"XMP {name.split(':')[1]} says {told[name][:40]}"
+    times = [(name, records.get(number, "")) for number, name in _IPTC_TIMES.items()]
+    parts = [f"{name} {text[:40]}" for name, text in times if re.search("[1-9]", text)]
+    if parts:
+        return f"IPTC says {', '.join(parts)}"
     match = _SOMEWHERE.search(head)
     if match is None:
         return None
@@ -6553,9 +6613,9 @@ _PARTED = "exif:DateTimeOriginal"  # the clock of XMP whose parts stand beside i
 _PARTS_IN_XMP = ("SubSecTimeOriginal", "OffsetTimeOriginal")
 
 
-def _other_clocks(told: Dict[str, str], iptc: bytes) -> List[Clock]:
+def _other_clocks(told: Dict[str, str], records: Dict[int, str]) -> List[Clock]:
     """The clocks of XMP and IPTC that tell a date and a time of day."""
-    texts = [told.get(name, "") for name in OTHER_CLOCKS[:-1]] + [_iptc_time(iptc)]
+    texts = [told.get(name, "") for name in OTHER_CLOCKS[:-1]] + [_iptc_time(records)]
     clocks = [Clock(*pair) for pair in zip(OTHER_CLOCKS, texts)]
     fraction, offset = (told.get(f"exif:{name}", "") for name in _PARTS_IN_XMP)
     clocks = [
@@ -6574,8 +6634,9 @@ def with_more(found: Found, packets: Sequence[bytes], iptc: bytes, head: bytes) 
         told.update(xmp_values(packet) if _WANTED.search(packet) else {})
     if not told and not iptc and has_set_clock(found):
         return found
-    clocks = _other_clocks(told, iptc)
-    place = _xmp_place(told) if found.lat is None else Xmp()
+    records = _iptc_records(iptc)
+    clocks = _other_clocks(told, records)
+    place, other_place = _place_beside(found, told)
     directed = found.heading is not None or found.magnetic is not None
     heading, magnetic = (None, None) if directed else _xmp_heading(told)
     more = place._replace(
@@ -6590,7 +6651,8 @@ def with_more(found: Found, packets: Sequence[bytes], iptc: bytes, head: bytes) 
     return _with_receiver(found, told)._replace(
         sphere=told.get("GPano:ProjectionType") == "equirectangular" or None,
         clocks=(*found.clocks, *clocks),
-        other_time=_other_time(found, told, head) if needed and not clocks else None,
+        other_place=other_place,
+        other_time=_other_time(found, told, records, head) if needed and not clocks else None,
         xmp=None if more == Xmp() else more,
     )
 
@@ -14111,8 +14173,8 @@ def _zones_by_gps(group: List[Moment], notes: Notes) -> List[Moment]:
             result[index] = group[index].in_zone(zone, GPS_SOURCE)
     if odd:
         notes.say(
-            f"{group[0].image.path.parent}: the GPS times of {odd} images imply another zone than "
-            "those around them: taken for old fixes"
+            f"{group[0].image.path.parent}: the GPS times of {plural(odd, 'image')} imply another "
+            "zone than those around them: taken for old fixes"
         )
     return result
 
@@ -14345,9 +14407,9 @@ def say_zones(timed: List[Moment], notes: Notes) -> None:
 def say_unread_offsets(timed: List[Moment], notes: Notes) -> None:
     """Say which offsets of EXIF cannot be read, and so do not count."""
     odd: List[str] = []
-    for image, _, capture in timed:
+    for image, _, capture in timed:  # blanks, and their colon, say that it is not known
         for clock in image.found.clocks if image.found and capture else ():
-            if clock.name == (capture and capture.source) and clock.offset.strip(BLANKS):
+            if clock.name == (capture and capture.source) and clock.offset.strip(BLANKS + ":"):
                 if offset_as_written(clock.offset) is None:
                     odd.append(f"{image.path.name} {json.dumps(clock.offset.strip(BLANKS))}")
     if odd:
@@ -15589,6 +15651,7 @@ def has_own_place(image: Image) -> bool:
 def _no_position(image: Image) -> Problem:
     remedy = "give a track with --geotag_source gpx --geotag_source_path FILE"
     value, emptied = position_as_found(image.found)
+    value = ", ".join(filter(None, [value, image.found and image.found.other_place]))
     if emptied:
         wrong = "has no position: its GPS tags are there but empty"
         remedy = "Android takes the place out when an app copies it: copy it by cable, or " + remedy

@@ -283,3 +283,94 @@ def test_the_copy_that_is_advised_has_room(tmp_path: Path) -> None:
     path.unlink()
     assert process(folder)["done"] == 1
     assert making.description(folder / "b.jpg")["MAPLatitude"] == 57.7
+
+
+# ---- positions and numbers that are refused, or were ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "north, east",
+    [("57,75.0N", "11,58.2E"), ("91,5.0N", "11,58.2E"), ("57,42.0E", "11,58.2N")]
+    + [("NaN", "NaN"), ("0,0.0N", "0,0.0E")],
+)
+def test_a_position_of_xmp_that_cannot_be_is_told(north: str, east: str, tmp_path: Path) -> None:
+    """It had "no position", as if nothing were there."""
+    packet = described(f'exif:GPSLatitude="{north}" exif:GPSLongitude="{east}"')
+    with_segment(tmp_path / "a.jpg", packet)
+    (problem,) = process(tmp_path)["failed"]
+    assert problem["value"] == f"XMP GPSLatitude {north}, GPSLongitude {east}"
+    assert process(tmp_path)["failed"] == [problem]
+
+
+def test_letters_of_the_other_axis_are_told(tmp_path: Path) -> None:
+    """The degrees alone were, and looked right."""
+    gps = {0x01: (ASCII, "E"), 0x03: (ASCII, "N")}
+    making.photo(tmp_path / "a.jpg", more={"GPS": gps}, **PLACE)
+    (problem,) = process(tmp_path)["failed"]
+    assert problem["value"].endswith(', GPSLatitudeRef "E", GPSLongitudeRef "N"')
+
+
+@pytest.mark.parametrize("text, degrees", [(".5", 0.5), ("1.205E2", 120.5), ("2410/20", 120.5)])
+def test_directions_of_xmp_are_numbers_as_programs_write_them(
+    text: str, degrees: float, tmp_path: Path
+) -> None:
+    """A point without a digit before it, or an exponent, lost the direction."""
+    packet = described(f'GPano:PoseHeadingDegrees="{text}"')
+    path = with_segment(tmp_path / "a.jpg", packet, **PLACE)
+    process(tmp_path)
+    assert making.description(path)["MAPCompassHeading"]["TrueHeading"] == degrees
+
+
+# ---- times of IPTC, and offsets ------------------------------------------------------------------
+
+
+def iptc(*records: Tuple[int, bytes], name: bytes = b"") -> bytes:
+    """A segment of Photoshop with a resource before the one that has these records of IPTC."""
+    rows = b"".join(
+        struct.pack(">3BH", 28, 2, number, len(text)) + text for number, text in records
+    )
+    named = (bytes([len(name)]) + name).ljust((len(name) + 2) & ~1, b"\0")
+    other = struct.pack(">4sHHL", b"8BIM", 0x03ED, 0, 3) + b"abc\0"
+    block = other + struct.pack(">4sH", b"8BIM", 0x0404) + named
+    block += struct.pack(">L", len(rows)) + rows + b"\0" * (len(rows) & 1)
+    return walker.segment(0xED, b"Photoshop 3.0\0" + block)
+
+
+CREATED = ((55, b"20240506"), (60, b"090809+0200"))
+
+
+@pytest.mark.parametrize("name", [b"", b"hello", b"even"])
+def test_a_caption_is_no_date_of_iptc(name: bytes, tmp_path: Path) -> None:
+    """Bytes of a caption that read as a record's begin were taken for the date."""
+    caption = (120, b"x\x1c\x02\x37\0\x0819990101y")
+    path = with_segment(tmp_path / "a.jpg", iptc(caption, *CREATED, name=name), time=None, **PLACE)
+    process(tmp_path)
+    assert making.description(path)["MAPCaptureTime"] == "2024_05_06_07_08_09_000"
+
+
+@pytest.mark.parametrize(
+    "records, words",
+    [
+        ([(55, b"20240506")], "DateCreated 20240506"),
+        ([(55, b"2024:05:06"), (60, b"09:08:09")], "DateCreated 2024:05:06, TimeCreated 09:08:09"),
+        (
+            [(62, b"20240506"), (63, b"090809")],
+            "DigitalCreationDate 20240506, DigitalCreationTime 09",
+        ),
+    ],
+)
+def test_times_of_iptc_that_do_not_count_are_told(
+    records: List[Tuple[int, bytes]], words: str, tmp_path: Path
+) -> None:
+    with_segment(tmp_path / "a.jpg", iptc(*records), time=None, **PLACE)
+    (problem,) = process(tmp_path)["failed"]
+    assert problem["code"] == "no_time" and f"IPTC says {words}" in problem["value"]
+
+
+@pytest.mark.parametrize("offset, told_of", [("   :  ", False), (":", False), ("local", True)])
+def test_an_offset_of_blanks_is_unknown_and_no_fault(
+    offset: str, told_of: bool, tmp_path: Path
+) -> None:
+    """EXIF's own way to say that it is not known (2.32, 4.6.5) was told as a fault."""
+    making.photo(tmp_path / "a.jpg", offset=offset, **PLACE)
+    assert ("an offset of the zone that is none" in process(tmp_path)["said"]) == told_of
