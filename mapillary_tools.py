@@ -11859,6 +11859,7 @@ def _timecode(movie: Source) -> Optional[float]:
 _SPHERICAL = bytes.fromhex("ffcc8263f8554a938814587a02521fdd")  # id of spherical metadata V1
 
 
+_NO_SPHERE = re.compile(rb"<GSpherical:Spherical>\s*(?:false|0)\s*<", re.IGNORECASE)
 _STEREO_MODE = re.compile(rb"<GSpherical:StereoMode>\s*(?!mono)\w", re.IGNORECASE)
 _SPHERE_SIZE = re.compile(rb"<GSpherical:(FullPano|CroppedAreaImage)(Width|Height)Pixels>(\d+)")
 
@@ -11876,7 +11877,7 @@ def _sphere_v2(stsd: bytes) -> str:
 
 def _sphere_v1(text: bytes) -> str:
     """What the XML of the first version says, as Movie.sphere has it."""
-    if text[:16] != _SPHERICAL or b"equirectangular" not in text:
+    if text[:16] != _SPHERICAL or b"equirectangular" not in text or _NO_SPHERE.search(text):
         return ""
     if _STEREO_MODE.search(text):
         return "stereo"
@@ -19343,7 +19344,10 @@ def take_at(task: FrameTask) -> str:
 # Here: recordings in several files: which come before a chapter, and how long they last.
 # Not here: frames.
 
-_CHAPTER = re.compile(r"(G[HXLS])(\d{2})(\d{4})(\.\w+)$|GP(\d{2})(\d{4})(\.\w+)$", re.IGNORECASE)
+_COPY = r"((?: ?\(\d{1,3}\))?\.\w+)$"  # the ending, behind what Windows adds to the name of a copy
+_CHAPTER = re.compile(
+    rf"(G[HXLS])(\d{{2}})(\d{{4}}){_COPY}|GP(\d{{2}})(\d{{4}}){_COPY}", re.IGNORECASE
+)
 END_S = 2.0  # seconds within which a time is that of a video's end
 
 
@@ -19356,7 +19360,9 @@ def chapter_parts(path: str) -> Tuple[str, ...]:
 
 
 def _chapters_before(path: str) -> List[Path]:
-    """The files of a GoPro recording before a chapter of it, as they are named; none for others."""
+    """The files of a GoPro recording before a chapter of it, as they are named; none for others.
+    The camera may have opened another folder on the way: 101GOPRO behind 100GOPRO.
+    """
     lead, number, recording, ending, old_number, old, old_ending = chapter_parts(path)
     if not recording and not old:
         return []
@@ -19365,7 +19371,24 @@ def _chapters_before(path: str) -> List[Path]:
     else:
         later = [f"GP{k:02d}{old}{old_ending}" for k in range(1, int(old_number))]
         names = [f"GOPR{old}{old_ending}", *later]
-    return in_any_case(Path(path), names)
+    chapters = in_any_case(Path(path), names)
+    folders: List[Path] = []
+    if not all(map(os.path.isfile, chapters)):
+        folders = _folders_before(os.path.dirname(os.path.abspath(path)))
+    for place, chapter in enumerate(chapters):
+        near = (in_any_case(folder / chapter.name, [chapter.name])[0] for folder in folders)
+        chapters[place] = next(filter(os.path.isfile, [chapter, *near]), chapter)
+    return chapters
+
+
+def _folders_before(folder: str) -> List[Path]:
+    """The folders that a camera opened before one, by their numbers, the last of them first."""
+    parent, name = os.path.split(folder)
+    with contextlib.suppress(OSError):
+        near = [os.path.join(parent, one) for one in os.listdir(parent) if is_numbered(one)]
+        before = [one for one in near if roll_of(one) == roll_of(folder) and one < folder]
+        return list(map(Path, sorted(before, reverse=True)))
+    return []
 
 
 def length_before(path: str, created: float) -> Optional[float]:
@@ -20351,9 +20374,10 @@ def with_starts(paths: Sequence[str], video: FrameOptions) -> Iterator[Tuple[str
 def _recording_key(path: str) -> Tuple[str, Tuple[str, str, str]]:
     """A sort key by which the chapters of a recording follow each other."""
     folder, name = os.path.split(path)
-    _, number, recording, _, old_number, old, _ = chapter_parts(name)
+    _, number, recording, ending, old_number, old, old_ending = chapter_parts(name)
     if recording or old:
-        name = f"G{recording or old}_{number or old_number}"
+        copy = os.path.splitext(f"_{ending or old_ending}")[0][1:]  # the chapters of each together
+        name = f"G{recording or old}{copy}_{number or old_number}"
     return folder, natural_key(re.sub("^GOPR", "G", name, flags=re.IGNORECASE))
 
 

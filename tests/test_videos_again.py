@@ -335,3 +335,60 @@ def test_a_photo_has_its_name_from_its_camera(tmp_path: Path):
     for n in range(4):
         making.photo(tmp_path / f"IMG_20240531_14000{n}.jpg", time=f"2024:05:31 12:10:0{n}")
     assert "--offset_time" in process(tmp_path)["said"]
+
+
+# ---- chapters and spheres -----------------------------------------------------------------------
+
+CHAPTERS = [
+    ["GX010001 (1).MP4", "GX020001 (1).MP4", "GX030001 (1).MP4"],
+    ["GOPR0001(2).MP4", "GP010001(2).MP4", "GP020001(2).MP4"],
+    ["100GOPRO/GX010001.MP4", "101GOPRO/GX020001.MP4", "102GOPRO/GX030001.MP4"],
+    ["100GOPRO/GOPR0001.MP4", "100GOPRO/GP010001.MP4", "101GOPRO/gp020001.mp4"],
+]
+
+
+def recorded(folder: Path, names: List[str], created: float = CLIP_SECONDS) -> List[str]:
+    """Chapters of ten seconds each, all with the time of the first."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(movie(created=created, duration=10000))
+    return [str(folder / name) for name in names]
+
+
+@pytest.mark.parametrize("names", CHAPTERS, ids=lambda names: names[-1])
+def test_copies_of_chapters_and_those_of_the_next_folder_go_on(tmp_path: Path, names: List[str]):
+    """They were taken for recordings of their own, which all begin when the first one does."""
+    paths = recorded(tmp_path, names)
+    assert [mt.length_before(path, CLIP_SECONDS) for path in paths] == [0.0, 10.0, 20.0]
+
+
+def test_chapters_are_not_looked_for_in_folders_behind_or_of_another_camera(tmp_path: Path):
+    """Guard: the folder of a chapter follows those of the chapters before it."""
+    recorded(tmp_path, ["102GOPRO/GX010001.MP4", "100CANON/GX010001.MP4"])
+    (path,) = recorded(tmp_path, ["101GOPRO/GX020001.MP4"])
+    assert mt.length_before(path, CLIP_SECONDS) is None
+
+
+def test_the_chapters_of_a_copy_follow_each_other(tmp_path: Path):
+    """Guard: of two copies of a recording the one is behind the other."""
+    names = ["GX010001 (1).MP4", "GX010001.MP4", "GX020001 (1).MP4", "GX020001.MP4"]
+    start = mt.FrameOptions(video_start_time=0)
+    starts = dict(mt.with_starts(recorded(tmp_path, names), start))
+    by_name = {Path(path).name: when for path, when in starts.items()}
+    assert by_name["GX020001 (1).MP4"] == by_name["GX010001 (1).MP4"] + 10.0
+    assert by_name["GX020001.MP4"] == by_name["GX010001.MP4"] + 10.0
+
+
+SPHERE = bytes.fromhex("ffcc8263f8554a938814587a02521fdd") + (
+    b"<rdf:SphericalVideo><GSpherical:Spherical>%s</GSpherical:Spherical>"
+    b"<GSpherical:ProjectionType>equirectangular</GSpherical:ProjectionType></rdf:SphericalVideo>"
+)
+
+
+@pytest.mark.parametrize("said, sphere", [(b"true", "whole"), (b"false", ""), (b" False ", "")])
+def test_a_video_that_says_it_is_no_sphere_is_none(tmp_path: Path, said: bytes, sphere: str):
+    """It was marked as a panorama by the projection beside it."""
+    made = mv.bare([1000] * 4)
+    made.traks[0].append([b"uuid", SPHERE % said])
+    (tmp_path / "a.mp4").write_bytes(made.content())
+    assert mt.read_movie(tmp_path / "a.mp4").sphere == sphere
