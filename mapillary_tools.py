@@ -19907,6 +19907,20 @@ def _clock_of(path: str, found: Optional[Found]) -> Optional[float]:
     return None
 
 
+_BASE_BYTES = 244  # with "_000001.jpg" behind them they are the 255 that file systems take
+
+
+def _frame_base(path: str) -> str:
+    """What the names of the frames of a video begin with: its own name, or as much as there is room
+    for.
+    """
+    base = os.path.splitext(os.path.basename(path))[0]
+    content = os.fsencode(base)
+    if len(content) <= _BASE_BYTES:
+        return base
+    return content[: _BASE_BYTES - 4].decode("utf-8", "ignore")
+
+
 _WORK_PREFIX = "sampling-"
 _WORK_FOLDER = re.compile(_WORK_PREFIX + r"[a-z0-9_]{8}\Z")  # as tempfile names them
 
@@ -20037,7 +20051,7 @@ class SampleRecord:
         """
         before, first = self.of(line.path, line.digest), frames[0][0]
         ours, kept = self.old([one for one in before if not self._is_another(one, line, first)])
-        base = os.path.splitext(os.path.basename(line.path))[0]
+        base = _frame_base(line.path)
         number = self._free_number(base, ours)
         names = [f"{base}_{number + place:06d}.jpg" for place in range(1, len(frames) + 1)]
         stamps = {name: stamp for name, (_, stamp) in zip(names, frames)}

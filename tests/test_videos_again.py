@@ -392,3 +392,25 @@ def test_a_video_that_says_it_is_no_sphere_is_none(tmp_path: Path, said: bytes, 
     made.traks[0].append([b"uuid", SPHERE % said])
     (tmp_path / "a.mp4").write_bytes(made.content())
     assert mt.read_movie(tmp_path / "a.mp4").sphere == sphere
+
+
+# ---- long names ---------------------------------------------------------------------------------
+
+
+@needs_ffmpeg
+@pytest.mark.skipif(os.name != "posix", reason="names are counted otherwise there")
+def test_a_video_with_the_longest_of_names_gives_frames(tmp_path: Path):
+    """Their names, longer than its own, could not be: the disk was blamed, and no frame was there."""
+    (tmp_path / "card").mkdir()
+    mv.clip(tmp_path / "a.mp4")
+    for last in "xy":
+        name = "\u00fc" * 125 + last + ".mp4"
+        assert len(name.encode("utf-8")) == 255
+        (tmp_path / "card" / name).write_bytes((tmp_path / "a.mp4").read_bytes() + last.encode())
+    row = sample(tmp_path / "card")
+    assert (row["done"], row["failed"]) == (4, []), row
+    row = sample(tmp_path / "card")
+    assert row["done"] == 0, row
+    names = pictures(tmp_path / "frames")
+    assert names == ["\u00fc" * 120 + f"_00000{number}.jpg" for number in (1, 2, 3, 4)]
+    assert process(tmp_path / "frames")["said"].count("cannot be written") == 0
