@@ -18620,7 +18620,10 @@ def process_table(options: Options, ui: Ui) -> Report:
     if columns.timestamp_column and "%z" not in columns.time_format and not converted:
         notes.say("capture times of the table are taken as UTC")
 
+    left_out = read_table(path, mark)[:1] if columns.names_any and table.header else []
+
     def change(images: List[Image]) -> List[Image]:
+        _say_no_header(left_out, images, notes)
         matched, unclear = match_rows(rows, images, columns, options[Input].folders)
         report.trouble.extend(unclear)
         given = [_with_row(image, matched.get(image.path), columns, parse) for image in images]
@@ -18629,6 +18632,16 @@ def process_table(options: Options, ui: Ui) -> Report:
         return given
 
     return _given_run(RunSpec((), options), ui, report, change)
+
+
+def _say_no_header(rows: Sequence[TableRow], images: Sequence[Image], notes: Notes) -> None:
+    """Say which image a row is of that was left out as a header."""
+    names = {folded(image.path.name) for image in images}
+    for row in rows:
+        for cell in row.cells:
+            name = re.split(r"[/\\]", cell.strip())[-1]
+            if folded(name) in names:
+                notes.say(f"line {row.line} of the table names {name}: leave out --header")
 
 
 def _say_headless(rows: Iterable[TableRow], columns: CsvColumns, notes: Notes) -> None:

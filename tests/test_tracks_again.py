@@ -298,3 +298,19 @@ def test_counter_that_began_anew_is_no_clock_set_back(tmp_path: Path) -> None:
     for number in range(9):
         shot(tmp_path / "a" / f"{(9995 + number - 1) % 9999 + 1:04d}.jpg", 400 * number)
     assert "behind what it was" not in process(tmp_path / "a", "--dry_run").stderr
+
+
+# -- tables --
+
+
+def test_header_that_is_a_row_of_an_image_is_told(tmp_path: Path) -> None:
+    """The row of the first photo was left out in silence."""
+    for number in range(3):
+        shot(tmp_path / "a" / f"{number}.jpg", number)
+    path = tmp_path / "t.csv"
+    path.write_text("a/0.jpg,1,2\n1.jpg,3,4\n2.jpg,5,6\n", encoding="utf-8")
+    words = ["--filename_column", 1, "--latitude_column", 2, "--longitude_column", 3, "--header"]
+    words = ["process_csv", "--import_path", tmp_path / "a", "--csv_path", path, *words]
+    assert "line 1 of the table names 0.jpg: leave out --header" in run(*words).stderr
+    path.write_text("name,lat,lon\n0.jpg,1,2\n1.jpg,3,4\n2.jpg,5,6\n", encoding="utf-8")
+    assert "leave out --header" not in run(*words).stderr
