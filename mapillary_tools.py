@@ -9976,6 +9976,7 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
         *("utc", "timeofday", "recordedat", "utcdatetime", "hhmmss", "utct"),
         *("heure", "uhrzeit", "zeit", "hora", "ora", "tijd", "tid", "czas", "zeitstempel"),
     ),
+    "local": ("localtime", "localdatetime", "localtimestamp", "timelocal", "datetimelocal"),
     "lat": ("lat", "latitude", "latitud", "latitudine", "breite", "breitengrad"),
     "lon": (
         *("lon", "lng", "long", "longitude", "longitud", "longitudine"),
@@ -9984,6 +9985,8 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
     "alt": (
         *("alt", "altitude", "ele", "elevation", "elev", "height", "altitudemsl", "heightmsl"),
         *("altitudeabovesealevel", "hhe", "hoehe", "altitud", "altezza", "hauteur"),
+        *("quota", "altitudine", "elevazione", "altura", "elevacin", "elevacion", "elevao"),
+        *("elevacao", "hjd", "hojd", "lvation"),  # as they are without their accented letters
     ),
     "course": ("course", "heading", "bearing", "track", "cog", "direction", "azimuth", "hdg"),
     "ns": ("ns", "northsouth", "nors", "latituderef", "latref", "nsindicator"),
@@ -10040,6 +10043,17 @@ _ZONE_TOLD = re.compile(  # (UTC+2), UTC-05:00, [+02:00], (Europe/Berlin)
     r"|[(\[]\s*([-+\u2212]\d{1,2}:?\d\d|[A-Z][a-z]+/[A-Z][A-Za-z_/]+)\s*[)\]]",
     re.IGNORECASE,
 )
+_ZONE_LETTERS = re.compile(r"[(\[]\s*((?!GMT|GPST)[A-Z]{2,3}T)\s*[)\]]")  # (CEST), (IST)
+
+
+def check_zone_letters(path: Path, headings: Sequence[str]) -> None:
+    """Raise BadTrack where a heading of times names a zone by letters, which stand for several."""
+    for heading in headings:
+        letters = _ZONE_LETTERS.search(heading)
+        if letters is not None and role_of(heading) in ("time", "local", "date"):
+            wrong = "has times in a zone that its letters do not tell"
+            remedy = "write it as an offset: time (UTC+2)"
+            raise bad_track(path, "track_zone", wrong, letters.group(1), remedy)
 
 
 def role_of(heading: str) -> str:
@@ -10146,23 +10160,36 @@ def _zone_told(headings: str) -> str:
     return "Z" if _UTC_WORD.search(headings) else ""
 
 
+def _zone_at(headings: Sequence[str], *places: Optional[int]) -> str:
+    """The same of some columns."""
+    return _zone_told(" ".join(headings[place] for place in places if place is not None))
+
+
+def _with_known_zone(
+    headings: Sequence[str], local: Optional[int], zone: Optional[int]
+) -> Optional[int]:
+    """The column of times by a local clock, where its heading or a column of zones tells which."""
+    known = local is not None and (zone is not None or _zone_told(headings[local]))
+    return local if known else None
+
+
 def layout_of(path: Path, headings: Sequence[str]) -> Layout:
     """The layout of a table; raises BadTrack where what is needed is not there."""
     at = _roles(headings).get
     lat, lon, time, date, alt = at("lat"), at("lon"), at("time"), at("date"), at("alt")
+    time = _with_known_zone(headings, at("local"), at("zone")) if time is None else time
     if lat is None or lon is None or time is None and date is None:
         needed = {"latitude": lat, "longitude": lon, "time": date if time is None else time}
         raise no_columns(path, headings, [name for name in needed if needed[name] is None])
     if time is not None and date is not None:
         date = _day_beside(headings, time, date)
-    told = " ".join(headings[place] for place in (time, date) if place is not None)
     metres = _unit_at(headings, alt, _METRES)
     course, ns, ew, offset, fix, status, *rest = map(at, _OPTIONAL_ROLES)
     sats, hdop, pdop, milli, error, provider = rest
     degrees = _unit_at(headings, course, _DEGREES)
     error_metres = _unit_at(headings, error, _METRES)
     places = (lat, lon, time, date, alt, course, ns, ew, offset, fix, status, sats, hdop, pdop)
-    units = (len(headings), metres, error_metres, degrees, _zone_told(told))
+    units = (len(headings), metres, error_metres, degrees, _zone_at(headings, time, date))
     return Layout(*places, milli, error, provider, *units)
 
 
@@ -10323,7 +10350,7 @@ def _iso_day(text: str, order: _DayOrder) -> str:
     return f"{year}-{month}-{day}"
 
 
-def _by_size(value: float) -> float:
+def by_size(value: float) -> float:
     """Seconds since 1970 of a count of seconds, milliseconds, microseconds or nanoseconds."""
     for limit, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)):
         if value >= limit:
@@ -10375,7 +10402,7 @@ class _TableTimes:
             if not day and value % 1 and _SERIAL_DAYS[0] <= value < _SERIAL_DAYS[1]:
                 return round((value - _SERIAL_1970) * DAY_S, 3)
             if not day or value >= _EPOCH_FROM:
-                return _by_size(value)
+                return by_size(value)
             if not self.digits:
                 minutes, rest = divmod(value, 60.0)
                 text = f"{minutes // 60:02.0f}:{minutes % 60:02.0f}:{rest:09.6f}"
@@ -10508,7 +10535,8 @@ def _add_row(cells: Sequence[str], layout: Layout, times: _TableTimes, found: Po
         milli = decimal(cell_of(cells, layout.milli))
         if milli is not None and 0 < milli < 1000 and not when % 1:
             when += milli / 1000
-        found.add_timed(when, day + text + zone, (lat, lon, alt), course)
+        written = " ".join(filter(None, (day, text, zone)))
+        found.add_timed(when, written, (lat, lon, alt), course)
 
 
 def _digits_of(clocks: Sequence[str], dated: bool) -> int:
@@ -10576,7 +10604,10 @@ def read_csv(source: Source) -> Track:
         layout, found.dropped = layout._replace(sats=None), {}  # of a logger that writes 0
         for row in rows:
             _add_row(row.cells, layout, times, found)
-    return found.track()
+    track = found.track()
+    if times.times.zoneless:
+        check_zone_letters(source.path, headings)
+    return track
 
 
 def _without_empty_times(headings: Sequence[str], rows: Sequence[TableRow]) -> List[str]:
@@ -18180,11 +18211,9 @@ def finite(text: str, limit: float = math.inf) -> float:
 
 
 def epoch(text: str) -> float:
-    """Seconds since 1970 from seconds or milliseconds: a number beyond the year 5000 is
-    milliseconds.
-    """
+    """Seconds since 1970 from a count of seconds or of parts of them, by its size."""
     value = _exact(text)
-    return value / 1000.0 if abs(value) > 1e11 else value
+    return math.copysign(by_size(abs(value)), value)
 
 
 def _exact(text: str) -> float:

@@ -636,7 +636,7 @@ def test_row_that_does_not_parse_is_named_and_the_rest_goes_on(cells, drive):
     )
 
 
-@pytest.mark.parametrize("cell", ["1e16", "-1e11", "1e300", "-62135596801"])
+@pytest.mark.parametrize("cell", ["1e21", "-1e11", "1e300", "-62135596801"])
 def test_time_beyond_the_calendar_is_a_row_that_does_not_parse(cell, drive):
     ran = give(drive, f"0001.jpg,{cell}\n0002.jpg,1714979289\n", *TIMED, "--convert_utc_time")
     assert ran.code == 1 and "line 1" in ran.stdout and taken(drive / "0002.jpg") == START

@@ -314,3 +314,59 @@ def test_header_that_is_a_row_of_an_image_is_told(tmp_path: Path) -> None:
     assert "line 1 of the table names 0.jpg: leave out --header" in run(*words).stderr
     path.write_text("name,lat,lon\n0.jpg,1,2\n1.jpg,3,4\n2.jpg,5,6\n", encoding="utf-8")
     assert "leave out --header" not in run(*words).stderr
+
+
+def read(tmp_path: Path, text: str) -> mt.Track:
+    """A table of points as a track."""
+    path = tmp_path / "points.csv"
+    path.write_text(text, encoding="utf-8")
+    return mt.read_track(path, "csv")
+
+
+def test_local_time_beside_its_offset_is_a_time(tmp_path: Path) -> None:
+    """It was refused as a table without times; without its offset it still is."""
+    made = read(tmp_path, "Local Time,UTC Offset,lat,lon\n2024-05-06 09:08:01,+02:00,48.1,11.5\n")
+    assert [fix.time for fix in made.points] == [START]
+    made = read(tmp_path, "Local Time (UTC+2),lat,lon\n2024-05-06 09:08:01,48.1,11.5\n")
+    assert [fix.time for fix in made.points] == [START]
+    with pytest.raises(mt.BadTrack, match="without a column that is named time"):
+        read(tmp_path, "Local Time,lat,lon\n2024-05-06 09:08:01,48.1,11.5\n")
+
+
+@pytest.mark.parametrize(
+    "heading", ["Quota", "Elevação", "Höjd", "Elevación", "Élévation", "Altitudine", "Altura"]
+)
+def test_altitude_has_a_heading_in_the_languages_of_the_latitude(
+    tmp_path: Path, heading: str
+) -> None:
+    """The altitude was lost in silence."""
+    made = read(tmp_path, f"time;lat;lon;{heading}\n2024-05-06T07:08:01Z;48,1;11,5;519\n")
+    assert [fix.alt for fix in made.points] == [519.0]
+
+
+@pytest.mark.parametrize("letters", ["CEST", "IST", "PDT"])
+def test_zone_of_letters_in_a_heading_is_refused(tmp_path: Path, letters: str) -> None:
+    """It was taken as UTC in silence."""
+    with pytest.raises(mt.BadTrack, match=letters):
+        read(tmp_path, f"Time ({letters}),lat,lon\n2024-05-06 09:08:01,48.1,11.5\n")
+    made = read(tmp_path, f"Time ({letters}),lat,lon\n2024-05-06 09:08:01+02:00,48.1,11.5\n")
+    assert [fix.time for fix in made.points] == [START]
+
+
+def test_time_that_cannot_be_read_is_quoted_as_it_stands(tmp_path: Path) -> None:
+    """Day and time were glued together."""
+    with pytest.raises(mt.BadTrack, match="is of 31-May-24 12:00:00 "):
+        read(tmp_path, "date,time,lat,lon\n31-May-24,12:00:00,48.1,11.5\n")
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_epoch_of_a_table_is_read_by_its_size(tmp_path: Path, unit: int) -> None:
+    """Microseconds were a time that cannot be, while a table of points had them."""
+    shot(tmp_path / "a" / "0.jpg", 0, lat=57.7, lon=11.97)
+    path = tmp_path / "t.csv"
+    path.write_text(f"0.jpg,{int(START + 5) * unit}\n", encoding="utf-8")
+    words = ("--filename_column", 1, "--timestamp_column", 2, "--convert_utc_time")
+    ran = run("process_csv", "--import_path", tmp_path / "a", "--csv_path", path, *words)
+    assert ran.code == 0, ran
+    process(tmp_path / "a")
+    assert [when for when, _ in described(tmp_path / "a").values()] == [5.0]
