@@ -241,7 +241,7 @@ def photos_of(trace: str) -> str:
 
 # ---- the harness sees what is wrong
 
-TOLD = "        places[folder].journal.append(group)\n"
+TOLD = "        opened_at[folder].journal.append(group)\n"
 UNWATCHED = ("    end_with_parent()\n    now = os.stat", "    now = os.stat")
 DEAF = "                time.sleep(3600)\n            if group"
 BROKEN: Dict[
