@@ -13027,18 +13027,18 @@ def log_text(image: Image, outcome: Optional[Outcome]) -> str:
 _OUR_NAMES = ("", "lock", "journal.jsonl", "settled.json", "process_images", "logs")
 
 
-def state_is_file(state: str) -> BadJournal:
-    """The error for a file that has the name of a state folder."""
+def state_is_file(state: str) -> Problem:
+    """The problem of a file that has the name of a state folder."""
     wrong, remedy = "is a file, where our folder should be", "move it away"
-    return BadJournal("state_file", wrong, file=state, remedy=remedy)
+    return Problem("state_file", wrong, file=state, remedy=remedy)
 
 
 def _refuse_others(state: str) -> None:
-    """Raise BadJournal where the state folder is a file, or something of ours a link: nothing is
-    written, or removed, through one, since it may lead to somebody's photos.
+    """Raise CannotWrite where the state folder is a file, BadJournal where something of ours is a
+    link: nothing is written, or removed, through one, since it may lead to somebody's photos.
     """
     if os.path.isfile(state) and not os.path.islink(state):
-        raise state_is_file(state)
+        raise CannotWrite.of(state_is_file(state))
     for name in _OUR_NAMES:
         path = os.path.join(state, name).rstrip(os.sep)
         if os.path.islink(path):
@@ -13642,7 +13642,7 @@ class Journal:
 def unreadable_journal(path: str, error: OSError) -> BadJournal:
     """The error for a file of the journal's that the system does not let us read."""
     if os.path.isfile(os.path.dirname(path)):
-        return state_is_file(os.path.dirname(path))
+        return BadJournal.of(state_is_file(os.path.dirname(path)))
     cause = error.strerror or ""
     wrong, remedy = why_not(error, "read", "cannot be read", "check its rights")
     return BadJournal("journal_unreadable", wrong, file=path, value=cause, remedy=remedy)
