@@ -745,6 +745,13 @@ class Found(NamedTuple):
         return Stamp(self.size, self.mtime)
 
     @property
+    def receiver_time(self) -> Optional[float]:
+        """What its receiver shows: seconds UTC, or since midnight where it tells no day; None =
+        nothing.
+        """
+        return self.gps_clock if self.gps_time is None else self.gps_time
+
+    @property
     def place(self) -> Tuple[Optional[float], Optional[float], Optional[float]]:
         """Latitude, longitude and altitude, by EXIF, else by XMP."""
         if self.lat is None and self.xmp is not None:
@@ -2321,6 +2328,11 @@ def format_time(seconds: float, style: str = "iso") -> str:
     return f"{date}T{hour:02d}:{minute:02d}:{second:02d}.{milli:03d}Z"
 
 
+def span_words(begin: float, end: float) -> str:
+    """Two times, from the one to the other."""
+    return f"{format_time(begin)} to {format_time(end)}"
+
+
 def format_offset(seconds: float) -> str:
     """A zone offset in seconds as `+02:00`."""
     minutes = int(round(seconds / 60))
@@ -2559,7 +2571,7 @@ def zone_by_gps(local: float, found: Found) -> Optional[float]:
     """Seconds ahead of UTC of the zone that an image's GPS time implies for its local time, None
     where it has none of this time, or the two agree on no offset in use.
     """
-    moment = found.gps_clock if found.gps_time is None else found.gps_time
+    moment = found.receiver_time
     if moment is None:
         return None
     dated = found.gps_time is not None
@@ -2772,7 +2784,10 @@ _FACING = re.compile(  # of frames of cameras with several lenses
 )
 
 
-def camera_key(image: Image) -> Tuple[Optional[str], ...]:
+CameraKey = Tuple[Optional[str], ...]  # as of camera_key()
+
+
+def camera_key(image: Image) -> CameraKey:
     """What tells one camera from another: make, model, serial numbers of body and lens; of frames
     of a dashcam's videos also which way it looks.
     """
@@ -2800,12 +2815,17 @@ def of_each_camera(things: Iterable[T], image_of_thing: Callable[[T], Image]) ->
     Images that name no camera are of the only one that is named; pixel sizes tell two cameras
     apart where they alternate, and are modes of one where they do not.
     """
-    groups: Dict[Tuple[Optional[str], ...], List[T]] = {}
+    groups: Dict[CameraKey, List[T]] = {}
     for thing in things:
         groups.setdefault(camera_key(image_of_thing(thing)), []).append(thing)
     if len(groups) == 2 and not all(map(any, groups)):  # one of them names no camera
         return of_each_size(list(things), image_of_thing)
     return [part for group in groups.values() for part in of_each_size(group, image_of_thing)]
+
+
+def images_by_camera(images: Iterable[Image]) -> List[List[Image]]:
+    """Images by their cameras: see of_each_camera."""
+    return of_each_camera(images, lambda image: image)
 
 
 _Pixels = Optional[Tuple[Optional[int], Optional[int]]]  # width and height, None = unknown
@@ -13793,7 +13813,7 @@ class SyncedClock(NamedTuple):
     local: bool  # they count from what it shows, since some images do not tell their zone
 
 
-Synced = Mapping[Tuple[Optional[str], ...], SyncedClock]  # by camera
+Synced = Mapping[CameraKey, SyncedClock]  # by camera
 
 
 def as_shown(moment: Moment) -> Moment:
@@ -13801,7 +13821,7 @@ def as_shown(moment: Moment) -> Moment:
     return moment.in_zone(0.0, NO_ZONE) if has_own_clock(moment) else moment
 
 
-def _local_clocks(moments: Iterable[Moment]) -> Set[Tuple[Optional[str], ...]]:
+def _local_clocks(moments: Iterable[Moment]) -> Set[CameraKey]:
     """The cameras of which some images do not tell themselves in which zone they are."""
     open_ones = [one for one in moments if one.capture and has_own_clock(one)]
     return {
@@ -13847,7 +13867,7 @@ def sync_errors(images: Sequence[Image], clockwork: Clockwork) -> Synced:
     """How far each camera's clock is ahead at its sync points. Raises UsageError for a point whose
     image is not here, has no time, or is that of another point.
     """
-    found: Dict[Tuple[Optional[str], ...], Errors] = {}
+    found: Dict[CameraKey, Errors] = {}
     seen: Set[Path] = set()
     moments = (moment_of(image, clockwork) for image in images)
     local = _local_clocks(moment for moment in moments if moment is not None)
@@ -13905,14 +13925,6 @@ def _fitted(points: Errors) -> Tuple[float, float]:
     return floor + mean_y - slope * mean_x, slope
 
 
-def receiver_time(image: Image) -> Optional[float]:
-    """What the receiver of an image shows: seconds UTC, or since midnight where it tells no day;
-    None = nothing.
-    """
-    found = image.found or NOTHING_FOUND
-    return found.gps_clock if found.gps_time is None else found.gps_time
-
-
 def fix_ages(told: Iterable[Tuple[Path, object, float]]) -> Dict[Path, float]:
     """How many seconds the fix of each image is older than the image, by (path, what its receiver
     shows, what its clock shows): than the first by the clock whose receiver shows the same.
@@ -13927,10 +13939,11 @@ def implied_zones(moments: List[Moment]) -> List[Optional[float]]:
     time of another image while the camera's clock went on: the receiver had lost its fix.
     """
     pairs = [(one.image, one.capture) for one in moments]
+    known = [(image, image.found or NOTHING_FOUND, capture) for image, capture in pairs]
     ages = fix_ages(
-        (image.path, receiver_time(image), capture.time + capture.offset)
-        for image, capture in pairs
-        if capture is not None and capture.zone == GPS_SOURCE and receiver_time(image) is not None
+        (image.path, found.receiver_time, capture.time + capture.offset)
+        for image, found, capture in known
+        if capture is not None and capture.zone == GPS_SOURCE and found.receiver_time is not None
     )
     return [
         capture.offset if capture and ages.get(image.path, math.inf) <= AGREE_S else None
@@ -14245,7 +14258,7 @@ def _zones_by_track(
     """
     stretches = stretches_of(track)
     fitting = [[_zones_of(group, stretches) for group in folder] for folder in folders]
-    known: Dict[Tuple[Optional[str], ...], Set[float]] = {}  # by camera
+    known: Dict[CameraKey, Set[float]] = {}  # by camera
     for group, zones in itertools.chain.from_iterable(map(zip, folders, fitting)):
         own = known.setdefault(camera_key(group[0].image), set())
         told = [m.capture for m in group if m.capture is not None and not is_assumed(m)]
@@ -14370,7 +14383,7 @@ def _last_number(path: Path) -> Optional[int]:
     return int(digits[-1]) if digits else None
 
 
-_Start = Tuple[str, Tuple[Optional[str], ...], int]  # line of folders, camera, which of that name
+_Start = Tuple[str, CameraKey, int]  # line of folders, camera, which of that name
 
 
 def _started(
@@ -14401,7 +14414,7 @@ def _started(
 
 def _starts_of(folder: Sequence[List[Moment]]) -> List[_Start]:
     """What each group of images of a folder has its start in common with."""
-    seen: Dict[Tuple[Optional[str], ...], int] = {}
+    seen: Dict[CameraKey, int] = {}
     keys = []
     for group in folder:
         image = group[0].image
@@ -14431,7 +14444,7 @@ def say_zones(timed: List[Moment], notes: Notes) -> None:
         notes.say(
             f"capture times of {plural(len(moments), 'image')}{camera} from {source}, "
             f"zone {zones} from {zone}, UTC "
-            f"{format_time(min(moments)[0])} to {format_time(max(moments)[0])}"
+            + span_words(min(moments)[0], max(moments)[0])
             + (guess if zone == NO_ZONE else "")
         )
 
@@ -14593,8 +14606,7 @@ def say_ranges(timed: Sequence[Moment], track: Track, ahead: float, notes: Notes
     first, last = track.points[0].time, track.points[-1].time
     notes.say(
         f"only {meeting} of {len(times)} images were taken while the track was recorded: images "
-        f"{format_time(times[0])} to {format_time(times[-1])}, track {format_time(first)} to "
-        f"{format_time(last)} (UTC)"
+        f"{span_words(times[0], times[-1])}, track {span_words(first, last)} (UTC)"
     )
     if first < GPS_TIMES_FROM:
         notes.say("the date of the track cannot be: the clock of its logger was never set")
@@ -14713,7 +14725,7 @@ def say_doubts(
     the seconds that have been taken off, now is the computer's time, 0 = not known. frames have
     their names from videos.
     """
-    cameras: Dict[Tuple[Optional[str], ...], List[Moment]] = {}
+    cameras: Dict[CameraKey, List[Moment]] = {}
     for moment in timed:
         if has_own_clock(moment):
             cameras.setdefault(camera_key(moment.image), []).append(moment)
@@ -14849,7 +14861,8 @@ def stale_fixes(timed: Iterable[Moment]) -> Dict[Path, float]:
     """
     told = []
     for image in [moment.image for moment in timed]:
-        found, when = image.found or NOTHING_FOUND, receiver_time(image)
+        found = image.found or NOTHING_FOUND
+        when = found.receiver_time
         if when is not None and image.capture is not None:
             fix = (camera_key(image), when, found.lat, found.lon)
             told.append((image.path, fix, image.capture.time))
@@ -15634,7 +15647,7 @@ def _without_jumps(
     mine = {image.path for image in images}
     everything = [image for image in [*images, *context.beside] if image.geotag is not None]
     for line in by_roll(everything, merge):
-        for group in of_each_camera(in_order(line), lambda image: image):
+        for group in images_by_camera(in_order(line)):
             fixes = [image.geotag.fix for image in group if image.geotag is not None]
             jumps = jumps_of(fixes, options.max_speed)
             _say_leaps(leaps_of(fixes, jumps, options.max_speed), group, notes)
@@ -15830,7 +15843,7 @@ def _sequenced(
     """
     yield from (failed(image, SEQUENCE, _NOT_GEOTAGGED) for image in images if image.geotag is None)
     ready = in_order(image for image in images if image.geotag is not None)
-    for group in of_each_camera(ready, lambda image: image):
+    for group in images_by_camera(ready):
         for piece in split(group, options.cutoff_distance, options.cutoff_time):
             yield from _parts(piece, fixed, options, angle)
 
@@ -17698,7 +17711,7 @@ def _say_figures(report: Report) -> None:
             plural(cameras, "camera"),
             plural(sequences, "sequence"),
             f"{metres / 1000:.1f} km",
-            f"{format_time(good[0].time or 0.0)} to {format_time(good[-1].time or 0.0)}",
+            span_words(good[0].time or 0.0, good[-1].time or 0.0),
         ]
         report.extras.lines.append(", ".join(words))
 
@@ -17729,7 +17742,7 @@ def _cameras_of(images: Sequence[Image]) -> Set[object]:
     """
     found: Set[object] = set()
     for folder in by_folder(images).values():
-        groups = of_each_camera(folder, lambda image: image)
+        groups = images_by_camera(folder)
         names = [camera_key(group[0]) for group in groups]
         found.update((name, names[:n].count(name)) for n, name in enumerate(names))
     return found
@@ -18759,7 +18772,7 @@ def _spread_given(images: List[Image]) -> List[Image]:
         return [_waiting_for(image, unread[0]) for image in images]
     good = [image for image in in_order(images) if image.outcome is None and image.time is not None]
     new: Dict[Path, float] = {}
-    for group in of_each_camera(good, lambda image: image):
+    for group in images_by_camera(good):
         times, _ = spread_ties([image.time or 0.0 for image in group])
         new.update((one.path, when) for one, when in zip(group, times) if when != one.time)
     out = []
@@ -18865,7 +18878,7 @@ def interpolate_images(options: Options, ui: Ui) -> Report:
                 changed.extend(_spread_given(group))
                 continue
             whole = _Between(group, asked.max_time_delta)
-            for part in of_each_camera(in_order(group), lambda image: image):
+            for part in images_by_camera(in_order(group)):
                 own = _Between(part, asked.max_time_delta)
                 known = own if len(own.times) > 1 else whole
                 changed.extend(map(known.filled, part))
@@ -19907,9 +19920,7 @@ class Setup(NamedTuple):
         if any(_tells(track, track_start) for track, track_start in timing.ways):
             return []  # it never gets so far: its first frame is all
         track_start = timing.ways[0][1]
-        span = (
-            f"{format_time(track_start)} to {format_time(track_start + timing.after(length))} UTC"
-        )
+        span = span_words(track_start, track_start + timing.after(length)) + " UTC"
         wrong, remedy = "was taken outside of the track", "check the clocks, or sample by time"
         raise OutsideTrack("outside_track", wrong, file=footage.path, value=span, remedy=remedy)
 
@@ -20287,11 +20298,6 @@ def sample_one(
         report.trouble.append(problem)
     elif made.wrong:
         setup.timer.notes.say(str(_damage(made, footage, setup)))
-
-
-def span_words(begin: float, end: float) -> str:
-    """Two times, from the one to the other."""
-    return f"{format_time(begin)} to {format_time(end)}"
 
 
 _NOT_WHOLE = {"part": "a part of a sphere alone", "stereo": "one for two eyes"}
@@ -25482,7 +25488,7 @@ def page_sequences(
     in order.
     """
     rows: Dict[str, PageSequence] = {}
-    last: Dict[Tuple[Optional[str], ...], Image] = {}  # of each camera
+    last: Dict[CameraKey, Image] = {}  # of each camera
     for image in images:
         film = is_video_name(image.path.name)
         before = None if film else last.get(camera_key(image))
