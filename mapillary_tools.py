@@ -988,6 +988,17 @@ class Image(NamedTuple):
         return None if self.capture is None else self.capture.time + (given.later or 0.0)
 
     @property
+    def folder(self) -> str:
+        """The path of its folder, "" = that where we are."""
+        return os.path.dirname(str(self.path))
+
+    @property
+    def user_name(self) -> Optional[str]:
+        """Who uploads it; None = nobody was named."""
+        named = self.terms.user_name if self.terms is not None else None
+        return named or (self.uploader.user_name if self.uploader is not None else None)
+
+    @property
     def placed_by(self) -> Optional[str]:
         """What told its position; None = it has none."""
         if self.fix is None:
@@ -3026,9 +3037,8 @@ def fix_hash(fix: Fix) -> str:
 def terms_hash(image: Image) -> str:
     """A short name of what a description says beside time and position: direction, and whose."""
     whose, heading = image.uploader or Uploader(), image.heading
-    name = (image.terms or Terms()).user_name or whose.user_name
     degrees = None if heading is None else round(heading, 3)
-    return text_hash(repr([degrees, name, whose.organization_key, bool(whose.private)]))
+    return text_hash(repr([degrees, image.user_name, whose.organization_key, bool(whose.private)]))
 
 
 def picture_hash(digest: str, found: Found) -> str:
@@ -14420,7 +14430,7 @@ def _starts_of(folder: Sequence[List[Moment]]) -> List[_Start]:
         image = group[0].image
         camera = camera_key(image)
         seen[camera] = seen.get(camera, 0) + 1
-        keys.append((roll_of(os.path.dirname(str(image.path))), camera, seen[camera]))
+        keys.append((roll_of(image.folder), camera, seen[camera]))
     return keys
 
 
@@ -16033,7 +16043,7 @@ class Gathered(NamedTuple):
 
     def has_copy(self, image: Image) -> bool:
         """Whether an image has a described copy."""
-        folder = os.path.dirname(str(image.path))
+        folder = image.folder
         return name_key(image.path.name) in self.copies.get(folder, frozenset())
 
 
@@ -16255,7 +16265,7 @@ class _Planner:
 
     def expected(self, image: Image) -> Dict[str, str]:
         """The settings hash of each step of an image when it is up to date."""
-        return _expected(image, self.hashes, self.digests[os.path.dirname(str(image.path))])
+        return _expected(image, self.hashes, self.digests[image.folder])
 
     def leave_out_sent(self) -> int:
         """Leave out what the service has, but for images that would now get another time or
@@ -16942,7 +16952,7 @@ def _is_unasked(image: Image, sent: Sent, opened_at: Mapping[str, OpenFolder]) -
     """Whether a service that has an image was not asked yet to finish its sequence, so that it can
     still be put right.
     """
-    folder = os.path.dirname(str(image.path))
+    folder = image.folder
     if sent.status != "sent" or image.span_from(folder)[0] not in opened_at:
         return False
     return not opened_at[folder].is_asked(sent.service, image.path.name)
@@ -17131,7 +17141,7 @@ def _twins_in(images: Sequence[Image], notes: Notes) -> Dict[Path, Path]:
     for image in images:
         found = image.found or NOTHING_FOUND
         if found.clocks and found.digest and found.error is None and image.aside is None:
-            key = (os.path.dirname(str(image.path)), found.digest, found.size)
+            key = (image.folder, found.digest, found.size)
             alike.setdefault(key, []).append(image)
     twins = {}
     for group in alike.values():
@@ -17532,7 +17542,7 @@ def _write_logs(
     decisions.
     """
     for image in images:
-        opened, outcome = opened_at.get(os.path.dirname(str(image.path))), image.outcome
+        opened, outcome = opened_at.get(image.folder), image.outcome
         if opened is None:
             continue
         path = opened.journal.log_path(image.path.name)
@@ -22414,9 +22424,8 @@ class Shipment:
 
 def _batch_of(image: Image, home: OpenFolder) -> Batch:
     """The sequence of an image, which begins in a folder, without its images."""
-    user = image.uploader or Uploader()
-    name = (image.terms or Terms()).user_name or user.user_name
-    return Batch(image.sequence or "", home, name, user.organization_key)
+    organization = image.uploader.organization_key if image.uploader is not None else None
+    return Batch(image.sequence or "", home, image.user_name, organization)
 
 
 def _is_otherwise(before: Optional[str], now: Optional[str]) -> bool:
@@ -25612,7 +25621,7 @@ class PageIndex:
 
     def source(self, image: Image) -> Origin:
         """Where an image comes from."""
-        folder = os.path.dirname(str(image.path))
+        folder = image.folder
         if folder not in self._places:
             title = os.path.basename(os.path.abspath(folder)) if self._is_top(folder) else ""
             name = title or named_below(folder, self.tops)
@@ -25649,7 +25658,7 @@ class PageIndex:
 
     def _file(self, image: Image) -> str:
         """An image as corrections name it."""
-        return self._prefix(os.path.dirname(str(image.path))) + image.path.name
+        return self._prefix(image.folder) + image.path.name
 
     def add_given(self, image: Image) -> None:
         """Keep what corrections of earlier pages gave an image."""
