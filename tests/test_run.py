@@ -28,16 +28,16 @@ def by_track(folder: Path) -> mt.Geotagging:
 
 
 def gathered_of(folder: Path, *groups: mt.Group) -> Tuple[mt.Gathered, mt.RunSpec]:
-    course = mt.RunSpec(mt.STEPS, options(folder, *groups))
+    spec = mt.RunSpec(mt.STEPS, options(folder, *groups))
     config, notes = mt.Configuration(), mt.Notes()
     import contextlib
 
     with contextlib.ExitStack() as stack:
         paths = mt.find_images(folder)
-        gathered, _ = mt.gather_images(paths, course, config, mt.Ui(), stack)
-        basis = mt.gather_basis(course, config, notes)
-        context = mt.gather_context(basis, gathered.images, course, config, notes)
-    return gathered._replace(context=context), course
+        gathered, _ = mt.gather_images(paths, spec, config, mt.Ui(), stack)
+        basis = mt.gather_basis(spec, config, notes)
+        context = mt.gather_context(basis, gathered, spec, config, notes)
+    return gathered._replace(context=context), spec
 
 
 def forbidden(name: str) -> Callable[..., Any]:
@@ -58,8 +58,8 @@ def test_plan_runs_with_the_file_system_and_the_clock_taken_away(tmp_path, monke
         mt.MetaData(add_import_date=True),
         mt.SequenceOptions(flag_duplicates=True),
     )
-    gathered, course = gathered_of(folder, *groups)
-    wanted = mt.plan(gathered, course)
+    gathered, spec = gathered_of(folder, *groups)
+    wanted = mt.plan(gathered, spec)
     places = [(builtins, "open"), (os, "open"), (os, "stat"), (os, "lstat"), (os, "listdir")]
     places += [(os, "scandir"), (os, "walk"), (os, "unlink"), (os, "replace"), (os, "mkdir")]
     places += [(os.path, "isfile"), (os.path, "exists"), (os.path, "isdir"), (os.path, "islink")]
@@ -67,7 +67,7 @@ def test_plan_runs_with_the_file_system_and_the_clock_taken_away(tmp_path, monke
     with monkeypatch.context() as patch:
         for place, name in places:
             patch.setattr(place, name, forbidden(name))
-        work = mt.plan(gathered, course)
+        work = mt.plan(gathered, spec)
     assert work == wanted and len(work.due) == 5 and len(work.images) == 6
     assert any("with the capture time of the one before" in line for line in work.notes)
 

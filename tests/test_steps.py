@@ -545,8 +545,8 @@ def test_more_than_500_images_are_several_sequences(tmp_path):
         mt.Image(Path("f/%04d.jpg" % number), geotag=mt.Geotag(number, 1 + number * 1e-5, 2.0))
         for number in range(1001)
     ]
-    course = mt.RunSpec((mt.SEQUENCE,), mt.Options([]))
-    out = mt.run_step(mt.SEQUENCE, images, mt.RunContext(), course, mt.Notes())
+    spec = mt.RunSpec((mt.SEQUENCE,), mt.Options([]))
+    out = mt.run_step(mt.SEQUENCE, images, mt.RunContext(), spec, mt.Notes())
     sizes: Dict[Any, int] = {}
     for image in out:
         sizes[image.sequence] = sizes.get(image.sequence, 0) + 1
@@ -571,8 +571,8 @@ def test_step_gives_back_as_many_images_in_the_same_order(step):
         mt.Image(Path("f/bad.jpg"), mt.Found(), aside=mt.Outcome("failed", "x")),
         mt.Image(Path("f/empty.jpg"), mt.Found()),
     ]
-    course = mt.RunSpec((step,), mt.Options([mt.User("demo")]))
-    out = mt.run_step(step, images, mt.RunContext(), course, mt.Notes())
+    spec = mt.RunSpec((step,), mt.Options([mt.User("demo")]))
+    out = mt.run_step(step, images, mt.RunContext(), spec, mt.Notes())
     assert [image.path for image in out] == [image.path for image in images]
     assert out[8] is images[8], "a failed image is passed over"
 
