@@ -508,3 +508,16 @@ def test_a_sync_point_may_begin_with_a_dot(card: Path):
     making.drive(card / "a", 2)
     row = process(card, "--sync_point", "2024-05-06T07:08:19Z@./a/0001.jpg")
     assert row["stopped"] is None and row["done"] == 2
+
+
+def test_what_another_program_holds_is_told_so_when_it_is_read(monkeypatch: Any):
+    """A journal that was open elsewhere had the advice to check its rights."""
+    import mapillary_tools as mt
+
+    refused = OSError(13, "Permission denied")
+    plain = mt.unreadable_journal("a/.mapillary/journal.jsonl", refused).problem
+    assert (plain.wrong, plain.remedy) == ("cannot be read", "check its rights")
+    monkeypatch.setattr(mt, "is_held", lambda error: True)
+    for problem in (mt.unreadable_journal("a", refused).problem, mt._vanished("a", refused).problem):
+        assert problem.wrong == "is open in another program, or may not be read"
+        assert "close it there" in problem.remedy
