@@ -75,7 +75,7 @@ step gives back as many images as it got.
                 The page               what the report shows
                 Page script            its map and filters
                 Page tables            its chosen photo, marks and tables
-                Report data            what it shows it of
+                Page data              what it shows it of
                 Story, Export          one photo explained; files for other programs
                 Download
     Front door  Tools                  the table of subcommands
@@ -393,6 +393,11 @@ def near_to(typed: str, known: Sequence[str], count: int = 1) -> List[str]:
     small = {word.lower(): word for word in known}
     found = difflib.get_close_matches(typed.lower(), list(small), count, 0.6)
     return [small[word] for word in found]
+
+
+def cause_of(error: OSError) -> str:
+    """What the system says is wrong."""
+    return error.strerror or str(error)
 
 
 class Problem(NamedTuple):
@@ -1588,7 +1593,7 @@ class Tool(NamedTuple):
         except OfHost as stopped:
             raise stopped.error from None
         except OSError as error:
-            wrong, cause = "cannot be read or written", error.strerror or str(error)
+            wrong, cause = "cannot be read or written", cause_of(error)
             raise ToolError(
                 "file_trouble",
                 wrong,
@@ -3537,7 +3542,7 @@ def check_folder(path: str, option: str) -> Path:
 
 def unsearchable(error: OSError) -> Problem:
     """What is said of a folder that cannot be listed."""
-    cause = error.strerror or ""
+    cause = cause_of(error)
     return Problem(
         "unreadable",
         "cannot be searched",
@@ -3895,7 +3900,7 @@ def why_not(error: OSError, verb: str, wrong: str, remedy: str) -> Tuple[str, st
 def write_failure(path: Union[str, Path], error: OSError) -> CannotWrite:
     """The error for a file that the system does not let us write."""
     remedy = _WRITE_REMEDIES.get(error.errno or 0, "check the disk")
-    cause = error.strerror or str(error)
+    cause = cause_of(error)
     if is_held(error):
         wrong, remedy = why_not(error, "written", "", "")
         return CannotWrite("held", wrong, file=path, value=cause, remedy=remedy)
@@ -4914,7 +4919,7 @@ def _start(
             preexec_fn=_before_it_begins(limits),
         )
     except OSError as error:
-        cause = error.strerror or str(error)
+        cause = cause_of(error)
         raise ProgramMissing(
             "cannot_start", "cannot be started", file=argv[0], value=cause, remedy="install it anew"
         ) from error
@@ -5215,7 +5220,7 @@ def read_config(path: Optional[str] = None) -> Dict[str, Dict[str, str]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        cause = error.strerror or str(error)
+        cause = cause_of(error)
         raise UsageError(
             CONFIG_UNREADABLE, "cannot be read", file=where, value=cause, remedy=_MEND_CONFIG
         ) from None
@@ -6828,10 +6833,8 @@ def exif_digest(block: bytes) -> str:
 
 
 def _unreadable(path: str, error: OSError) -> BadExif:
-    wrong, remedy, cause = "cannot be read", "check the card and rights", error.strerror
-    if is_held(error):
-        wrong, remedy = "is open in another program, or may not be read", "close it there"
-    return BadExif(UNREADABLE, wrong, file=path, value=cause or str(error), remedy=remedy)
+    wrong, remedy = why_not(error, "read", "cannot be read", "check the card and rights")
+    return BadExif(UNREADABLE, wrong, file=path, value=cause_of(error), remedy=remedy)
 
 
 def is_same_picture(path: str, other: str) -> bool:
@@ -7363,7 +7366,7 @@ def bad_track(path: Path, code: str, wrong: str, value: str, remedy: str) -> Bad
 
 def unreadable_track(path: Path, error: OSError) -> BadTrack:
     """The error for a file that the system does not let us read."""
-    cause = error.strerror or str(error)
+    cause = cause_of(error)
     return BadTrack(
         "track_unreadable",
         "cannot be read",
@@ -11853,7 +11856,7 @@ def _path_stamps(path: str) -> List[object]:
         names = [relative_to(str(file), path).replace(os.sep, "/") for file in files]
         return [[name, _plain_stamp(str(file))] for name, file in zip(names, files)]
     except OSError as error:
-        cause, remedy = error.strerror or "", "check --geotag_source_path"
+        cause, remedy = cause_of(error), "check --geotag_source_path"
         raise NotFound(
             "no_track", "cannot be read", file=path, value=cause, remedy=remedy
         ) from error
@@ -13673,7 +13676,7 @@ def unreadable_journal(path: str, error: OSError) -> BadJournal:
     """The error for a file of the journal's that the system does not let us read."""
     if os.path.isfile(os.path.dirname(path)):
         return BadJournal.of(state_is_file(os.path.dirname(path)))
-    cause = error.strerror or ""
+    cause = cause_of(error)
     wrong, remedy = why_not(error, "read", "cannot be read", "check its rights")
     return BadJournal("journal_unreadable", wrong, file=path, value=cause, remedy=remedy)
 
@@ -20194,7 +20197,7 @@ def video_digest(path: str) -> str:
             stream.seek(max(0, size - _DIGEST_BYTES))
             end = stream.read(_DIGEST_BYTES)
     except OSError as error:
-        cause = error.strerror or ""
+        cause = cause_of(error)
         raise ToolError(
             "unreadable", "cannot be read", file=path, value=cause, remedy="check its rights"
         ) from error
@@ -21814,7 +21817,7 @@ class History:
         return None
 
     def _cannot(self, error: OSError) -> None:
-        cause = error.strerror or str(error)
+        cause = cause_of(error)
         self._tell(
             f"the history of uploads, {self.path}, cannot be kept ({cause}): a card that is copied "
             "into two folders would go up twice"
@@ -22555,7 +22558,7 @@ def _sent_as_is(path: str) -> Ready:
 
 
 def _vanished(path: str, error: OSError) -> UploadError:
-    cause, remedy = error.strerror or str(error), "put it back and run the same command again"
+    cause, remedy = cause_of(error), "put it back and run the same command again"
     wrong, remedy = why_not(error, "read", "cannot be read any more", remedy)
     return UploadError("vanished", wrong, file=path, value=cause, remedy=remedy)
 
@@ -25374,7 +25377,7 @@ matchMedia("(prefers-color-scheme: dark)").onchange = soon;
 """
 
 
-# ---- Report data --------------------------------------------------------------------------------
+# ---- Page data ----------------------------------------------------------------------------------
 # Here: what the page shows of the journals, as plain values, and the page with them in it.
 # Not here: how it is drawn.
 
@@ -26377,7 +26380,7 @@ def merge_list(path: str, fresh: Mapping[str, Shot]) -> None:
             "cannot_write",
             "cannot be read",
             file=path,
-            value=error.strerror or str(error),
+            value=cause_of(error),
             remedy="move it away",
         ) from error
     if header != _LIST_HEADER:
@@ -27882,7 +27885,7 @@ def _folders_in(path: str) -> List[str]:
         with open_file(path or os.curdir) as stream:
             data = stream.read(TABLE_BYTES)
     except OSError as error:
-        where, cause = path or "@", error.strerror or str(error)
+        where, cause = path or "@", cause_of(error)
         raise NotFound(
             "no_list", "cannot be read", file=where, value=cause, remedy=remedy
         ) from error

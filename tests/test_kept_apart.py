@@ -518,6 +518,9 @@ def test_what_another_program_holds_is_told_so_when_it_is_read(monkeypatch: Any)
     plain = mt.unreadable_journal("a/.mapillary/journal.jsonl", refused).problem
     assert (plain.wrong, plain.remedy) == ("cannot be read", "check its rights")
     monkeypatch.setattr(mt, "is_held", lambda error: True)
-    for problem in (mt.unreadable_journal("a", refused).problem, mt._vanished("a", refused).problem):
+    for problem in (
+        mt.unreadable_journal("a", refused).problem,
+        mt._vanished("a", refused).problem,
+    ):
         assert problem.wrong == "is open in another program, or may not be read"
         assert "close it there" in problem.remedy
