@@ -13592,6 +13592,8 @@ class Journal:
                     tail.end += len(text)
                     tail.lines += 1
         except FileNotFoundError:
+            if os.path.isfile(self.state):  # of which Windows says no more
+                raise BadJournal.of(state_is_file(self.state)) from None
             return
         except OSError as error:
             self._index, self._tail = _Index(), Tail(self.path)

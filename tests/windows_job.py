@@ -33,6 +33,7 @@ NOT_THERE = {
     "bundle": "builds with the tools of a checkout",
     "failing": "makes calls of POSIX fail",
     "file_systems": "mounts disks",
+    "files_again": "is about the bytes of EXIF, the same everywhere: by hand, with --all",
     "frames": "is about ffmpeg, exiftool and programs of POSIX: by hand, with --all",
     "fuzz": "has no part that depends on the system, and takes minutes",
     "golden": "compares bytes of a POSIX computer: rights, names of folders",
@@ -40,6 +41,7 @@ NOT_THERE = {
     "kill": "needs SIGKILL",
     "layout": "reads the source, which is the same",
     "making": "is about the makers of files",
+    "kept_apart": "is about uploads, the same everywhere: by hand, with --all",
     "loggers": "reads tracks, the same everywhere: by hand, with --all",
     "memory": "measures with resource",
     "mended": "is mostly about times, places and uploads, the same everywhere: by hand, with --all",
@@ -57,10 +59,12 @@ NOT_THERE = {
     "tables": "reads tables, the same everywhere: by hand, with --all",
     "told_right": "is about tables and words, the same everywhere: by hand, with --all",
     "together": "is about times and places, the same everywhere: by hand, with --all",
+    "tracks_again": "is about times and places, the same everywhere: by hand, with --all",
     "tracks": "reads tracks, the same everywhere: by hand, with --all",
     "typed": "is about types and fields, the same everywhere: by hand, with --all",
     "upload_kill": "needs SIGKILL",
     "video": "takes a minute and a half: by hand, with --all",
+    "videos_again": "is about ffmpeg and what programs tell: by hand, with --all",
     "whole_videos": "takes minutes, and most of it is about judges: by hand, with --all",
 }
 
