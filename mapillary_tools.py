@@ -3218,7 +3218,7 @@ def _strays(way: _Way, surely: bool) -> List[Jump]:
 
 
 def _jumps_among(fixes: Sequence[Fix], among: Sequence[int], limit: float) -> List[Jump]:
-    """The same for some of the photos, by their numbers."""
+    """What jumps_of() gives, of some of the photos alone, by their numbers."""
     some = [fixes[number] for number in among]
     numbers = range(len(some))
     found, unclear = _left_and_back(_Way(some, limit))
@@ -13354,7 +13354,7 @@ class Journal:
     """What has been done to the images of one folder; the last line about a thing holds.
 
     with Journal(folder) as journal: ... takes the folder's lock, so that a second run is refused
-    (BadJournal), and clears what an interrupted run left; Journal(folder, write=False) only reads.
+    (InUse), once it has waited, and clears what an interrupted run left; Journal(folder, write=False) only reads.
     Names are file names.
     """
 
@@ -16993,7 +16993,7 @@ def gather_images(
     ui: Ui,
     stack: contextlib.ExitStack,
 ) -> Tuple[Gathered, Dict[str, OpenFolder]]:
-    """(images found below a folder as the journal or the file has them, their open folders)."""
+    """(all that is read of some images, as journals or files have them; their open folders)."""
     tops, wait = spec.options[Input].folders, spec.options[Waiting].wait
     piexif()  # missing, that is said once and not for every image
     opened_at, problems = open_folders(paths, not spec.options[Dry].dry_run, stack, wait)
@@ -17404,10 +17404,10 @@ def carry_out(
     """
     copies, work = spec.options[Keep].keep_original, _as_tried(work, spec, secret)
     results = _without_old_copies(work.old_copies, opened_at)
-    told, due = _others(work.to_record, results), _others(work.due, results)
+    recorded, due = _others(work.to_record, results), _others(work.due, results)
     gone = {one.path for one in (*work.old_copies, *due)}  # of these a copy is no longer right
-    told = [one._replace(copied=None) if one.path in gone else one for one in told]
-    for folder, group in by_folder(told).items():
+    recorded = [one._replace(copied=None) if one.path in gone else one for one in recorded]
+    for folder, group in by_folder(recorded).items():
         opened_at[folder].journal.append(group)
     # whatever ends the run, no worker writes on when the locks of the folders are given back
     with contextlib.closing(_written(due, spec, secret)) as outcomes:
@@ -17576,7 +17576,7 @@ def say(text: str) -> None:
 
 
 def run_steps(tool: str, spec: RunSpec, ui: Ui) -> Tuple[Report, Gathered]:
-    """Lead the images below a folder through steps: gather, plan, carry out; returns also what was
+    """Lead the images below some folders through steps: gather, plan, carry out; returns also what was
     gathered.
 
     Raises what stops the run before any image: NotFound, UsageError, BadTrack, BadJournal,
@@ -18586,7 +18586,7 @@ def _stands(image: Image, keep: Keep) -> bool:
 def _given_run(
     spec: RunSpec, ui: Ui, report: Report, change: Callable[[List[Image]], List[Image]]
 ) -> Report:
-    """Load the images below a folder, change what is given to them in place of what was found,
+    """Load the images below some folders, change what is given to them in place of what was found,
     journal and write it.
     """
     options, config, notes = spec.options, Configuration(), Notes(say, report.notes)
@@ -22298,7 +22298,9 @@ class Shipment:
     def _take_described(
         self, opened: OpenFolder, path: str, image: Optional[Image]
     ) -> Optional[Outcome]:
-        """The same for an image that only its own description tells of, or that was restored."""
+        """Put an image into its sequence that only its own description tells of, or that was restored;
+        gives the outcome of one that is not to be sent.
+        """
         if image is not None and image.problem is not None:
             return image.outcome
         before = image.found if image is not None else None
@@ -23474,7 +23476,7 @@ def _send_row(asked: Any, status: int, row: Dict[str, Any]) -> None:
 
 
 def _client_left(request: Any, address: Any) -> None:
-    """What a server says of a client that goes away between two requests: nothing to a person."""
+    """Hear that a client went away between two requests, which is told to nobody."""
     LOG.debug("stand-in: a client went away: %s", sys.exc_info()[1])
 
 
