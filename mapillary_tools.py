@@ -13354,8 +13354,8 @@ class Journal:
     """What has been done to the images of one folder; the last line about a thing holds.
 
     with Journal(folder) as journal: ... takes the folder's lock, so that a second run is refused
-    (InUse), once it has waited, and clears what an interrupted run left; Journal(folder, write=False) only reads.
-    Names are file names.
+    (InUse), once it has waited, and clears what an interrupted run left; Journal(folder,
+    write=False) only reads. Names are file names.
     """
 
     def __init__(self, folder: Union[str, Path], write: bool = True, wait: float = 0.0) -> None:
@@ -17576,8 +17576,8 @@ def say(text: str) -> None:
 
 
 def run_steps(tool: str, spec: RunSpec, ui: Ui) -> Tuple[Report, Gathered]:
-    """Lead the images below some folders through steps: gather, plan, carry out; returns also what was
-    gathered.
+    """Lead the images below some folders through steps: gather, plan, carry out; returns also what
+    was gathered.
 
     Raises what stops the run before any image: NotFound, UsageError, BadTrack, BadJournal,
     CannotWrite.
@@ -22298,8 +22298,8 @@ class Shipment:
     def _take_described(
         self, opened: OpenFolder, path: str, image: Optional[Image]
     ) -> Optional[Outcome]:
-        """Put an image into its sequence that only its own description tells of, or that was restored;
-        gives the outcome of one that is not to be sent.
+        """Put an image that only its own description tells of, or that was restored, into its
+        sequence; gives the outcome of one that is not to be sent.
         """
         if image is not None and image.problem is not None:
             return image.outcome
