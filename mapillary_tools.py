@@ -24077,8 +24077,8 @@ def _say_left(report: Report, sender: Sender, asked: UploadOptions, notes: Notes
     there = len(sender.shipment.excluded_but_sent())
     if there:
         notes.say(
-            f"{plural(there, noun)} left out now went up before: look at the service what it shows "
-            "of that, and remove it there"
+            f"{plural(there, noun)} left out now went up before: look at the service whether it "
+            "shows them, and remove them there"
         )
     _say_unfinished(left, unfinished, sender.shipment, notes)
     arrived = report.done + len(report.skipped.get(SKIP_UPLOADED, ()))
