@@ -13573,7 +13573,7 @@ class Journal:
         """Index the file: images by offset, the short lines whole. A torn last line is left out; a
         damaged first one counts like any other where what follows is ours.
         """
-        tail, device, begin = self._tail, None, b""
+        tail, device = self._tail, None
         with contextlib.suppress(OSError):
             device = device_of(self.folder)
         tail.seen = Seen(device=device)
@@ -13581,16 +13581,7 @@ class Journal:
             with open_file(self.path) as stream:
                 status = os.fstat(stream.fileno())
                 tail.seen = Seen(status.st_size, (status.st_dev, status.st_ino), device)
-                for text in stream:
-                    torn = not text.endswith(b"\n")
-                    if not tail.end and not self._is_header(text):
-                        begin = b"" if torn and is_begin_of_header(text) else text
-                    if torn:
-                        break
-                    if tail.end or begin:
-                        self._take(text)
-                    tail.end += len(text)
-                    tail.lines += 1
+                begin, damaged = self._read_lines(stream)
         except FileNotFoundError:
             if os.path.isfile(self.state):  # of which Windows says no more
                 raise BadJournal.of(state_is_file(self.state)) from None
@@ -13602,13 +13593,36 @@ class Journal:
             value, remedy = begin[:40].decode("ascii", "replace"), "move it away to start afresh"
             wrong = "is no journal"
             raise BadJournal("journal_damaged", wrong, file=self.path, value=value, remedy=remedy)
+        for at in damaged[:3]:
+            LOG.warning("%s: a damaged line at byte %d is ignored", self.path, at)
+        if len(damaged) > 3:
+            LOG.warning("%s: %d more damaged lines are ignored", self.path, len(damaged) - 3)
 
-    def _take(self, text: bytes) -> None:
-        """Remember what a line says; one that is damaged is left out."""
+    def _read_lines(self, stream: BinaryIO) -> Tuple[bytes, List[int]]:
+        """Index the lines; returns (the first one where that is no header, offsets of damaged
+        lines).
+        """
+        tail, begin = self._tail, b""
+        damaged: List[int] = []
+        for text in stream:
+            torn = not text.endswith(b"\n")
+            if not tail.end and not self._is_header(text):
+                begin = b"" if torn and is_begin_of_header(text) else text
+            if torn:
+                break
+            if (tail.end or begin) and not self._take(text):
+                damaged.append(tail.end)
+            tail.end += len(text)
+            tail.lines += 1
+        return begin, damaged
+
+    def _take(self, text: bytes) -> bool:
+        """Remember what a line says; returns whether it says anything."""
         try:
             self._index.note_text(text, self._tail.end)
         except DAMAGED:
-            LOG.warning("%s: a damaged line at byte %d is ignored", self.path, self._tail.end)
+            return False
+        return True
 
     def _is_header(self, line: bytes) -> bool:
         """Whether a line is the first of a journal; raises BadJournal for a newer version."""
@@ -15835,10 +15849,13 @@ def _parts(
     piece = with_directions(piece, angle, options.interpolate_directions)
     if options.flag_duplicates:
         piece = mark_duplicates(piece, options.duplicate_distance, options.duplicate_angle)
-    piece = [image for image in piece if image.path not in fixed]
-    kept = [image for image in piece if image.outcome is None]
-    yield from (image for image in piece if image.outcome is not None)
-    for part in cut_to_size(kept):
+    mine = [image for image in piece if image.path not in fixed]
+    kept = [image for image in mine if image.outcome is None]
+    yield from (image for image in mine if image.outcome is not None)
+    runs = [kept]
+    if len(mine) < len(piece):  # those between were near enough to each other, and are not here
+        runs = split(kept, options.cutoff_distance, options.cutoff_time)
+    for part in itertools.chain.from_iterable(map(cut_to_size, runs)):
         first = part[0]
         names = tuple(dict.fromkeys(image.path.parent.name for image in part))
         span = names if len(names) > 1 else None
@@ -16108,8 +16125,8 @@ def say_outdated(count: int, notes: Notes) -> None:
     """Say that what is known of images now is not what they were sent with."""
     if count:
         notes.say(
-            f"{count} were sent with another time or position than they have now: upload "
-            "--reupload sends them again"
+            f"{count} were sent with another time, position or direction than they have now: "
+            "upload --reupload sends them again"
         )
 
 
@@ -16288,7 +16305,7 @@ class _Planner:
                 if how is not None and is_excluded(self.spec.areas, image.fix):
                     image = image.as_excluded(self.spec.areas_id)
                     self.hidden.append(image)
-                elif how is not None and image.path not in moved and not _is_halfway(image, how):
+                elif how is not None and not self._changes(image, how, moved):
                     outdated += is_outdated(image, how)
                     image = skip_now(image, SKIP_UPLOADED)
                 outdated += image.path in moved
@@ -16296,6 +16313,10 @@ class _Planner:
         if sent:
             self.gathered = gathered._replace(images=replaced(gathered.images, images))
         return outdated
+
+    def _changes(self, image: Image, how: Sent, moved: AbstractSet[Path]) -> bool:
+        """Whether an image that the service has gets a description of its own by this run."""
+        return image.path in moved or _is_halfway(image, how) or awaits_process(image)
 
     def sent_for_others(self) -> int:
         """How many images the service has that were processed for another user or organization, or
@@ -18151,12 +18172,8 @@ class CsvColumns(Group):
 
     def idle(self, options: Options) -> List[str]:
         """Those about capture times, where no column has any."""
-        if self.timestamp_column is None:
-            times = ("time_format", "convert_gps_time", "convert_utc_time", "gps_week_column")
-            return self.given_without("--timestamp_column", times)
-        if self.convert_gps_time:
-            return []
-        return self.given_without("--convert_gps_time", ["gps_week_column"])
+        times = ("time_format", "convert_gps_time", "convert_utc_time", "gps_week_column")
+        return [] if self.timestamp_column else self.given_without("--timestamp_column", times)
 
     @property
     def names_any(self) -> bool:
@@ -18562,7 +18579,8 @@ def _with_row(
         return image if image.is_left_out else skip_now(image, SKIP_NO_ROW)
     try:
         given = _laid_over(image.given, parse(row.cells, options))
-        return image._replace(given=given._replace(left_out=given.left_out or None))
+        plainly = given._replace(left_out=given.left_out or None, turn=given.turn or None)
+        return image._replace(given=plainly)
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         wrong = f"line {row.line} of {options.csv_path} does not parse"
         remedy = error.remedy if isinstance(error, OddCell) else "mend that line"
@@ -18617,7 +18635,11 @@ def _given_work(images: List[Image], gathered: Gathered, keep: Keep) -> Work:
     pairs = [(image, old) for image, old in pairs if not image.is_excluded]
     new = [(_as_given(image), old) for image, old in pairs if _is_new(image, old)]
     due = [image for image, _ in new if not _stands(image, keep)]
-    unwritten = [image for image, old in new if _stands(image, keep) and image.given != old.given]
+    unwritten = [
+        image
+        for image, old in new
+        if _stands(image, keep) and (image.given or NOTHING_GIVEN) != (old.given or NOTHING_GIVEN)
+    ]
     to_record = [*due, *unwritten, *_marked(images, gathered.images)]
     again = _not_yet_told([old for _, old in pairs], to_record, gathered)
     return Work(images, [*to_record, *again, *hidden], due, due, [])
@@ -18649,9 +18671,10 @@ def _resumed(image: Image, old: Image, copied: bool) -> Image:
 
 def _is_new(image: Image, old: Image) -> bool:
     """Whether an image has been given what it did not have, or has not been written with."""
-    if image.outcome is not None or image.given is None or image.given == NOTHING_GIVEN:
+    now, before = image.given or NOTHING_GIVEN, old.given or NOTHING_GIVEN
+    if image.outcome is not None:
         return False
-    return image.given != old.given or not old.taken(DESCRIPTION)
+    return now != before or (now != NOTHING_GIVEN and not old.taken(DESCRIPTION))
 
 
 def _as_given(image: Image) -> Image:
@@ -18768,7 +18791,8 @@ class Interpolation(Verbose):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "also", further_folders(self.also))  # frozen from here on
-        if bool(self.import_path) == bool(self.file_in_path):
+        alone = bool(self.also) and not self.import_path
+        if alone or bool(self.import_path) == bool(self.file_in_path):
             wrong = "interpolate needs either --import_path or --file_in_path"
             raise UsageError("one_input", wrong)
         if self.file_in_path and self.data != "identical_timestamps":
@@ -20094,6 +20118,9 @@ class SampleRecord:
         name = next((one for one in before.frames if is_there(self.place(one))), None)
         if name is None or before.digest == now.digest:
             return False
+        with contextlib.suppress(ToolError, OSError):
+            if is_same_picture(self.place(name), first):
+                return False  # whose clock was put right
         image = self.journal.image(name)
         began = _clock_of(self.place(name), image.found if image is not None else None)
         begin = _clock_of(first, None)
@@ -22202,7 +22229,7 @@ class Shipment:
         path = os.path.join(opened.path, sent.image)
         goods = Goods(path, image.found or NOTHING_FOUND, opened, image.fix)
         parcel = Parcel(goods, GONE, sent.handle or "")
-        if self.asked.reupload and self._never_finished(batch, parcel):
+        if self.asked.reupload and self._never_finished(parcel):
             return  # it cannot go up anew with the others
         parcel.finished = self._is_finished(batch, parcel)
         batch.parcels.append(parcel)
@@ -22214,10 +22241,9 @@ class Shipment:
         """Whether an image is in a finished sequence, and that is another one than its own."""
         return parcel.opened.is_finished(self.service, parcel.name, batch.identity)
 
-    def _never_finished(self, batch: Batch, parcel: Parcel) -> bool:
-        """Whether the service has been asked to finish the sequence of an image, and never did."""
-        line = self.manifest_of(batch)
-        return line is not None and line.cluster is None and batch.name_of(parcel) in line.images
+    def _never_finished(self, parcel: Parcel) -> bool:
+        """Whether the service has been asked to finish a sequence with an image, and never did."""
+        return parcel.opened.pending_of(self.service, parcel.name) is not None
 
     def add_video(self, path: str, clip: Clip) -> None:
         """Add a video of a folder that is open, or note why it is not sent."""
@@ -22331,14 +22357,15 @@ class Shipment:
         sent = self.sent_of(parcel)
         if sent is not None and sent.photo not in (None, parcel.photo):
             sent = None  # of another photo that had the same name
-        batch = self._as_sent(batch, parcel, sent)
+        if not self.asked.reupload:
+            batch = self._as_sent(batch, parcel, sent)
         batch.lenient = self.asked.accept_failed
         batch = self.batches.setdefault((batch.home.path, batch.identity), batch)
         batch.parcels.append(parcel)
         if sent is None:
             return
         if sent.arrived and (sent.fix != parcel.where or not _is_other_content(parcel)):
-            if self.asked.reupload and self._never_finished(batch, parcel):
+            if self.asked.reupload and self._never_finished(parcel):
                 return  # the service may have forgotten what it has of it
             self._there(parcel, sent)
             parcel.finished = parcel.state in ARRIVED and self._is_finished(batch, parcel)
@@ -23018,10 +23045,13 @@ class Sender:
             self._flush()
 
     def _take_out(self, home: OpenFolder, name: str) -> None:
-        """Note that what finished sequences have under a name is another picture, or was sent with
-        another time or position.
+        """Note that what sequences that are finished, or were to be, have under a name is another
+        picture, or was sent with another time or position.
         """
-        for identity in home.finished_in(self.shipment.service).pop(name, ()):
+        service = self.shipment.service
+        pending = home.pending_in(service).pop(name, None)
+        identities = home.finished_in(service).pop(name, set()) | ({pending} if pending else set())
+        for identity in sorted(identities):
             manifest = home.journal.manifest(self.shipment.service, identity)
             if manifest is not None:
                 others = tuple(one for one in manifest.images if one != name)
@@ -26700,16 +26730,30 @@ def _then_upload(tool: str, first: Report, options: Options, ui: Ui) -> Report:
         count = first.done + len(first.skipped.get(SKIP_PROCESSED, ()))
         noun = "file" if options[Videos].whole else "image"
         first.extras.lines.append(f"{plural(count, noun)} would then be uploaded")
-        return Report(tool, count, extras=ReportExtras("would be uploaded"), parts=[first])
+        return _behind(first, Report(tool, count, extras=ReportExtras("would be uploaded")))
     try:
         report = send_images(tool, options, ui)
     except ToolError as error:
-        extras = ReportExtras("uploaded", facts={"safe_to_delete": False}, next=first.extras.next)
-        return Report(tool, stopped=error, extras=extras, parts=[first])
+        extras = ReportExtras("uploaded", facts={"safe_to_delete": False})
+        report = Report(tool, stopped=error, extras=extras)
+        report.skip(SKIP_UNSENT, first.skipped.get(SKIP_PROCESSED, ()))
+        report.skip(SKIP_UNSENT, [one.path for one in first.images if one.outcome is None])
+        return _behind(first, report)
     why = {problem.file: problem for problem in first.failed}
     report.failed = [
         why.get(one.file, one) if one.code == "not_processed" else one for one in report.failed
     ]
+    report.parts.append(first)
+    return report
+
+
+def _behind(first: Report, report: Report) -> Report:
+    """The report of a whole whose upload was not begun: what did not come to that counts, too."""
+    report.failed = list(first.failed)
+    for reason, paths in first.skipped.items():
+        if reason != SKIP_PROCESSED:
+            report.skip(reason, paths)
+    report.extras.next, report.extras.images = first.extras.next, first.images
     report.parts.append(first)
     return report
 

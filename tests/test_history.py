@@ -206,10 +206,10 @@ def test_a_zone_that_is_mended_after_the_upload_is_said_and_can_be_sent(card: Ca
     card.process(folder)
     card.upload(folder)
     row = card.process(folder, "--timezone", "+02:00")
-    assert row["done"] == 3 and "3 were sent with another time or position" in row["said"]
+    assert row["done"] == 3 and "3 were sent with another time, position" in row["said"]
     row = card.upload(folder)
     assert row["skipped"] == {"already_uploaded": 3} and row["outdated"] == 3
-    assert "3 were sent with another time or position" in row["said"]
+    assert "3 were sent with another time, position" in row["said"]
     said = run("status", "--import_path", folder, "--list", "outdated").stdout
     assert "skipped 3: outdated" in said and "3 uploaded, finished" in said, said
     assert card.upload(folder, "--reupload")["done"] == 3

@@ -526,3 +526,104 @@ def test_what_another_program_holds_is_told_so_when_it_is_read(monkeypatch: Any)
     ):
         assert problem.wrong == "is open in another program, or may not be read"
         assert "close it there" in problem.remedy
+
+
+# ---- what the change of all this broke at first --------------------------------------------------
+
+
+def test_late_photos_that_are_far_apart_are_sequences_of_their_own(card: Path, service: Service):
+    """What went up between them held them together."""
+    making.drive(card, 12, step=5e-4, seconds=10)
+    late = {name: (card / name).read_bytes() for name in ("0002.jpg", "0010.jpg")}
+    for name in late:
+        (card / name).unlink()
+    cuts = ("--cutoff_distance", "150", "--cutoff_time", "25")
+    process(card, *cuts)
+    upload(card)
+    for name, content in late.items():
+        (card / name).write_bytes(content)
+    process(card, *cuts)
+    ids = {making.description(card / name)["MAPSequenceUUID"] for name in late}
+    assert len(ids) == 2 and headings(card)["0002.jpg"] == 0.0
+
+
+def test_a_turn_that_is_given_after_a_photo_went_up_comes_to_its_description(
+    card: Path, service: Service
+):
+    """It was outdated for ever: process passed over it."""
+    making.drive(card, 3)
+    process(card)
+    upload(card)
+    table = card.parent / "corrections.csv"
+    table.write_text("filename,leave_out,turn_by\n0002.jpg,,90\n", encoding="utf-8")
+    run("process_csv", "--import_path", card, "--csv_path", table)
+    assert upload(card)["skipped"] == {"already_uploaded": 2, "outdated": 1}
+    assert process(card)["done"] == 1 and headings(card)["0002.jpg"] == 90.0
+    assert upload(card, "--reupload")["done"] == 1
+    assert told("status", "--import_path", card)["done"] == 3
+
+
+@pytest.mark.parametrize("row", ["0002.jpg,no,0", "0002.jpg,,"])
+def test_corrections_that_change_nothing_leave_a_photo_as_it_is(
+    row: str, card: Path, service: Service
+):
+    """It was outdated."""
+    making.drive(card, 3)
+    process(card)
+    upload(card)
+    table = card.parent / "corrections.csv"
+    table.write_text(f"filename,leave_out,turn_by\n{row}\n", encoding="utf-8")
+    run("process_csv", "--import_path", card, "--csv_path", table)
+    assert told("status", "--import_path", card)["done"] == 3
+
+
+@pytest.mark.parametrize("first", ["yes,", ",90"])
+def test_corrections_that_are_taken_back_alone_are_gone(first: str, card: Path):
+    making.drive(card, 3)
+    for row in (f"0002.jpg,{first}", "0002.jpg,no,0"):
+        table = card.parent / "corrections.csv"
+        table.write_text(f"filename,leave_out,turn_by\n{row}\n", encoding="utf-8")
+        run("process_csv", "--import_path", card, "--csv_path", table)
+    assert process(card)["done"] == 3
+    assert headings(card) == {"0001.jpg": 0.0, "0002.jpg": 0.0, "0003.jpg": 0.0}
+
+
+def test_what_is_sent_anew_after_a_refused_finish_is_cut_as_it_is_now(card: Path, service: Service):
+    """All of it was in the sequence that had been refused."""
+    making.drive(card, 6, seconds=20)
+    process(card)
+    service.faults.append(status(400, {"error": "x"}, path=FINISH, times=None))
+    upload(card)
+    service.faults.clear()
+    give(card, moved(range(4, 7), 57.6999))
+    process(card, "--cutoff_time", "1")
+    upload(card, "--reupload")
+    assert sorted(len(one["images"]) for one in service.finished) == [1, 1, 1, 3]
+    once(service, 6)
+    assert upload(card)["skipped"] == {"already_uploaded": 6}
+    once(service, 6)
+
+
+def test_a_rehearsal_of_all_counts_what_fails_before_the_upload(card: Path):
+    """It was "5 found", with exit 1 and nothing that failed."""
+    making.drive(card, 3)
+    making.photo(card / "0009.jpg", time="2024:05:06 07:08:30", pixels=7)
+    row = told("process_and_upload", "--import_path", card, "--user_name", "demo", "--dry_run")
+    assert (row["found"], row["done"], len(row["failed"])) == (4, 3, 1)
+
+
+def test_a_file_of_many_lines_that_is_no_journal_is_told_once(tmp_path: Path):
+    """Each of its lines was told."""
+    making.drive(tmp_path / "card", 1)
+    path = tmp_path / "card" / ".mapillary" / "journal.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b"something else\n" * 1000)
+    said = run("process", "--import_path", tmp_path / "card", "--user_name", "me").stderr
+    assert "is no journal" in said and "is ignored" not in said
+
+
+def test_further_folders_of_interpolate_need_a_first_one(tmp_path: Path):
+    import mapillary_tools as mt
+
+    with pytest.raises(mt.UsageError, match="needs either"):
+        mt.Interpolation(data="identical_timestamps", file_in_path="a.csv", also=(str(tmp_path),))

@@ -407,7 +407,9 @@ def test_a_rehearsed_upload_says_how_many_are_outdated(tmp_path: Path):
     give(tmp_path / "p", "0002.jpg,57.7003,11.97\n", *columns("latitude", "longitude"))
     process(tmp_path / "p")
     ran = run("upload", *words, "--stand_in", tmp_path / "received", "--dry_run")
-    assert "1 were sent with another time or position than they have now" in ran.stderr, ran
+    assert (
+        "1 were sent with another time, position or direction than they have now" in ran.stderr
+    ), ran
 
 
 @pytest.mark.parametrize("more", [(), ("--dry_run",)], ids=["", "dry_run"])

@@ -957,7 +957,7 @@ def test_another_track_makes_a_video_outdated_and_reupload_sends_it(card):
     assert card.process()["done"] == 1
     row = card.upload()
     assert (row["skipped"], row["outdated"]) == ({"already_uploaded": 1}, 1)
-    assert "another time or position" in row["said"]
+    assert "another time, position" in row["said"]
     assert len(card.videos()) == 1 and card.upload("--reupload")["done"] == 1
     assert len(card.videos()) == len(card.service.finished) == 2
     assert card.upload("--reupload")["done"] == 0 and card.service.problems == []
