@@ -20013,6 +20013,7 @@ def _frame_base(path: str) -> str:
     return content[: _BASE_BYTES - 4].decode("utf-8", "ignore")
 
 
+_SAME_FRAMES = 5  # frames at most whose pictures tell that a recording is the same
 _WORK_PREFIX = "sampling-"
 _WORK_FOLDER = re.compile(_WORK_PREFIX + r"[a-z0-9_]{8}\Z")  # as tempfile names them
 
@@ -20110,25 +20111,30 @@ class SampleRecord:
             return image.found.stamp
         return stamp_by(os.stat(path))
 
-    def _is_another(self, before: Sampling, now: Sampling, first: str) -> bool:
-        """Whether a line is about another recording than the video that is there now: cameras use a
-        name again. A copy that was cut off began when the whole one does, whose first frame is at a
-        path.
+    def _is_another(self, before: Sampling, now: Sampling, frames: Sequence[str]) -> bool:
+        """Whether a line is about another recording than the video that is there now, by the frames
+        that were taken of that: cameras use a name again. A copy that was cut off, or whose clock
+        was put right, begins with the same pictures, or when the whole one does.
         """
         name = next((one for one in before.frames if is_there(self.place(one))), None)
-        if name is None or before.digest == now.digest:
+        if name is None or before.digest == now.digest or self._begins_as(before, frames):
             return False
-        with contextlib.suppress(ToolError, OSError):
-            if is_same_picture(self.place(name), first):
-                return False  # whose clock was put right
         image = self.journal.image(name)
         began = _clock_of(self.place(name), image.found if image is not None else None)
-        begin = _clock_of(first, None)
+        begin = _clock_of(frames[0], None)
         return began is None or begin is None or abs(began - begin) >= 1.0
 
-    def of_others(self, now: Sampling, first: str) -> List[str]:
-        """The frames of other recordings that were where a video is now, with its first frame."""
-        lines = [one for one in self.of(now.path, now.digest) if self._is_another(one, now, first)]
+    def _begins_as(self, before: Sampling, frames: Sequence[str]) -> bool:
+        """Whether the first frames of a line, two at least, are the same pictures as these."""
+        pairs = list(zip(map(self.place, before.frames), frames))[:_SAME_FRAMES]
+        try:
+            return len(pairs) > 1 and all(itertools.starmap(is_same_picture, pairs))
+        except (ToolError, OSError):
+            return False
+
+    def of_others(self, now: Sampling, frames: Sequence[str]) -> List[str]:
+        """The frames of other recordings that were where a video is now, with these frames."""
+        lines = [one for one in self.of(now.path, now.digest) if self._is_another(one, now, frames)]
         names = dict.fromkeys(name for line in lines for name in line.frames)
         return [name for name in names if is_there(self.place(name))]
 
@@ -20144,8 +20150,8 @@ class SampleRecord:
         """Move frames into the folder under free names, in place of the old ones of the video;
         returns those kept.
         """
-        before, first = self.of(line.path, line.digest), frames[0][0]
-        ours, kept = self.old([one for one in before if not self._is_another(one, line, first)])
+        before, taken = self.of(line.path, line.digest), [path for path, _ in frames]
+        ours, kept = self.old([one for one in before if not self._is_another(one, line, taken)])
         base = _frame_base(line.path)
         number = self._free_number(base, ours)
         names = [f"{base}_{number + place:06d}.jpg" for place in range(1, len(frames) + 1)]
@@ -20328,7 +20334,8 @@ def sample_one(
     try:
         made = _make_frames(setup, footage, work, given)
         problem = _missing_of(made, footage, setup) if made.wrong else None
-        _say_others(record.of_others(sampling, made.frames[0][0]), path, setup.timer.notes)
+        others = record.of_others(sampling, [frame for frame, _ in made.frames])
+        _say_others(others, path, setup.timer.notes)
         kept = record.bring(made.frames, sampling._replace(problem=problem), settings)
     except OSError as error:
         raise write_failure(record.journal.folder, error) from error

@@ -594,6 +594,23 @@ def test_frames_of_another_recording_at_the_same_path_stay_and_are_named(steady,
     assert any("ride_000001.jpg" in note and "stay" in note for note in report.notes)
 
 
+def test_a_video_whose_clock_was_put_right_replaces_its_frames(steady, tmp_path):
+    """Its frames of before stayed, with the wrong date, as those of another video."""
+    video = tmp_path / "ride.mp4"
+    shutil.copy(steady, video)
+    sample(video, tmp_path / "in", video_sample_interval=5.0)
+    before = [path.name for path in frames(tmp_path / "in")]
+    with video.open("r+b") as stream:
+        content = stream.read()
+        at = content.index(b"mvhd") + 8  # its creation time
+        stream.seek(at)
+        stream.write(b"\x00\x00\x00\x01" if content[at : at + 4] == b"\0\0\0\0" else b"\0\0\0\0")
+    later = START_MS + 86400000
+    report = sample(video, tmp_path / "in", video_sample_interval=5.0, video_start_time=later)
+    assert [path.name for path in frames(tmp_path / "in")] == before
+    assert report.done == len(before)
+
+
 def test_frames_that_are_missing_are_said(steady, tmp_path):
     """They were passed over in silence, and are not taken again: somebody may have sorted them out."""
     sample(steady, tmp_path)
