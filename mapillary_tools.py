@@ -2026,40 +2026,25 @@ def without_wild(track: Track, max_speed: float) -> Track:
 def longest_way(
     points: Sequence[Fix], borders: Sequence[int], limit: float
 ) -> List[Tuple[int, int]]:
-    """The pieces between jumps, as (start, end), that can follow each other and hold most points,
-    with the fewest gaps; none where there are too many pieces.
-
-    The points beside a jump are pieces of their own: one that is off after a pause, in which it can
-    be reached, is not found to be off by the way to it, but by that from it.
+    """The pieces between jumps, as (start, end), that can follow each other and hold most points;
+    none where there are too many pieces.
     """
-    pieces = _pieces_between(borders)
-    if not pieces:
+    pieces = list(zip(borders, borders[1:]))
+    if len(pieces) > _MOST_PIECES:
         return []
-    best: List[Tuple[Tuple[int, int], int]] = []  # of each piece: points and gaps, what is before
+    best: List[Tuple[int, int]] = []  # of each piece: points up to its end, the piece before
     for number, (start, end) in enumerate(pieces):
-        held, before = (0, 0), -1
-        for other in reversed(range(number)):
-            points_there, gaps = best[other][0]
-            there = (points_there, gaps - (other < number - 1))
-            if there >= held and not is_beyond(points[pieces[other][1] - 1], points[start], limit):
-                held, before = there, other
-        best.append(((held[0] + end - start, held[1]), before))
+        held, before = 0, -1
+        for other in range(number):
+            reachable = not is_beyond(points[pieces[other][1] - 1], points[start], limit)
+            if best[other][0] > held and reachable:
+                held, before = best[other][0], other
+        best.append((held + end - start, before))
     way, number = [], max(range(len(pieces)), key=lambda index: best[index][0])
     while number >= 0:
         way.append(pieces[number])
         number = best[number][1]
     return way[::-1]
-
-
-def _pieces_between(borders: Sequence[int]) -> List[Tuple[int, int]]:
-    """The pieces between jumps, the points beside those on their own; none where there are too many
-    of them.
-    """
-    if len(borders) > _MOST_PIECES + 1:
-        return []
-    beside = {point for border in borders[1:-1] for point in (border - 1, border, border + 1)}
-    cuts = sorted({borders[0], borders[-1], *beside})
-    return list(zip(cuts, cuts[1:]))
 
 
 def fix_at(track: Track, when: float, max_gap: Optional[float] = None) -> Fix:
@@ -3144,21 +3129,6 @@ class _Way:
         short, long = sorted((self.metres(last, at), self.metres(back - 1, back)))
         return leaves and self.metres(last, back) < min(long, 2 * short)
 
-    def may_be_beside(self, start: int, end: int) -> bool:
-        """Whether, in place of the photos from start to before end, as many before or behind them
-        may be those that are off.
-        """
-        before, behind = max(0, 2 * start - end - 1), min(len(self.fixes) - 1, 2 * end - start)
-        leaves, comes = self.beyond(start - 1, start), self.beyond(end - 1, end)
-        if leaves and comes:
-            return False
-        return not (self.beyond(before, start) if leaves else self.beyond(end - 1, behind))
-
-    def leapt_from(self, photo: int, start: int, end: int) -> int:
-        """Of the photos before start, and at end, that from or to which another is the faster."""
-        sides = [side for side in (start - 1, end) if 0 <= side < len(self.fixes)]
-        return max(sides, key=lambda side: self.speed(photo, side))
-
     def is_off(self, photo: int, near: int, then: int) -> bool:
         """Whether a photo at an end cannot be where it is, by the two next to it, which agree."""
         near_by = self.metres(near, then)
@@ -3183,11 +3153,11 @@ def jumps_of(fixes: Sequence[Fix], max_speed: float) -> List[Jump]:
     """
     limit, numbers = max_speed / 3.6, range(len(fixes))
     plain_ones = _jumps_among(fixes, numbers, limit)
-    strays = _strays(_Way(fixes, limit), not plain_ones)
+    strays = _strays(_Way(fixes, limit)) if plain_ones else []
     if not strays:
         return plain_ones
     both = [*strays, *_jumps_among(fixes, _without(numbers, strays), limit)]
-    return sorted(both) if not plain_ones or len(both) < len(plain_ones) else plain_ones
+    return sorted(both) if len(both) < len(plain_ones) else plain_ones
 
 
 def leaps_of(fixes: Sequence[Fix], wrong: Sequence[Jump], max_speed: float) -> List[Jump]:
@@ -3198,22 +3168,22 @@ def leaps_of(fixes: Sequence[Fix], wrong: Sequence[Jump], max_speed: float) -> L
     return [way.jump(b, a, way.limit) for a, b in zip(left, left[1:]) if way.beyond(a, b)]
 
 
-def _strays(way: _Way, surely: bool) -> List[Jump]:
+def _strays(way: _Way) -> List[Jump]:
     """The photos beside the most of them that can follow each other, where those are in runs as
-    short as jumps have; surely = only where it cannot be as many beside them.
+    short as jumps have.
     """
-    count, limit = len(way.fixes), way.limit
-    borders = [n for n in range(1, count) if way.legs[n - 1] > limit and way.beyond(n - 1, n)]
-    kept = longest_way(way.fixes, [0, *borders, count], limit) if borders else []
-    ends = [0, *(stop for _, stop in kept)]
-    runs = [*zip(ends, [*(start for start, _ in kept), count])] if kept else []
+    count = len(way.fixes)
+    borders = [number for number in range(1, count) if way.beyond(number - 1, number)]
+    kept = longest_way(way.fixes, [0, *borders, count], way.limit)
     found: List[Jump] = []
-    for first, end in [run for run in runs if run[0] < run[1]]:
-        at_end = first == 0 or end == count
-        if end - first > (JUMP_ENDS if at_end else JUMP_RUN):
+    end = 0
+    for start, stop in [*kept, (count, count)] if kept else ():
+        at_end = end == 0 or start == count
+        if start - end > (JUMP_ENDS if at_end else JUMP_RUN):
             return []
-        if not (surely and (at_end or way.may_be_beside(first, end))):
-            found += [way.jump(n, way.leapt_from(n, first, end), limit) for n in range(first, end)]
+        near = start if end == 0 else end - 1
+        found.extend(way.jump(number, near, way.limit) for number in range(end, start))
+        end = stop
     return found
 
 
@@ -9828,11 +9798,12 @@ def _record_seconds(values: _FitValues, shift: Optional[float]) -> Optional[floa
 # Here: DJI's subtitles (.srt), and those of Autel, to a Track.
 # Not here: boxes of movies; when a video began by its own header.
 
-_DECIMAL = r"\s*[:=]\s*([-+]?\d+(?:[.,]\d+)?)(?!\d|[.,]\d)"  # never a part of a number
+# a number, never a part of one: with decimals behind a point or a comma, or without
+_DECIMAL = r"\s*[:=]\s*([-+]?\d+(?:\.\d+(?!\d)|,\d+(?![.\d])|(?!\d|[.,]\d)))"
 _DEGREE_SIGNS = r"\u00b0\u00ba\ufffd"  # of degrees; the last one where a text is not UTF-8
 _CUE_DEGREES = (
     _DECIMAL
-    + rf"(?!\s*[{_DEGREE_SIGNS}]\s*\d)(?:[\s{_DEGREE_SIGNS}]*(?:deg(?:rees)?|d)?\s*([%s])\b)?"
+    + rf"(?!\s*[{_DEGREE_SIGNS}]\s*\d+(?:\.\d+)?\s*['\u2032])(?:[\s{_DEGREE_SIGNS}]*(?:deg(?:rees)?|d)?\s*([%s])\b)?"
 )
 _NAMED_LAT = re.compile(r"\blatitude" + _CUE_DEGREES % "NS", re.IGNORECASE)
 _NAMED_LON = re.compile(r"\blongt?itude" + _CUE_DEGREES % "EW", re.IGNORECASE)
@@ -10076,14 +10047,19 @@ _ZONE_TOLD = re.compile(  # (UTC+2), UTC-05:00, [+02:00], (Europe/Berlin)
     r"|[(\[]\s*([-+\u2212]\d{1,2}:?\d\d|[A-Z][a-z]+/[A-Z][A-Za-z_/]+)\s*[)\]]",
     re.IGNORECASE,
 )
-_ZONE_LETTERS = re.compile(r"[(\[]\s*((?!GMT|GPST)[A-Z]{2,3}T)\s*[)\]]")  # (CEST), (IST)
+_ZONE_LETTERS = re.compile(  # of the zones that most people know by letters
+    r"[(\[]\s*(CES?T|[EW]ES?T|BST|IST|MSK|[ECMP][SD]T|AK[SD]T|HST|AE[SD]T|AC[SD]T|AWST|NZ[SD]T|JST"
+    r"|KST|SGT|SAST|BRT)\s*[)\]]"
+)
 
 
-def check_zone_letters(path: Path, headings: Sequence[str]) -> None:
-    """Raise BadTrack where a heading of times names a zone by letters, which stand for several."""
+def check_zone_letters(path: Path, headings: Iterable[str]) -> None:
+    """Raise BadTrack where a heading of times that are read names a zone by letters, which stand
+    for several.
+    """
     for heading in headings:
         letters = _ZONE_LETTERS.search(heading)
-        if letters is not None and role_of(heading) in ("time", "local", "date"):
+        if letters is not None:
             wrong = "has times in a zone that its letters do not tell"
             remedy = "write it as an offset: time (UTC+2)"
             raise bad_track(path, "track_zone", wrong, letters.group(1), remedy)
@@ -10639,7 +10615,8 @@ def read_csv(source: Source) -> Track:
             _add_row(row.cells, layout, times, found)
     track = found.track()
     if times.times.zoneless:
-        check_zone_letters(source.path, headings)
+        read = (layout.time, layout.date)
+        check_zone_letters(source.path, [headings[at] for at in read if at is not None])
     return track
 
 
