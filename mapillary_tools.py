@@ -9801,10 +9801,9 @@ def _record_seconds(values: _FitValues, shift: Optional[float]) -> Optional[floa
 # a number, never a part of one: with decimals behind a point or a comma, or without
 _DECIMAL = r"\s*[:=]\s*([-+]?\d+(?:\.\d+(?!\d)|,\d+(?![.\d])|(?!\d|[.,]\d)))"
 _DEGREE_SIGNS = r"\u00b0\u00ba\ufffd"  # of degrees; the last one where a text is not UTF-8
-_CUE_DEGREES = (
-    _DECIMAL
-    + rf"(?!\s*[{_DEGREE_SIGNS}]\s*\d+(?:\.\d+)?\s*['\u2032])(?:[\s{_DEGREE_SIGNS}]*(?:deg(?:rees)?|d)?\s*([%s])\b)?"
-)
+_MINUTES = rf"\s*[{_DEGREE_SIGNS}]\s*\d+(?:\.\d+)?\s*['\u2032]"  # behind whole degrees
+_LETTER = rf"(?:[\s{_DEGREE_SIGNS}]*(?:deg(?:rees)?|d)?\s*([%s])\b)?"
+_CUE_DEGREES = f"{_DECIMAL}(?!{_MINUTES}){_LETTER}"
 _NAMED_LAT = re.compile(r"\blatitude" + _CUE_DEGREES % "NS", re.IGNORECASE)
 _NAMED_LON = re.compile(r"\blongt?itude" + _CUE_DEGREES % "EW", re.IGNORECASE)
 _NAMED_ALT = re.compile(r"\b(?:abs_alt|altitude)" + _DECIMAL, re.IGNORECASE)
@@ -10053,12 +10052,12 @@ _ZONE_LETTERS = re.compile(  # of the zones that most people know by letters
 )
 
 
-def check_zone_letters(path: Path, headings: Iterable[str]) -> None:
-    """Raise BadTrack where a heading of times that are read names a zone by letters, which stand
-    for several.
+def check_zone_letters(path: Path, headings: Sequence[str], *read: Optional[int]) -> None:
+    """Raise BadTrack where the heading of a column that is read names a zone by letters, which
+    stand for several.
     """
-    for heading in headings:
-        letters = _ZONE_LETTERS.search(heading)
+    for place in read:
+        letters = None if place is None else _ZONE_LETTERS.search(headings[place])
         if letters is not None:
             wrong = "has times in a zone that its letters do not tell"
             remedy = "write it as an offset: time (UTC+2)"
@@ -10615,8 +10614,7 @@ def read_csv(source: Source) -> Track:
             _add_row(row.cells, layout, times, found)
     track = found.track()
     if times.times.zoneless:
-        read = (layout.time, layout.date)
-        check_zone_letters(source.path, [headings[at] for at in read if at is not None])
+        check_zone_letters(source.path, headings, layout.time, layout.date)
     return track
 
 
@@ -20109,9 +20107,10 @@ class SampleRecord:
         except (ToolError, OSError):
             return False
 
-    def of_others(self, now: Sampling, frames: Sequence[str]) -> List[str]:
+    def of_others(self, now: Sampling, frames: Sequence[Tuple[str, Stamp]]) -> List[str]:
         """The frames of other recordings that were where a video is now, with these frames."""
-        lines = [one for one in self.of(now.path, now.digest) if self._is_another(one, now, frames)]
+        taken = [path for path, _ in frames]
+        lines = [one for one in self.of(now.path, now.digest) if self._is_another(one, now, taken)]
         names = dict.fromkeys(name for line in lines for name in line.frames)
         return [name for name in names if is_there(self.place(name))]
 
@@ -20311,8 +20310,7 @@ def sample_one(
     try:
         made = _make_frames(setup, footage, work, given)
         problem = _missing_of(made, footage, setup) if made.wrong else None
-        others = record.of_others(sampling, [frame for frame, _ in made.frames])
-        _say_others(others, path, setup.timer.notes)
+        _say_others(record.of_others(sampling, made.frames), path, setup.timer.notes)
         kept = record.bring(made.frames, sampling._replace(problem=problem), settings)
     except OSError as error:
         raise write_failure(record.journal.folder, error) from error

@@ -3,8 +3,6 @@ pause, starts and offsets, advice, given times, clocks that go back, and heading
 """
 
 import datetime
-import math
-import random
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
