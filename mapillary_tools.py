@@ -6526,35 +6526,46 @@ def _xmp_heading(told: Dict[str, str]) -> Tuple[Optional[float], Optional[float]
     return None, None if magnetic is None else magnetic % 360.0
 
 
-def _iptc_in(resources: bytes) -> bytes:
-    """The IPTC records among the resources of Photoshop; b"" where there are none."""
+_RESOURCES = (b"8BIM", b"MeSa", b"AgHg", b"PHUT", b"DCSR")  # signatures of what Photoshop keeps
+
+
+def _iptc_in(resources: bytes) -> Iterator[bytes]:
+    """The IPTC records among the resources of Photoshop; mostly there is one piece of them."""
     at = 0
-    while resources[at : at + 4] == b"8BIM":
+    while resources[at : at + 4] in _RESOURCES:
         kind, named = resources[at + 4 : at + 6], resources[at + 6 : at + 7]
         at += 6 + ((named[0] if named else 0) + 2 & ~1)  # behind the name, padded
         start = at + 4
         size = int.from_bytes(resources[at:start], "big")
         if kind == b"\x04\x04":
-            return resources[start : start + size]
-        at = start + (size + 1 & ~1)
-    return b""
+            yield resources[start : start + size]
+        at = start + size
+        padded = resources[at : at + 4] not in _RESOURCES
+        at += size & 1 if padded else 0
 
 
 def _iptc_records(resources: bytes) -> Dict[int, str]:
     """The texts of the application record of IPTC by their numbers (IIM 4.2, 1.6), of several the
-    first; those before the first fault.
+    first that says something; those before the first fault.
     """
     found: Dict[int, str] = {}
-    data, at = _iptc_in(resources), 0
-    while data[at : at + 1] == b"\x1c" and len(data) >= at + 5:
-        record, number, size = struct.unpack_from(">BBH", data, at + 1)
-        at += 5
-        if size & 0x8000:  # so many bytes tell its length
-            more = size & 0x7FFF
-            size, at = int.from_bytes(data[at : at + more], "big"), at + more
-        if record == 2:
-            found.setdefault(number, data[at : at + size].decode("latin-1").strip("\0 "))
-        at += size
+    for data in _iptc_in(resources):
+        at = 0
+        while len(data) >= at + 5:
+            if data[at] == 0:  # between two
+                at += 1
+                continue
+            mark, record, number, size = struct.unpack_from(">BBBH", data, at)
+            if mark != 0x1C:
+                break
+            at += 5
+            if size & 0x8000:  # so many bytes tell its length
+                more = size & 0x7FFF
+                size, at = int.from_bytes(data[at : at + more], "big"), at + more
+            text = data[at : at + size].decode("latin-1").strip("\0 ")
+            if record == 2 and text:
+                found.setdefault(number, text)
+            at += size
     return found
 
 
@@ -9988,7 +9999,7 @@ _HEADINGS = {  # what a column is called, without blanks, signs, units and what 
     "alt": (
         *("alt", "altitude", "ele", "elevation", "elev", "height", "altitudemsl", "heightmsl"),
         *("altitudeabovesealevel", "hhe", "hoehe", "altitud", "altezza", "hauteur"),
-        *("quota", "altitudine", "elevazione", "altura", "elevacin", "elevacion", "elevao"),
+        *("quota", "altitudine", "elevazione", "elevacin", "elevacion", "elevao"),
         *("elevacao", "hjd", "hojd", "lvation"),  # as they are without their accented letters
     ),
     "course": ("course", "heading", "bearing", "track", "cog", "direction", "azimuth", "hdg"),
@@ -19446,8 +19457,17 @@ def _chapters_before(path: str) -> List[Path]:
         folders = _folders_before(os.path.dirname(os.path.abspath(path)))
     for place, chapter in enumerate(chapters):
         near = (in_any_case(folder / chapter.name, [chapter.name])[0] for folder in folders)
-        chapters[place] = next(filter(os.path.isfile, [chapter, *near]), chapter)
+        beside = (one for one in near if os.path.isfile(one) and _is_of_one_day(one, Path(path)))
+        chapters[place] = chapter if os.path.isfile(chapter) else next(beside, chapter)
     return chapters
+
+
+def _is_of_one_day(chapter: Path, path: Path) -> bool:
+    """Whether a file of another folder may be a chapter of a recording: numbers begin anew."""
+    with contextlib.suppress(ToolError):
+        times = [read_movie(one).creation_time for one in (chapter, path)]
+        return None not in times and abs((times[0] or 0.0) - (times[1] or 0.0)) < DAY_S / 2
+    return False
 
 
 def _folders_before(folder: str) -> List[Path]:

@@ -251,7 +251,7 @@ def test_local_time_beside_its_offset_is_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "heading", ["Quota", "Elevação", "Höjd", "Elevación", "Élévation", "Altitudine", "Altura"]
+    "heading", ["Quota", "Elevação", "Höjd", "Elevación", "Élévation", "Altitudine"]
 )
 def test_altitude_has_a_heading_in_the_languages_of_the_latitude(
     tmp_path: Path, heading: str

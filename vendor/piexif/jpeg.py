@@ -210,6 +210,7 @@ class _Behind:
         self.block, self.end = kept[1][6:], kept[0][-1][1]
         self.size, self.last = len(image), None  # where the main picture ends
         self.own = None  # the entries of IFDs whose values are bytes
+        self.leads = {}  # place -> whether a picture begins there, and behind a header of Sony's
 
     def base_of(self, entry, number, size):
         """That of the bases from which the number of an entry leads to a picture, or to its so many bytes; size None:
@@ -230,10 +231,13 @@ class _Behind:
         """Whether a picture begins here; the first byte of it may be another (Minolta), and data of a told size may
         have a header of their own (Sony), or be anything, if their entry surely is one.
         """
-        if size is None:
-            return self.image[place + 1 : place + 3] == b"\xd8\xff"
-        lead = self.image[place : place + PREVIEW_HEADER + 3]
-        return b"\xd8\xff" in (lead[1:3], lead[PREVIEW_HEADER + 1 :]) or self._is_own(entry)
+        if self.last is not None and place < self.last:
+            return False
+        if place not in self.leads:  # many chance entries lead to one place
+            lead = self.image[place : place + PREVIEW_HEADER + 3]
+            self.leads[place] = lead[1:3] == b"\xd8\xff", lead[PREVIEW_HEADER + 1 :] == b"\xd8\xff"
+        at_once, behind_header = self.leads[place]
+        return at_once or size is not None and (behind_header or self._is_own(entry))
 
     def _is_own(self, entry):
         """Whether an entry is one of the block's IFDs: its number counts from the TIFF header."""
