@@ -7033,6 +7033,9 @@ def described_time(image: Image) -> Optional[float]:
 # Not here: which edits an image should get; temporary files (Writing files).
 
 
+NO_EXIF = b""  # the Exif block of an image that has none
+
+
 class Edited(NamedTuple):
     """An image's bytes as they should be: a new head, and the rest of the file."""
 
@@ -7073,18 +7076,29 @@ def _new_block(
     return block
 
 
+def _unless_empty(block: Optional[bytes]) -> Optional[bytes]:
+    """A new Exif block, or NO_EXIF for one that holds nothing; None where there is none."""
+    return NO_EXIF if block is not None and not any(piexif().load(block).values()) else block
+
+
 def _stretches(
     stream: BinaryIO, head: Head, edits: Edits, exif: Exif, block: Optional[bytes]
 ) -> Optional[List[Splice]]:
-    """What has to change in a head so that it carries the edits, and a new Exif block; None where
-    nothing has to. Raises ValueError.
+    """What has to change in a head so that it carries the edits, and a new Exif block, or NO_EXIF;
+    None where nothing has to. Raises ValueError.
     """
     marks = sphere_stretches(head, sphere_of(edits)) if SPHERE in edits else []
     if block is None and not marks:
         return None
     if block is None:
         block = piexif().dump(exif) if head.exif else b"Exif\0\0"
-    return [Splice(*one) for one in piexif().insertion(block, head.data, stream, marks, exif)]
+    found = piexif().insertion(block or None, head.data, stream, marks, exif)
+    return [Splice(*one) for one in found]
+
+
+def _exif_in(stretches: Sequence[Splice], head: Head) -> bytes:
+    """The Exif block of a head with what takes the place of some stretches."""
+    return next((new[10:] for _, _, new in stretches if new[4:8] == b"Exif"), head.exif)
 
 
 _NO_ROOM = "cannot_describe"
@@ -7094,9 +7108,15 @@ _LIGHTER = (  # what fills an Exif block, or cannot be moved, is mostly the Make
 )
 
 
-def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes] = None) -> Edited:
+def edited(
+    stream: BinaryIO,
+    path: str,
+    edits: Edits,
+    thumbnail: Optional[bytes] = None,
+    bare: bool = False,
+) -> Edited:
     """What an image, open at its begin, becomes by the edits; a thumbnail is put in where it has
-    none. Raises BadExif.
+    none, and bare takes out an Exif segment that then holds nothing. Raises BadExif.
     """
     head = read_head(stream, path)
     nothing: Exif = {name: {} for name in ("0th", "Exif", "GPS", "Interop", "1st")}
@@ -7104,16 +7124,17 @@ def edited(stream: BinaryIO, path: str, edits: Edits, thumbnail: Optional[bytes]
     said: List[str] = []
     try:
         block = _new_block(exif, edits, thumbnail, said)
+        block = _unless_empty(block) if bare else block
         stretches = _stretches(stream, head, edits, exif, block)
     except ValueError as error:
         cause, wrong = str(error).split("\n")[0], "its EXIF cannot be rewritten"
         raise BadExif(_NO_ROOM, wrong, file=path, value=cause, remedy=_LIGHTER) from error
     if stretches is None:
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
-    data, written = bytearray(head.data), head.exif
+    data = bytearray(head.data)
     for start, end, new in reversed(stretches):
         data[start:end] = new
-        written = new[10:] if new[4:8] == b"Exif" else written
+    written = NO_EXIF if block == NO_EXIF else _exif_in(stretches, head)
     for line in said:
         LOG.debug("%s: %s", path, line)
     dropped = any("thumbnail dropped" in line for line in said) or None
@@ -7163,6 +7184,7 @@ class Task(NamedTuple):
     known: Optional[Stamp] = None  # the size and time that the file must have; None = whichever
     copied: Optional[Written] = None  # what the copy that is there must be
     thumbnail: Optional[bytes] = None  # as Found.thumbnail, put in where the file has none
+    bare: bool = False  # whether an Exif segment that then holds nothing is taken out
     beside: str = ""  # the folder of the temporary file, on the same disk; "" = that of the target
 
 
@@ -7188,7 +7210,7 @@ def begin_edits(task: Task) -> Union[Rewritten, Written]:
             status = os.fstat(stream.fileno())
             if known is not None and stamp_by(status) != known:
                 raise _changed(path)
-            new = edited(stream, path, task.edits, task.thumbnail)
+            new = edited(stream, path, task.edits, task.thumbnail, task.bare)
             if to is None and not new.changed:
                 return _as_written_now(status, new.digest)
             rest = _rest_of(stream, new.start, status.st_size, path)
@@ -17399,6 +17421,36 @@ def _settled_as(journal: Journal, group: Sequence[Image], basis: str) -> Settled
 # Not here: what steps make of images.
 
 
+class _Telling:
+    """The journals of a run, told of images; one that cannot be written holds up no other."""
+
+    def __init__(self, opened_at: Mapping[str, OpenFolder]) -> None:
+        self._opened_at = opened_at
+        self._stuck: Dict[str, Problem] = {}  # folder -> why its journal cannot be written
+
+    def tell(self, images: Sequence[Image]) -> None:
+        """Add images to the journals of their folders; raises CannotWrite where none can be
+        written.
+        """
+        for folder, group in by_folder(self.of_others(images)).items():
+            try:
+                self._opened_at[folder].journal.append(group)
+            except CannotWrite as error:
+                self._stuck[folder] = error.problem
+                if len(self._stuck) == len(self._opened_at):
+                    raise
+
+    def of_others(self, images: Sequence[Image]) -> Sequence[Image]:
+        """Those of some images whose journals can be written, as far as is known."""
+        return [one for one in images if one.folder not in self._stuck] if self._stuck else images
+
+    def waiting(self, images: Sequence[Image]) -> List[Image]:
+        """Those of some images whose journals cannot be written, as failed."""
+        stuck = self._stuck
+        waiting = [one for one in images if one.folder in stuck]
+        return [one._replace(aside=not_open(one.path, stuck[one.folder])) for one in waiting]
+
+
 def carry_out(
     work: Work, opened_at: Mapping[str, OpenFolder], spec: RunSpec, secret: Optional[str], ui: Ui
 ) -> List[Image]:
@@ -17407,26 +17459,27 @@ def carry_out(
 
     Stale copies gone. Told: the journal has each image's line, with what was found. Written:
     images, or their copies. Folder flushed: a power cut does not undo a rename. Then the journal
-    has what was written.
+    has what was written. A folder whose journal cannot be written holds up no other.
     """
     copies, work = spec.options[Keep].keep_original, _as_tried(work, spec, secret)
     results = _without_old_copies(work.old_copies, opened_at)
     recorded, due = _others(work.to_record, results), _others(work.due, results)
     gone = {one.path for one in (*work.old_copies, *due)}  # of these a copy is no longer right
     recorded = [one._replace(copied=None) if one.path in gone else one for one in recorded]
-    for folder, group in by_folder(recorded).items():
-        opened_at[folder].journal.append(group)
+    telling = _Telling(opened_at)
+    telling.tell(recorded)
+    going = telling.of_others(due)
     # whatever ends the run, no worker writes on when the locks of the folders are given back
-    with contextlib.closing(_written(due, spec, secret)) as outcomes:
-        for batch in cut(due, WRITE_BATCH):
+    with contextlib.closing(_written(going, spec, secret)) as outcomes:
+        for batch in cut(going, WRITE_BATCH):
             for image, written in itertools.islice(outcomes, len(batch)):
                 results.append(_after_writing(image, written, copies))
-                ui.progress("writing", len(results), len(due), 0)
-            for folder, group in by_folder(results[-len(batch) :]).items():
-                journal = opened_at[folder].journal
+                ui.progress("writing", len(results), len(going), 0)
+            for folder in by_folder(batch):
                 flush_folder(folder)
-                flush_folder(os.path.dirname(journal.copy_path("")))
-                journal.append(group)
+                flush_folder(os.path.dirname(opened_at[folder].journal.copy_path("")))
+            telling.tell(results[-len(batch) :])
+    results += telling.waiting([*recorded, *due])
     return replaced(work.images, results)
 
 
@@ -17949,8 +18002,8 @@ def _restoring(image: Image) -> Task:
     found = image.found or NOTHING_FOUND
     picture = base64.b64decode(found.thumbnail) if found.thumbnail else None
     edits, seen = edits_as_found(found), last_seen(image)
-    path = str(image.path)
-    return Task(path, edits, None, seen, thumbnail=picture, beside=state_of(path))
+    path, bare = str(image.path), found.digest == exif_digest(NO_EXIF)
+    return Task(path, edits, None, seen, thumbnail=picture, bare=bare, beside=state_of(path))
 
 
 def _as_restored(image: Image, written: Union[Written, ToolError]) -> Union[Image, ToolError]:

@@ -199,7 +199,9 @@ def test_order_lives_in_one_function():
     run = source.split("# ---- A run ")[1].split("# ---- Restore ")[0]
     body = run.split("def carry_out(")[1].split("\ndef ")[0]
     stale = run.split("def _without_old_copies(")[1].split("\ndef ")[0]
-    assert run.count("journal.append(") == body.count("journal.append(") == 2
+    telling = run.split("class _Telling:")[1].split("\ndef ")[0]
+    assert run.count("journal.append(") == telling.count("journal.append(") == 1
+    assert run.count(".tell(") == body.count(".tell(") == 2
     assert run.count("_without_old_copies(") == 2 and body.count("_without_old_copies(") == 1
     assert run.count("flush_folder(") == (body + stale).count("flush_folder(") == 3
     assert run.count("_remove_copy(") == 2 and stale.count("_remove_copy(") == 1

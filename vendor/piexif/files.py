@@ -135,16 +135,18 @@ def insert(exif_bytes, image, new_file=None):
 
 
 def insertion(exif_bytes, head, file, more=(), loaded=None):
-    """What insert() would change in a JPEG, open as a binary file: [(start, end, bytes)], all before the scan.
+    """What insert() would change in a JPEG, open as a binary file: [(start, end, bytes)], all before the scan; with
+    exif_bytes None what remove() would.
 
     Each is a stretch of the file and what takes its place.  head is the begin of the file, at least up to the
     scan; more are other such changes, which become part of the plan.  loaded is what load() gave for this head, None if
     that is not at hand.  Raises ValueError as insert() does, OSError.
     """
-    if bytes(exif_bytes[:6]) != exif.HEADER:
+    if exif_bytes is not None and bytes(exif_bytes[:6]) != exif.HEADER:
         raise ValueError("Given data is not exif data")
+    payload = exif_bytes and bytes(exif_bytes)
     known = getattr(loaded, "head", None)
-    return jpeg.plan(_Begun(head, file), bytes(exif_bytes), add_empty=False, more=more, head=known)
+    return jpeg.plan(_Begun(head, file), payload, add_empty=False, more=more, head=known)
 
 
 def remove(src, new_file=None):

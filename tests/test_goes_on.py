@@ -1,0 +1,139 @@
+"""What goes on, or is told right, beside something that cannot be: folders, photos and times next to those that fail."""
+
+import struct
+from pathlib import Path
+from typing import Any, Dict
+
+import making
+import mapillary_tools
+import pytest
+from conftest import in_process, told
+
+pytestmark = in_process
+
+
+def process(folder: Path, *more: Any) -> Dict[str, Any]:
+    return told("process", "--import_path", folder, "--user_name", "me", *more)
+
+
+# ---- a journal that cannot be written in the middle of a run ------------------------------------
+
+
+@pytest.fixture
+def full(monkeypatch: Any) -> Any:
+    """Sets from which time on the journals of folders of a name cannot be written."""
+
+    def set_up(name: str, after: int) -> None:
+        add, seen = mapillary_tools.Tail.add, []
+
+        def fails(self: Any, lines: Any, flush: bool) -> None:
+            if Path(self.path).parent.parent.name == name:
+                seen.append(1)
+                if len(seen) > after:
+                    raise mapillary_tools.CannotWrite(
+                        "cannot_write", "cannot be written", file=self.path
+                    )
+            add(self, lines, flush)
+
+        monkeypatch.setattr(mapillary_tools.Tail, "add", fails)
+
+    return set_up
+
+
+@pytest.mark.parametrize("after", [0, 1], ids=["before", "behind"])
+def test_a_journal_that_cannot_be_written_ends_the_run_of_no_other_folder(
+    after: int, tmp_path: Path, full: Any, monkeypatch: Any
+):
+    """One of 40 folders on a stick that is full, or that somebody locked, ended all of them."""
+    for name in "abc":
+        making.drive(tmp_path / "card" / name, 3)
+    full("b", after)
+    result = process(tmp_path / "card")
+    assert result["done"] == 6
+    assert result["exit_code"] == 1
+    assert {Path(one["file"]).parent.name for one in result["failed"]} == {"b"}
+    assert all("waits for" in one["wrong"] for one in result["failed"])
+    assert len(result["failed"]) == 3
+    monkeypatch.undo()
+    again = process(tmp_path / "card")
+    assert (again["exit_code"], again["done"]) == (0, 3 if after == 0 else 0)
+
+
+def test_where_there_is_no_other_folder_the_run_ends_with_one_line(tmp_path: Path, full: Any):
+    making.drive(tmp_path / "b", 3)
+    full("b", 0)
+    result = process(tmp_path / "b")
+    assert result["exit_code"] == 11
+    assert "journal.jsonl" in result["stopped"]["file"]
+
+
+# ---- photos as they were --------------------------------------------------------------------------
+
+
+def mpf(of: bytes) -> bytes:
+    """A photo with a second picture behind it, which a segment MPF of the first leads to."""
+    block = making.tiff({"0th": {0xB000: (7, b"0100"), 0xB001: (4, 2), 0xB002: (7, bytes(32))}})
+    at = of.index(b"\xff\xdb")
+    first = len(of) + len(block) + 8
+    entries = struct.pack("<IIIHH", 0x030000, first, 0, 0, 0) + struct.pack(
+        "<IIIHH", 0, len(of), first - at - 8, 0, 0
+    )
+    block = block.replace(bytes(32), entries)
+    segment = b"\xff\xe2" + struct.pack(">H", len(block) + 6) + b"MPF\0" + block
+    return of[:at] + segment + of[at:] + of
+
+
+JFIF = making.jpeg(pixels=3)
+BARE = {
+    "JFIF": JFIF,
+    "no JFIF": JFIF[:2] + JFIF[20:],
+    "comment": JFIF[:2] + b"\xff\xfe\0\x06Exif" + JFIF[2:],
+    "two pictures": mpf(JFIF),
+}
+
+
+@pytest.mark.parametrize("content", BARE.values(), ids=BARE)
+def test_a_photo_without_exif_is_restored_to_the_last_byte(content: bytes, tmp_path: Path):
+    """An empty Exif segment stayed behind."""
+    photo, table = tmp_path / "card" / "1.jpg", tmp_path / "given.csv"
+    photo.parent.mkdir()
+    photo.write_bytes(content)
+    table.write_text("1.jpg,57.7,11.97,2024:05:06 07:08:09.000\n", encoding="utf-8")
+    columns = (
+        "--filename_column",
+        1,
+        "--latitude_column",
+        2,
+        "--longitude_column",
+        3,
+        "--timestamp_column",
+        4,
+    )
+    told("process_csv", "--import_path", photo.parent, "--csv_path", table, *columns)
+    assert process(photo.parent)["done"] == 1
+    assert b"Exif\0\0" in photo.read_bytes()
+    assert told("restore", "--import_path", photo.parent)["done"] == 1
+    assert photo.read_bytes() == content
+
+
+def test_an_empty_exif_segment_that_was_there_stays(tmp_path: Path):
+    """As above, but for a segment that others left; what it held of ours goes."""
+    content = making.jpeg(exif=making.tiff({"0th": {}}))
+    photo, table = tmp_path / "card" / "1.jpg", tmp_path / "given.csv"
+    photo.parent.mkdir()
+    photo.write_bytes(content)
+    table.write_text("1.jpg,57.7,11.97,2024:05:06 07:08:09.000\n", encoding="utf-8")
+    columns = (
+        "--filename_column",
+        1,
+        "--latitude_column",
+        2,
+        "--longitude_column",
+        3,
+        "--timestamp_column",
+        4,
+    )
+    told("process_csv", "--import_path", photo.parent, "--csv_path", table, *columns)
+    assert process(photo.parent)["done"] == 1
+    assert told("restore", "--import_path", photo.parent)["done"] == 1
+    assert photo.read_bytes().count(b"Exif\0\0") == 1
