@@ -1958,6 +1958,18 @@ def is_beyond(a: Fix, b: Fix, limit: float) -> bool:
     return least_speed(a, b) > (max(limit, _AIRLINER) if flies else limit)
 
 
+DETOUR_M = 100.0  # metres from which a way to another place and back is none that one goes
+DETOUR_RUN = 20  # points in another place at most
+
+
+def is_detour(before: Fix, first: Fix, last: Fix, after: Fix) -> bool:
+    """Whether a run of points lies apart from the points before and behind it, which are near each
+    other.
+    """
+    near = distance(before, after)
+    return min(distance(before, first), distance(last, after)) > max(DETOUR_M, 2 * near)
+
+
 class Area(NamedTuple):
     """A circle on the map that is left out."""
 
@@ -2012,7 +2024,8 @@ def without_wild(track: Track, max_speed: float) -> Track:
     ]
     if not jumps:
         return track
-    keep = longest_way(points, [0, *jumps, len(points)], limit)
+    borders = sorted({0, len(points), *jumps, *_returns(points, jumps)})
+    keep = longest_way(points, borders, limit)
     lost = len(points) - sum(end - start for start, end in keep)
     if not keep or lost > (1 - _KEPT) * len(points):
         note = f"the track jumps {plural(len(jumps), 'time')} faster than {max_speed:g} km/h"
@@ -2023,6 +2036,28 @@ def without_wild(track: Track, max_speed: float) -> Track:
     )
 
 
+def _returns(points: Sequence[Fix], jumps: Sequence[int]) -> List[int]:
+    """Where runs that lie elsewhere begin that a jump ends, or end that a jump begins: one gets
+    there, or back, in a pause, which is no jump.
+    """
+    found: List[int] = []
+    for jump in jumps if len(jumps) < _MOST_PIECES else ():
+        for few in range(1, DETOUR_RUN + 1):
+            start, end = jump - few, jump + few
+            if start > 0 and _lies_apart(points, start, jump):
+                found.append(start)
+                break
+            if end < len(points) and _lies_apart(points, jump, end):
+                found.append(end)
+                break
+    return found
+
+
+def _lies_apart(points: Sequence[Fix], start: int, end: int) -> bool:
+    """Whether the points from start to before end are a detour."""
+    return is_detour(points[start - 1], points[start], points[end - 1], points[end])
+
+
 def longest_way(
     points: Sequence[Fix], borders: Sequence[int], limit: float
 ) -> List[Tuple[int, int]]:
@@ -2030,7 +2065,7 @@ def longest_way(
     none where there are too many pieces.
     """
     pieces = list(zip(borders, borders[1:]))
-    if len(pieces) > _MOST_PIECES:
+    if len(pieces) > 2 * _MOST_PIECES:
         return []
     best: List[Tuple[int, int]] = []  # of each piece: points up to its end, the piece before
     for number, (start, end) in enumerate(pieces):
@@ -3216,10 +3251,26 @@ def _left_and_back(way: _Way) -> Tuple[List[Jump], bool]:
         if way.too_fast(last, at):
             back = _back_again(way, last, at)
             unclear = unclear or back == at
+            begin = found[-1].photo + 1 if found else 0
+            start = _left_slowly(way, begin, last, at, back)
+            if start < at:
+                found.extend(way.jump(index, at) for index in range(start, at))
+                back = at
             found.extend(way.jump(index, last) for index in range(at, back))
         last = back
         at = back + 1
     return found, unclear
+
+
+def _left_slowly(way: _Way, begin: int, last: int, at: int, back: int) -> int:
+    """The first of the photos behind begin, up to the last good one, that are off in place of those
+    from at to before back: one got there in a pause, and they are fewer; at where there are none.
+    """
+    for start in range(last, max(begin, 2 * at - back), -1):
+        run = [way.fixes[n] for n in (start - 1, start, last, at)]
+        if not way.too_fast(start - 1, at) and is_detour(*run):
+            return start
+    return at
 
 
 def _back_again(way: _Way, last: int, at: int) -> int:

@@ -148,6 +148,24 @@ def _at_begin(drive: Drive, dice: random.Random) -> Drive:
     return _with(drive, fixes, range(count))
 
 
+def _beside_a_pause(drive: Drive, dice: random.Random) -> Drive:
+    """One to three photos elsewhere, before or behind a pause in which one gets there; and another
+    pause, before or behind it.
+    """
+    count, metres = dice.randint(1, 3), dice.uniform(8000, 20000) + 200 * drive.interval
+    wrong, seconds = dice.randint(4, len(drive.fixes) - count - 5), metres / dice.uniform(20, 100)
+    others = [n for n in range(1, len(drive.fixes)) if not wrong - 2 <= n <= wrong + count + 2]
+    pauses = [(wrong + dice.choice((0, count)), seconds), (dice.choice(others), seconds)]
+    fixes = [
+        fix._replace(time=fix.time + sum(seconds for at, seconds in pauses if at <= n))
+        for n, fix in enumerate(drive.fixes)
+    ]
+    direction, wide, places = dice.uniform(0, 7), drive._replace(fixes=fixes), list(fixes)
+    for n in range(wrong, wrong + count):
+        places[n] = moved(places[n], metres, direction)
+    return _with(wide, places, range(wrong, wrong + count))
+
+
 def _clock_back(drive: Drive, dice: random.Random) -> Drive:
     """The clock set back in the middle: all places are right, and photos of two stand in turn."""
     start = len(drive.fixes) // 2
@@ -170,6 +188,7 @@ FAULTS: Dict[str, Callable[[Drive, random.Random], Drive]] = {
     ),
     "of another day": lambda d, dice: _away(d, dice, 1, dice.uniform(5000, 500000)),
     "the fix of the last trip": _at_begin,
+    "beside a pause": _beside_a_pause,
 }
 
 

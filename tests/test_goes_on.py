@@ -1,9 +1,11 @@
 """What goes on, or is told right, beside something that cannot be: folders, photos and times next to those that fail."""
 
+import random
 import struct
 from pathlib import Path
 from typing import Any, Dict
 
+import drives
 import making
 import mapillary_tools
 import pytest
@@ -137,3 +139,39 @@ def test_an_empty_exif_segment_that_was_there_stays(tmp_path: Path):
     assert process(photo.parent)["done"] == 1
     assert told("restore", "--import_path", photo.parent)["done"] == 1
     assert photo.read_bytes().count(b"Exif\0\0") == 1
+
+
+# ---- a wild point beside a pause ------------------------------------------------------------------
+
+
+def test_a_wild_point_beside_a_pause_of_a_track_is_left_out_alone():
+    """Loggers pause where nobody moves: the point before or behind that was off took half of the track with it, or stayed."""
+    wrong = left = honest = 0
+    for number in range(120):
+        dice = random.Random(f"beside {number}")
+        drive = drives.FAULTS["beside a pause"](drives.honest(dice), dice)
+        track = mapillary_tools.without_wild(mapillary_tools.Track(drive.fixes, [0], {}, ""), 400.0)
+        kept = {point.time for point in track.points}
+        lost = {number for number, fix in enumerate(drive.fixes) if fix.time not in kept}
+        wrong, left, honest = (
+            wrong + len(drive.wrong),
+            left + len(drive.wrong - lost),
+            honest + len(lost - drive.wrong),
+        )
+    assert wrong > 200
+    assert left <= 0.01 * wrong
+    assert honest <= 0.01 * wrong
+
+
+@pytest.mark.parametrize("pause", ["before", "behind"])
+def test_a_photo_that_is_off_beside_a_pause_fails_alone(pause: str, tmp_path: Path):
+    """Those behind it failed, up to the next pause."""
+    card = tmp_path / "card"
+    for n in range(40):
+        later = 600 * ((n >= (20 if pause == "before" else 21)) + (n >= 30))
+        off = 0.2 if n == 20 else 0.0
+        when = mapillary_tools.format_time(1714979289 + n + later, "exif")
+        making.photo(card / f"{n:02d}.jpg", lat=57.7 + n * 1e-4 + off, lon=11.97, time=when)
+    result = process(card)
+    assert [Path(one["file"]).name for one in result["failed"]] == ["20.jpg"]
+    assert result["failed"][0]["code"] == "position_jump"
