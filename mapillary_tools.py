@@ -16158,9 +16158,11 @@ def is_uploaded(journal: Journal, service: str, name: str, found: Optional[Found
 
 
 def is_outdated(image: Image, sent: Sent) -> bool:
-    """Whether an image has another time or position than it was sent with; no where that is not
-    known.
+    """Whether an image has another time or position than it was sent with, or its description says
+    another direction, or user; no where that is not known.
     """
+    if sent.told is not None and image.described is not None and sent.told != terms_hash(image):
+        return True
     if sent.fix is None or image.geotag is None:
         return False
     return sent.fix != fix_hash(image.geotag.fix)

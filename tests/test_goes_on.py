@@ -10,12 +10,13 @@ import making
 import mapillary_tools
 import pytest
 from conftest import in_process, told
+from service import Service
 
 pytestmark = in_process
 
 
 def process(folder: Path, *more: Any) -> Dict[str, Any]:
-    return told("process", "--import_path", folder, "--user_name", "me", *more)
+    return told("process", "--import_path", folder, "--user_name", "demo", *more)
 
 
 # ---- a journal that cannot be written in the middle of a run ------------------------------------
@@ -175,3 +176,32 @@ def test_a_photo_that_is_off_beside_a_pause_fails_alone(pause: str, tmp_path: Pa
     result = process(card)
     assert [Path(one["file"]).name for one in result["failed"]] == ["20.jpg"]
     assert result["failed"][0]["code"] == "position_jump"
+
+
+# ---- what was corrected since it was sent ---------------------------------------------------------
+
+
+def test_status_counts_a_direction_that_was_corrected_since_it_was_sent(
+    tmp_path: Path, service: Service, quick: None
+):
+    """The upload said so, status counted it as uploaded."""
+    card, table = tmp_path / "card", tmp_path / "given.csv"
+    making.drive(card, 4)
+    process(card)
+    told("upload", "--import_path", card)
+    assert told("status", "--import_path", card)["safe_to_delete"]
+    table.write_text("0002.jpg,123\n", encoding="utf-8")
+    told(
+        "process_csv",
+        "--import_path",
+        card,
+        "--csv_path",
+        table,
+        "--filename_column",
+        1,
+        "--heading_column",
+        2,
+    )
+    process(card)
+    said = told("status", "--import_path", card)
+    assert (said["done"], list(said["skipped"])) == (3, [mapillary_tools.SKIP_OUTDATED])
