@@ -7153,10 +7153,21 @@ def _exif_in(stretches: Sequence[Splice], head: Head) -> bytes:
 
 
 _NO_ROOM = "cannot_describe"
-_LIGHTER = (  # what fills an Exif block, or cannot be moved, is mostly the MakerNote
-    "use a copy without its MakerNote, as made by exiftool -o COPY.jpg -all= -tagsFromFile FILE "
-    "-all:all --makernotes FILE, or leave it out"
-)
+_LONG_TEXT = 16384  # bytes of a text from which it is what fills an Exif block
+_WITHOUT_NOTE = "-exif:all= -tagsFromFile FILE -exif:all --makernotes FILE"
+
+
+def _lighter(exif: Exif) -> str:
+    """How to get a copy of an image whose Exif block has room: without its longest text; else
+    without its MakerNote, which mostly fills it, or cannot be moved.
+    """
+    longest, fills = _LONG_TEXT, "MakerNote"
+    for tags in piexif().with_names(exif).values():
+        for name, value in tags.items() if isinstance(tags, dict) else ():
+            if isinstance(value, (bytes, tuple)) and len(value) > longest:
+                longest, fills = len(value), name
+    how = _WITHOUT_NOTE if fills == "MakerNote" else f"-{fills}= FILE"
+    return f"use a copy without its {fills}, as made by exiftool -o COPY.jpg {how}, or leave it out"
 
 
 def edited(
@@ -7179,7 +7190,7 @@ def edited(
         stretches = _stretches(stream, head, edits, exif, block)
     except ValueError as error:
         cause, wrong = str(error).split("\n")[0], "its EXIF cannot be rewritten"
-        raise BadExif(_NO_ROOM, wrong, file=path, value=cause, remedy=_LIGHTER) from error
+        raise BadExif(_NO_ROOM, wrong, file=path, value=cause, remedy=_lighter(exif)) from error
     if stretches is None:
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     data = bytearray(head.data)
@@ -13126,11 +13137,11 @@ def state_is_file(state: str) -> Problem:
 
 
 def _refuse_others(state: str) -> None:
-    """Raise CannotWrite where the state folder is a file, BadJournal where something of ours is a
-    link: nothing is written, or removed, through one, since it may lead to somebody's photos.
+    """Raise BadJournal where the state folder is a file, or something of ours a link: nothing is
+    written, or removed, through one, since it may lead to somebody's photos.
     """
     if os.path.isfile(state) and not os.path.islink(state):
-        raise CannotWrite.of(state_is_file(state))
+        raise BadJournal.of(state_is_file(state))
     for name in _OUR_NAMES:
         path = os.path.join(state, name).rstrip(os.sep)
         if os.path.islink(path):

@@ -1,7 +1,9 @@
 """What goes on, or is told right, beside something that cannot be: folders, photos and times next to those that fail."""
 
 import random
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 from typing import Any, Dict
 
@@ -9,6 +11,7 @@ import drives
 import making
 import mapillary_tools
 import pytest
+from PIL import ImageCms
 from conftest import in_process, told
 from service import Service
 
@@ -205,3 +208,34 @@ def test_status_counts_a_direction_that_was_corrected_since_it_was_sent(
     process(card)
     said = told("status", "--import_path", card)
     assert (said["done"], list(said["skipped"])) == (3, [mapillary_tools.SKIP_OUTDATED])
+
+
+# ---- EXIF that has no room ------------------------------------------------------------------------
+
+
+NOISE = bytes(random.Random(1).choices(range(65, 91), k=64900))
+FULL = {
+    "MakerNote": {"Exif": {0x927C: (7, b"XYZW" + NOISE)}},
+    "UserComment": {"Exif": {0x9286: (7, b"ASCII\0\0\0" + NOISE)}},
+    "XPComment": {"0th": {0x9C9C: (1, NOISE)}},
+}
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not here")
+@pytest.mark.parametrize("tag", FULL)
+def test_the_remedy_for_a_full_exif_block_names_what_fills_it_and_helps(tag: str, tmp_path: Path):
+    """A text that filled it was told as the MakerNote; and the copy lost its colour profile."""
+    photo = making.photo(tmp_path / "card" / "1.jpg", lat=57.7, lon=11.97, more=FULL[tag])
+    content = photo.read_bytes()
+    at = content.index(b"\xff\xdb")
+    icc = b"ICC_PROFILE\0\1\1" + ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = b"\xff\xe2" + struct.pack(">H", len(icc) + 2) + icc
+    photo.write_bytes(content[:at] + profile + content[at:])
+    (problem,) = process(photo.parent)["failed"]
+    assert f"without its {tag}," in problem["remedy"], problem
+    words = problem["remedy"].split("made by exiftool ")[1].split(", or")[0].split()
+    copy = tmp_path / "copy" / "1.jpg"
+    names = {"COPY.jpg": str(copy), "FILE": str(photo)}
+    subprocess.run(["exiftool", *(names.get(word, word) for word in words)], check=True)
+    assert process(copy.parent)["done"] == 1
+    assert b"ICC_PROFILE" in copy.read_bytes()

@@ -12,7 +12,7 @@ Standard library only; nothing happens at import but the filling of tables.
 """
 
 from .errors import InvalidImageDataError
-from .exif import dump, dump_edited, has_repeats, is_bound, is_unreadable, stored_types
+from .exif import dump, dump_edited, has_repeats, is_bound, is_unreadable, stored_types, with_names
 from .files import insert, insertion, load, remove, transplant
 from .tags import GPSIFD, TAGS, TYPES, ExifIFD, ImageIFD, InteropIFD
 from .values import Stored
@@ -40,4 +40,5 @@ __all__ = [
     "remove",
     "stored_types",
     "transplant",
+    "with_names",
 ]
