@@ -26504,13 +26504,15 @@ class Box(Group):
         ]
 
 
-def _is_here(path: str) -> bool:
-    """Whether a whole JPEG is at a path."""
+def _width_here(path: str) -> Optional[int]:
+    """The pixels across of the whole JPEG at a path; None where there is none."""
     try:
         with open_file(path) as stream:
-            return is_whole(stream)
-    except OSError:
-        return False
+            head = read_head(stream, path)
+            check_end(stream, stream.seek(0, os.SEEK_END), len(head.data), path)
+            return head.width or 0
+    except (OSError, BadExif):
+        return None
 
 
 def merge_list(path: str, fresh: Mapping[str, Shot]) -> None:
@@ -26617,10 +26619,10 @@ class _Download:
 
     def __init__(self, searching: _Searching, report: Report) -> None:
         self.searching, self.report = searching, report
-        self.server, self.folder = searching.server, searching.box.output_path
-        self.crew = Crew(searching.server.wire)
+        self.folder, self.crew = searching.box.output_path, Crew(searching.server.wire)
         self.bytes, self.ended = 0, False  # the search has no more
         self.list: Dict[str, Shot] = {}  # by file name
+        self.widths: Counter[int] = collections.Counter()  # in pixels, of those that are there
 
     def tasks(self) -> Iterator[Callable[[], None]]:
         """What is to be done for each image, until the search has no more."""
@@ -26636,11 +26638,14 @@ class _Download:
                 return
             identity, search = found
             body, outcome, path = b"", None, os.path.join(self.folder, identity + ".jpg")
-            if not re.match(r"[0-9]{1,40}\Z", identity):
+            is_number = re.match(r"[0-9]{1,40}\Z", identity)
+            width = _width_here(path) if is_number else None
+            if not is_number:
                 path = self.folder
                 outcome = _not_downloaded(path, f"its id is no number: {identity[:80]!r}")
-            elif _is_here(path):
+            elif width is not None:
                 outcome = Outcome.skipped(SKIP_HERE)
+                self.widths[width] += 1
             else:
                 body, wrong = self._image(identity, search)
                 outcome = _not_downloaded(path, wrong) if wrong else None
@@ -26675,7 +26680,10 @@ class _Download:
         NotAuthorized, Stopped.
         """
         address, renewals = search.shots[identity].address, 0
-        wrong, attempts = "the service gives no address for this size", self.server.limits.attempts
+        wrong, attempts = (
+            "the service gives no address for this size",
+            self.searching.server.limits.attempts,
+        )
         for attempt in range(1, attempts + 1):
             if not is_address(address):
                 break
@@ -26693,13 +26701,13 @@ class _Download:
                 break
             if delay > IMAGE_WAIT_S:  # its address would not outlast that
                 return b"", f"{wrong}; the service asks to wait {delay:.0f} s"
-            self.server.wait(delay * (1 + random.random() / 4))
+            self.searching.server.wait(delay * (1 + random.random() / 4))
         return b"", wrong
 
     def _try(self, address: str) -> "_Tried":
         """One try to get an image."""
         try:
-            status, headers, body, _ = self.server.request(Request("GET", address, {}))
+            status, headers, body, _ = self.searching.server.request(Request("GET", address, {}))
         except Unreachable as error:
             return _Tried(b"", str(error), lost=True)
         except Cut as error:
@@ -26728,6 +26736,20 @@ def _not_downloaded(path: str, wrong: str) -> Outcome:
     return Outcome.of(problem)
 
 
+_WIDTHS = (256, 1024, 2048)  # pixels of the sizes that the service has beside the original
+
+
+def _say_widths(widths: Mapping[int, int], box: Box, notes: Notes) -> None:
+    """Say that images were there before in another size than is asked for."""
+    asked = _SIZES.get(box.image_size, box.image_size)
+    for width in sorted(set(widths).intersection(_WIDTHS)):
+        if str(width) != asked:
+            notes.say(
+                f"{plural(widths[width], 'image')} in {box.output_path} {width} pixels wide from "
+                f"before, and not of the size {asked}: give another --output_path for that"
+            )
+
+
 def download(options: Options, ui: Ui) -> Report:
     """Download the images in a box that are not there yet, and list them; raises what ends it
     before any image.
@@ -26753,6 +26775,7 @@ def download(options: Options, ui: Ui) -> Report:
         raise run.crew.stopped
     if report.failed or run.crew.stopped:
         notes.say("run the same command again: what is there is not fetched again")
+    _say_widths(run.widths, box, notes)
     report.stopped = run.crew.stopped
     report.extras.facts.update(list=table, bytes=run.bytes)
     return report

@@ -352,6 +352,27 @@ def test_download_again_fetches_nothing_twice(world, fetch):
     ) == (0, 3, 3)
 
 
+def test_download_again_in_another_size_says_which_one_is_there(world, fetch, caplog):
+    world(
+        [
+            stand.Photo(
+                "1000",
+                57.7,
+                11.9,
+                0,
+                {"1024": making.jpeg((1024, 8)), "2048": making.jpeg((2048, 8))},
+            )
+        ]
+    )
+    caplog.set_level("INFO")
+    fetch()
+    fetch()
+    assert "from before" not in caplog.text
+    report = fetch(image_size="2048")
+    assert len(report.skipped["already_downloaded"]) == 1
+    assert "1024 pixels wide from before, and not of the size 2048" in caplog.text
+
+
 def test_download_again_fetches_what_is_missing(world, fetch, tmp_path):
     world(photos(3))
     fetch()
