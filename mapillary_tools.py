@@ -14209,6 +14209,7 @@ def _zoned(group: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Mome
     """The images of one camera in the zones that they tell, by natural name."""
     group = sorted(group, key=lambda moment: natural_key(name_in_roll(moment.image.path)))
     _say_disorder(group, notes)
+    group = _set_back(group, clockwork.zone, notes)
     if clockwork.first == "gps":
         return _clocks_by_gps(group, clockwork, notes)
     return _zones_by_gps(group, notes)
@@ -14438,10 +14439,7 @@ def is_assumed(moment: Moment) -> bool:
 
 
 def _say_disorder(group: List[Moment], notes: Notes) -> None:
-    """Say where the camera's times are out of order while names and GPS times agree, or where its
-    clock seems to have been set back by an hour.
-    """
-    _say_set_back([moment for moment in group if has_own_clock(moment)], notes)
+    """Say where the camera's times are out of order while names and GPS times agree."""
     dated = [m for m in group if m.capture and (m.image.found or NOTHING_FOUND).gps_time]
     receivers = [(m.image.found or NOTHING_FOUND).gps_time or 0.0 for m in dated]
     times = [moment.time for moment in dated]
@@ -14453,33 +14451,67 @@ def _say_disorder(group: List[Moment], notes: Notes) -> None:
         )
 
 
-_SET_BACK_S = (1800.0, 3600.0)  # seconds by which times go back at the end of summer time
+_HOUR = 3600.0  # seconds by which clocks are set back at the end of summer time
 
 
-def _say_set_back(group: Sequence[Moment], notes: Notes) -> None:
-    """Say where the times of a camera, in order of names, go back once by up to an hour while the
-    numbers in the names go on.
+def _set_back(group: List[Moment], zone: Optional[str], notes: Notes) -> List[Moment]:
+    """The images of a camera, in order of names, those behind the end of summer time in the second
+    hour where the zone given has it then; says where a clock was set back.
     """
-    back = [(a, b) for a, b in zip(group, group[1:]) if b.time < a.time]
-    if len(back) != 1:
-        return
-    before, here = back[0]
-    least, most = _SET_BACK_S
-    first, last = (_last_number(moment.image.path) for moment in back[0])
-    if least <= before.time - here.time <= most and first is not None and last == first + 1:
+    at = _step_back([moment for moment in group if has_own_clock(moment)])
+    if at is None:
+        return group
+    before, here = at
+    name, begin = here.image.path.name, group.index(here)
+    wrong = "put those from it on into a folder of their own and process each with its --timezone"
+    later = [_in_second_hour(moment, zone) for moment in group[begin:]]
+    if later[0] is not here:
         notes.say(
-            f"{here.image.path.parent}: from {here.image.path.name} on the camera's clock is "
-            f"{round((before.time - here.time) / 60)} minutes behind what it was at "
-            f"{before.image.path.name}, as at the end of summer time: both are taken to be of one "
-            "zone; if that is wrong, put those from it on into a folder of their own and process "
-            "each with its --timezone"
+            f"{here.image.path.parent}: the camera's clock was set back before {name}, at the end "
+            "of summer time, as numbers go on: those from it on are in the second hour; if that is "
+            f"wrong, {wrong}"
         )
+        return [*group[:begin], *later]
+    notes.say(
+        f"{here.image.path.parent}: from {name} on the camera's clock is "
+        f"{round((before.time - here.time) / 60)} minutes behind what it was at "
+        f"{before.image.path.name}, as at the end of summer time: both are taken to be of one "
+        f"zone; if that is wrong, {wrong}"
+    )
+    return group
 
 
-def _last_number(path: Path) -> Optional[int]:
-    """The last number in a file name."""
-    digits = re.findall(r"\d+", path.stem)
-    return int(digits[-1]) if digits else None
+def _step_back(group: Sequence[Moment]) -> Optional[Tuple[Moment, Moment]]:
+    """The images of a camera, in order of names, before and behind the one place where its times go
+    back by an hour, but for a pause as there are others, and the numbers in the names go on.
+    """
+    pairs = list(zip(group, group[1:]))
+    back = [(a, b) for a, b in pairs if b.time < a.time]
+    if len(back) != 1:
+        return None
+    before, here = back[0]
+    steps = sorted(b.time - a.time for a, b in pairs if b.time > a.time)
+    usual = steps[len(steps) // 2] if steps else 0.0
+    pause = here.time + _HOUR - before.time
+    first, last = (_numbered(moment.image.path) for moment in back[0])
+    follows = first is not None and last == (first[0], first[1] + 1)
+    return back[0] if 0 <= pause <= max(60.0, 20 * usual) and follows else None
+
+
+def _in_second_hour(moment: Moment, zone: Optional[str]) -> Moment:
+    """An image in the second of the two hours that its zone, if that was given, has then."""
+    capture = moment.capture
+    if zone is None or capture is None or capture.zone != zone_teller(zone):
+        return moment
+    local = capture.time + capture.offset
+    first, second = zone_offset(zone, local), zone_offset(zone, local, fold=1)
+    return moment if first == second else moment.in_zone(second, capture.zone)
+
+
+def _numbered(path: Path) -> Optional[Tuple[str, int]]:
+    """(what stands before it, the last number in a file name); None = there is no number."""
+    match = re.match(r"(.*?)(\d+)\D*\Z", path.stem, re.DOTALL)
+    return (match.group(1), int(match.group(2))) if match else None
 
 
 _Start = Tuple[str, CameraKey, int]  # line of folders, camera, which of that name

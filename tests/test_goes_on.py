@@ -4,6 +4,7 @@ import random
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Dict
 
@@ -239,3 +240,36 @@ def test_the_remedy_for_a_full_exif_block_names_what_fills_it_and_helps(tag: str
     subprocess.run(["exiftool", *(names.get(word, word) for word in words)], check=True)
     assert process(copy.parent)["done"] == 1
     assert b"ICC_PROFILE" in copy.read_bytes()
+
+
+# ---- the end of summer time -----------------------------------------------------------------------
+
+
+def taken(folder: Path, names: Any, zone: int = 7200, step: int = 10) -> Path:
+    """Photos, step seconds apart, around 2024-10-27 01:00 UTC, when the clock of the camera is set back by an hour."""
+    for n, name in enumerate(names):
+        when = 1729990800 + step * (n - len(names) // 2)
+        shown = when + (zone if when < 1729990800 else 3600)
+        clock = mapillary_tools.format_time(shown, "exif")
+        making.photo(folder / name, lat=52.5 + n * 1e-4, lon=13.4, time=clock)
+    return folder
+
+
+@pytest.mark.skipif(sys.version_info < (3, 9), reason="names of zones need Python 3.9")
+def test_the_second_hour_at_the_end_of_summer_time_is_taken(tmp_path: Path):
+    """All photos behind it were an hour early, among those before it."""
+    card = taken(tmp_path / "card", [f"IMG_{n:04d}.jpg" for n in range(20)])
+    result = process(card, "--timezone", "Europe/Berlin")
+    assert result["done"] == 20 and result["sequences"] == 1
+    assert "IMG_0010.jpg" in result["said"] and "second hour" in result["said"]
+    times = [making.description(card / f"IMG_{n:04d}.jpg")["MAPCaptureTime"] for n in (9, 10)]
+    assert times == ["2024_10_27_00_59_50_000", "2024_10_27_01_00_00_000"]
+    assert process(card, "--timezone", "Europe/Berlin")["done"] == 0
+
+
+def test_two_trips_in_one_folder_are_no_end_of_summer_time(tmp_path: Path):
+    """Names of two trips, the later one first, were told as a clock that was set back."""
+    names = [f"late_{n}.jpg" for n in range(10)] + [f"now_{n}.jpg" for n in range(10, 20)]
+    assert "behind what it was" not in process(taken(tmp_path / "card", names))["said"]
+    far = [f"{n:04d}.jpg" for n in range(20)]
+    assert "behind what it was" not in process(taken(tmp_path / "b", far, 3600 + 2400, 1))["said"]
