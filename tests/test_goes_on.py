@@ -273,3 +273,84 @@ def test_two_trips_in_one_folder_are_no_end_of_summer_time(tmp_path: Path):
     assert "behind what it was" not in process(taken(tmp_path / "card", names))["said"]
     far = [f"{n:04d}.jpg" for n in range(20)]
     assert "behind what it was" not in process(taken(tmp_path / "b", far, 3600 + 2400, 1))["said"]
+
+
+# ---- room in EXIF ---------------------------------------------------------------------------------
+
+
+def ways_of_padded(folder: Path, padding: int, caption: str) -> Path:
+    """A photo whose EXIF is filled up with zeros, as cameras do, and a track that leads past it."""
+    block = making.exif_tiff(
+        make="NIKON", description=caption, lat=57.7, lon=11.97, time="2024:05:06 07:08:10"
+    )
+    making.photo(folder / "1.jpg", exif=block + bytes(padding))
+    points = [(1714979280.0 + n, 57.71 + n * 1e-4, 11.97, 12.0 + n / 10) for n in range(60)]
+    return making.gpx(points, folder.parent / "t.gpx")
+
+
+@pytest.mark.parametrize("padding", [2000, 40000, 64000])
+@pytest.mark.parametrize("caption", ["", " " * 31, "x" * 500])
+def test_padding_is_taken_once_whatever_was_written_and_restored_before(
+    caption: str, padding: int, tmp_path: Path
+):
+    """After a restore the caption and the GPS IFD had the same bytes, and both were written there."""
+    card = tmp_path / "card"
+    track = ways_of_padded(card, padding, caption)
+    before = (card / "1.jpg").read_bytes()
+    led = ("--geotag_source", "gpx", "--geotag_source_path", track)
+    for step in (
+        (),
+        None,
+        led,
+        led,
+        None,
+        (),
+        (*led, "--organization_key", "1234567890123456"),
+        None,
+        led,
+    ):
+        if step is None:
+            assert told("restore", "--import_path", card)["done"] == 1
+            continue
+        assert process(card, *step)["failed"] == []
+        assert making.description(card / "1.jpg")["MAPLatitude"] == pytest.approx(57.7, abs=0.02)
+        assert making.read_exif(card / "1.jpg")["Make"] == making.read_exif(before)["Make"]
+        assert making.place(card / "1.jpg")[1] == pytest.approx(11.97)
+
+
+@pytest.mark.parametrize(
+    "tag, kind, count", [(0x927C, 7, 100000), (0x9286, 7, 70000), (0x927C, 7, 131000)]
+)
+def test_a_value_that_runs_over_the_end_of_any_segment_refuses_no_photo(
+    tag: int, kind: int, count: int, tmp_path: Path
+):
+    """The rest of a MakerNote that was cut off was told as "Exif of 100580 bytes is too large"."""
+    block = bytearray(
+        making.exif_tiff(lat=57.7, lon=11.97, more={"Exif": {tag: (kind, b"abcdefghij")}})
+    )
+    struct.pack_into("<L", block, block.index(struct.pack("<HH", tag, kind)) + 4, count)
+    photo = making.photo(tmp_path / "card" / "1.jpg", exif=bytes(block))
+    assert process(photo.parent)["done"] == 1
+    assert photo.stat().st_size < 3000
+
+
+@pytest.mark.parametrize("last", [0x010E, 0x010F])
+def test_zeros_in_the_middle_are_room_whatever_stands_behind_them(last: int, tmp_path: Path):
+    """A block of 65 kB that was nearly all zeros was "too large", or lost its small picture."""
+    block = bytearray(
+        making.exif_tiff(description="a caption of no interest", lat=57.7, lon=11.97, order="<")
+    )
+    (count,) = struct.unpack_from("<H", block, 8)
+    at = next(
+        n for n in range(10, 10 + 12 * count, 12) if struct.unpack_from("<H", block, n)[0] == last
+    )
+    _, _, size, start = struct.unpack_from("<HHLL", block, at)
+    value = bytes(block[start : start + size])
+    struct.pack_into("<L", block, at + 8, 65500 - size)
+    photo = making.photo(
+        tmp_path / "card" / "1.jpg", exif=bytes(block.ljust(65500 - size, b"\0")) + value
+    )
+    assert process(photo.parent)["done"] == 1
+    more = ("--organization_key", "1234567890123456", "--device_make", "a maker with a long name")
+    assert process(photo.parent, *more)["done"] == 1
+    assert making.description(photo)["MAPOrganizationKey"] == "1234567890123456"

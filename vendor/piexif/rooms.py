@@ -85,21 +85,19 @@ class Rooms:
         self.gaps = []
         for start, stop in self.free:
             self._open(start, stop)
-        self.gaps += self._padding(taken, tight)
+        self.gaps += self._padding(merged(taken + list(map(tuple, self.rooms))), tight)
         self.rooms.sort()
 
     def _padding(self, taken, tight):
         """What cameras fill a block up with, and nothing refers to: one byte again and again, at the block's end."""
-        size = len(self.block)
-        if self.end != size or self.rooms and self.rooms[-1][1] == size:
-            return []
-        gaps = []
+        size, gaps = min(self.end, len(self.block)), []
+        ends_so = self.end == len(self.block) and not (self.rooms and self.rooms[-1][1] == size)
         for start, stop in subtract([(0, size)], taken):
             fill = self.block[start:stop]
             run = len(fill) - len(
                 fill.rstrip(fill[-1:])
             )  # there may be a few bytes of something else before it
-            if run >= PADDING and (stop == size or tight and not fill[-1]):
+            if run >= PADDING and (stop == size and ends_so or tight and not fill[-1]):
                 gaps.append([even(stop - run), stop])
         return gaps
 

@@ -7,9 +7,7 @@ from .tiff import LINKS, LONG, POINTERS, STRIP_TAGS, STRIPS, SUB_IFDS, THUMBNAIL
 from .tiff import numbers, other_tables, pointer, shared_offsets, table_span
 from .values import WIDTH
 
-REACH = (
-    1 << 17
-)  # bytes; a reference beyond the block that ends behind this is out of any edit's reach
+REACH = 65527  # bytes; a reference beyond the block that ends behind what a segment holds is out of any edit's reach
 ROOMY = 57344  # bytes; behind a picture that ends before this, a JPEG segment has room
 NEVER_MOVED = {
     0x927C,
