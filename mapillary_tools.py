@@ -2205,9 +2205,9 @@ DATE_TIME = re.compile(  # group 7 is a fraction of a second, group 8 a zone
     re.IGNORECASE,
 )
 _WITHOUT_MARKS = re.compile(r"(\d{4})(\d\d)(\d\d)[T ](\d\d)(\d\d)(\d\d)(?!\d)")
-_FILE_TIME = re.compile(  # a date, a time of day to the second or the millisecond
+_FILE_TIME = re.compile(  # a date, a time of day to the second, or to a thousandth or millionth
     r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})[-_. T]?(\d{2})([-_.:]?)(\d{2})\6(\d{2})"
-    r"(?:[-_.]?(\d{3}))?(?!\d)"
+    r"(?:([-_.]?)(\d{3}|(?<=[-_.])\d{6}))?(?!\d)"
     r"(?:_?(\+\d{2}|-\d{2}(?=[-:]))[-:]?(\d{2})(?!\d))?"  # with minus only where it is plain
     r"(Z(?![A-Za-z0-9]))?"
 )
@@ -2276,20 +2276,25 @@ def offset_as_written(text: str) -> Optional[float]:
     return None if offset is None or offset % QUARTER_S else offset
 
 
+def match_time(text: str) -> Optional["re.Match[str]"]:
+    """What DATE_TIME matches of a text, also where it is written without marks; None = nothing."""
+    bare = text.strip(BLANKS)
+    return DATE_TIME.match(bare) or DATE_TIME.match(_WITHOUT_MARKS.sub(r"\1-\2-\3 \4:\5:\6", bare))
+
+
 def parse_time(text: Optional[str]) -> Optional[float]:
     """Seconds since 1970-01-01 of an EXIF or ISO date and time; in its own zone when it names one,
     else as if UTC. None when it is no date and time. Tolerates :60, fractions, `-`, `.`, `/`,
     trailing NULs, and 24:10:11, which cameras write after midnight with the new date.
     """
-    text = _WITHOUT_MARKS.sub(r"\1-\2-\3 \4:\5:\6", (text or "").strip(BLANKS))
-    match = DATE_TIME.match(text)
+    match = match_time(text or "")
     seconds = None if match is None else seconds_of(match)
     return seconds if match is None or seconds is None else seconds - zone_of(match)
 
 
 def strict_time(text: str) -> Optional[float]:
     """As parse_time(); None also where the zone that it names cannot be."""
-    match = DATE_TIME.match(text.strip(BLANKS))
+    match = match_time(text)
     zone = _whole_zone(match) if match else ""
     return None if zone and parse_offset(zone) is None else parse_time(text)
 
@@ -2327,8 +2332,10 @@ def file_name_time(name: str) -> Tuple[Optional[float], Optional[float]]:
     what a name does not tell.
     """
     for match in _FILE_TIME.finditer(_DASHCAM_TIME.sub(r"\1\2_\3", name)):
-        year, _, month, day, hour, _, minute, second, milli, *zone, utc = match.groups()
-        text = f"{year}:{month}:{day} {hour}:{minute}:{second}.{milli or 0}"
+        year, mark, month, day, hour, _, minute, second, dot, parts, *zone, utc = match.groups()
+        if parts and len(parts) > 3 and dot not in (".", mark or "."):
+            parts = None  # a number of the image
+        text = f"{year}:{month}:{day} {hour}:{minute}:{second}.{parts or 0}"
         seconds = parse_time(text) if "1990" <= year < "2100" and hour < "24" else None
         if seconds is not None:
             told = parse_offset(":".join(zone)) if zone[0] else None
@@ -2345,7 +2352,7 @@ def calendar(seconds: float) -> Tuple[datetime.datetime, int]:
 
 def zoned_time(text: str) -> Optional[float]:
     """Seconds UTC of a date and time that names its zone; None for any other text."""
-    match = DATE_TIME.match(text.strip(BLANKS))
+    match = match_time(text)
     return parse_time(text) if match and match.group(8) else None
 
 
@@ -2514,7 +2521,7 @@ def _reading(clock: Clock) -> Optional[Reading]:
     """What one clock tells, with its fraction of a second where its text has none; None = it is no
     time.
     """
-    match = DATE_TIME.match(clock.text.strip(BLANKS))
+    match = match_time(clock.text)
     local = None if match is None else seconds_of(match)
     if match is None or not local:  # the very first second of 1970 is that of no picture
         return None
@@ -6724,7 +6731,10 @@ def with_more(found: Found, packets: Sequence[bytes], iptc: bytes, head: bytes) 
     )
 
 
-_NOT_MARKED = "cannot be marked as a panorama: its XMP has no room, or another form"
+class NotMarked(ValueError):
+    """A photo whose XMP has no room for the mark of a panorama, or another form."""
+
+
 _XMP_ROOM = 65533  # bytes of a segment, but for its marker and length
 _PACKET_BEGIN = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -6732,6 +6742,7 @@ _PACKET_BEGIN = (
 _RDF_BEGIN = '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
 _PACKET_END = '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 _RDF_END = re.compile(rb"</(\w+):RDF\s*>")
+_PANORAMA = b"http://ns.google.com/photos/1.0/panorama/"
 
 
 def _gpano(rdf: str, width: str, height: str, packet: bytes = b"") -> str:
@@ -6757,9 +6768,9 @@ def _gpano(rdf: str, width: str, height: str, packet: bytes = b"") -> str:
 
 
 def _xmp_segment(packet: bytes) -> bytes:
-    """An APP1 segment with an XMP packet; raises ValueError where it is too long for one."""
+    """An APP1 segment with an XMP packet; raises NotMarked where it is too long for one."""
     if len(XMP_BEGIN + packet) > _XMP_ROOM:
-        raise ValueError(_NOT_MARKED)
+        raise NotMarked("it has no room")
     return b"\xff\xe1" + struct.pack(">H", len(XMP_BEGIN + packet) + 2) + XMP_BEGIN + packet
 
 
@@ -6795,11 +6806,11 @@ class Splice(NamedTuple):
 
 def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Splice]:
     """What has to change in a head so that its XMP marks a panorama of these pixels, or, for None,
-    so that our own mark is gone; nothing where it is so. Raises ValueError where there is no room.
+    so that our own mark is gone; nothing where it is so. Raises NotMarked where there is no room.
     """
     start, end = head.xmp_at
     packet = head.data[start + 4 + len(XMP_BEGIN) : end]
-    if size is not None and b"GPano:ProjectionType" in packet:
+    if size is not None and _PANORAMA in packet and b":ProjectionType" in packet:
         return []
     if size is None:
         rest = _OUR_MARK.sub(b"", packet) if b"GPano" in packet else packet
@@ -6809,9 +6820,9 @@ def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Splice
         return [Splice(start, end, b"" if rest == alone else _xmp_segment(rest))]
     if not packet:
         return [Splice(head.after_exif, head.after_exif, _gpano_segment(*size))]
-    close = _RDF_END.search(packet)
+    close = max(_RDF_END.finditer(packet), key=re.Match.start, default=None)
     if close is None:
-        raise ValueError(_NOT_MARKED)
+        raise NotMarked("it has another form than most")
     rdf, (width, height) = close.group(1).decode("ascii"), map(str, size)
     mark = _gpano(rdf, width, height, packet).encode("ascii")
     return [
@@ -7170,6 +7181,17 @@ def _lighter(exif: Exif) -> str:
     return f"use a copy without its {fills}, as made by exiftool -o COPY.jpg {how}, or leave it out"
 
 
+def _no_room(path: str, exif: Exif, error: ValueError) -> BadExif:
+    """The error of an image that cannot be rewritten."""
+    wrong, remedy = "its EXIF cannot be rewritten", _lighter(exif)
+    if isinstance(error, NotMarked):
+        wrong = "its XMP cannot be marked as a panorama"
+        mark = "-XMP-GPano:ProjectionType=equirectangular"
+        remedy = f"mark it with exiftool {mark} FILE, or process it without --panorama"
+    cause = str(error).split("\n")[0]
+    return BadExif(_NO_ROOM, wrong, file=path, value=cause, remedy=remedy)
+
+
 def edited(
     stream: BinaryIO,
     path: str,
@@ -7189,8 +7211,7 @@ def edited(
         block = _unless_empty(block) if bare else block
         stretches = _stretches(stream, head, edits, exif, block)
     except ValueError as error:
-        cause, wrong = str(error).split("\n")[0], "its EXIF cannot be rewritten"
-        raise BadExif(_NO_ROOM, wrong, file=path, value=cause, remedy=_lighter(exif)) from error
+        raise _no_room(path, exif, error) from error
     if stretches is None:
         return Edited(head.data, len(head.data), exif_digest(head.exif), False)
     data = bytearray(head.data)

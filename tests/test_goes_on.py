@@ -85,7 +85,7 @@ def mpf(of: bytes) -> bytes:
     entries = struct.pack("<IIIHH", 0x030000, first, 0, 0, 0) + struct.pack(
         "<IIIHH", 0, len(of), first - at - 8, 0, 0
     )
-    block = block.replace(bytes(32), entries)
+    block = block[:-32] + entries
     segment = b"\xff\xe2" + struct.pack(">H", len(block) + 6) + b"MPF\0" + block
     return of[:at] + segment + of[at:] + of
 
@@ -354,3 +354,156 @@ def test_zeros_in_the_middle_are_room_whatever_stands_behind_them(last: int, tmp
     more = ("--organization_key", "1234567890123456", "--device_make", "a maker with a long name")
     assert process(photo.parent, *more)["done"] == 1
     assert making.description(photo)["MAPOrganizationKey"] == "1234567890123456"
+
+
+# ---- what makers and programs write in their own way ----------------------------------------------
+
+
+PREVIEW = making.jpeg((24, 24), pixels=5)
+DECISION = (
+    b"\xff\xff\xff\xff"
+    + struct.pack("<L", 2)
+    + b"s" * 20
+    + struct.pack("<LLLL", 1, 0, 100, 50)
+    + b"t" * 20
+)
+
+
+def samsung(order: str, at: int) -> bytes:
+    return b"STMN012\0" + struct.pack(order + "LL", at, len(PREVIEW)) + bytes(60)
+
+
+def canon(order: str, at: int) -> bytes:
+    fields = (
+        struct.pack(order + "HHL", 6, 2, 4) + b"IMG\0" + struct.pack(order + "HHLL", 0x83, 4, 1, at)
+    )
+    return struct.pack(order + "H", 2) + fields + bytes(4)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    "maker, note, data, begin", [("SAMSUNG", samsung, PREVIEW, 8), ("Canon", canon, DECISION, 22)]
+)
+def test_data_of_makers_behind_the_picture_are_where_their_notes_say(
+    maker: str, note: Any, data: bytes, begin: int, order: str, tmp_path: Path
+):
+    """Samsung's previews and Canon's original decision data: the numbers were not moved with them."""
+
+    def made(at: int) -> bytes:
+        more = {"Exif": {0x927C: (7, note(order, at))}}
+        return making.jpeg(
+            exif=making.exif_tiff(
+                make=maker, model="M", lat=57.7, lon=11.97, order=order, more=more
+            )
+        )
+
+    def leads(content: bytes) -> bool:
+        place = content.index(note(order, 0)[: 8 if begin == 8 else 14]) + begin
+        (at,) = struct.unpack_from(order + "L", content, place)
+        return content[at : at + len(data)] == data
+
+    photo = tmp_path / "card" / "1.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(made(len(made(0))) + data)
+    before = photo.read_bytes()
+    assert leads(before)
+    assert process(photo.parent)["done"] == 1
+    assert photo.read_bytes() != before and leads(photo.read_bytes())
+    assert told("restore", "--import_path", photo.parent)["done"] == 1
+    assert leads(photo.read_bytes())
+
+
+@pytest.mark.parametrize("kind", [1, 2, 4, 7])
+def test_a_list_of_pictures_of_any_type_moves_with_the_head(kind: int, tmp_path: Path):
+    """MPF before Exif: only a list of type UNDEFINED was changed, readers take any."""
+    plain = making.jpeg()
+    content = mpf(plain)
+    entries = struct.pack("<II", 0x030000, len(content) - len(plain))
+    content = content.replace(
+        struct.pack("<HHL", 0xB002, 7, 32),
+        struct.pack("<HHL", 0xB002, kind, 8 if kind == 4 else 32),
+    )
+    exif = making.exif_tiff(lat=57.7, lon=11.97)
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\0\0" + exif
+    at, place = content.index(b"\xff\xdb"), content.index(entries) + 24
+    whole = bytearray(content[:at] + segment + content[at:])
+    struct.pack_into("<L", whole, place, struct.unpack_from("<L", whole, place)[0] + len(segment))
+    photo = tmp_path / "card" / "1.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(bytes(whole))
+
+    def second() -> bytes:
+        now = photo.read_bytes()
+        (start,) = struct.unpack_from("<L", now, now.index(entries) + 24)
+        return now[now.index(b"MPF\0") + 4 + start :]
+
+    assert second() == plain
+    assert process(photo.parent)["done"] == 1
+    assert second() == plain
+
+
+RDF = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+META = '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+SPACE = "http://ns.google.com/photos/1.0/panorama/"
+
+
+def panorama(folder: Path, xmp: str) -> Path:
+    content = making.jpeg((128, 64), exif=making.exif_tiff(make="RICOH", lat=57.7, lon=11.97))
+    packet = b"http://ns.adobe.com/xap/1.0/\0" + xmp.encode()
+    at = content.index(b"\xff\xdb")
+    photo = folder / "1.jpg"
+    folder.mkdir()
+    photo.write_bytes(
+        content[:at] + b"\xff\xe1" + struct.pack(">H", len(packet) + 2) + packet + content[at:]
+    )
+    return photo
+
+
+@pytest.mark.parametrize(
+    "xmp", [META[:-1] + "/>", f"{META}<rdf:RDF {RDF}/></x:xmpmeta>"], ids=["empty", "closed"]
+)
+def test_xmp_that_cannot_be_marked_is_told_as_xmp(xmp: str, tmp_path: Path):
+    """The advice was to take out the MakerNote."""
+    photo = panorama(tmp_path / "card", xmp)
+    (problem,) = process(photo.parent, "--panorama")["failed"]
+    assert (
+        "XMP cannot be marked as a panorama" in problem["wrong"]
+        and "ProjectionType=equirectangular" in problem["remedy"]
+    )
+    assert process(photo.parent)["done"] == 1
+
+
+def test_the_mark_of_a_panorama_does_not_go_into_a_comment(tmp_path: Path):
+    whole = f'{META}<!-- </rdf:RDF> --><rdf:RDF {RDF}><rdf:Description rdf:about=""/></rdf:RDF></x:xmpmeta>'
+    photo = panorama(tmp_path / "card", whole)
+    assert process(photo.parent, "--panorama")["done"] == 1
+    assert mapillary_tools.read_found(str(photo)).sphere
+
+
+def test_a_panorama_that_is_marked_with_another_prefix_stays_as_it_is(tmp_path: Path):
+    marked = f'<rdf:Description rdf:about="" xmlns:p="{SPACE}" p:ProjectionType="equirectangular"/>'
+    photo = panorama(tmp_path / "card", f"{META}<rdf:RDF {RDF}>{marked}</rdf:RDF></x:xmpmeta>")
+    assert process(photo.parent, "--panorama")["done"] == 1
+    assert b"GPano" not in photo.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name, milli",
+    [
+        ("2024_05_06_07_08_09_123456.jpg", 123),
+        ("2024-05-06T07:08:09.123456Z.jpg", 123),
+        ("20240506_070809_123456.jpg", 0),
+        ("20240506_070809_123.jpg", 123),
+    ],
+)
+def test_microseconds_of_names_are_read_where_they_are_plain(name: str, milli: int):
+    """They were left out; a number of the image is none."""
+    seconds, _ = mapillary_tools.file_name_time(name)
+    assert seconds is not None and round(seconds % 1 * 1000) == milli
+
+
+def test_a_time_without_marks_is_read_wherever_it_stands(tmp_path: Path):
+    """DateTimeOriginal of ISO's basic form was no time, in GPX it was one."""
+    photo = making.photo(tmp_path / "card" / "1.jpg", lat=57.7, lon=11.97, time="20240506T070809")
+    assert process(photo.parent)["done"] == 1
+    assert making.description(photo)["MAPCaptureTime"] == "2024_05_06_07_08_09_000"

@@ -10,6 +10,7 @@ from .edit import EMPTY
 from .errors import InvalidImageDataError
 from .merge import main_block
 from .tiff import ENTRY, LONG, byte_order, read_table, read_tables
+from .values import WIDTH
 
 SOI, EOI, SOS, APP0, APP1, APP2 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2
 ALONE = {0x01} | set(
@@ -32,6 +33,13 @@ DATA_FIELDS = {
 }
 PREVIEW_HEADER = 32  # bytes of Sony's before a preview
 MAKER_NOTE = {"<": b"\x7c\x92\x07\0", ">": b"\x92\x7c\0\x07"}  # tag and type
+DECISION_DATA = (  # Canon's, tag and type and count, which leads to data that begin so
+    b"\x83\0\4\0\1\0\0\0",
+    b"\0\x83\0\4\0\0\0\1",
+)
+DECISION_BEGIN = b"\xff\xff\xff\xff"
+# Samsung's, without fields: the place of a preview and its length in the third and fourth word
+BINARY_NOTE = rb"STMN\d\d\d\0"
 MP_ENTRY = 0xB002  # CIPA DC-007, 5.2.3.3: 16 bytes for each image, its offset in the third word
 
 
@@ -236,6 +244,8 @@ class _Behind:
         if place not in self.leads:  # many chance entries lead to one place
             lead = self.image[place : place + PREVIEW_HEADER + 3]
             self.leads[place] = lead[1:3] == b"\xd8\xff", lead[PREVIEW_HEADER + 1 :] == b"\xd8\xff"
+        if entry[:8] in DECISION_DATA:
+            return self.image[place : place + 4] == DECISION_BEGIN
         at_once, behind_header = self.leads[place]
         return at_once or size is not None and (behind_header or self._is_own(entry))
 
@@ -267,7 +277,8 @@ def _end_of_scan(image, start):
 def _fields(payload, order, over=-1):
     """(the twelve bytes of an entry, how many bytes its number leads to, the places of its numbers) of whatever reads
     as a field that may lead behind the picture, but for single numbers that are not over some number: of type LONG,
-    None = that is not told, or of bytes that stand elsewhere (Sony's preview, Leica's MakerNote).
+    None = that is not told, or of bytes that stand elsewhere (Sony's preview, Leica's MakerNote); also the preview of
+    a MakerNote without fields (Samsung's).
     """
     import re  # costs more than all the rest, and is needed only here
 
@@ -288,6 +299,10 @@ def _fields(payload, order, over=-1):
             continue
         entry = payload[match.start() - 2 : place + 4]
         yield entry, unpack(payload, place - 4)[0], (place,)
+    for match in re.finditer(BINARY_NOTE, payload):
+        place = match.start() + 8
+        if place + 8 <= size:
+            yield match.group(), unpack(payload, place + 4)[0], (place,)
 
 
 def _moved_images(image, mpf, edits):
@@ -304,9 +319,10 @@ def _moved_images(image, mpf, edits):
     )
     changed = []
     for tag, kind, count, start in table.entries if table else ():
-        if tag != MP_ENTRY or kind != 7 or count <= 4 or start + count > len(block):
+        length = WIDTH.get(kind, 0) * count  # UNDEFINED by the book; readers take any type
+        if tag != MP_ENTRY or length <= 4 or start + length > len(block):
             continue
-        for place in range(start + 8, start + count - 7, 16):
+        for place in range(start + 8, start + length - 7, 16):
             offset = LONG[order].unpack(block[place : place + 4])[0]
             moved = _new_place(base + offset, edits) - _new_place(base, edits)
             if offset and moved != offset:
