@@ -36,6 +36,7 @@ NOT_THERE = {
     "files_again": "is about the bytes of EXIF, the same everywhere: by hand, with --all",
     "frames": "is about ffmpeg, exiftool and programs of POSIX: by hand, with --all",
     "fuzz": "has no part that depends on the system, and takes minutes",
+    "goes_on": "is about EXIF, times and places, the same everywhere: by hand, with --all",
     "golden": "compares bytes of a POSIX computer: rights, names of folders",
     "hostile": "is about sockets of the services, not of ours",
     "kill": "needs SIGKILL",
