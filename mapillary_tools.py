@@ -11639,12 +11639,12 @@ def _tracks_in(
         raise unreadable_track(path, error) from error
 
 
-def _best_track_in(path: Path, kinds: Sequence[str]) -> Tuple[str, Track]:
-    """(kind, Track) of one file. Raises BadTrack."""
+def _best_track_in(path: Path, kinds: Sequence[str]) -> NamedTrack:
+    """The track of one file. Raises BadTrack."""
     problems = []
     for kind, result in _tracks_in(path, kinds):
         if isinstance(result, Track):
-            return kind, result
+            return NamedTrack(kind, path.name, result)
         problems.append(result)
     raise min(problems, key=lambda problem: problem.problem.code == "track_none")
 
@@ -11778,7 +11778,7 @@ def _side_track(path: Path, tell: Tell = LOG.warning) -> Optional[OwnTrack]:
     """
     for side in side_files(path):
         try:
-            kind, track = _best_track_in(side, ())
+            kind, _, track = _best_track_in(side, ())
         except BadTrack as error:
             tell(str(error))
             continue
@@ -11801,7 +11801,7 @@ def _tracks_of_files(
     not place by a file of their name that is not read anyway, then by exiftool, where it is on this
     computer.
     """
-    found: Dict[Path, Tuple[str, Track]] = {}
+    found: Dict[Path, NamedTrack] = {}
     problems: Dict[Path, BadTrack] = {}
     for file in files:
         try:
@@ -11815,21 +11815,20 @@ def _tracks_of_files(
             problems[file] = error
             continue
         if beside is not None:
-            found[file] = beside.kind, beside.track
+            found[file] = NamedTrack(beside.kind, file.name, beside.track)
             del problems[file]
     _ask_second(found, problems)
-    tracks = [NamedTrack(found[one][0], one.name, found[one][1]) for one in files if one in found]
-    return tracks, list(problems.values())
+    return [found[one] for one in files if one in found], list(problems.values())
 
 
-def _ask_second(found: Dict[Path, Tuple[str, Track]], problems: Dict[Path, BadTrack]) -> None:
+def _ask_second(found: Dict[Path, NamedTrack], problems: Dict[Path, BadTrack]) -> None:
     """Have exiftool read the videos that are not placed; where it is not on this computer, their
     problems say how to get it.
     """
     unplaced = [file for file, error in problems.items() if is_unplaced(error, file)]
     try:
         for file, track in second_tracks(unplaced).items() if unplaced else ():
-            found[file] = SECOND_READER, track
+            found[file] = NamedTrack(SECOND_READER, file.name, track)
             del problems[file]
     except ProgramMissing as missing:
         for file in unplaced:
