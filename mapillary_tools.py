@@ -14515,7 +14515,7 @@ def _step_back(group: Sequence[Moment]) -> Optional[Tuple[Moment, Moment]]:
     pause = here.time + _HOUR - before.time
     first, last = (_numbered(moment.image.path) for moment in back[0])
     follows = first is not None and last == (first[0], first[1] + 1)
-    return back[0] if 0 <= pause <= max(60.0, 20 * usual) and follows else None
+    return back[0] if 0 <= pause <= min(1800.0, max(60.0, 20 * usual)) and follows else None
 
 
 def _in_second_hour(moment: Moment, zone: Optional[str]) -> Moment:

@@ -273,6 +273,7 @@ def test_two_trips_in_one_folder_are_no_end_of_summer_time(tmp_path: Path):
     assert "behind what it was" not in process(taken(tmp_path / "card", names))["said"]
     far = [f"{n:04d}.jpg" for n in range(20)]
     assert "behind what it was" not in process(taken(tmp_path / "b", far, 3600 + 2400, 1))["said"]
+    assert "behind what it was" not in process(taken(tmp_path / "c", far, 3600 + 900, 500))["said"]
 
 
 # ---- room in EXIF ---------------------------------------------------------------------------------

@@ -244,9 +244,9 @@ class _Behind:
         if place not in self.leads:  # many chance entries lead to one place
             lead = self.image[place : place + PREVIEW_HEADER + 3]
             self.leads[place] = lead[1:3] == b"\xd8\xff", lead[PREVIEW_HEADER + 1 :] == b"\xd8\xff"
-        if entry[:8] in DECISION_DATA:
-            return self.image[place : place + 4] == DECISION_BEGIN
         at_once, behind_header = self.leads[place]
+        if entry[:8] in DECISION_DATA:
+            at_once = at_once or self.image[place : place + 4] == DECISION_BEGIN
         return at_once or size is not None and (behind_header or self._is_own(entry))
 
     def _is_own(self, entry):
