@@ -3493,19 +3493,25 @@ def called_alike(path: Path) -> List[Path]:
 
 
 _COPY_MARKS = re.compile(  # behind the name of a file that was copied beside itself
-    r"[ _-]*\(\d+\)|[ _-]+(?:copy|kopie|copie|copia|kopia)\b.*|\.sync-conflict-.*|~\d+",
+    r"(?:[ _-]*\(\d+\)|~\d+)+"
+    r"|(?:[ _-]*\(\d+\)|~\d+)*(?:[ _-]+(?:copy|kopie|copie|copia|kopia)\b.*|\.sync-conflict-.*)",
     re.IGNORECASE,
 )
+_MAY_BE_COPY = re.compile(r"[(~]|cop[yi]|kopi|\.sync-", re.IGNORECASE)
 _COPY_OF = re.compile(r"(?:copy of|kopie von|copie de|copia de|copia di) ", re.IGNORECASE)
 
 
-def is_called_a_copy(path: Path, other: Path) -> bool:
-    """Whether a file has the name that systems give to a copy of another one beside it."""
-    mine, theirs = folded(path.stem), folded(other.stem)
-    mark = _COPY_OF.match(mine)
+def stems_before(path: Path) -> List[str]:
+    """What a file may have been called, folded and without its ending, before a system gave it the
+    name of a copy of that: the shortest first.
+    """
+    if not _MAY_BE_COPY.search(path.stem):
+        return []
+    stem = folded(path.stem)
+    mark = _COPY_OF.match(stem)
     if mark is not None:
-        return mine[mark.end() :] == theirs
-    return mine.startswith(theirs) and bool(_COPY_MARKS.fullmatch(mine[len(theirs) :]))
+        return [stem[mark.end() :]]
+    return [stem[:at] for at in range(1, len(stem)) if _COPY_MARKS.fullmatch(stem, at)]
 
 
 def in_any_case(path: Path, names: Sequence[str]) -> List[Path]:
@@ -12648,6 +12654,8 @@ class Manifest(NamedTuple):
     key: Optional[str] = None
     handle: Optional[str] = None
     cluster: Optional[str] = None  # what the service calls it; None = not finished
+    user: Optional[str] = None  # for whom it is, and for which organization; None = not known
+    organization: Optional[str] = None
 
 
 class Sampling(NamedTuple):
@@ -13157,11 +13165,11 @@ def state_is_file(state: str) -> Problem:
 
 
 def _refuse_others(state: str) -> None:
-    """Raise BadJournal where the state folder is a file, or something of ours a link: nothing is
-    written, or removed, through one, since it may lead to somebody's photos.
+    """Raise CannotWrite where the state folder is a file, BadJournal where something of ours is a
+    link: nothing is written, or removed, through one, since it may lead to somebody's photos.
     """
     if os.path.isfile(state) and not os.path.islink(state):
-        raise BadJournal.of(state_is_file(state))
+        raise CannotWrite.of(state_is_file(state))
     for name in _OUR_NAMES:
         path = os.path.join(state, name).rstrip(os.sep)
         if os.path.islink(path):
@@ -16821,7 +16829,7 @@ class OpenFolder:
 
     def __init__(self, journal: Journal) -> None:
         self.path, self.journal = journal.folder, journal
-        # images by the digest of what we wrote, and by the id in it
+        # images by the digest of what we wrote, that and the size of the file, and the id in it
         self._ours: Optional[Dict[str, Image]] = None
         self._finished: Dict[str, Dict[str, Set[str]]] = {}  # service -> as of finished_in
         self._named: Dict[str, Set[str]] = {}  # service -> as of named_in
@@ -16886,24 +16894,34 @@ class OpenFolder:
 
     def known_again(self, image: Optional[Image], found: Found) -> Optional[Image]:
         """What is known of an image, or of that of another name whose Exif block, written by us, it
-        carries.
+        carries; one that a table alone wrote has no description, and is known by its size, too.
         """
         written = image.written if image else None
-        if not has_caption_of_ours(found):
-            return image
         if image is not None and written is not None and written.digest == found.digest:
             return image
+        if not has_caption_of_ours(found):
+            return self._by_writing().get(_writing(found)) if image is None else image
+        told = own_description(found)
+        keys = filter(None, (found.digest, told.photo if told is not None else None))
+        ours = self._by_writing()
+        return next((ours[key] for key in keys if key in ours), image)
+
+    def _by_writing(self) -> Dict[str, Image]:
+        """The images that we wrote into, by what stands for that."""
         if self._ours is None:
             self._ours = {}
             for known in self.journal.images(self.journal.names()):
                 one = None if known is None else known.revealed()
                 if one is not None and one.written is not None:
                     mine = photo_id(one.path.name, one.found or NOTHING_FOUND)
-                    keys = filter(None, (mine, one.written.digest))
-                    self._ours.update((key, one) for key in keys)
-        told = own_description(found)
-        keys = filter(None, (found.digest, told.photo if told is not None else None))
-        return next((self._ours[key] for key in keys if key in self._ours), image)
+                    digest, writing = one.written.digest, _writing(one.written)
+                    self._ours.update((key, one) for key in (mine, digest, writing) if key)
+        return self._ours
+
+
+def _writing(one: Union[Found, Written]) -> str:
+    """Stands for an Exif block in a file of its size."""
+    return f"{one.digest} {one.size}"
 
 
 def open_folders(
@@ -17284,27 +17302,32 @@ def gather_basis(spec: RunSpec, config: Configuration, notes: Notes) -> RunConte
 
 
 def _twins_in(images: Sequence[Image], notes: Notes) -> Dict[Path, Path]:
-    """The photos that are copies of another one in their folder, also by their names -> that one;
-    some cameras leave the same picture under two names of their own.
+    """The photos that are copies of another one in their folder, by picture, time and name -> that
+    one; some cameras leave the same picture under two names of their own.
     """
-    alike: Dict[Tuple[str, str, int], List[Image]] = {}
-    for image in images:
-        found = image.found or NOTHING_FOUND
-        if found.clocks and found.digest and found.error is None and image.aside is None:
-            key = (image.folder, found.digest, found.size)
-            alike.setdefault(key, []).append(image)
-    twins = {}
-    for group in alike.values():
-        paths = [image.path for image in group]
-        first = min(paths, key=lambda path: (len(path.name), natural_key(path.name)))
-        for other in paths if len(paths) > 1 else ():
-            with contextlib.suppress(ToolError, OSError):
-                if is_called_a_copy(other, first) and is_same_picture(str(first), str(other)):
-                    twins[other] = first
+    timed = [one for one in images if one.found and one.found.clocks and one.aside is None]
+    named = {(one.folder, folded(one.path.stem)): one for one in timed}
+    twins: Dict[Path, Path] = {}
+    for copy in sorted(timed, key=lambda image: len(image.path.name)):
+        for stem in stems_before(copy.path):
+            first = named.get((copy.folder, stem))
+            if first is not None and _is_alike(first, copy):
+                twins[copy.path] = twins.get(first.path, first.path)
+                break
     if twins:
         names = some_of([f"{copy.name} of {photo.name}" for copy, photo in twins.items()])
         notes.say(f"{plural(len(twins), 'image')} the same as another one beside it: {names}")
     return twins
+
+
+def _is_alike(first: Image, copy: Image) -> bool:
+    """Whether two images are the same picture, of the same time, as they were found."""
+    mine, theirs = copy.found or NOTHING_FOUND, first.found or NOTHING_FOUND
+    if mine.error is not None or theirs.error is not None or mine.clocks != theirs.clocks:
+        return False
+    with contextlib.suppress(ToolError, OSError):
+        return is_same_picture(str(first.path), str(copy.path))
+    return False
 
 
 def gather_context(
@@ -18041,16 +18064,16 @@ def _of_another_name(
     """The image that carries our writing under another name than before, or in another folder; else
     that it is as it was found, or that no journal tells how it was.
     """
-    if not has_caption_of_ours(now):
-        return Outcome.skipped(SKIP_AS_FOUND)
     known = journals.known_again(None, now)
+    if known is None and (image is not None or not has_caption_of_ours(now)):
+        return Outcome.skipped(SKIP_AS_FOUND)
     if known is None:
         wrong = "carries a description of ours, and no journal tells what it carried before"
         remedy = "restore it from your own copy, or where its .mapillary is"
         problem = Problem("stray", wrong, file=str(path), remedy=remedy)
         return Outcome.of(problem)
-    written = known.written if image is None else image.written
-    return known._replace(path=path, written=written)
+    mine = image.written if image is not None else None
+    return known._replace(path=path, written=mine or known.written)
 
 
 def _as_known(
@@ -18059,13 +18082,11 @@ def _as_known(
     """The image that a file is by what it carries; else why it is not to be restored."""
     written = image.written if image is not None else None
     if image is None or written is None:
-        if image is not None and has_caption_of_ours(image.found):
-            return Outcome.skipped(SKIP_AS_FOUND)
-        return _of_another_name(journals, None, path, now)
-    if has_caption_of_ours(image.found):  # it had come here with what we wrote elsewhere
-        elsewhere = _of_another_name(journals, image, path, image.found or now)
-        if isinstance(elsewhere, Image):
-            return elsewhere
+        return _of_another_name(journals, image, path, now)
+    # it may have come here with what we wrote elsewhere
+    elsewhere = _of_another_name(journals, image, path, image.found or now)
+    if isinstance(elsewhere, Image):
+        return elsewhere
     if now.digest == written.digest:
         return image
     other = journals.known_again(image, now)
@@ -18163,19 +18184,28 @@ def restore_images(options: Options, ui: Ui) -> Report:
         touched = {folder for folder in by_folder(paths) if _has_state(folder)}
         known = [path for path in paths if os.path.dirname(str(path)) in touched]
         opened_at, problems = open_folders(known, not dry, stack, options[Waiting].wait)
+        ready: List[Image] = []  # of all folders, before the journal of any forgets
         for folder, group in by_folder(paths).items():
             if folder in opened_at:
-                ready = _ready_to_restore(opened_at, group, report, config)
-                _restore_folder(opened_at[folder], ready, report, dry, ui)
-            elif folder in problems:
-                for path in group:
-                    report.count(path, not_open(path, problems[folder]))
-            else:  # nothing was ever written there, or the state is gone
-                for path in group:
-                    one = _restorable(_Journals(), None, path, config)
-                    report.count(path, one if isinstance(one, Outcome) else None)
+                ready += _ready_to_restore(opened_at, group, report, config)
+            for path in group if folder not in opened_at else ():
+                report.count(path, _not_restorable(path, problems.get(folder), config))
+        for folder, images in by_folder(ready).items():
+            _restore_folder(opened_at[folder], images, report, dry, ui)
         _say_sent(opened_at, known, report, notes)
     return report
+
+
+def _not_restorable(
+    path: Path, problem: Optional[Problem], config: Configuration
+) -> Optional[Outcome]:
+    """Why a photo is not restored whose folder cannot be opened; without a problem nothing was ever
+    written there, or the state is gone.
+    """
+    if problem is not None:
+        return not_open(path, problem)
+    one = _restorable(_Journals(), None, path, config)
+    return one if isinstance(one, Outcome) else None
 
 
 def _ready_to_restore(
@@ -22501,15 +22531,28 @@ class Shipment:
         if image is not None and image.problem is not None:
             return image.outcome
         before = image.found if image is not None else None
-        if before and is_uploaded(opened.journal, self.service, os.path.basename(path), before):
-            pending = image is not None and awaits_process(image)
-            return Outcome.skipped(SKIP_OUTDATED if pending else SKIP_UPLOADED)
+        name = os.path.basename(path)
+        if before and is_uploaded(opened.journal, self.service, name, before):
+            if image is not None and awaits_process(image):
+                return Outcome.skipped(SKIP_OUTDATED)
+            if self._take_pending(opened, path, before):
+                return None
+            if not self._is_unasked(opened, name):
+                return Outcome.skipped(SKIP_UPLOADED)
+        if before and not has_caption_of_ours(before):  # or being restored
+            return _not_processed(path)
+        return self._take_by_description(opened, path)
+
+    def _take_by_description(self, opened: OpenFolder, path: str) -> Optional[Outcome]:
+        """Put an image into the sequence that its description tells; gives the outcome of one that
+        is not to be sent.
+        """
         try:
             found = read_found(path)
         except ToolError as error:
             return Outcome.of(error.problem)
         own = own_description(found)
-        if own is None or before and not has_caption_of_ours(before):  # or being restored
+        if own is None:
             return _not_processed(path)
         if is_excluded(self.areas, image_of(path, found).fix):
             return Outcome.skipped(SKIP_EXCLUDED)
@@ -22521,6 +22564,28 @@ class Shipment:
         self._sort_in(batch, Parcel(Goods(path, found, opened, fix, size=found.size)))
         return None
 
+    def _take_pending(self, opened: OpenFolder, path: str, found: Found) -> bool:
+        """Put an image that the service has into the sequence that it was asked to finish, and of
+        which it did not say that it has; whether there is one.
+        """
+        pending = opened.pending_of(self.service, os.path.basename(path))
+        if pending is None:
+            return False
+        home, identity = pending
+        line = home.journal.manifest(self.service, identity) or Manifest(identity, self.service)
+        batch = Batch(identity, home, line.user, line.organization)
+        self._sort_in(batch, Parcel(Goods(path, found, opened, size=found.size)))
+        return True
+
+    def _is_unasked(self, opened: OpenFolder, name: str) -> bool:
+        """Whether an image has arrived, and nobody has asked the service to finish a sequence with
+        it, as far as journals and the history tell.
+        """
+        sent = opened.journal.sent(self.service, name)
+        if sent is None or sent.status != "sent" or opened.is_asked(self.service, name):
+            return False
+        return bool(sent.picture) and not self.history.knows(sent.picture or "")
+
     def _sort_in(self, batch: Batch, parcel: Parcel) -> None:
         """Add an image to its sequence, new or known, with its handle when it has
         arrived before.
@@ -22531,7 +22596,10 @@ class Shipment:
         if not self.asked.reupload:
             batch = self._as_sent(batch, parcel, sent)
         batch.lenient = self.asked.accept_failed
+        whose = batch.user, batch.organization
         batch = self.batches.setdefault((batch.home.path, batch.identity), batch)
+        if batch.user is None:
+            batch.user, batch.organization = whose
         batch.parcels.append(parcel)
         if sent is None:
             return
@@ -23277,7 +23345,8 @@ class Sender:
             key, handle = self._bundle(batch, left)
             done = line.images if line else ()
             names = (*done, *map(batch.name_of, left))
-            line = Manifest(batch.identity, service, names, key, handle)
+            whose = batch.user, batch.organization
+            line = Manifest(batch.identity, service, names, key, handle, None, *whose)
             journal.append([line])
             self._confirm(batch, line)
         batch.stage = FINISHED
@@ -24652,12 +24721,17 @@ class SequenceCounts:
         self.journal, self.service, self.folder = journal, service, str(journal.folder)
         self.rows: Dict[str, SequenceCount] = {}
         self.begun: Set[str] = set()  # those that begin in this folder, and not in one beside it
+        self._history: Optional[History] = None  # once it is asked
+        self.restored = False  # whether images that were sent, and restored, are not finished
         self._there: Dict[str, Set[str]] = {}  # folder -> keys of the images that are finished
 
     def add(self, standing: Standing) -> None:
         """Count an image in its sequence."""
         identity, word = standing.image.sequence, standing.word
-        if not identity or word == SKIP_GONE:
+        if not identity:
+            self.restored = self.restored or self._is_unfinished(standing)
+            return
+        if word == SKIP_GONE:
             return
         row = self.rows.setdefault(identity, SequenceCount(identity, finished=True))
         if standing.image.span_from(self.folder)[0] == self.folder:
@@ -24665,6 +24739,18 @@ class SequenceCounts:
         row.images += 1
         row.uploaded += word in ("uploaded", SKIP_OUTDATED)
         row.finished = row.finished and self._is_in(standing.image)
+
+    def _is_unfinished(self, standing: Standing) -> bool:
+        """Whether an image that no sequence is known of was sent, and is in none that is finished,
+        as far as this journal and the history tell.
+        """
+        sent = self.journal.sent(self.service, standing.image.path.name)
+        if sent is None or sent.status != "sent" or self._is_in(standing.image):
+            return False
+        arrived = standing.word in ("uploaded", SKIP_OUTDATED)
+        if self._history is None:
+            self._history = History(self.service, LOG.debug)
+        return arrived and not self._history.knows(sent.picture or "")
 
     def _is_in(self, image: Image) -> bool:
         """Whether an image is at the service, in its sequence that is finished, or in another."""
@@ -24721,17 +24807,19 @@ class _Figures:
         self.elsewhere.update(place for place in sent if place != service)
         name, rows = named_below(found.journal.folder, tops), list(sequences.rows.values())
         self.sequences += len(sequences.begun)
-        self._note_finished(found.journal, rows)
+        self._note_finished(sequences)
         told = [dataclasses.asdict(row) for row in rows]
         self.folders.append({"folder": name, "counts": counts, "sequences": told})
         lines = _folder_lines(found.journal, name, counts, rows)
         self.told.append((len(report.failed) - before, counts[SKIP_WAITING], lines))
 
-    def _note_finished(self, journal: Journal, rows: Sequence[SequenceCount]) -> None:
+    def _note_finished(self, sequences: SequenceCounts) -> None:
         """Note whether the service has finished some sequences, and whether there are videos."""
-        self.videos |= bool(journal.clips())
-        self.all_finished &= all(row.finished for row in rows)
-        self.unfinished |= any(row.uploaded == row.images and not row.finished for row in rows)
+        rows, restored = sequences.rows.values(), sequences.restored
+        self.videos |= bool(sequences.journal.clips())
+        self.all_finished &= not restored and all(row.finished for row in rows)
+        whole = [row for row in rows if row.uploaded == row.images]
+        self.unfinished |= restored or any(not row.finished for row in whole)
 
     def next(self, options: Options, waiting: bool) -> Tuple[str, ...]:
         """The command that comes next; none where nothing is left to do."""

@@ -14,7 +14,7 @@ import mapillary_tools
 import pytest
 from PIL import ImageCms
 from conftest import in_process, told
-from service import Service
+from service import Service, status
 
 pytestmark = in_process
 
@@ -508,3 +508,134 @@ def test_a_time_without_marks_is_read_wherever_it_stands(tmp_path: Path):
     photo = making.photo(tmp_path / "card" / "1.jpg", lat=57.7, lon=11.97, time="20240506T070809")
     assert process(photo.parent)["done"] == 1
     assert making.description(photo)["MAPCaptureTime"] == "2024_05_06_07_08_09_000"
+
+
+# ---- photos that were renamed, moved or restored in the middle of things ---------------------------
+
+
+def give(folder: Path, rows: str) -> Dict[str, Any]:
+    """process_csv with file names, latitudes and longitudes."""
+    table = folder.parent / "places.csv"
+    table.write_text(rows, encoding="utf-8")
+    columns = ("--filename_column", 1, "--latitude_column", 2, "--longitude_column", 3)
+    return told("process_csv", "--import_path", folder, "--csv_path", table, *columns)
+
+
+@pytest.mark.parametrize("where", ["0002 new.jpg", "b/0002.jpg"])
+def test_a_photo_that_moves_between_a_table_and_process_is_restored_as_it_was(
+    where: str, tmp_path: Path
+):
+    """What the table had written was taken for what the photo carried first."""
+    card = tmp_path / "card"
+    making.drive(card, 3)
+    making.photo(card / "b" / "9.jpg", lat=57.71, lon=11.97, time="2024:05:06 08:00:00", pixels=9)
+    before = making.place(card / "0002.jpg")
+    give(card, "0002.jpg,57.70005,11.97\n")
+    assert making.place(card / "0002.jpg") != before
+    (card / "0002.jpg").rename(card / where)
+    assert process(card)["done"] == 4
+    assert told("restore", "--import_path", card)["failed"] == []
+    assert making.place(card / where) == before
+
+
+def test_what_was_moved_or_copied_into_another_folder_is_restored_whatever_folder_comes_first(
+    tmp_path: Path,
+):
+    """The journal that knew it forgot it first; and what an upload alone had seen was "as it was found"."""
+    card = tmp_path / "card"
+    making.drive(card, 3)
+    making.photo(card / "b" / "9.jpg", lat=57.71, lon=11.97, time="2024:05:06 08:00:00", pixels=9)
+    process(card)
+    (card / "0003.jpg").rename(card / "b" / "0003.jpg")
+    shutil.copy2(str(card / "0001.jpg"), str(card / "b" / "copy.jpg"))
+    process(card)
+    told("restore", "--import_path", card)
+    left = [path.name for path in card.rglob("*.jpg") if b"MAPLatitude" in path.read_bytes()]
+    assert left == []
+
+
+@pytest.fixture
+def refusing(service: Service, quick: None, monkeypatch: Any) -> Service:
+    """A service that finishes no sequence yet."""
+    monkeypatch.setenv("MAX_ATTEMPTS", "2")
+    service.faults.append(status(400, {"error": "x"}, path="finish", times=None))
+    return service
+
+
+def published(service: Service) -> int:
+    """How many images finished sequences have."""
+    assert service.problems == []
+    return sum(len(one["images"]) for one in service.finished)
+
+
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_photos_that_were_restored_before_their_sequence_was_finished_are_published(
+    all_of_them: bool, tmp_path: Path, refusing: Service
+):
+    """They were "already uploaded", and nobody asked the service again to finish them."""
+    card = tmp_path / "card"
+    making.drive(card, 4)
+    process(card)
+    assert told("upload", "--import_path", card)["exit_code"] == 1
+    kept = tmp_path / "0001.jpg"
+    if not all_of_them:
+        shutil.move(str(card / "0001.jpg"), str(kept))
+    told("restore", "--import_path", card)
+    if not all_of_them:
+        shutil.move(str(kept), str(card / "0001.jpg"))
+    assert told("status", "--import_path", card)["safe_to_delete"] is False
+    refusing.faults.clear()
+    process(card)
+    row = told("upload", "--import_path", card)
+    assert row["exit_code"] == 0 and published(refusing) == 4
+    assert told("status", "--import_path", card)["safe_to_delete"] is True
+
+
+def test_a_photo_that_was_moved_before_its_upload_is_published(tmp_path: Path, refusing: Service):
+    """Its new folder knew that it had been sent, and not in which sequence."""
+    card = tmp_path / "card"
+    making.drive(card, 3)
+    making.photo(card / "b" / "9.jpg", lat=57.71, lon=11.97, time="2024:05:06 08:00:00", pixels=9)
+    process(card)
+    (card / "0003.jpg").rename(card / "b" / "0003.jpg")
+    told("upload", "--import_path", card)
+    refusing.faults.clear()
+    process(card)
+    told("upload", "--import_path", card)
+    assert published(refusing) == 4
+
+
+def test_photos_whose_upload_was_held_are_published_after_a_restore(
+    tmp_path: Path, service: Service, quick: None
+):
+    """A guard: nobody asked for their sequence yet; they are processed again, and go into one."""
+    card = tmp_path / "card"
+    making.drive(card, 3)
+    process(card)
+    told("upload", "--import_path", card, "--manual_done")
+    told("restore", "--import_path", card)
+    assert {one["code"] for one in told("upload", "--import_path", card)["failed"]} == {
+        "not_processed"
+    }
+    process(card)
+    told("upload", "--import_path", card)
+    assert published(service) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["0002 (1).jpg", "0002 (1) (2).jpg", "0002 - Copy (2).jpg", "Copy of 0002.jpg"]
+)
+def test_a_copy_beside_a_photo_goes_up_once_whatever_was_written_into_one_of_them(
+    name: str, tmp_path: Path, service: Service, quick: None
+):
+    """Once one of them had been restored, or was a copy of a copy, both went up."""
+    card = tmp_path / "card"
+    making.drive(card, 3)
+    shutil.copy2(str(card / "0002.jpg"), str(card / "0002 (1).jpg"))
+    process(card)
+    told("restore", "--import_path", card)
+    shutil.copy2(str(card / "0002 (1).jpg"), str(tmp_path / "x.jpg"))
+    shutil.move(str(tmp_path / "x.jpg"), str(card / name))
+    process(card)
+    told("upload", "--import_path", card)
+    assert published(service) == 3
