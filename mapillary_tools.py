@@ -15926,7 +15926,7 @@ def geotag_step(
     images: List[Image], context: RunContext, spec: RunSpec, notes: Notes
 ) -> List[Image]:
     """When, where and in which direction; nothing of those that are left out."""
-    asked, twins = twins_apart(images, context)
+    asked, twins = twins_apart(images, context, [one for one in context.beside if one.geotag])
     if spec.options[Geotagging].by_photos:  # what lies in an area leads no other photo
         asked = without_areas(asked, spec)
     good = [image for image in asked if not image.is_excluded]
@@ -15937,9 +15937,11 @@ def geotag_step(
     return replaced(images, [*done, *same])
 
 
-def twins_apart(images: Sequence[Image], context: RunContext) -> Tuple[List[Image], List[Image]]:
-    """(the images, those of them that are copies of one that is there)."""
-    there = {image.path for image in [*images, *context.beside]}
+def twins_apart(
+    images: Sequence[Image], context: RunContext, beside: Sequence[Image]
+) -> Tuple[List[Image], List[Image]]:
+    """(the images, those of them that are copies of another one of them, or of one beside them)."""
+    there = {image.path for image in [*images, *beside]}
     twins = {image.path for image in images if context.twins.get(image.path) in there}
     return (
         [image for image in images if image.path not in twins],
@@ -16015,7 +16017,7 @@ def sequence_step(
 ) -> List[Image]:
     """Sequences, directions, duplicates."""
     options, angle = spec.options[SequenceOptions], spec.options[Angle].offset_angle
-    asked, twins = twins_apart(images, context)
+    asked, twins = twins_apart(images, context, context.beside)
     fixed = {one.path: one for one in context.beside if one.sequence and one.problem is None}
     mine = {image.path for image in asked}
     lines = by_roll([*asked, *fixed.values()], options.merge_folders)
@@ -16496,10 +16498,13 @@ class _Planner:
         return _is_up_to_date(image, self.spec, self.expected(image), self.gathered.has_copy(image))
 
     def beside(self, due: Sequence[Image]) -> List[Image]:
-        """The images with a position that are not worked on."""
+        """The images that are not worked on: those with a position, and those that the service has
+        and that others are copies of.
+        """
         mine = {image.path for image in due}
         images = [one for one in self.gathered.images if one.path not in mine]
-        return [one for one in images if one.geotag is not None]
+        firsts = self.gathered.sent.keys() & set(self.gathered.context.twins.values())
+        return [one for one in images if one.geotag is not None or one.path in firsts]
 
     def fellows(self, due: Sequence[Image]) -> List[Image]:
         """The others in the folders of those that are worked on, as they were found."""
@@ -22064,8 +22069,9 @@ class History:
         picture_of: Callable[[str], Optional[str]],
     ) -> Optional[Arrival]:
         """How a photo that is found at a path arrived before this run; None where it did not, or
-        where it is a twin, with the same picture and time, of one that is still beside it.
-        picture_of tells what the file of a name in the same folder has now.
+        where it is a twin, with the same picture and time, of one that is still beside it, and is
+        not called a copy of that. picture_of tells what the file of a name in the same folder has
+        now.
         """
         one = self._known(picture)
         if one is None or one.folder != real_folder(path):
@@ -22074,7 +22080,7 @@ class History:
         with contextlib.suppress(OSError, ValueError):
             first = os.path.join(one.folder, name)
             if not os.path.samefile(first, path) and picture_of(name) == picture:
-                return None
+                return one if folded(Path(name).stem) in stems_before(Path(path)) else None
         return one
 
     def keep(self, photos: Iterable[Tuple[str, str]]) -> None:

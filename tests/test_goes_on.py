@@ -639,3 +639,26 @@ def test_a_copy_beside_a_photo_goes_up_once_whatever_was_written_into_one_of_the
     process(card)
     told("upload", "--import_path", card)
     assert published(service) == 3
+
+
+def test_a_copy_of_a_photo_that_was_sent_and_restored_is_not_sent(tmp_path: Path, service: Service, quick: None):
+    """The photo was no longer worked on, and so its copy was none any more."""
+    card = tmp_path / "card"
+    making.drive(card, 3)
+    shutil.copy2(str(card / "0002.jpg"), str(card / "0002 (1).jpg"))
+    process(card)
+    told("upload", "--import_path", card)
+    told("restore", "--import_path", card)
+    process(card)
+    assert list(told("upload", "--import_path", card)["skipped"]) and published(service) == 3
+
+
+def test_a_copy_that_nobody_processed_is_not_sent_beside_its_photo(tmp_path: Path, service: Service, quick: None):
+    """It carries a description, and was sent by that."""
+    card = tmp_path / "card"
+    making.drive(card, 3)
+    process(card)
+    told("upload", "--import_path", card)
+    shutil.copy2(str(card / "0002.jpg"), str(card / "0002 (1).jpg"))
+    assert told("upload", "--import_path", card)["done"] == 0
+    assert published(service) == 3
