@@ -2523,8 +2523,10 @@ def _reading(clock: Clock) -> Optional[Reading]:
     """
     match = match_time(clock.text)
     local = None if match is None else seconds_of(match)
-    if match is None or not local:  # the very first second of 1970 is that of no picture
+    if match is None or local is None:
         return None
+    if not local and not clock.fraction.strip(BLANKS):  # zero seconds, that of no picture
+        return None  # but of a frame of a video without a clock, which has a fraction
     digits = re.match(r"\d+", clock.fraction.strip(BLANKS))
     if digits is not None and match.group(7) is None:
         local += float("0." + digits.group())
@@ -14654,12 +14656,19 @@ def say_given(timed: Sequence[Moment], notes: Notes) -> None:
 
 
 def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
-    """Say in which direction an offset of the camera's clock counts."""
+    """Say in which direction an offset of the camera's clock counts, and where it counts not."""
     own = [moment.time for moment in timed if has_own_clock(moment)]
     if ahead and own:
         first = min(own)
         before, after = format_time(first + ahead), format_time(first)
         notes.say(f"{ahead:g} s subtracted: {before} becomes {after}")
+    by_gps = [m for m in timed if m.capture is not None and m.capture.source == GPS_SOURCE]
+    if ahead and by_gps:
+        names = some_of([moment.image.path.name for moment in by_gps])
+        notes.say(
+            f"--offset_time does nothing with the times of {plural(len(by_gps), 'image')}, which "
+            f"are those of GPS and not of a camera's clock: {names}"
+        )
 
 
 # ---- Times and tracks ---------------------------------------------------------------------------
@@ -22339,6 +22348,11 @@ class Batch:
         """Whether images of it are still to be sent in this run."""
         return any(parcel.state == DUE for parcel in self.parcels)
 
+    @property
+    def waits_alone(self) -> bool:
+        """Whether it lacks nothing but images that are still to be sent."""
+        return self.waiting and all(one.state in (*ARRIVED, ELSEWHERE, DUE) for one in self.parcels)
+
     def name_of(self, parcel: Parcel) -> str:
         """What an image of it is called in its manifest."""
         return name_from(self.home.path, parcel.opened.path, parcel.name)
@@ -23097,6 +23111,11 @@ class Sender:
             self.crew.run(itertools.chain(sending, finishing), count)
             later = [job for job in jobs if id(job[1]) in copies]  # mostly it is not needed
             self.crew.alone(functools.partial(self.send, *job) for job in later)
+            self._turns.patient = (
+                False  # else two sequences with a copy of each other wait for ever
+            )
+            left = [job for job in later if job[1].state == DUE]
+            self.crew.alone(functools.partial(self.send, *job) for job in left)
         finally:
             self.server.wire.stop.set()
             self._flush()
@@ -23225,6 +23244,8 @@ class Sender:
                 return False
             service, name = self.shipment.service, first.parcel.name
             waits = self.shipment.is_open(first.batch) and first.parcel.arrival is None
+            if first.parcel.state in ARRIVED and first.batch.waits_alone:
+                waits = waits and self._turns.patient
             if waits and first.parcel.state != GONE:  # that was renamed
                 return True
             folder = real_folder(first.parcel.path)
@@ -23452,6 +23473,7 @@ class _Turns:
         self._locks: Dict[str, threading.Lock] = {}
         self._tried: Set[str] = set()
         self.finished: Dict[str, str] = {}  # handle -> what the service made of it in this run
+        self.patient = True  # whether copies wait until the sequence of the other one is finished
         self._owners: Dict[str, _UploadLine] = {}  # handle -> what it was first given for
         self._before: Dict[str, str] = {}  # handle -> key that it was given for in an earlier run
         self._firsts: Dict[
@@ -24617,9 +24639,11 @@ _CHANGED_SINCE = Problem("changed", "was changed since it was processed", remedy
 
 def _if_unchanged(standing: Standing, journal: Journal, service: str) -> Standing:
     """An image that is in its folder; where it was sent, and its file has another picture since, it
-    is not what the service has.
+    is not what the service has; where it waits, and cannot be read now, it has failed.
     """
     image, name = standing.image, standing.image.path.name
+    if standing.word == SKIP_WAITING and not is_video_name(name):
+        return _if_readable(standing)
     if standing.word not in ("uploaded", SKIP_OUTDATED) or is_video_name(name):
         return standing
     sent = journal.sent(service, name)
@@ -24631,6 +24655,18 @@ def _if_unchanged(standing: Standing, journal: Journal, service: str) -> Standin
     if picture is not None and picture == sent.picture:
         return standing
     return standing._replace(outcome=Outcome.skipped(SKIP_UNPROCESSED, _CHANGED_SINCE))
+
+
+def _if_readable(standing: Standing) -> Standing:
+    """An image that waits, as failed where its file has changed since and cannot be read."""
+    path = standing.image.path
+    if stamp_of(path) in (last_seen(standing.image), NO_STAMP):
+        return standing
+    try:
+        read_found(str(path))
+    except ToolError as error:
+        return standing._replace(outcome=Outcome.of(error.problem))
+    return standing
 
 
 def _without_file(standing: Standing) -> Standing:

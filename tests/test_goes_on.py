@@ -641,7 +641,9 @@ def test_a_copy_beside_a_photo_goes_up_once_whatever_was_written_into_one_of_the
     assert published(service) == 3
 
 
-def test_a_copy_of_a_photo_that_was_sent_and_restored_is_not_sent(tmp_path: Path, service: Service, quick: None):
+def test_a_copy_of_a_photo_that_was_sent_and_restored_is_not_sent(
+    tmp_path: Path, service: Service, quick: None
+):
     """The photo was no longer worked on, and so its copy was none any more."""
     card = tmp_path / "card"
     making.drive(card, 3)
@@ -653,7 +655,9 @@ def test_a_copy_of_a_photo_that_was_sent_and_restored_is_not_sent(tmp_path: Path
     assert list(told("upload", "--import_path", card)["skipped"]) and published(service) == 3
 
 
-def test_a_copy_that_nobody_processed_is_not_sent_beside_its_photo(tmp_path: Path, service: Service, quick: None):
+def test_a_copy_that_nobody_processed_is_not_sent_beside_its_photo(
+    tmp_path: Path, service: Service, quick: None
+):
     """It carries a description, and was sent by that."""
     card = tmp_path / "card"
     making.drive(card, 3)
@@ -662,3 +666,74 @@ def test_a_copy_that_nobody_processed_is_not_sent_beside_its_photo(tmp_path: Pat
     shutil.copy2(str(card / "0002.jpg"), str(card / "0002 (1).jpg"))
     assert told("upload", "--import_path", card)["done"] == 0
     assert published(service) == 3
+
+
+def test_a_sequence_with_copies_of_another_that_is_held_does_not_wait_for_ever(
+    tmp_path: Path, service: Service, quick: None
+):
+    """Each waited until the other was finished, in this run and all that came; exit code 0."""
+    card = tmp_path / "card"
+    for n in range(7):
+        folder, time = (
+            card if n < 4 else card / "b",
+            mapillary_tools.format_time(1714979289 + 2 * n, "exif"),
+        )
+        making.photo(
+            folder / f"{n:04d}.jpg", lat=57.7 + n * 1e-4, lon=11.97, time=time, pixels=n + 1
+        )
+    shutil.copy2(str(card / "b" / "0004.jpg"), str(card / "c_0004.jpg"))
+    process(card)
+    told("upload", "--import_path", card, "--manual_done")
+    shutil.copy2(str(card / "b" / "0005.jpg"), str(card / "c_0005.jpg"))
+    process(card)
+    told("upload", "--import_path", card)
+    row = told("upload", "--import_path", card)
+    assert published(service) == 7
+    assert row["skipped"].keys() == {mapillary_tools.SKIP_UPLOADED}
+
+
+# ---- told right -----------------------------------------------------------------------------------
+
+
+def test_the_first_frame_of_a_video_without_a_clock_has_a_time(tmp_path: Path):
+    """It was at the first second of 1970, "that of no picture": the others were put where it had been."""
+    for n in range(4):
+        when = mapillary_tools.format_time(2.0 * n, "exif")
+        making.photo(
+            tmp_path / "card" / f"{n}.jpg", time=when, subsec="000", offset="+00:00", pixels=n + 1
+        )
+    track = making.gpx(
+        [(1714979289 + n, 57.7 + n * 1e-4, 11.97) for n in range(60)], tmp_path / "t.gpx"
+    )
+    led = ("--geotag_source", "gpx", "--geotag_source_path", track, "--use_gps_start_time")
+    assert process(tmp_path / "card", *led)["done"] == 4
+    places = [making.description(tmp_path / "card" / f"{n}.jpg")["MAPLatitude"] for n in range(4)]
+    assert places == pytest.approx([57.7, 57.7002, 57.7004, 57.7006])
+
+
+def test_zeros_in_place_of_a_time_are_none(tmp_path: Path):
+    """A guard: what programs write where they know no time."""
+    making.photo(tmp_path / "card" / "1.jpg", lat=57.7, lon=11.97, time="1970:01:01 00:00:00")
+    assert [one["code"] for one in process(tmp_path / "card")["failed"]] == ["no_time"]
+
+
+def test_status_names_a_photo_that_can_no_longer_be_read(tmp_path: Path):
+    """The run before said that it failed, and to ask status, which had it as waiting."""
+    making.drive(tmp_path / "card", 3)
+    process(tmp_path / "card")
+    photo = tmp_path / "card" / "0002.jpg"
+    photo.write_bytes(photo.read_bytes()[:400])
+    assert len(process(tmp_path / "card")["failed"]) == 1
+    assert [
+        Path(one["file"]).name
+        for one in told("status", "--import_path", tmp_path / "card")["failed"]
+    ] == ["0002.jpg"]
+
+
+def test_an_offset_that_does_nothing_is_told(tmp_path: Path):
+    """Beside --time_source gps it changed nothing, in silence."""
+    making.drive(
+        tmp_path / "card", 3, gps_date="2024:05:06", gps_time=lambda n: f"05:08:{9 + 2 * n:02d}"
+    )
+    said = process(tmp_path / "card", "--time_source", "gps", "--offset_time", "5")["said"]
+    assert "--offset_time does nothing with the times of 3 images" in said
