@@ -2024,7 +2024,7 @@ def without_wild(track: Track, max_speed: float) -> Track:
     ]
     if not jumps:
         return track
-    borders = sorted({0, len(points), *jumps, *_returns(points, jumps)})
+    borders = sorted({0, len(points), *jumps, *_returns(points, jumps), *_frozen(points, jumps)})
     keep = longest_way(points, borders, limit)
     lost = len(points) - sum(end - start for start, end in keep)
     if not keep or lost > (1 - _KEPT) * len(points):
@@ -2050,6 +2050,17 @@ def _returns(points: Sequence[Fix], jumps: Sequence[int]) -> List[int]:
             if end < len(points) and _lies_apart(points, jump, end):
                 found.append(end)
                 break
+    return found
+
+
+def _frozen(points: Sequence[Fix], jumps: Sequence[int]) -> List[int]:
+    """Where receivers that jump began to repeat the place before: from there on it is none."""
+    found: List[int] = []
+    for jump in jumps if len(jumps) < _MOST_PIECES else ():
+        place, start = points[jump - 1][1:3], jump - 1
+        while start > 0 and points[start - 1][1:3] == place:
+            start -= 1
+        found += [start + 1] if start + 1 < jump else []
     return found
 
 
@@ -2555,6 +2566,14 @@ def _readings(found: Found, name: str) -> Iterator[Reading]:
         yield Reading(_NAME_SOURCE, local, offset, "" if offset is None else _NAME_SOURCE)
 
 
+def _is_default_of_gps(found: Found) -> bool:
+    """Whether a GPS time is of a day that receivers show before they know better, and another field
+    tells a time that is not.
+    """
+    day = (found.gps_time or 0.0) // DAY_S * DAY_S
+    return is_default_time(day) and has_set_clock(found)
+
+
 def _is_default(reading: Reading) -> bool:
     """Whether a time is what a device shows whose clock was never set."""
     if reading.local is None or reading.source == _NAME_SOURCE:
@@ -2590,7 +2609,7 @@ def _reading_of(found: Found, name: str, first: str) -> Optional[Reading]:
     asked = {"gps": GPS_SOURCE, "name": _NAME_SOURCE}.get(first)
     if asked is not None:
         chosen = next((one for one in _readings(found, name) if one.source == asked), None)
-        if chosen is not None:
+        if chosen is not None and not (asked == GPS_SOURCE and _is_default_of_gps(found)):
             return chosen
     for reading in _readings(found, name):
         if not _is_default(reading):
@@ -3167,8 +3186,10 @@ class _Way:
         leaves, comes = self.beyond(last, at), self.beyond(back - 1, back)
         if self.too_fast(last, back):
             return leaves and comes and not self.beyond(last, back)
-        if self.too_fast(back - 1, back):
-            return True
+        if self.too_fast(back - 1, back):  # stop and go, or a fix that is renewed now and then
+            return (
+                leaves and comes or is_detour(*(self.fixes[n] for n in (last, at, back - 1, back)))
+            )
         # back after a pause: as far as they had gone, to where the last good one is near
         short, long = sorted((self.metres(last, at), self.metres(back - 1, back)))
         return leaves and self.metres(last, back) < min(long, 2 * short)
@@ -13892,7 +13913,7 @@ def moment_of(image: Image, clockwork: Clockwork) -> Optional[Moment]:
 
 SYNC_ZONE = "--sync_point"
 STALE_S = 2.0  # seconds by which a GPS time may differ from the others: more is a stale fix
-_DRIFT_S = 120.0  # seconds by which a clock drifts at most while a card is filled
+DRIFT_S = 120.0  # seconds by which a clock drifts at most while a card is filled
 
 Errors = List[Tuple[float, float]]  # time by a clock, seconds that it is ahead then; in order
 
@@ -14033,7 +14054,7 @@ def line_through(errors: Errors) -> Errors:
     apart; none of fewer than three.
     """
     mid = sorted(error for _, error in errors)[len(errors) // 2] if errors else 0.0
-    near = [(when, error) for when, error in errors if abs(error - mid) <= _DRIFT_S]
+    near = [(when, error) for when, error in errors if abs(error - mid) <= DRIFT_S]
     if len(near) < 3:
         return []
     base, slope, start = *_fitted(near), near[0][0]
@@ -14075,7 +14096,7 @@ def implied_zones(moments: List[Moment]) -> List[Optional[float]]:
         if capture is not None and capture.zone == GPS_SOURCE and found.receiver_time is not None
     )
     return [
-        capture.offset if capture and ages.get(image.path, math.inf) <= AGREE_S else None
+        capture.offset if capture and ages.get(image.path, math.inf) <= STALE_S else None
         for image, capture in pairs
     ]
 
@@ -14257,16 +14278,36 @@ def _clocks_by_gps(group: List[Moment], clockwork: Clockwork, notes: Notes) -> L
     stale = _repeated(both)
     known = sorted((c.time, c.time - one.time) for c, one in both if one.image.path not in stale)
     line = line_through(known) or (known[:1] if stale else [])
+    early = _before_lock(both, line) if line else set()
     if line:
-        say_errors(group[0].image.camera.words, line, len(known), notes)
+        say_errors(group[0].image.camera.words, line, len(known) - len(early), notes)
         clocks = [corrected(c, line) if has_own_clock(c) else c for c in clocks]
-    if stale:
-        notes.say(
-            f"the GPS times of {plural(len(stale), 'image')} repeat that of one before: taken for "
-            "old fixes, the clock counts"
-        )
-    by_clock = stale.union(one.image.path for one in group if has_own_clock(one))
+    _say_old_fixes(stale, "", "repeat that of one before", notes)
+    _say_old_fixes(early, "first ", "are of another time than the clock and those behind", notes)
+    by_clock = stale.union(early, (one.image.path for one in group if has_own_clock(one)))
     return [c if one.image.path in by_clock else one for c, one in zip(clocks, group)]
+
+
+def _say_old_fixes(images: Set[Path], which: str, why: str, notes: Notes) -> None:
+    """Say of which images, and why, the GPS times are not taken."""
+    if images:
+        noun = plural(len(images), "image")
+        those = f"the {which}{noun}" if which else noun
+        notes.say(f"the GPS times of {those} {why}: taken for old fixes, the clock counts")
+
+
+def _before_lock(both: "_Both", line: Errors) -> Set[Path]:
+    """The first images, each by its clock and by its GPS time, in order of names, whose receiver
+    had not found the time yet: where theirs end, GPS goes further than the clock.
+    """
+    far = [abs(corrected(clock, line).time - one.time) > DRIFT_S for clock, one in both]
+    count = far.index(False) if False in far else 0
+    if not count:
+        return set()
+    (clock, receiver), (next_clock, next_receiver) = both[count - 1], both[count]
+    if abs(next_clock.time - clock.time) > abs(next_receiver.time - receiver.time):
+        return set()  # the clock was set there
+    return {one.image.path for _, one in both[:count]}
 
 
 _Both = List[Tuple[Moment, Moment]]  # an image by its clock, and by its GPS time
@@ -14655,22 +14696,6 @@ def say_given(timed: Sequence[Moment], notes: Notes) -> None:
         )
 
 
-def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
-    """Say in which direction an offset of the camera's clock counts, and where it counts not."""
-    own = [moment.time for moment in timed if has_own_clock(moment)]
-    if ahead and own:
-        first = min(own)
-        before, after = format_time(first + ahead), format_time(first)
-        notes.say(f"{ahead:g} s subtracted: {before} becomes {after}")
-    by_gps = [m for m in timed if m.capture is not None and m.capture.source == GPS_SOURCE]
-    if ahead and by_gps:
-        names = some_of([moment.image.path.name for moment in by_gps])
-        notes.say(
-            f"--offset_time does nothing with the times of {plural(len(by_gps), 'image')}, which "
-            f"are those of GPS and not of a camera's clock: {names}"
-        )
-
-
 # ---- Times and tracks ---------------------------------------------------------------------------
 # Here: whether images and a track are of the same time, and what would make them meet; pure.
 # Not here: when the images were taken (Moments).
@@ -14805,7 +14830,7 @@ def _what_may_be_off(times: Sequence[float], way: TimeSpans) -> List[float]:
     whole = list(itertools.filterfalse(_is_of_weeks, far))
     shifts += whole
     if not any(count_inside(times, way, shift) for shift in shifts):
-        shifts += [day - zone for day in whole for zone in OFFSETS_IN_USE]
+        shifts += [day + zone for day in whole for zone in OFFSETS_IN_USE]
     return shifts
 
 
@@ -14871,6 +14896,22 @@ def say_own_places(timed: List[Moment], track: Track, ahead: float, notes: Notes
         notes.say(
             f"the images' own positions are {far} on the track, and {apart(best):.0f} m "
             f"{_with_offset(best + ahead)}: one of them may have local time for UTC"
+        )
+
+
+def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
+    """Say in which direction an offset of the camera's clock counts, and where it counts not."""
+    own = [moment.time for moment in timed if has_own_clock(moment)]
+    if ahead and own:
+        first = min(own)
+        before, after = format_time(first + ahead), format_time(first)
+        notes.say(f"{ahead:g} s subtracted: {before} becomes {after}")
+    by_gps = [m for m in timed if m.capture is not None and m.capture.source == GPS_SOURCE]
+    if ahead and by_gps:
+        names = some_of([moment.image.path.name for moment in by_gps])
+        notes.say(
+            f"--offset_time does nothing with the times of {plural(len(by_gps), 'image')}, which "
+            f"are those of GPS and not of a camera's clock: {names}"
         )
 
 
@@ -23181,8 +23222,9 @@ class Sender:
         """
         if begun:
             with self.crew.guard:
-                self._turns.first_of(_UploadLine(batch, parcel, line))
-            return False
+                first = self._turns.first_of(_UploadLine(batch, parcel, line))
+            if first is None or first.parcel.state not in ARRIVED:
+                return False
         return self._is_there(batch, parcel, line) or self._is_elsewhere(batch, parcel, line)
 
     def _ready(self, parcel: Parcel) -> Ready:
@@ -24660,10 +24702,9 @@ def _if_unchanged(standing: Standing, journal: Journal, service: str) -> Standin
 def _if_readable(standing: Standing) -> Standing:
     """An image that waits, as failed where its file has changed since and cannot be read."""
     path = standing.image.path
-    if stamp_of(path) in (last_seen(standing.image), NO_STAMP):
-        return standing
     try:
-        read_found(str(path))
+        if stamp_of(path) not in (last_seen(standing.image), NO_STAMP):
+            read_found(str(path))
     except ToolError as error:
         return standing._replace(outcome=Outcome.of(error.problem))
     return standing
@@ -24857,11 +24898,10 @@ class _Figures:
 
     def _note_finished(self, sequences: SequenceCounts) -> None:
         """Note whether the service has finished some sequences, and whether there are videos."""
-        rows, restored = sequences.rows.values(), sequences.restored
+        opened = [row for row in sequences.rows.values() if not row.finished]
         self.videos |= bool(sequences.journal.clips())
-        self.all_finished &= not restored and all(row.finished for row in rows)
-        whole = [row for row in rows if row.uploaded == row.images]
-        self.unfinished |= restored or any(not row.finished for row in whole)
+        self.all_finished &= not (opened or sequences.restored)
+        self.unfinished |= sequences.restored or any(one.uploaded == one.images for one in opened)
 
     def next(self, options: Options, waiting: bool) -> Tuple[str, ...]:
         """The command that comes next; none where nothing is left to do."""

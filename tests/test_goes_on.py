@@ -737,3 +737,122 @@ def test_an_offset_that_does_nothing_is_told(tmp_path: Path):
     )
     said = process(tmp_path / "card", "--time_source", "gps", "--offset_time", "5")["said"]
     assert "--offset_time does nothing with the times of 3 images" in said
+
+
+# ---- rides ----------------------------------------------------------------------------------------
+
+
+def jumps(fixes: Any) -> Any:
+    return [one.photo for one in mapillary_tools.jumps_of(fixes, 400.0)]
+
+
+def along(metres: Any, step: float) -> Any:
+    """Fixes on a straight way, by metres, step seconds apart."""
+    return [
+        mapillary_tools.Fix(1.7e9 + step * n, 57.7 + one / 111320, 11.97)
+        for n, one in enumerate(metres)
+    ]
+
+
+def test_a_bus_that_stands_and_goes_is_nowhere_wrong():
+    """15 photos at each stop and three between them: the stops were "where nobody gets in the time", at 58 km/h."""
+    metres, at = [], 0.0
+    for _ in range(6):
+        metres += [at] * 15 + [at + 161.0, at + 322.0]
+        at += 483.0
+    assert jumps(along(metres, 10.0)) == []
+
+
+@pytest.mark.parametrize("speed, renewed, step", [(14.0, 2, 5.0), (5.0, 6, 5.0), (12.0, 5, 2.0)])
+def test_a_receiver_that_renews_its_fix_now_and_then_is_nowhere_wrong(
+    speed: float, renewed: int, step: float
+):
+    """Telephones: each run of equal places lies on the way from the one before to the one behind."""
+    assert jumps(along([n // renewed * renewed * step * speed for n in range(60)], step)) == []
+
+
+@pytest.mark.parametrize("begin", [60, 280, 520])
+def test_a_place_that_a_receiver_repeats_costs_a_track_those_points_alone(begin: int):
+    """A tunnel near an end of a track: all before it, or behind, was left out."""
+    metres = [25.0 * (begin if begin < n < begin + 40 else n) for n in range(600)]
+    track = mapillary_tools.without_wild(
+        mapillary_tools.Track(along(metres, 1.0), [0], {}, ""), 400.0
+    )
+    assert len(track.points) == 600 - 39
+
+
+@pytest.mark.parametrize("zone", [7200, 19800, 20700, -12600, 45900])
+def test_the_offset_for_a_clock_that_is_days_off_in_an_odd_zone_is_right(zone: int, tmp_path: Path):
+    """It had the sign of the zone turned round, which is right where that is in use as well."""
+    for n in range(20):
+        when = mapillary_tools.format_time(1714979300 + 2 * n + zone + 86400, "exif")
+        making.photo(tmp_path / "card" / f"{n}.jpg", time=when, pixels=n + 1)
+    track = making.gpx(
+        [(1714979289 + n, 57.7 + n * 1e-4, 11.97) for n in range(60)], tmp_path / "t.gpx"
+    )
+    said = process(tmp_path / "card", "--geotag_source", "gpx", "--geotag_source_path", track)[
+        "said"
+    ]
+    assert f"--offset_time {86400 + zone} they would meet: 20 of 20" in said
+
+
+@pytest.mark.parametrize("first", [946684800, 1136073600, 1714979289 - 37234, 1714979289 - 259200])
+def test_gps_times_of_before_the_first_fix_do_not_count(first: int, tmp_path: Path):
+    """Beside --time_source gps the first photos went up with the day of the firmware, or of the last trip."""
+    for n in range(20):
+        when, gps = 1714979289 + 2 * n, (first if n < 5 else 1714979289) + 2 * n
+        told_by_gps = mapillary_tools.format_time(gps, "exif")
+        fields = {"gps_date": told_by_gps[:10], "gps_time": told_by_gps[11:]}
+        clock = mapillary_tools.format_time(when, "exif")
+        making.photo(
+            tmp_path / "card" / f"{n:02d}.jpg",
+            lat=57.7 + n * 1e-4,
+            lon=11.97,
+            time=clock,
+            pixels=n + 1,
+            **fields,
+        )
+    assert process(tmp_path / "card", "--time_source", "gps")["sequences"] == 1
+    assert (
+        making.description(tmp_path / "card" / "00.jpg")["MAPCaptureTime"]
+        == "2024_05_06_07_08_09_000"
+    )
+
+
+def test_a_clock_that_was_set_in_the_middle_goes_by_gps(tmp_path: Path):
+    """A guard: where the clock jumps and GPS goes on, GPS is right."""
+    for n in range(20):
+        gps = mapillary_tools.format_time(1714979289 + 2 * n, "exif")
+        clock = mapillary_tools.format_time(1714979289 + 2 * n + (3600 * 5 if n < 5 else 0), "exif")
+        fields = {"gps_date": gps[:10], "gps_time": gps[11:]}
+        making.photo(
+            tmp_path / "card" / f"{n:02d}.jpg",
+            lat=57.7 + n * 1e-4,
+            lon=11.97,
+            time=clock,
+            pixels=n + 1,
+            **fields,
+        )
+    process(tmp_path / "card", "--time_source", "gps")
+    assert (
+        making.description(tmp_path / "card" / "00.jpg")["MAPCaptureTime"]
+        == "2024_05_06_07_08_09_000"
+    )
+
+
+def test_a_copy_of_a_card_whose_upload_was_refused_once_is_in_one_sequence(
+    tmp_path: Path, service: Service, quick: None
+):
+    """The photo that was refused went up beside its copy, in the next run."""
+    card = tmp_path / "card"
+    making.drive(card / "a", 3)
+    shutil.copytree(str(card / "a"), str(card / "b"))
+    for n, path in enumerate(sorted((card / "a").glob("*.jpg"))):
+        content = making.jpeg(exif=making.exif_block(path.read_bytes()), pixels=n + 20)
+        path.write_bytes(content)
+        (card / "b" / path.name).write_bytes(content)
+    process(card)
+    service.faults.append(status(400, {"error": "x"}, path="mly_tools_", times=1))
+    for _ in range(4):
+        told("upload", "--import_path", card)
+    assert published(service) == 3
