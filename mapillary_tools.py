@@ -1384,7 +1384,7 @@ class Rule(NamedTuple):
             return "one of " + ", ".join(map(str, self.choices))
         if not isinstance(value, (int, float)):
             return None
-        if not math.isfinite(value):
+        if not abs(value) <= _LARGEST:
             return "a finite number"
         if self.at_least is not None and value < self.at_least:
             return f"at least {self.at_least:g}"
@@ -1393,6 +1393,9 @@ class Rule(NamedTuple):
         if self.at_most is not None and value > self.at_most:
             return f"at most {self.at_most:g}"
         return None
+
+
+_LARGEST = 1e300  # a whole number may be larger than any float
 
 
 def comma_words(text: str) -> Tuple[str, ...]:
@@ -27513,7 +27516,8 @@ def no_number(option: Option, text: str) -> UsageError:
     if option.rule.other_form is not None and not text.strip().isdigit():
         wrong, meant = f"{wrong}, or ISO 8601 with its zone", "2024-05-06T07:08:09+02:00"
     elif option.kind is int:  # a choice, or a whole number
-        meant = str((option.rule.choices or [int(float(meant))])[-1])
+        number = float(meant)
+        meant = str((option.rule.choices or [int(number) if number < math.inf else 1])[-1])
     example = meant if option.rule.positional else f"{option.flag} {meant}"
     return UsageError("bad_option", wrong, value=text, remedy=f"for example {example}")
 

@@ -13,7 +13,7 @@ import making
 import mapillary_tools
 import pytest
 from PIL import ImageCms
-from conftest import in_process, told
+from conftest import in_process, run, told
 from service import Service, status
 
 pytestmark = in_process
@@ -856,3 +856,11 @@ def test_a_copy_of_a_card_whose_upload_was_refused_once_is_in_one_sequence(
     for _ in range(4):
         told("upload", "--import_path", card)
     assert published(service) == 3
+
+
+@pytest.mark.parametrize("digits", [309, 5000])
+@pytest.mark.parametrize("option", ["--workers", "--offset_time", "--max_gap"])
+def test_a_number_that_is_larger_than_any_is_refused(option: str, digits: int, tmp_path: Path):
+    """A traceback."""
+    ran = run("process", "--import_path", tmp_path, "--user_name", "me", option, "1" * digits)
+    assert ran.code == 2 and ran.stderr.startswith(f"mapillary_tools: {option} must be ")
