@@ -241,7 +241,7 @@ def photos_of(trace: str) -> str:
 
 # ---- the harness sees what is wrong
 
-TOLD = "        opened_at[folder].journal.append(group)\n"
+TOLD = "    telling.tell(recorded)\n"
 UNWATCHED = ("    end_with_parent()\n    now = os.stat", "    now = os.stat")
 DEAF = "                time.sleep(3600)\n            if group"
 BROKEN: Dict[
@@ -261,7 +261,7 @@ BROKEN: Dict[
         "lost",
     ),
     "not told before": (
-        [(TOLD, "        pass\n")],
+        [(TOLD, "")],
         "process_csv",
         ["main/replace/2/after/self"],
         "journal",
@@ -374,7 +374,7 @@ def test_a_tool_that_is_broken_on_purpose_is_seen(what, bench):
             "                flush_folder(os.path",
             "before the folder",
         ),
-        (TOLD, "        pass\n", "before the"),
+        (TOLD, "", "before the"),
         (
             "            if flush:\n                flush_file(stream.fileno())\n",
             "",
