@@ -6774,7 +6774,14 @@ _PACKET_BEGIN = (
 _RDF_BEGIN = '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
 _PACKET_END = '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 _RDF_END = re.compile(rb"</(\w+):RDF\s*>")
-_PANORAMA = b"http://ns.google.com/photos/1.0/panorama/"
+_XML_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_PANORAMA = re.compile(rb"xmlns:(\w+)=[\"']http://ns\.google\.com/photos/1\.0/panorama/[\"']")
+
+
+def _is_marked(packet: bytes) -> bool:
+    """Whether XMP tells a projection, by whatever prefix."""
+    prefixes = {b"GPano", *_PANORAMA.findall(packet)}
+    return any(prefix + b":ProjectionType" in packet for prefix in prefixes)
 
 
 def _gpano(rdf: str, width: str, height: str, packet: bytes = b"") -> str:
@@ -6842,7 +6849,7 @@ def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Splice
     """
     start, end = head.xmp_at
     packet = head.data[start + 4 + len(XMP_BEGIN) : end]
-    if size is not None and _PANORAMA in packet and b":ProjectionType" in packet:
+    if size is not None and _is_marked(packet):
         return []
     if size is None:
         rest = _OUR_MARK.sub(b"", packet) if b"GPano" in packet else packet
@@ -6852,7 +6859,8 @@ def sphere_stretches(head: Head, size: Optional[Tuple[int, int]]) -> List[Splice
         return [Splice(start, end, b"" if rest == alone else _xmp_segment(rest))]
     if not packet:
         return [Splice(head.after_exif, head.after_exif, _gpano_segment(*size))]
-    close = max(_RDF_END.finditer(packet), key=re.Match.start, default=None)
+    bare = _XML_COMMENT.sub(lambda comment: b" " * len(comment.group()), packet)
+    close = _RDF_END.search(bare)
     if close is None:
         raise NotMarked("it has another form than most")
     rdf, (width, height) = close.group(1).decode("ascii"), map(str, size)
@@ -7197,30 +7205,33 @@ def _exif_in(stretches: Sequence[Splice], head: Head) -> bytes:
 
 _NO_ROOM = "cannot_describe"
 _LONG_TEXT = 16384  # bytes of a text from which it is what fills an Exif block
-_WITHOUT_NOTE = "-exif:all= -tagsFromFile FILE -exif:all --makernotes FILE"
+_WITHOUT_NOTE = "-exif:all= -tagsFromFile FILE -exif:all --makernotes"
 
 
 def _lighter(exif: Exif) -> str:
     """How to get a copy of an image whose Exif block has room: without its longest text; else
     without its MakerNote, which mostly fills it, or cannot be moved.
     """
-    longest, fills = _LONG_TEXT, "MakerNote"
-    for tags in piexif().with_names(exif).values():
+    longest, fills = _LONG_TEXT, ""
+    for tags in piexif().with_names(exif).values() if exif else ():
         for name, value in tags.items() if isinstance(tags, dict) else ():
             if isinstance(value, (bytes, tuple)) and len(value) > longest:
                 longest, fills = len(value), name
-    how = _WITHOUT_NOTE if fills == "MakerNote" else f"-{fills}= FILE"
-    return f"use a copy without its {fills}, as made by exiftool -o COPY.jpg {how}, or leave it out"
+    texts = [] if fills in ("", "MakerNote") else [fills]
+    which = " and its ".join([*texts, "MakerNote"])
+    how = " ".join([_WITHOUT_NOTE, *(f"--{text}" for text in texts), "FILE"])
+    return f"use a copy without its {which}, as made by exiftool -o COPY.jpg {how}, or leave it out"
 
 
 def _no_room(path: str, exif: Exif, error: ValueError) -> BadExif:
     """The error of an image that cannot be rewritten."""
-    wrong, remedy = "its EXIF cannot be rewritten", _lighter(exif)
+    cause, wrong = str(error).split("\n")[0], "its EXIF cannot be rewritten"
     if isinstance(error, NotMarked):
         wrong = "its XMP cannot be marked as a panorama"
         mark = "-XMP-GPano:ProjectionType=equirectangular"
         remedy = f"mark it with exiftool {mark} FILE, or process it without --panorama"
-    cause = str(error).split("\n")[0]
+    else:
+        remedy = _lighter(exif if "too large" in cause else {})
     return BadExif(_NO_ROOM, wrong, file=path, value=cause, remedy=remedy)
 
 
@@ -14538,7 +14549,9 @@ def _set_back(group: List[Moment], zone: Optional[str], notes: Notes) -> List[Mo
     before, here = at
     name, begin = here.image.path.name, group.index(here)
     wrong = "put those from it on into a folder of their own and process each with its --timezone"
-    later = [_in_second_hour(moment, zone) for moment in group[begin:]]
+    later = [
+        _in_second_hour(m, zone) if 0 <= m.time - here.time < _HOUR else m for m in group[begin:]
+    ]
     if later[0] is not here:
         notes.say(
             f"{here.image.path.parent}: the camera's clock was set back before {name}, at the end "
@@ -14546,6 +14559,8 @@ def _set_back(group: List[Moment], zone: Optional[str], notes: Notes) -> List[Mo
             f"wrong, {wrong}"
         )
         return [*group[:begin], *later]
+    if here.time + _HOUR - before.time > max(60.0, 20 * _usual_step(group)):
+        return group  # two trips, perhaps
     notes.say(
         f"{here.image.path.parent}: from {name} on the camera's clock is "
         f"{round((before.time - here.time) / 60)} minutes behind what it was at "
@@ -14564,12 +14579,16 @@ def _step_back(group: Sequence[Moment]) -> Optional[Tuple[Moment, Moment]]:
     if len(back) != 1:
         return None
     before, here = back[0]
-    steps = sorted(b.time - a.time for a, b in pairs if b.time > a.time)
-    usual = steps[len(steps) // 2] if steps else 0.0
     pause = here.time + _HOUR - before.time
     first, last = (_numbered(moment.image.path) for moment in back[0])
     follows = first is not None and last == (first[0], first[1] + 1)
-    return back[0] if 0 <= pause <= min(1800.0, max(60.0, 20 * usual)) and follows else None
+    return back[0] if 0 <= pause <= 1800.0 and follows else None
+
+
+def _usual_step(group: Sequence[Moment]) -> float:
+    """Seconds from most images to the next."""
+    steps = sorted(b.time - a.time for a, b in zip(group, group[1:]) if b.time > a.time)
+    return steps[len(steps) // 2] if steps else 0.0
 
 
 def _in_second_hour(moment: Moment, zone: Optional[str]) -> Moment:
@@ -26968,7 +26987,7 @@ def _say_widths(widths: Mapping[int, int], box: Box, notes: Notes) -> None:
     """Say that images were there before in another size than is asked for."""
     asked = _SIZES.get(box.image_size, box.image_size)
     for width in sorted(set(widths).intersection(_WIDTHS)):
-        if str(width) != asked:
+        if asked not in (str(width), "original"):  # an original may have any width
             notes.say(
                 f"{plural(widths[width], 'image')} in {box.output_path} {width} pixels wide from "
                 f"before, and not of the size {asked}: give another --output_path for that"

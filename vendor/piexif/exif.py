@@ -84,7 +84,7 @@ def with_names(exif):
         name: {TAGS[name][tag]["name"]: value for tag, value in exif[name].items()}
         for name in NAMES
     }
-    named["thumbnail"] = exif["thumbnail"]
+    named["thumbnail"] = exif.get("thumbnail")
     return named
 
 
