@@ -44,6 +44,7 @@ step gives back as many images as it got.
                 Locks, Journal file, Journal: .mapillary/journal.jsonl of one folder
     Processing  Clocks                 what a clock says, and how it drifts; pure
                 Sub-seconds            order and times of images within one second; pure
+                Summer time            clocks that were set back by an hour; pure
                 Moments                zones and starts among the images of a folder; pure
                 Times and tracks       whether images and a track are of the same time; pure
                 Doubtful times         which times contradict each other, or cannot be; pure
@@ -1961,7 +1962,7 @@ def is_beyond(a: Fix, b: Fix, limit: float) -> bool:
     return least_speed(a, b) > (max(limit, _AIRLINER) if flies else limit)
 
 
-DETOUR_M = 100.0  # metres from which a way to another place and back is none that one goes
+_DETOUR_M = 100.0  # metres from which a way to another place and back is none that one goes
 DETOUR_RUN = 20  # points in another place at most
 
 
@@ -1970,7 +1971,7 @@ def is_detour(before: Fix, first: Fix, last: Fix, after: Fix) -> bool:
     other.
     """
     near = distance(before, after)
-    return min(distance(before, first), distance(last, after)) > max(DETOUR_M, 2 * near)
+    return min(distance(before, first), distance(last, after)) > max(_DETOUR_M, 2 * near)
 
 
 class Area(NamedTuple):
@@ -2027,8 +2028,7 @@ def without_wild(track: Track, max_speed: float) -> Track:
     ]
     if not jumps:
         return track
-    borders = sorted({0, len(points), *jumps, *_returns(points, jumps), *_frozen(points, jumps)})
-    keep = longest_way(points, borders, limit)
+    keep = longest_way(points, _borders(points, jumps), limit)
     lost = len(points) - sum(end - start for start, end in keep)
     if not keep or lost > (1 - _KEPT) * len(points):
         note = f"the track jumps {plural(len(jumps), 'time')} faster than {max_speed:g} km/h"
@@ -2039,12 +2039,23 @@ def without_wild(track: Track, max_speed: float) -> Track:
     )
 
 
+def _borders(points: Sequence[Fix], jumps: Sequence[int]) -> List[int]:
+    """Where pieces of a track begin, and where the last one ends: at jumps; where those are few,
+    also where points beside one lie apart, or repeat a place.
+    """
+    plain_ones = [0, *jumps, len(points)]
+    if len(plain_ones) > _MOST_PIECES:
+        return plain_ones
+    finer = sorted({*plain_ones, *_returns(points, jumps), *_frozen(points, jumps)})
+    return finer if len(finer) <= _MOST_PIECES else plain_ones
+
+
 def _returns(points: Sequence[Fix], jumps: Sequence[int]) -> List[int]:
     """Where runs that lie elsewhere begin that a jump ends, or end that a jump begins: one gets
     there, or back, in a pause, which is no jump.
     """
     found: List[int] = []
-    for jump in jumps if len(jumps) < _MOST_PIECES else ():
+    for jump in jumps:
         for few in range(1, DETOUR_RUN + 1):
             start, end = jump - few, jump + few
             if start > 0 and _lies_apart(points, start, jump):
@@ -2059,7 +2070,7 @@ def _returns(points: Sequence[Fix], jumps: Sequence[int]) -> List[int]:
 def _frozen(points: Sequence[Fix], jumps: Sequence[int]) -> List[int]:
     """Where receivers that jump began to repeat the place before: from there on it is none."""
     found: List[int] = []
-    for jump in jumps if len(jumps) < _MOST_PIECES else ():
+    for jump in jumps:
         place, start = points[jump - 1][1:3], jump - 1
         while start > 0 and points[start - 1][1:3] == place:
             start -= 1
@@ -2079,7 +2090,7 @@ def longest_way(
     none where there are too many pieces.
     """
     pieces = list(zip(borders, borders[1:]))
-    if len(pieces) > 2 * _MOST_PIECES:
+    if len(pieces) > _MOST_PIECES:
         return []
     best: List[Tuple[int, int]] = []  # of each piece: points up to its end, the piece before
     for number, (start, end) in enumerate(pieces):
@@ -2537,11 +2548,13 @@ def _reading(clock: Clock) -> Optional[Reading]:
     """
     match = match_time(clock.text)
     local = None if match is None else seconds_of(match)
+    fraction = clock.fraction.strip(BLANKS)
     if match is None or local is None:
         return None
-    if not local and not clock.fraction.strip(BLANKS):  # zero seconds, that of no picture
-        return None  # but of a frame of a video without a clock, which has a fraction
-    digits = re.match(r"\d+", clock.fraction.strip(BLANKS))
+    # zero is that of no picture, but for a frame of a video without a clock, which has a fraction
+    if not local and not fraction:
+        return None
+    digits = re.match(r"\d+", fraction)
     if digits is not None and match.group(7) is None:
         local += float("0." + digits.group())
     offset = offset_as_written(clock.offset)
@@ -3133,7 +3146,7 @@ JUMP_TIMES = 10.0  # how many times as fast as the others around
 # which of the others, from the slowest: the median would be nothing where a drive stands and goes
 JUMP_USUAL = 0.8
 JUMP_SPEED = 10.0  # metres a second below which nothing is a jump by that
-JUMP_RUN = 20  # photos that leave and come back at most
+JUMP_RUN = DETOUR_RUN  # photos that leave and come back at most
 JUMP_WINDOW = 10  # moves to both sides that are compared
 JUMP_ALIKE = 20.0  # how much longer the way there may be than the way back, or the other way round
 JUMP_ENDS = 3  # photos at an end of a sequence that may be off together
@@ -5698,14 +5711,14 @@ def check_end(stream: BinaryIO, size: int, start: int, path: str) -> None:
         raise _not_jpeg(path, "is truncated", f"no end of image in its {size} bytes")
 
 
-def is_whole(stream: BinaryIO) -> bool:
-    """Whether a file is a JPEG from its head to its end."""
+def whole_head(stream: BinaryIO) -> Optional[Head]:
+    """The head of a JPEG that is there to its end; None for any other file."""
     try:
         head = read_head(stream, "")
         check_end(stream, stream.seek(0, os.SEEK_END), len(head.data), "")
-        return True
+        return head
     except (OSError, BadExif):
-        return False
+        return None
 
 
 # ---- EXIF values --------------------------------------------------------------------------------
@@ -14219,6 +14232,81 @@ def settle_seconds(timed: List[Moment], clockwork: Clockwork, notes: Notes) -> L
     return [moment._replace(time=when) for moment, when in zip(timed, times)]
 
 
+# ---- Summer time --------------------------------------------------------------------------------
+# Here: where a camera's clock was set back by an hour, and what is in the second one; pure.
+# Not here: zones, and clocks that are off.
+
+_HOUR = 3600.0  # seconds by which clocks are set back at the end of summer time
+
+
+def set_back(group: List[Moment], zone: Optional[str], notes: Notes) -> List[Moment]:
+    """The images of a camera, in order of names, those behind the end of summer time in the second
+    hour where the zone given has it then; says where a clock was set back.
+    """
+    at = _step_back([moment for moment in group if has_own_clock(moment)])
+    if at is None:
+        return group
+    before, here = at
+    name, begin = here.image.path.name, group.index(here)
+    wrong = "put those from it on into a folder of their own and process each with its --timezone"
+    later = [
+        _in_second_hour(m, zone) if 0 <= m.time - here.time < _HOUR else m for m in group[begin:]
+    ]
+    if later[0] is not here:
+        notes.say(
+            f"{here.image.path.parent}: the camera's clock was set back before {name}, at the end "
+            "of summer time, as numbers go on: those from it on are in the second hour; if that is "
+            f"wrong, {wrong}"
+        )
+        return [*group[:begin], *later]
+    if here.time + _HOUR - before.time > max(60.0, 20 * _usual_step(group)):
+        return group  # two trips, perhaps
+    notes.say(
+        f"{here.image.path.parent}: from {name} on the camera's clock is "
+        f"{round((before.time - here.time) / 60)} minutes behind what it was at "
+        f"{before.image.path.name}, as at the end of summer time: both are taken to be of one "
+        f"zone; if that is wrong, {wrong}"
+    )
+    return group
+
+
+def _step_back(group: Sequence[Moment]) -> Optional[Tuple[Moment, Moment]]:
+    """The images of a camera, in order of names, before and behind the one place where its times go
+    back by an hour, but for a pause as there are others, and the numbers in the names go on.
+    """
+    pairs = list(zip(group, group[1:]))
+    back = [(a, b) for a, b in pairs if b.time < a.time]
+    if len(back) != 1:
+        return None
+    before, here = back[0]
+    pause = here.time + _HOUR - before.time
+    first, last = (_numbered(moment.image.path) for moment in back[0])
+    follows = first is not None and last == (first[0], first[1] + 1)
+    return back[0] if 0 <= pause <= 1800.0 and follows else None
+
+
+def _usual_step(group: Sequence[Moment]) -> float:
+    """Seconds from most images to the next."""
+    steps = sorted(b.time - a.time for a, b in zip(group, group[1:]) if b.time > a.time)
+    return steps[len(steps) // 2] if steps else 0.0
+
+
+def _in_second_hour(moment: Moment, zone: Optional[str]) -> Moment:
+    """An image in the second of the two hours that its zone, if that was given, has then."""
+    capture = moment.capture
+    if zone is None or capture is None or capture.zone != zone_teller(zone):
+        return moment
+    local = capture.time + capture.offset
+    first, second = zone_offset(zone, local), zone_offset(zone, local, fold=1)
+    return moment if first == second else moment.in_zone(second, capture.zone)
+
+
+def _numbered(path: Path) -> Optional[Tuple[str, int]]:
+    """(what stands before it, the last number in a file name); None = there is no number."""
+    match = re.match(r"(.*?)(\d+)\D*\Z", path.stem, re.DOTALL)
+    return (match.group(1), int(match.group(2))) if match else None
+
+
 # ---- Moments ------------------------------------------------------------------------------------
 # Here: when the images of a folder were taken: zones, ties, starts, and what the track says of it.
 # Not here: which times an image tells; positions; options.
@@ -14274,7 +14362,7 @@ def _zoned(group: List[Moment], clockwork: Clockwork, notes: Notes) -> List[Mome
     """The images of one camera in the zones that they tell, by natural name."""
     group = sorted(group, key=lambda moment: natural_key(name_in_roll(moment.image.path)))
     _say_disorder(group, notes)
-    group = _set_back(group, clockwork.zone, notes)
+    group = set_back(group, clockwork.zone, notes)
     if clockwork.first == "gps":
         return _clocks_by_gps(group, clockwork, notes)
     return _zones_by_gps(group, notes)
@@ -14536,77 +14624,6 @@ def _say_disorder(group: List[Moment], notes: Notes) -> None:
         )
 
 
-_HOUR = 3600.0  # seconds by which clocks are set back at the end of summer time
-
-
-def _set_back(group: List[Moment], zone: Optional[str], notes: Notes) -> List[Moment]:
-    """The images of a camera, in order of names, those behind the end of summer time in the second
-    hour where the zone given has it then; says where a clock was set back.
-    """
-    at = _step_back([moment for moment in group if has_own_clock(moment)])
-    if at is None:
-        return group
-    before, here = at
-    name, begin = here.image.path.name, group.index(here)
-    wrong = "put those from it on into a folder of their own and process each with its --timezone"
-    later = [
-        _in_second_hour(m, zone) if 0 <= m.time - here.time < _HOUR else m for m in group[begin:]
-    ]
-    if later[0] is not here:
-        notes.say(
-            f"{here.image.path.parent}: the camera's clock was set back before {name}, at the end "
-            "of summer time, as numbers go on: those from it on are in the second hour; if that is "
-            f"wrong, {wrong}"
-        )
-        return [*group[:begin], *later]
-    if here.time + _HOUR - before.time > max(60.0, 20 * _usual_step(group)):
-        return group  # two trips, perhaps
-    notes.say(
-        f"{here.image.path.parent}: from {name} on the camera's clock is "
-        f"{round((before.time - here.time) / 60)} minutes behind what it was at "
-        f"{before.image.path.name}, as at the end of summer time: both are taken to be of one "
-        f"zone; if that is wrong, {wrong}"
-    )
-    return group
-
-
-def _step_back(group: Sequence[Moment]) -> Optional[Tuple[Moment, Moment]]:
-    """The images of a camera, in order of names, before and behind the one place where its times go
-    back by an hour, but for a pause as there are others, and the numbers in the names go on.
-    """
-    pairs = list(zip(group, group[1:]))
-    back = [(a, b) for a, b in pairs if b.time < a.time]
-    if len(back) != 1:
-        return None
-    before, here = back[0]
-    pause = here.time + _HOUR - before.time
-    first, last = (_numbered(moment.image.path) for moment in back[0])
-    follows = first is not None and last == (first[0], first[1] + 1)
-    return back[0] if 0 <= pause <= 1800.0 and follows else None
-
-
-def _usual_step(group: Sequence[Moment]) -> float:
-    """Seconds from most images to the next."""
-    steps = sorted(b.time - a.time for a, b in zip(group, group[1:]) if b.time > a.time)
-    return steps[len(steps) // 2] if steps else 0.0
-
-
-def _in_second_hour(moment: Moment, zone: Optional[str]) -> Moment:
-    """An image in the second of the two hours that its zone, if that was given, has then."""
-    capture = moment.capture
-    if zone is None or capture is None or capture.zone != zone_teller(zone):
-        return moment
-    local = capture.time + capture.offset
-    first, second = zone_offset(zone, local), zone_offset(zone, local, fold=1)
-    return moment if first == second else moment.in_zone(second, capture.zone)
-
-
-def _numbered(path: Path) -> Optional[Tuple[str, int]]:
-    """(what stands before it, the last number in a file name); None = there is no number."""
-    match = re.match(r"(.*?)(\d+)\D*\Z", path.stem, re.DOTALL)
-    return (match.group(1), int(match.group(2))) if match else None
-
-
 _Start = Tuple[str, CameraKey, int]  # line of folders, camera, which of that name
 
 
@@ -14715,6 +14732,22 @@ def say_given(timed: Sequence[Moment], notes: Notes) -> None:
             f"the times of {plural(len(given), 'image')} were given by process_csv or interpolate, "
             f"{some_of(given)}: no zone, offset, time source or sync point moves them; "
             "process_csv with a right time does, in UTC or with its zone (%z in --time_format)"
+        )
+
+
+def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
+    """Say in which direction an offset of the camera's clock counts, and where it counts not."""
+    own = [moment.time for moment in timed if has_own_clock(moment)]
+    if ahead and own:
+        first = min(own)
+        before, after = format_time(first + ahead), format_time(first)
+        notes.say(f"{ahead:g} s subtracted: {before} becomes {after}")
+    by_gps = [m for m in timed if m.capture is not None and m.capture.source == GPS_SOURCE]
+    if ahead and by_gps:
+        names = some_of([moment.image.path.name for moment in by_gps])
+        notes.say(
+            f"--offset_time does nothing with the times of {plural(len(by_gps), 'image')}, which "
+            f"are those of GPS and not of a camera's clock: {names}"
         )
 
 
@@ -14918,22 +14951,6 @@ def say_own_places(timed: List[Moment], track: Track, ahead: float, notes: Notes
         notes.say(
             f"the images' own positions are {far} on the track, and {apart(best):.0f} m "
             f"{_with_offset(best + ahead)}: one of them may have local time for UTC"
-        )
-
-
-def say_offset(timed: List[Moment], ahead: float, notes: Notes) -> None:
-    """Say in which direction an offset of the camera's clock counts, and where it counts not."""
-    own = [moment.time for moment in timed if has_own_clock(moment)]
-    if ahead and own:
-        first = min(own)
-        before, after = format_time(first + ahead), format_time(first)
-        notes.say(f"{ahead:g} s subtracted: {before} becomes {after}")
-    by_gps = [m for m in timed if m.capture is not None and m.capture.source == GPS_SOURCE]
-    if ahead and by_gps:
-        names = some_of([moment.image.path.name for moment in by_gps])
-        notes.say(
-            f"--offset_time does nothing with the times of {plural(len(by_gps), 'image')}, which "
-            f"are those of GPS and not of a camera's clock: {names}"
         )
 
 
@@ -23174,9 +23191,8 @@ class Sender:
             self.crew.run(itertools.chain(sending, finishing), count)
             later = [job for job in jobs if id(job[1]) in copies]  # mostly it is not needed
             self.crew.alone(functools.partial(self.send, *job) for job in later)
-            self._turns.patient = (
-                False  # else two sequences with a copy of each other wait for ever
-            )
+            # else two sequences with a copy of each other wait for ever
+            self._turns.patient = False
             left = [job for job in later if job[1].state == DUE]
             self.crew.alone(functools.partial(self.send, *job) for job in left)
         finally:
@@ -26752,10 +26768,9 @@ def _width_here(path: str) -> Optional[int]:
     """The pixels across of the whole JPEG at a path; None where there is none."""
     try:
         with open_file(path) as stream:
-            head = read_head(stream, path)
-            check_end(stream, stream.seek(0, os.SEEK_END), len(head.data), path)
-            return head.width or 0
-    except (OSError, BadExif):
+            head = whole_head(stream)
+            return None if head is None else head.width or 0
+    except OSError:
         return None
 
 
@@ -26924,10 +26939,8 @@ class _Download:
         NotAuthorized, Stopped.
         """
         address, renewals = search.shots[identity].address, 0
-        wrong, attempts = (
-            "the service gives no address for this size",
-            self.searching.server.limits.attempts,
-        )
+        server, wrong = self.searching.server, "the service gives no address for this size"
+        attempts = server.limits.attempts
         for attempt in range(1, attempts + 1):
             if not is_address(address):
                 break
@@ -26945,7 +26958,7 @@ class _Download:
                 break
             if delay > IMAGE_WAIT_S:  # its address would not outlast that
                 return b"", f"{wrong}; the service asks to wait {delay:.0f} s"
-            self.searching.server.wait(delay * (1 + random.random() / 4))
+            server.wait(delay * (1 + random.random() / 4))
         return b"", wrong
 
     def _try(self, address: str) -> "_Tried":
@@ -26956,7 +26969,7 @@ class _Download:
             return _Tried(b"", str(error), lost=True)
         except Cut as error:
             return _Tried(b"", str(error))
-        if status == 200 and is_whole(io.BytesIO(body)):
+        if status == 200 and whole_head(io.BytesIO(body)) is not None:
             return _Tried(body, "")
         wrong = "the answer is no image" if status == 200 else f"HTTP {status}"
         return _Tried(b"", wrong, status, headers)

@@ -227,7 +227,7 @@ def check_jpeg(content: bytes) -> None:
     """Head and scan walk, reading, describing."""
     path = room("jpeg") / "a.jpg"
     path.write_bytes(content)
-    mt.is_whole(io.BytesIO(content))
+    mt.whole_head(io.BytesIO(content))
     found = allowed(lambda: mt.read_found(path))
     new = allowed(lambda: mt.edited(io.BytesIO(content), "a.jpg", EDITS))
     if new is None:

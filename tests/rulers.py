@@ -43,6 +43,7 @@ PURE = {
     "Geo",
     "Time",
     "Capture time",
+    "Summer time",
     "Moments",
     "Sequences",
     "Steps",

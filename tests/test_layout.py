@@ -21,7 +21,7 @@ SOURCE = PATH.read_text("utf-8")
 LINES = SOURCE.splitlines()
 HOUSE = rulers.House(SOURCE)
 TREE = HOUSE.tree
-TOKENS = 202418  # of the whole file
+TOKENS = 202424  # of the whole file
 DENSE = 0.05  # the share of code lines that may hold over 24 tokens
 MOST = {name: 0 for name in rulers.RULES if name != "dense_lines"}  # of each but the dense lines
 
